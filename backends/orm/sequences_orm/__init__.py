@@ -1,0 +1,5 @@
+"""Gapless numbers for Django on any database, through the ORM."""
+
+from .allocator import ORMAllocator
+
+__all__ = ["ORMAllocator"]

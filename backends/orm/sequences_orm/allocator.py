@@ -1,0 +1,121 @@
+"""Counters in any database that Django speaks to: no SQL here."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.apps.registry import Apps
+from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, F, Value, When
+
+from sequences_core.allocator import MAX_NAME_LENGTH, TABLE, Allocation, Allocator
+
+if TYPE_CHECKING:
+    from sequences_core.models import Counter
+
+
+class NewCounter(models.Model):
+    """The table of counters with ``name`` not the primary key, for :func:`_create` alone.
+
+    Django lets an upsert set any column but the primary key. Setting ``name`` to what it is
+    changes nothing, and locks the row.
+    """
+
+    name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
+    last = models.BigIntegerField(primary_key=True)
+
+    class Meta:
+        apps = Apps()  # known to no migration
+        app_label = "sequences_orm"
+        db_table = TABLE
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ORMAllocator(Allocator):
+    """An UPDATE, which locks the counter, and a SELECT of what it left there."""
+
+    protocol = 1
+    # SQLSTATE or the driver's number, of MySQL and MariaDB, SQLite, Oracle: no two overlap.
+    retryable_codes: ClassVar = frozenset(
+        {"40001", "40P01", 1213, 1020, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, 60, 8177}
+    )
+    missing_table_codes: ClassVar = frozenset({"42P01", 1146, "no such table", 942})
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        counters = _counters(connection, allocation)
+        with _transaction(connection):
+            if not _move(counters, allocation):
+                _create(connection, allocation)
+                if not _move(counters, allocation):
+                    return None
+            return counters.get().last
+
+    def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        counters = _counters(connection, allocation)
+        with _transaction(connection):
+            return counters.get().last if _move(counters, allocation) else None
+
+    def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
+        # PostgreSQL goes on after no error; its drivers are those that give a SQLSTATE.
+        return hasattr(error.__cause__, "sqlstate") or self.is_retryable(error)
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        cause = error.__cause__
+        if sqlstate := getattr(cause, "sqlstate", None):  # psycopg
+            return str(sqlstate)
+        if sqlite_code := getattr(cause, "sqlite_errorcode", None):
+            missing = str(error).startswith("no such table")
+            return "no such table" if missing else int(sqlite_code) & 0xFF
+        first = error.args[0] if error.args else None
+        code = getattr(first, "code", first)  # of oracledb's error object, or mysqlclient's number
+        return code if isinstance(code, int) else None
+
+
+def _transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
+    """Keep two statements together; inside a transaction they are already."""
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return nullcontext()
+    return transaction.atomic(using=connection.alias)
+
+
+def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models.QuerySet[Counter]:
+    from sequences_core.models import Counter  # not before Django's apps are loaded
+
+    return Counter.objects.using(connection.alias).filter(pk=allocation.name)
+
+
+def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
+    """Lock and move the counter; return how many rows that were."""
+    if allocation.reset_value is None:
+        movable = counters.filter(last__lte=allocation.highest_before)
+        return movable.update(last=F("last") + allocation.count)
+    below = When(last__lt=allocation.reset_value - 1, then=F("last") + 1)
+    return counters.update(last=Case(below, default=Value(allocation.initial_value)))
+
+
+def _create(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
+    """Lock the counter, and create it, standing before its first number, if there is none."""
+    assert isinstance(allocation.initial_value, int)
+    new = NewCounter(name=allocation.name, last=allocation.initial_value - 1)
+    counters = NewCounter._base_manager.using(connection.alias)
+    if connection.features.supports_update_conflicts:
+        # On MySQL an INSERT that meets a duplicate has locked it for reading, and two of them
+        # that go on to update it deadlock. An upsert locks for writing.
+        targeted = connection.features.supports_update_conflicts_with_target
+        counters.bulk_create(
+            [new],
+            update_conflicts=True,
+            update_fields=["name"],
+            unique_fields=["name"] if targeted else None,
+        )
+        return
+    try:
+        with transaction.atomic(using=connection.alias):
+            counters.bulk_create([new])
+    except IntegrityError:
+        pass  # another transaction was faster

@@ -1,0 +1,119 @@
+"""Counters in SQLite: one upsert with RETURNING, under the lock of the whole database."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from django.core.checks import CheckMessage, Warning
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.allocator import TABLE, Allocation, Allocator
+
+# SQLite 3.35 (https://www.sqlite.org/lang_returning.html); Django 5.2 asks for 3.31.
+# A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
+# fetchall, never fetchone.
+UPSERT = f"""
+    INSERT INTO {TABLE} (name, last)
+         VALUES (%s, %s)
+    ON CONFLICT (name)
+  DO UPDATE SET last = last + %s
+          WHERE last <= %s
+      RETURNING last
+"""
+
+LOOPING_UPSERT = f"""
+    INSERT INTO {TABLE} (name, last)
+         VALUES (%s, %s)
+    ON CONFLICT (name)
+  DO UPDATE SET last = CASE WHEN last < %s THEN last + 1 ELSE %s END
+      RETURNING last
+"""
+
+UPDATE = f"""
+         UPDATE {TABLE}
+            SET last = last + %s
+          WHERE name = %s
+            AND last <= %s
+      RETURNING last
+"""
+
+
+class SQLiteAllocator(Allocator):
+    """One statement. SQLite has one write lock for the whole database, taken by BEGIN IMMEDIATE."""
+
+    protocol = 1
+    can_limit_wait = True
+    can_limit_first_wait = True
+    locks_database = True
+    # https://www.sqlite.org/rescode.html; BUSY is both "waited too long" and "the snapshot that was
+    # read is outdated": either way nothing was written, and the transaction may be run again.
+    retryable_codes: ClassVar = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+    lock_timeout_codes: ClassVar = retryable_codes
+    missing_table_codes: ClassVar = frozenset({"no such table"})
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        name, first_last = allocation.name, allocation.first_last
+        if allocation.reset_value is None:
+            params = [name, first_last, allocation.count, allocation.highest_before]
+            return self._last(connection, UPSERT, params, allocation.timeout)
+        params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
+        return self._last(connection, LOOPING_UPSERT, params, allocation.timeout)
+
+    def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        params = [allocation.count, allocation.name, allocation.highest_before]
+        return self._last(connection, UPDATE, params, allocation.timeout)
+
+    def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
+        # A full disk, among others, rolls back all by itself, and only SQLite knows
+        # (https://www.sqlite.org/lang_transaction.html, 3.1).
+        return not connection.connection.in_transaction
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        if str(error).startswith("no such table"):  # whose code is the general 1
+            return "no such table"
+        code: int | None = getattr(error.__cause__, "sqlite_errorcode", None)
+        return code and code & 0xFF  # the primary code of an extended one
+
+    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        options = connection.settings_dict.get("OPTIONS", {})
+        if str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
+            return ()
+        return [
+            Warning(
+                f"Database {connection.alias!r} begins transactions without a lock: one that reads "
+                f"first and takes a number later fails with 'database is locked', at once, when "
+                f"another has written meanwhile.",
+                hint='Set "transaction_mode": "IMMEDIATE" in the OPTIONS of this database.',
+                id="sequences_sqlite.W001",
+            )
+        ]
+
+    @staticmethod
+    def _last(
+        connection: BaseDatabaseWrapper, statement: str, params: list[Any], timeout: float | None
+    ) -> int | None:
+        with connection.cursor() as cursor:
+            if timeout is None:
+                cursor.execute(statement, params)
+                rows = cursor.fetchall()
+            else:
+                with _busy_timeout(cursor, timeout):
+                    cursor.execute(statement, params)
+                    rows = cursor.fetchall()
+        return rows[0][0] if rows else None
+
+
+@contextmanager
+def _busy_timeout(cursor: Any, timeout: float) -> Iterator[None]:
+    """Bound the connection's waits inside the block; a pragma takes no parameters."""
+    before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+    cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
+    try:
+        yield
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {before:d}")

@@ -1,0 +1,245 @@
+"""The contract between Django, a database, and whoever wants numbers without holes.
+
+A counter is a row ``(name, last)``. Taking a number updates that row inside the caller's
+transaction: a rollback gives the number back, and the row lock makes the next taker wait until
+the transaction ends. Nothing else is needed for numbers without holes, and nothing less will do.
+
+A backend subclasses :class:`Allocator` and writes two statements, :meth:`Allocator.upsert` and
+:meth:`Allocator.update`. An :class:`Allocation` is what they are asked for; it was checked before
+they see it. ``sequences_core.testing`` proves a backend.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from django.db import DatabaseError, NotSupportedError
+
+from .exceptions import SequenceExhausted
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+PROTOCOL = 1
+"""The version of this contract. A backend states the version it was written for."""
+
+TABLE = "sequences_core_counter"
+"""The table of counters: ``name`` is the primary key, ``last`` the last number taken."""
+
+MAX_VALUE = 2**63 - 1
+"""The highest number, on every database: a signed BIGINT."""
+
+MAX_NAME_LENGTH = 255
+"""The longest name, in characters."""
+
+MAX_TIMEOUT = 2_147_483
+"""The longest ``timeout``, in seconds: PostgreSQL and SQLite count milliseconds in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A checked request for ``count`` consecutive numbers of the counter ``name``.
+
+    ``initial_value`` is the first number of a counter that does not exist yet; a callable is
+    called only then. At ``reset_value`` the counter restarts at ``initial_value``, so it is never
+    given out. ``timeout`` bounds the wait for another transaction, in seconds; 0 is "don't wait",
+    None is "as long as the database does".
+
+    Raises TypeError and ValueError, in the same way for every database.
+    """
+
+    name: str
+    count: int = 1
+    initial_value: int | Callable[[], int] = 1
+    reset_value: int | None = None
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        # A subclass such as an enum member must not reach a driver that would adapt it.
+        if type(self.name) is not str:
+            if not isinstance(self.name, str):
+                raise TypeError(f"a sequence name is a str, not {self.name!r}")
+            object.__setattr__(self, "name", str.__str__(self.name))
+        check_sequence_name(self.name)
+        check_integer("count", self.count)
+        if not callable(self.initial_value):
+            check_integer("initial_value", self.initial_value)
+        if self.reset_value is not None:
+            check_integer("reset_value", self.reset_value)
+            if self.count != 1:
+                raise ValueError("a batch can't have a reset_value: it might wrap around")
+            if callable(self.initial_value):
+                raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
+            if self.reset_value <= self.initial_value:
+                raise ValueError(
+                    f"reset_value ({self.reset_value}) must be greater than "
+                    f"initial_value ({self.initial_value})"
+                )
+        if self.timeout is not None:
+            check_timeout(self.timeout)
+
+    @property
+    def first_last(self) -> int | None:
+        """The counter's value once it is created by this block; None if that can't be said yet.
+
+        That is while ``initial_value`` is a callable, or when the first block would not fit.
+        """
+        if callable(self.initial_value):
+            return None
+        last = self.initial_value + self.count - 1
+        return last if last <= MAX_VALUE else None
+
+    @property
+    def highest_before(self) -> int:
+        """The highest ``last`` from which the block still fits."""
+        return MAX_VALUE - self.count
+
+
+class Allocator(ABC):
+    """Takes blocks of numbers from counters in one kind of database.
+
+    Instances hold no state, and one serves all threads. Statements go through
+    ``connection.cursor()``, so that ``connection.queries`` and ``execute_wrapper`` see them, and
+    let the database's errors through: the core turns them into what the caller should see, by
+    the codes below. :meth:`upsert` and :meth:`update` each guarantee:
+
+    - **one statement** does it all, in the transaction that is open, or by itself in autocommit;
+    - it **locks the counter** to the end of the transaction: a second taker waits, then goes on
+      from the committed value. Takers of other names don't wait (but see ``locks_database``);
+    - ``last`` moves by ``count``, or, where ``last + 1`` would reach ``reset_value``, to
+      ``initial_value``; where it would pass ``MAX_VALUE``, it stays and None is returned;
+    - names compare byte for byte (the table's collation sees to it).
+    """
+
+    protocol: ClassVar[int]
+    """Which version of this contract was it written for? Each backend states a literal number."""
+
+    can_limit_wait: ClassVar[bool] = False
+    """Does ``timeout`` bound the wait for a counter that exists?"""
+
+    can_limit_first_wait: ClassVar[bool] = False
+    """Does ``timeout`` bound the wait for one that another transaction is just creating?"""
+
+    timeout_step: ClassVar[float] = 0.001
+    """To how many seconds is a ``timeout`` rounded up? (Zero stays "don't wait".)"""
+
+    locks_database: ClassVar[bool] = False
+    """Does taking one name make the takers of all names wait?"""
+
+    retryable_codes: ClassVar[frozenset[str | int]] = frozenset()
+    """Which error codes mean "this transaction lost a conflict; run it again"?"""
+
+    lock_timeout_codes: ClassVar[frozenset[str | int]] = frozenset()
+    """Which error codes mean "waited for a lock for too long"?"""
+
+    missing_table_codes: ClassVar[frozenset[str | int]] = frozenset()
+    """Which error codes mean "there is no such table"?"""
+
+    def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
+        """Take the block and return it.
+
+        Raises SequenceExhausted when it would pass MAX_VALUE, NotSupportedError for a ``timeout``
+        that this database can't keep, and the database's own errors.
+        """
+        if allocation.timeout is not None and not self.can_limit_wait:
+            raise NotSupportedError(
+                f"{type(self).__name__} can't bound the wait for a counter on "
+                f"{connection.vendor}: leave out timeout and nowait"
+            )
+        if allocation.first_last is None:
+            last = self._update_or_create(connection, allocation)
+        else:
+            last = self.upsert(connection, allocation)
+        if last is None:
+            raise SequenceExhausted(
+                f"{allocation.count} more of sequence {allocation.name!r} would pass {MAX_VALUE}"
+            )
+        return range(last - allocation.count + 1, last + 1)
+
+    @abstractmethod
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        """Move the counter, or create it at ``allocation.first_last``; return the new ``last``.
+
+        Concurrent first takers at READ COMMITTED all succeed: no IntegrityError, no deadlock.
+        """
+
+    @abstractmethod
+    def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        """Move the counter and return the new ``last``; None also when there is no counter."""
+
+    def is_retryable(self, error: BaseException) -> bool:
+        """Would the whole transaction, run again, have a fair chance?"""
+        return isinstance(error, DatabaseError) and self.error_code(error) in self.retryable_codes
+
+    def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
+        """Has this error ended the open transaction, or left it good for a rollback only?"""
+        return self.is_retryable(error)
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        """The database's code for an error that Django raised: SQLSTATE, errno, ORA number."""
+        return getattr(error.__cause__, "sqlstate", None)
+
+    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check`` should say of this connection's settings."""
+        return ()
+
+    def install(self, connection: BaseDatabaseWrapper) -> None:
+        """Add what the backend wants beside the bare table; run by ``migrate``, idempotent."""
+
+    def uninstall(self, connection: BaseDatabaseWrapper) -> None:
+        """Undo :meth:`install`; idempotent too."""
+
+    def _update_or_create(
+        self, connection: BaseDatabaseWrapper, allocation: Allocation
+    ) -> int | None:
+        last = self.update(connection, allocation)
+        if last is not None:
+            return last
+        if counter_exists(connection, allocation.name):
+            # Exhausted, or created since the first update looked.
+            return self.update(connection, allocation)
+        if callable(allocation.initial_value):
+            # Another taker may create the counter meanwhile; the upsert then moves on from there.
+            allocation = replace(allocation, initial_value=allocation.initial_value())
+        return None if allocation.first_last is None else self.upsert(connection, allocation)
+
+
+def counter_exists(connection: BaseDatabaseWrapper, name: str) -> bool:
+    # Imported here because a backend is importable before Django's apps are loaded.
+    from .models import Counter
+
+    return Counter.objects.using(connection.alias).filter(pk=name).exists()
+
+
+def check_sequence_name(name: str) -> None:
+    """Raise ValueError unless every database stores ``name`` as it is."""
+    if not name or len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"a sequence name has 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
+    if "\0" in name or name != name.strip():
+        raise ValueError(f"a sequence name has no NUL and no white space at its ends: {name!r}")
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a sequence name is valid Unicode: {name!r}") from error
+
+
+def check_integer(argument: str, value: object) -> None:
+    """Raise TypeError or ValueError unless ``value`` is an int in 0 … MAX_VALUE."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} is an int, not {value!r}")
+    if not 0 <= value <= MAX_VALUE:
+        raise ValueError(f"{argument} is between 0 and {MAX_VALUE}, not {value}")
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError or ValueError unless ``timeout`` is a number of seconds."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if math.isnan(timeout) or not 0 <= timeout <= MAX_TIMEOUT:
+        raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {timeout}")

@@ -1,0 +1,251 @@
+"""The public functions, named as in django-sequences."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .allocator import Allocation, check_integer, check_sequence_name
+from .exceptions import AutocommitRefused, GapWarning, SequenceLocked, TableMissing
+from .models import Counter
+from .registry import get_allocator
+
+InitialValue = int | Callable[[], int]
+
+
+def get_next_value(
+    sequence_name: str = "default",
+    initial_value: InitialValue = 1,
+    reset_value: int | None = None,
+    *,
+    nowait: bool = False,
+    timeout: float | None = None,
+    using: str | None = None,
+) -> int:
+    """Take the next number of a sequence, in the transaction that is open.
+
+    The number is given back if that transaction, or a savepoint around this call, rolls back.
+    Another transaction that asks for the same sequence waits until this one ends.
+
+    :param initial_value: the first number; a callable is called only if there is no counter yet.
+    :param reset_value: before reaching this the sequence restarts at ``initial_value``.
+    :param timeout: seconds to wait for another transaction; ``nowait=True`` is ``timeout=0``.
+    :param using: the database alias; by default the router says.
+    :raises TypeError, ValueError: for bad arguments, before the database is touched.
+    :raises SequenceLocked: another transaction held the sequence for longer than ``timeout``.
+    :raises SequenceExhausted: the number would be above 2**63 - 1.
+    """
+    timeout = _wait(nowait, timeout)
+    allocation = Allocation(sequence_name, 1, initial_value, reset_value, timeout)
+    return take(allocation, using)[0]
+
+
+def get_next_values(
+    batch_size: int,
+    sequence_name: str = "default",
+    initial_value: InitialValue = 1,
+    *,
+    nowait: bool = False,
+    timeout: float | None = None,
+    using: str | None = None,
+) -> range:
+    """Take the next ``batch_size`` consecutive numbers; otherwise like :func:`get_next_value`.
+
+    ``get_next_values(0)`` is an empty range and touches nothing.
+    """
+    timeout = _wait(nowait, timeout)
+    return take(Allocation(sequence_name, batch_size, initial_value, None, timeout), using)
+
+
+def get_last_value(sequence_name: str = "default", *, using: str | None = None) -> int | None:
+    """Return the last number taken, as this transaction sees it; None for no counter."""
+    check_sequence_name(sequence_name)
+    alias = using or router.db_for_read(Counter)
+    with database_errors(connections[alias]):
+        return _last_value(alias, sequence_name)
+
+
+def set_last_value(
+    value: int,
+    sequence_name: str = "default",
+    *,
+    force: bool = False,
+    using: str | None = None,
+) -> None:
+    """Make ``value`` the last number taken, so that ``value + 1`` is next.
+
+    :param force: lower the counter too; the numbers above ``value`` will be given again.
+    :raises ValueError: the counter is past ``value`` already, and ``force`` is false.
+    """
+    check_sequence_name(sequence_name)
+    check_integer("value", value)
+    alias = using or router.db_for_write(Counter)
+    with database_errors(connections[alias]), transaction.atomic(using=alias, savepoint=False):
+        last = _move(alias, sequence_name, value, force)
+    if last > value:
+        raise ValueError(
+            f"sequence {sequence_name!r} is at {last}; to lower it to {value}, and give the "
+            f"numbers above that again, use force=True"
+        )
+
+
+def delete(sequence_name: str = "default", *, using: str | None = None) -> bool:
+    """Delete the counter, so that the sequence starts anew; return whether there was one."""
+    check_sequence_name(sequence_name)
+    alias = using or router.db_for_write(Counter)
+    with database_errors(connections[alias]):
+        deleted, _ = Counter.objects.using(alias).filter(pk=sequence_name).delete()
+    return deleted > 0
+
+
+class Sequence:
+    """A sequence with its arguments said once; iterating over it takes numbers without end.
+
+    >>> invoice_numbers = Sequence("invoices", initial_value=1000)
+    >>> with transaction.atomic():
+    ...     Invoice.objects.create(number=next(invoice_numbers))
+    """
+
+    def __init__(
+        self,
+        sequence_name: str = "default",
+        initial_value: InitialValue = 1,
+        reset_value: int | None = None,
+        *,
+        using: str | None = None,
+    ) -> None:
+        Allocation(sequence_name, 1, initial_value, reset_value)  # raises for bad arguments
+        self.sequence_name = sequence_name
+        self.initial_value = initial_value
+        self.reset_value = reset_value
+        self.using = using
+
+    def get_next_value(self, *, nowait: bool = False, timeout: float | None = None) -> int:
+        """See :func:`get_next_value`."""
+        return get_next_value(
+            self.sequence_name,
+            self.initial_value,
+            self.reset_value,
+            nowait=nowait,
+            timeout=timeout,
+            using=self.using,
+        )
+
+    def get_next_values(
+        self, batch_size: int, *, nowait: bool = False, timeout: float | None = None
+    ) -> range:
+        """See :func:`get_next_values`; ValueError for a sequence with a ``reset_value``."""
+        timeout = _wait(nowait, timeout)
+        allocation = Allocation(
+            self.sequence_name, batch_size, self.initial_value, self.reset_value, timeout
+        )
+        return take(allocation, self.using)
+
+    def get_last_value(self) -> int | None:
+        """See :func:`get_last_value`."""
+        return get_last_value(self.sequence_name, using=self.using)
+
+    def set_last_value(self, value: int, *, force: bool = False) -> None:
+        """See :func:`set_last_value`."""
+        set_last_value(value, self.sequence_name, force=force, using=self.using)
+
+    def delete(self) -> bool:
+        """See :func:`delete`."""
+        return delete(self.sequence_name, using=self.using)
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        return self.get_next_value()
+
+
+def take(allocation: Allocation, using: str | None = None) -> range:
+    """Take the block, with the errors and the warning that the functions above promise."""
+    if not allocation.count:
+        return range(0)
+    connection = connections[using or router.db_for_write(Counter)]
+    allocator = get_allocator(connection)
+    if not connection.in_atomic_block and connection.get_autocommit():
+        _outside_transaction(allocation.name)
+    with database_errors(connection, allocation.timeout):
+        return allocator.allocate(connection, allocation)
+
+
+@contextmanager
+def database_errors(
+    connection: BaseDatabaseWrapper, timeout: float | None = None
+) -> Iterator[None]:
+    """Turn the database's errors into ours, and tell Django when the transaction is dead."""
+    try:
+        yield
+    except DatabaseError as error:
+        allocator = get_allocator(connection)
+        if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
+            connection.needs_rollback = True
+        code = allocator.error_code(error)
+        if code in allocator.missing_table_codes:
+            raise TableMissing(
+                f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
+                f"manage.py migrate sequences_core --database={connection.alias}"
+            ) from error
+        if timeout is not None and code in allocator.lock_timeout_codes:
+            raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
+        raise
+
+
+def _wait(nowait: bool, timeout: float | None) -> float | None:
+    if not nowait:
+        return timeout
+    if timeout is not None:
+        raise ValueError("nowait=True is timeout=0: give only one of them")
+    return 0
+
+
+def _last_value(alias: str, name: str) -> int | None:
+    counters = Counter.objects.using(alias).filter(pk=name)
+    return counters.values_list("last", flat=True).first()
+
+
+def _move(alias: str, name: str, value: int, force: bool) -> int:
+    """Lock the counter, move it to ``value`` if allowed, and return where it is."""
+    counters = Counter.objects.using(alias).filter(pk=name)
+    movable = counters if force else counters.filter(last__lte=value)
+    if movable.update(last=value):
+        return value
+    last = _last_value(alias, name)
+    if last is not None:
+        return last
+    connection = connections[alias]
+    taken = get_allocator(connection).allocate(connection, Allocation(name, initial_value=value))
+    # Unless another transaction was faster in creating the counter, taken is [value]. It is
+    # locked by now, so going back from the number taken is safe.
+    last = value if force or taken[0] <= value else taken[0] - 1
+    counters.update(last=last)
+    return last
+
+
+def _outside_transaction(name: str) -> None:
+    mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
+    message = (
+        f"a number of sequence {name!r} is taken outside a transaction: if what follows fails, "
+        f"the number is lost. Use transaction.atomic(), or set SEQUENCES_AUTOCOMMIT"
+    )
+    if mode == "error":
+        raise AutocommitRefused(message)
+    if mode == "warn":
+        stacklevel, frame = 1, sys._getframe()
+        while frame.f_back and frame.f_code.co_filename == __file__:
+            stacklevel, frame = stacklevel + 1, frame.f_back
+        warnings.warn(message, GapWarning, stacklevel=stacklevel)
+    elif mode != "allow":
+        raise ImproperlyConfigured(
+            f"SEQUENCES_AUTOCOMMIT is 'allow', 'warn' or 'error', not {mode!r}"
+        )

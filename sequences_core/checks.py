@@ -1,0 +1,65 @@
+"""System checks: what would break the promise, said before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.apps.config import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .exceptions import BackendError
+from .models import Counter
+from .registry import get_allocator
+
+
+@register()
+def check_settings(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> Iterable[CheckMessage]:
+    """Check the settings of every database that holds the table of counters."""
+    mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
+    if mode not in {"allow", "warn", "error"}:
+        yield Error(
+            f"SEQUENCES_AUTOCOMMIT is {mode!r}.",
+            hint="Use 'allow', 'warn' or 'error'.",
+            id="sequences_core.E003",
+        )
+    for connection in connections.all(initialized_only=False):
+        if router.allow_migrate_model(connection.alias, Counter):
+            yield from _check_connection(connection)
+    alias = router.db_for_write(Counter)
+    if not router.allow_migrate_model(alias, Counter):
+        yield Error(
+            f"Numbers are taken from database {alias!r}, where the router doesn't allow the table "
+            f"of counters.",
+            hint=f"Let allow_migrate({alias!r}, 'sequences_core') be true, or db_for_write name "
+            f"the database that holds the counters.",
+            id="sequences_core.E004",
+        )
+
+
+def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+    try:
+        allocator = get_allocator(connection)
+    except BackendError as error:
+        yield Error(str(error), id="sequences_core.E001")
+        return
+    if _reads_uncommitted(connection):
+        yield Error(
+            f"Database {connection.alias!r} is set to READ UNCOMMITTED: a number that is rolled "
+            f"back would have been seen, and could be given twice.",
+            hint="Use READ COMMITTED.",
+            id="sequences_core.E002",
+        )
+    yield from allocator.check(connection)
+
+
+def _reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:
+    level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
+    # A string for MySQL, a member of psycopg's IsolationLevel or its number for PostgreSQL.
+    text = str(getattr(level, "name", level)).lower().replace("_", " ")
+    return text in {"read uncommitted", "1"}

@@ -1,0 +1,68 @@
+"""Every error that this package raises by itself.
+
+::
+
+    SequencesError
+    ├── SequenceExhausted     (django.db.DataError)
+    ├── SequenceLocked        (django.db.OperationalError)
+    ├── TableMissing          (django.db.ProgrammingError)
+    ├── AutocommitRefused     (django.db.transaction.TransactionManagementError)
+    └── BackendError          (django.core.exceptions.ImproperlyConfigured)
+        ├── BackendNotFound
+        ├── BackendConflict
+        ├── BackendImportFailed
+        └── BackendInvalid
+
+    GapWarning                (RuntimeWarning)
+
+Bad arguments are ``TypeError`` and ``ValueError``; whatever else the database says arrives as
+Django's own ``django.db`` exception, unchanged.
+"""
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DataError, OperationalError, ProgrammingError
+from django.db.transaction import TransactionManagementError
+
+
+class SequencesError(Exception):
+    """Base of all errors below."""
+
+
+class SequenceExhausted(SequencesError, DataError):
+    """The block would pass 2**63 - 1; the counter stays where it was."""
+
+
+class SequenceLocked(SequencesError, OperationalError):
+    """Another transaction held the counter for longer than ``timeout`` seconds."""
+
+
+class TableMissing(SequencesError, ProgrammingError):
+    """The table of counters is not in the database; the message names the command."""
+
+
+class AutocommitRefused(SequencesError, TransactionManagementError):
+    """A number was asked for outside a transaction and SEQUENCES_AUTOCOMMIT is "error"."""
+
+
+class BackendError(SequencesError, ImproperlyConfigured):
+    """No allocator could be chosen; the message says who asked and what is installed."""
+
+
+class BackendNotFound(BackendError):
+    """No installed distribution registers a backend of that name."""
+
+
+class BackendConflict(BackendError):
+    """Two installed distributions register a backend of that name."""
+
+
+class BackendImportFailed(BackendError):
+    """The backend is installed, but importing it fails."""
+
+
+class BackendInvalid(BackendError):
+    """What was named is no Allocator, or was written for another version of the contract."""
+
+
+class GapWarning(RuntimeWarning):
+    """A number was taken outside a transaction: if what follows fails, it is lost."""

@@ -1,0 +1,50 @@
+"""The table of counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .allocator import MAX_NAME_LENGTH
+
+
+class NameField(models.CharField):
+    """Text that compares byte for byte on every database.
+
+    MySQL's and MariaDB's default collations ignore case and accents; utf8mb4_bin still ignores
+    trailing spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
+    PostgreSQL's "C" is what comparing bytes is, whatever the operating system's locales become.
+    """
+
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+        parameters = super().db_parameters(connection)
+        parameters["collation"] = self._binary_collation(connection)
+        return parameters
+
+    @staticmethod
+    def _binary_collation(connection: Any) -> str | None:
+        if connection.vendor == "postgresql":
+            return "C"
+        if connection.vendor == "mysql":
+            return "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+        return None
+
+
+class Counter(models.Model):
+    """A sequence's counter. Numbers are taken by ``get_next_value``, never by this model."""
+
+    name = NameField(max_length=MAX_NAME_LENGTH, primary_key=True)
+    last = models.BigIntegerField(help_text="the last number taken")
+
+    class Meta:
+        constraints = [
+            # -1 is where a counter stands that starts at 0 and was not taken from yet.
+            models.CheckConstraint(
+                condition=models.Q(last__gte=-1), name="sequences_core_last_from_minus_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.last}"

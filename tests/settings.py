@@ -1,0 +1,56 @@
+"""Django settings of the tests: one alias for each server that the plugin has started."""
+
+import os
+
+import dj_database_url
+
+SECRET_KEY = "no secret"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "sequences_core",
+    "tests.app",
+]
+
+VENDORS = ("sqlite", "postgresql", "mariadb", "mysql", "oracle")
+
+DATABASES = {
+    name: dj_database_url.parse(os.environ[f"{name.upper()}_URL"])
+    for name in VENDORS
+    if f"{name.upper()}_URL" in os.environ
+}
+if "sqlite" in DATABASES:
+    # Threads share no memory database, and a test database in a file is what users have.
+    DATABASES["sqlite"]["TEST"] = {"NAME": DATABASES["sqlite"]["NAME"] + ".test"}
+    DATABASES["sqlite"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode = WAL",
+    }
+# The first of them is Django's default, under its own name too where a test wants one database.
+DATABASES = {"default": next(iter(DATABASES.values()), {})} | DATABASES
+
+ROOT_URLCONF = "tests.urls"
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
