@@ -1,0 +1,10 @@
+"""Private, throw-away database servers, for tests, the demo, benchmarks and fault injection."""
+
+from tests.servers.base import Server
+from tests.servers.errors import ServerError
+from tests.servers.launch import boot, start, stop
+from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
+from tests.servers.postgresql import PostgreSQL
+
+__all__ = ["MariaDB", "MySQL", "PostgreSQL", "Server", "ServerError", "boot", "start", "stop"]

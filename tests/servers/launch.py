@@ -1,0 +1,82 @@
+"""Start servers by name, side by side, and tell where they are."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.servers import reaper
+from tests.servers.base import Server, close_all
+from tests.servers.errors import ServerError
+from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
+from tests.servers.postgresql import PostgreSQL
+
+KINDS: dict[str, type[Server]] = {kind.name: kind for kind in (PostgreSQL, MariaDB, MySQL)}
+DEFAULT = ("sqlite", *KINDS)
+KNOWN = (*DEFAULT, "oracle")
+
+
+def variable(name: str) -> str:
+    """The environment variable with the URL of database `name`, such as POSTGRESQL_URL."""
+    return f"{name.upper()}_URL"
+
+
+def chosen(names: str | None) -> tuple[str, ...]:
+    """The databases that `names` lists, with commas or spaces between them; all when empty.
+
+    Raises ServerError for a name that isn't known.
+    """
+    listed = tuple(dict.fromkeys((names or "").replace(",", " ").split())) or DEFAULT
+    if unknown := [name for name in listed if name not in KNOWN]:
+        raise ServerError(f"No database is called {unknown[0]!r}; there is {', '.join(KNOWN)}.")
+    return listed
+
+
+def boot(servers: Iterable[Server]) -> None:
+    """Start several servers together; none is left when one of them fails."""
+    servers = list(servers)
+    try:
+        with ThreadPoolExecutor(max_workers=max(len(servers), 1)) as pool:
+            list(pool.map(lambda server: server.prepare(), servers))
+        for server in servers:
+            server.launch()
+        for server in servers:
+            server.wait()
+    except BaseException:
+        for server in servers:
+            server.close()
+        raise
+
+
+def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
+    """The URL of each database in `names`, its server started unless its `…_URL` is set.
+
+    What was started ends with this process, or by stop(). Raises ServerError when a server can't
+    be installed or doesn't start.
+    """
+    urls: dict[str, str] = {}
+    servers: dict[str, Server] = {}
+    for name in names:
+        if given := os.environ.get(variable(name)):
+            urls[name] = given
+        elif name == "sqlite":
+            folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-"))
+            reaper.watch(folder)
+            urls[name] = f"sqlite:///{folder / 'db.sqlite3'}"
+        elif name in KINDS:
+            servers[name] = KINDS[name](durable=durable)
+        else:
+            raise ServerError(
+                f"There is no {name} server to install: set {variable(name)} to one that runs."
+            )
+    boot(servers.values())
+    return urls | {name: server.url for name, server in servers.items()}
+
+
+def stop() -> None:
+    """End everything that this process started, and remove its data."""
+    close_all()
