@@ -37,6 +37,9 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(name.replace("/", "-")):
         if not place.exists():
+            # What a build that was killed has left: nobody else builds while we hold the lock.
+            for leftover in place.parent.glob(f".{place.name}-*"):
+                shutil.rmtree(leftover, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
             try:
                 build(scratch / "build")
