@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from tests.servers.errors import ServerError
-from tests.servers.launch import chosen, start, stop, variable
+from tests.servers.launch import KNOWN, chosen, start, stop, variable
 from tests.servers.probe import describe
 
 _versions: dict[str, str] = {}
@@ -25,6 +25,9 @@ def pytest_load_initial_conftests() -> Generator[None]:
     if not _is_worker():
         try:
             names = chosen(os.environ.get("DB"))
+            for name in set(KNOWN) - set(names):
+                # The settings take every URL that they find; DB decides.
+                os.environ.pop(variable(name), None)
             for name, url in start(names).items():
                 os.environ[variable(name)] = url
                 _versions[name] = describe(url)

@@ -129,10 +129,12 @@ class _Link:
         connection = _Connection(self, writer, back)
         self.connections.add(connection)
         try:
-            await asyncio.gather(
-                connection.carry(reader, back, request=True),
-                connection.carry(onward, writer, request=False),
-            )
+            # The end of the proxy cancels this, which asyncio of 3.11 would print as a failure.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    connection.carry(reader, back, request=True),
+                    connection.carry(onward, writer, request=False),
+                )
         finally:
             self.connections.discard(connection)
             connection.abort()

@@ -1,0 +1,95 @@
+# Each command installs what it needs first, into .venv; a second call finds it there.
+#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle
+#   ARGS  arguments for the program behind the command
+
+PYTHON ?= python3
+DB ?=
+ARGS ?=
+export DB
+
+BIN := .venv/bin
+UV := $(BIN)/uv
+INSTALL = $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+DISTRIBUTIONS := . $(sort $(patsubst %/pyproject.toml,%,$(wildcard backends/*/pyproject.toml))) contrib
+PINS := constraints.txt $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
+
+comma := ,
+databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
+drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test bench servers servers-stop lint wheels matrix constraints clean
+
+help: ## list the commands (the default)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=postgresql, mariadb, mysql
+	$(BIN)/python contrib/demo/run.py $(ARGS)
+
+test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
+	$(BIN)/python -m benchmarks $(ARGS)
+
+servers: .venv/.packages ## start the databases' servers in the background and print their URLs
+	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
+
+servers-stop: .venv/.packages ## end them and remove their data
+	@$(BIN)/python -m tests.servers stop $(call databases)
+
+lint: .venv/.dev ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheels: $(UV) ## build one wheel per distribution into dist/
+	rm -rf dist
+	$(UV) build --quiet --wheel --all-packages --out-dir dist
+	@ls dist
+
+matrix: .venv/.dev ## run the tests on every supported Python and Django
+	$(BIN)/nox $(ARGS)
+
+constraints: $(UV) ## choose new versions for constraints.txt
+	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+		--group dev --all-extras --no-annotate --no-header \
+		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
+	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt
+	mv .venv/pins.txt constraints.txt
+
+clean: ## remove everything that was made here
+	test ! -d .servers || $(MAKE) --no-print-directory DB= servers-stop
+	rm -rf .venv build dist .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# mysqlclient is the one driver that compiles: only those who ask for its databases need a compiler.
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || test "$$(id -u)" != 0 || \
+		{ apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv; } >/dev/null
+	@$(PYTHON) -c 'import ensurepip' || { echo 'Python can make no virtual environment; on Debian: sudo apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+
+.venv/.packages: $(UV) $(PINS)
+	$(INSTALL) --group demo $(addprefix --editable ,$(addprefix ./,$(DISTRIBUTIONS)))
+	@touch $@
+
+.venv/.dev: .venv/.packages
+	$(INSTALL) --group dev oracledb 'psycopg[binary]' types-psutil
+	@touch $@
+
+.venv/.driver-mysql: .venv/.packages
+	$(BIN)/python -m tests.servers install mysqlclient
+	$(INSTALL) mysqlclient
+	@touch $@
+
+.venv/.driver-postgresql: .venv/.packages
+	$(INSTALL) 'psycopg[binary]'
+	@touch $@
+
+.venv/.driver-oracle: .venv/.packages
+	$(INSTALL) oracledb
+	@touch $@
