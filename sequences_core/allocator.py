@@ -108,7 +108,8 @@ class Allocator(ABC):
     let the database's errors through: the core turns them into what the caller should see, by
     the codes below. :meth:`upsert` and :meth:`update` each guarantee:
 
-    - **one statement** does it all, in the transaction that is open, or by itself in autocommit;
+    - **one statement** does it all, in the transaction that is open, or by itself in autocommit
+      (but see ``single_statement``);
     - it **locks the counter** to the end of the transaction: a second taker waits, then goes on
       from the committed value. Takers of other names don't wait (but see ``locks_database``);
     - ``last`` moves by ``count``, or, where ``last + 1`` would reach ``reset_value``, to
@@ -118,6 +119,9 @@ class Allocator(ABC):
 
     protocol: ClassVar[int]
     """Which version of this contract was it written for? Each backend states a literal number."""
+
+    single_statement: ClassVar[bool] = True
+    """Is a block taken by one statement? If not, the backend keeps its statements together."""
 
     can_limit_wait: ClassVar[bool] = False
     """Does ``timeout`` bound the wait for a counter that exists?"""

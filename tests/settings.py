@@ -24,9 +24,11 @@ DATABASES = {
     for name in VENDORS
     if f"{name.upper()}_URL" in os.environ
 }
+for database in DATABASES.values():
+    database["TEST"] = {"DEPENDENCIES": []}  # each can be made without the others
 if "sqlite" in DATABASES:
     # Threads share no memory database, and a test database in a file is what users have.
-    DATABASES["sqlite"]["TEST"] = {"NAME": DATABASES["sqlite"]["NAME"] + ".test"}
+    DATABASES["sqlite"]["TEST"]["NAME"] = DATABASES["sqlite"]["NAME"] + ".test"
     DATABASES["sqlite"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,

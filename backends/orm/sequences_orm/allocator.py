@@ -40,6 +40,7 @@ class ORMAllocator(Allocator):
     """An UPDATE, which locks the counter, and a SELECT of what it left there."""
 
     protocol = 1
+    single_statement = False
     # SQLSTATE or the driver's number, of MySQL and MariaDB, SQLite, Oracle: no two overlap.
     retryable_codes: ClassVar = frozenset(
         {"40001", "40P01", 1213, 1020, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, 60, 8177}

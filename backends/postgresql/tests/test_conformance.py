@@ -1,0 +1,6 @@
+from sequences_core.testing import AllocatorContract
+
+
+class TestPostgreSQL(AllocatorContract):
+    using = "postgresql"
+    backend = "postgresql"

@@ -1,0 +1,27 @@
+"""The conformance kit: what every backend must do, as tests.
+
+A backend's test module is this, with pytest-django configured for its database::
+
+    from sequences_core.testing import AllocatorContract
+
+
+    class TestMyAllocator(AllocatorContract):
+        using = "default"
+        backend = "mydatabase"
+
+The capability flags of the allocator choose among the tests; that numbers have no holes is not
+up for choice. Needs ``pip install sequences-core[testing]``.
+"""
+
+from .base import Contract
+from .concurrency import Concurrency
+from .stateful import Model
+from .transactions import Transactions
+from .values import Values
+
+
+class AllocatorContract(Values, Transactions, Concurrency, Model):
+    """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
+
+
+__all__ = ["AllocatorContract", "Contract"]

@@ -1,0 +1,248 @@
+"""What becomes of numbers when transactions end, well or badly."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+
+from sequences_core import (
+    AutocommitRefused,
+    GapWarning,
+    SequenceLocked,
+    TableMissing,
+    delete,
+    get_last_value,
+    get_next_value,
+    get_next_values,
+    retry_atomic,
+    run_atomic,
+    set_last_value,
+)
+from sequences_core.models import Counter
+
+from .base import Contract
+
+
+class Rollback(Exception):
+    """Raised to leave a transaction by rollback."""
+
+
+class Transactions(Contract):
+    """Rollback, savepoints, autocommit, errors."""
+
+    def test_rollback_gives_numbers_back(self) -> None:
+        """What a rolled-back transaction took is taken by the next one."""
+        with self.atomic():
+            get_next_value("s", using=self.using)
+        with pytest.raises(Rollback), self.atomic():
+            assert get_next_value("s", using=self.using) == 2
+            assert get_next_values(10, "s", using=self.using) == range(3, 13)
+            raise Rollback
+        with self.atomic():
+            assert get_next_value("s", using=self.using) == 2
+        assert self.counters() == {"s": 2}
+
+    def test_rollback_of_the_first_use_leaves_no_counter(self) -> None:
+        """A first use that is rolled back never happened, whatever its initial value."""
+        for take in (
+            lambda: get_next_value("s", 5, using=self.using),
+            lambda: get_next_value("s", lambda: 5, using=self.using),
+            lambda: get_next_value("s", 5, 9, using=self.using),
+        ):
+            with pytest.raises(Rollback), self.atomic():
+                take()
+                raise Rollback
+            assert self.counters() == {}
+
+    def test_savepoint_rollback_gives_numbers_back(self) -> None:
+        """Rolling back to a savepoint gives back what was taken since, and no more."""
+        with self.atomic():
+            assert get_next_value("s", using=self.using) == 1
+            with pytest.raises(Rollback), self.atomic():
+                assert get_next_value("s", using=self.using) == 2
+                with self.atomic():
+                    assert get_next_value("s", using=self.using) == 3
+                raise Rollback
+            assert get_next_value("s", using=self.using) == 2
+            with self.atomic():
+                assert get_next_value("s", using=self.using) == 3
+        assert self.counters() == {"s": 3}
+
+    def test_deletion_and_setting_roll_back_too(self) -> None:
+        """delete and set_last_value are part of the transaction."""
+        with self.atomic():
+            get_next_values(5, "s", using=self.using)
+        for change in (
+            lambda: delete("s", using=self.using),
+            lambda: set_last_value(50, "s", using=self.using),
+            lambda: set_last_value(2, "s", force=True, using=self.using),
+        ):
+            with pytest.raises(Rollback), self.atomic():
+                change()
+                raise Rollback
+            assert self.counters() == {"s": 5}
+
+    def test_numbers_are_seen_at_commit_only(self) -> None:
+        """Another connection sees the counter move when the transaction commits."""
+        with self.atomic():
+            get_next_value("s", using=self.using)
+
+            def look() -> int | None:
+                return get_last_value("s", using=self.using)
+
+            with self.elsewhere(look) as other:
+                assert other.result() is None
+        with self.elsewhere(look) as other:
+            assert other.result() == 1
+
+    def test_manual_transaction_management(self) -> None:
+        """With autocommit off a transaction is open without atomic(): no warning, same promise."""
+        self.connection.ensure_connection()
+        transaction.set_autocommit(False, using=self.using)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert get_next_value("s", using=self.using) == 1
+                transaction.rollback(using=self.using)
+                assert get_next_value("s", using=self.using) == 1
+                transaction.commit(using=self.using)
+        finally:
+            transaction.rollback(using=self.using)
+            transaction.set_autocommit(True, using=self.using)
+        assert self.counters() == {"s": 1}
+
+    def test_autocommit_warns_at_the_callers_line(self, settings: Any) -> None:
+        """Outside a transaction a GapWarning names the line of the caller."""
+        settings.SEQUENCES_AUTOCOMMIT = "warn"
+        for take in (
+            lambda: get_next_value("s", using=self.using),
+            lambda: get_next_values(2, "s", using=self.using),
+        ):
+            with pytest.warns(GapWarning, match="atomic") as caught:
+                take()
+            assert caught[0].filename == __file__
+        assert self.counters() == {"s": 3}
+
+    def test_autocommit_can_be_refused_or_allowed(self, settings: Any) -> None:
+        """SEQUENCES_AUTOCOMMIT "error" raises and takes nothing; "allow" is silent."""
+        settings.SEQUENCES_AUTOCOMMIT = "error"
+        with pytest.raises(AutocommitRefused):
+            get_next_value("s", using=self.using)
+        assert self.counters() == {}
+        settings.SEQUENCES_AUTOCOMMIT = "allow"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert get_next_value("s", using=self.using) == 1
+
+    def test_missing_table_names_the_command(self) -> None:
+        """Without the table every function says which command makes it, and goes on once it is."""
+        self._rename_table(Counter._meta.db_table, "sequences_core_hidden")
+        try:
+            for call in (
+                lambda: get_next_value("s", using=self.using),
+                lambda: get_last_value("s", using=self.using),
+                lambda: set_last_value(1, "s", using=self.using),
+                lambda: delete("s", using=self.using),
+            ):
+                with pytest.raises(TableMissing, match="migrate sequences_core --database"):
+                    call()
+        finally:
+            self._rename_table("sequences_core_hidden", Counter._meta.db_table)
+        assert get_next_value("s", using=self.using) == 1
+
+    def _rename_table(self, old: str, new: str) -> None:
+        with self.connection.schema_editor() as editor:
+            editor.alter_db_table(Counter, old, new)
+
+    def test_django_knows_the_state_after_an_error(self) -> None:
+        """After an error needs_rollback is what the server thinks, and a rollback mends all."""
+        self.requires("can_limit_wait")
+        self.requires("locks_database", False)
+        with self.atomic():
+            get_next_value("s", using=self.using)
+
+            def collide() -> tuple[bool, bool]:
+                try:
+                    with self.atomic():
+                        get_next_value("mine", using=self.using)
+                        with pytest.raises(SequenceLocked):
+                            get_next_value("s", nowait=True, using=self.using)
+                        believed = self.connection.needs_rollback
+                        actual = self._is_broken()
+                        raise Rollback
+                except Rollback:
+                    pass
+                with self.atomic():
+                    assert get_next_value("mine", using=self.using) == 1
+                return believed, actual
+
+            with self.elsewhere(collide) as other:
+                believed, actual = other.result()
+        assert believed == actual
+
+    def _is_broken(self) -> bool:
+        try:
+            # The driver's own cursor: Django's would refuse by itself.
+            with connections[self.using].connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                cursor.fetchall()
+        except Exception:  # noqa: BLE001 - of whichever driver this is
+            return True
+        return False
+
+    def test_an_error_in_a_savepoint_leaves_the_transaction(self) -> None:
+        """A SequenceLocked inside a savepoint spoils nothing outside it."""
+        self.requires("can_limit_wait")
+        self.requires("locks_database", False)
+        with self.atomic():
+            get_next_value("s", using=self.using)
+
+            def collide() -> int:
+                with self.atomic():
+                    get_next_value("mine", using=self.using)
+                    with pytest.raises(SequenceLocked), self.atomic():
+                        get_next_value("s", nowait=True, using=self.using)
+                    return get_next_value("mine", using=self.using)
+
+            with self.elsewhere(collide) as other:
+                assert other.result() == 2
+        assert self.counters() == {"s": 1, "mine": 2}
+
+    def test_run_atomic_runs_the_block_again(self) -> None:
+        """run_atomic repeats on what is_retryable says, up to attempts, and on nothing else."""
+        code = next(iter(self.allocator.retryable_codes))
+        ends: list[BaseException | None] = [self._error(code), self._error(code), None]
+
+        def block() -> int:
+            number = get_next_value("s", using=self.using)
+            if error := ends.pop(0):
+                raise error
+            return number
+
+        assert run_atomic(block, using=self.using) == 1
+        assert ends == []
+        ends = [self._error(code), self._error(code), None]
+        with pytest.raises(DatabaseError):
+            run_atomic(block, attempts=2, using=self.using)
+        ends = [Rollback(), None]
+        with pytest.raises(Rollback):
+            retry_atomic(using=self.using)(block)()
+        assert self.counters() == {"s": 1}
+
+    def _error(self, code: str | int) -> DatabaseError:
+        """What Django would raise for that code, in any driver's form."""
+        error = DatabaseError(code, "made by the test")
+        error.__cause__ = Exception()
+        attribute = "sqlstate" if isinstance(code, str) else "sqlite_errorcode"
+        setattr(error.__cause__, attribute, code)
+        return error
+
+    def test_run_atomic_owns_the_commit(self) -> None:
+        """Inside a transaction run_atomic refuses: it could not run the COMMIT again."""
+        with self.atomic(), pytest.raises(RuntimeError):
+            run_atomic(lambda: None, using=self.using)
+        with pytest.raises(ValueError, match="attempts"):
+            run_atomic(lambda: None, attempts=0, using=self.using)

@@ -1,0 +1,317 @@
+"""Which numbers are given, and which arguments are refused."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test.utils import CaptureQueriesContext
+
+from sequences_core import (
+    Sequence,
+    SequenceExhausted,
+    delete,
+    get_last_value,
+    get_next_value,
+    get_next_values,
+    set_last_value,
+)
+from sequences_core.allocator import MAX_NAME_LENGTH, MAX_TIMEOUT, MAX_VALUE, TABLE
+
+from .base import Contract
+
+BAD_NAMES: list[tuple[Any, type[Exception]]] = [
+    (None, TypeError),
+    (1, TypeError),
+    (b"bytes", TypeError),
+    ("", ValueError),
+    (" leading", ValueError),
+    ("trailing ", ValueError),
+    ("trailing\u00a0", ValueError),
+    ("line\n", ValueError),
+    ("nul\0", ValueError),
+    ("\ud800", ValueError),
+    ("x" * (MAX_NAME_LENGTH + 1), ValueError),
+]
+
+BAD_INTEGERS: list[tuple[Any, type[Exception]]] = [
+    (None, TypeError),
+    (True, TypeError),
+    ("1", TypeError),
+    (1.0, TypeError),
+    (Decimal(1), TypeError),
+    (-1, ValueError),
+    (MAX_VALUE + 1, ValueError),
+]
+
+LOOKALIKES = [
+    *("Case", "case", "CASE", "été", "ete", "e\u0301te\u0301", "ß", "ss", "İ", "i", "ı"),
+    *("a", "a\u200b", "а", "a b", "a  b", "a_b", "a%b", "%s", "%(name)s", "?", ":name", "{}"),
+    *("'", "''", '"', "\\", "`", "';--", "null", "NULL", "0", "00", "😀", "😁", "\ufffe"),
+    "x" * MAX_NAME_LENGTH,
+    "😀" * MAX_NAME_LENGTH,
+]
+
+
+class Color(str, enum.Enum):
+    RED = "red"
+
+
+class Values(Contract):
+    """Values, batches, looping, names, exhaustion, bad input."""
+
+    def test_numbers_are_consecutive_from_one(self) -> None:
+        """A new sequence gives 1, 2, 3, and get_last_value follows."""
+        with self.atomic():
+            assert get_last_value("s", using=self.using) is None
+            assert [get_next_value("s", using=self.using) for _ in range(3)] == [1, 2, 3]
+            assert get_last_value("s", using=self.using) == 3
+
+    def test_names_are_independent(self) -> None:
+        """A number of one name moves no other name."""
+        with self.atomic():
+            for expected in (1, 2):
+                assert get_next_value("a", using=self.using) == expected
+                assert get_next_value("b", using=self.using) == expected
+        assert self.counters() == {"a": 2, "b": 2}
+
+    @pytest.mark.parametrize("initial", [0, 1, 2, 1000, 2**31, 2**53 + 1, MAX_VALUE - 1])
+    def test_initial_value_is_first(self, initial: int) -> None:
+        """The first number is initial_value, from 0 up, and it means nothing later."""
+        with self.atomic():
+            assert get_next_value("s", initial, using=self.using) == initial
+            assert get_next_value("s", 7, using=self.using) == initial + 1
+        assert self.counters() == {"s": initial + 1}
+
+    def test_initial_callable_is_called_for_a_new_counter_only(self) -> None:
+        """A callable initial_value is called when, and only when, there is no counter."""
+        calls: list[int] = []
+
+        def initial() -> int:
+            calls.append(1)
+            return 42
+
+        with self.atomic():
+            numbers = [get_next_value("s", initial, using=self.using) for _ in range(3)]
+            assert get_next_values(2, "s", initial, using=self.using) == range(45, 47)
+            assert get_next_values(3, "t", initial, using=self.using) == range(42, 45)
+        assert numbers == [42, 43, 44]
+        assert len(calls) == 2
+
+    @pytest.mark.parametrize(("value", "error"), BAD_INTEGERS)
+    def test_bad_initial_from_a_callable_is_refused(
+        self, value: Any, error: type[Exception]
+    ) -> None:
+        """What the callable returns is checked like an argument, and no counter is made."""
+        with self.atomic():
+            with pytest.raises(error):
+                get_next_value("s", lambda: value, using=self.using)
+            assert self.counters() == {}
+
+    def test_batch_is_one_consecutive_block(self) -> None:
+        """A batch of n moves the counter by n and owns every number of its block."""
+        with self.atomic():
+            assert get_next_values(3, "s", using=self.using) == range(1, 4)
+            assert get_next_value("s", using=self.using) == 4
+            assert get_next_values(1000, "s", using=self.using) == range(5, 1005)
+            assert get_next_values(2, "t", 0, using=self.using) == range(2)
+        assert self.counters() == {"s": 1004, "t": 1}
+
+    def test_empty_batch_touches_nothing(self) -> None:
+        """A batch of 0 is an empty range without a query."""
+        with CaptureQueriesContext(self.connection) as queries:
+            assert list(get_next_values(0, "s", using=self.using)) == []
+        assert not queries.captured_queries
+        assert self.counters() == {}
+
+    def test_looping_restarts_before_reset_value(self) -> None:
+        """At reset_value the sequence restarts at initial_value."""
+        with self.atomic():
+            numbers = [get_next_value("s", 3, 6, using=self.using) for _ in range(7)]
+            assert numbers == [3, 4, 5, 3, 4, 5, 3]
+            numbers = [get_next_value("t", 0, 1, using=self.using) for _ in range(3)]
+            assert numbers == [0, 0, 0]
+
+    def test_looping_at_the_ends_of_the_range(self) -> None:
+        """A loop may lie at the very top, and a counter past reset_value restarts too."""
+        top = MAX_VALUE
+        with self.atomic():
+            numbers = [get_next_value("s", top - 2, top, using=self.using) for _ in range(3)]
+            assert numbers == [top - 2, top - 1, top - 2]
+            set_last_value(top, "s", using=self.using)
+            assert get_next_value("s", 5, 9, using=self.using) == 5
+
+    def test_sequence_object(self) -> None:
+        """Sequence says the arguments once; iterating takes numbers."""
+        sequence = Sequence("s", 5, using=self.using)
+        with self.atomic():
+            assert list(itertools.islice(sequence, 3)) == [5, 6, 7]
+            sequence.set_last_value(20)
+            assert sequence.get_next_values(2) == range(21, 23)
+            assert sequence.get_last_value() == 22
+            assert sequence.delete()
+            assert next(sequence) == 5
+        with pytest.raises(ValueError, match="batch"):
+            Sequence("loop", 1, 3, using=self.using).get_next_values(2)
+
+    def test_one_statement_takes_a_block(self) -> None:
+        """Plain, batch and looping takes are one statement each, in and out of a transaction."""
+        self.requires("single_statement")
+        contexts: tuple[AbstractContextManager[Any], ...] = (self.atomic(), nullcontext())
+        for context in contexts:
+            for _ in range(2):  # first use and later
+                with context, CaptureQueriesContext(self.connection) as queries:
+                    get_next_value("plain", using=self.using)
+                    get_next_values(10, "batch", using=self.using)
+                    get_next_value("loop", 1, 3, using=self.using)
+                assert len(queries) == 3, queries.captured_queries
+
+    def test_statements_are_visible_to_django(self) -> None:
+        """execute_wrapper sees what is run."""
+        seen: list[str] = []
+
+        def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            seen.append(sql)
+            return execute(sql, params, many, context)
+
+        with self.connection.execute_wrapper(wrapper), self.atomic():
+            get_next_value("s", using=self.using)
+        assert any(TABLE in sql for sql in seen)
+
+    def test_set_last_value(self) -> None:
+        """set_last_value creates and raises; it lowers by force only, and 0 is a value."""
+        with self.atomic():
+            set_last_value(10, "s", using=self.using)
+            assert get_next_value("s", using=self.using) == 11
+            set_last_value(11, "s", using=self.using)
+            set_last_value(20, "s", using=self.using)
+            with pytest.raises(ValueError, match="force"):
+                set_last_value(19, "s", using=self.using)
+            assert get_next_value("s", using=self.using) == 21
+            set_last_value(3, "s", force=True, using=self.using)
+            assert get_next_value("s", using=self.using) == 4
+            set_last_value(0, "new", using=self.using)
+            assert get_next_value("new", using=self.using) == 1
+            set_last_value(MAX_VALUE, "top", force=True, using=self.using)
+        assert self.counters() == {"s": 4, "new": 1, "top": MAX_VALUE}
+
+    def test_delete(self) -> None:
+        """Delete says whether the counter was there; the sequence then starts anew."""
+        with self.atomic():
+            assert not delete("s", using=self.using)
+            get_next_values(5, "s", using=self.using)
+            assert delete("s", using=self.using)
+            assert get_last_value("s", using=self.using) is None
+            assert get_next_value("s", 3, using=self.using) == 3
+
+    def test_names_compare_byte_for_byte(self) -> None:
+        """Names that look or sort alike are different counters, stored as they were given."""
+        with self.atomic():
+            for expected in (1, 2):
+                for name in LOOKALIKES:
+                    assert get_next_value(name, using=self.using) == expected, name
+                    assert get_last_value(name, using=self.using) == expected, name
+        assert self.counters() == dict.fromkeys(LOOKALIKES, 2)
+
+    def test_a_subclass_of_str_is_its_text(self) -> None:
+        """An enum member names the counter of its value."""
+        with self.atomic():
+            get_next_value(Color.RED, using=self.using)
+        assert self.counters() == {"red": 1}
+
+    def test_exhaustion_leaves_the_counter(self) -> None:
+        """A block that would pass the end raises, moves nothing and spoils nothing."""
+        with self.atomic():
+            set_last_value(MAX_VALUE - 2, "s", using=self.using)
+            with pytest.raises(SequenceExhausted):
+                get_next_values(3, "s", using=self.using)
+            assert get_next_values(2, "s", using=self.using) == range(MAX_VALUE - 1, MAX_VALUE + 1)
+            for initial in (1, MAX_VALUE, lambda: 1):
+                with pytest.raises(SequenceExhausted):
+                    get_next_value("s", initial, using=self.using)
+            with pytest.raises(SequenceExhausted):
+                get_next_values(MAX_VALUE, "s", using=self.using)
+            assert not self.connection.needs_rollback
+            assert get_next_value("t", using=self.using) == 1
+        assert self.counters() == {"s": MAX_VALUE, "t": 1}
+
+    def test_first_block_that_does_not_fit(self) -> None:
+        """A first block past the end raises and makes no counter; for an existing one it's fine."""
+        for initial in (MAX_VALUE, lambda: MAX_VALUE):
+            with self.atomic():
+                with pytest.raises(SequenceExhausted):
+                    get_next_values(2, "s", initial, using=self.using)
+                assert self.counters() == {}
+        with self.atomic():
+            assert get_next_values(MAX_VALUE, "all", using=self.using)[-1] == MAX_VALUE
+            get_next_value("s", using=self.using)
+            assert get_next_values(2, "s", MAX_VALUE, using=self.using) == range(2, 4)
+
+    @pytest.mark.parametrize(("name", "error"), BAD_NAMES)
+    def test_bad_names(self, name: Any, error: type[Exception]) -> None:
+        """A bad name is refused by every function, before the database is touched."""
+        with CaptureQueriesContext(self.connection) as queries:
+            for call in (get_next_value, get_last_value, delete, Sequence):
+                with pytest.raises(error):
+                    call(name, using=self.using)
+            for call_with_value in (get_next_values, set_last_value):
+                with pytest.raises(error):
+                    call_with_value(1, name, using=self.using)
+            with pytest.raises(error):
+                get_next_values(0, name, using=self.using)
+        assert not queries.captured_queries
+
+    @pytest.mark.parametrize(("value", "error"), BAD_INTEGERS)
+    def test_bad_integers(self, value: Any, error: type[Exception]) -> None:
+        """A count or value that is no int in range is refused before the database is touched."""
+        with self.atomic():
+            get_next_value("s", using=self.using)
+        with CaptureQueriesContext(self.connection) as queries:
+            with pytest.raises(error):
+                get_next_value("s", value, using=self.using)
+            with pytest.raises(error):
+                get_next_values(value, "s", using=self.using)
+            with pytest.raises(error):
+                get_next_values(1, "s", value, using=self.using)
+            with pytest.raises(error):
+                set_last_value(value, "s", using=self.using)
+            if value is not None:
+                with pytest.raises(error):
+                    get_next_value("s", 0, value, using=self.using)
+        assert not queries.captured_queries
+        assert self.counters() == {"s": 1}
+
+    def test_bad_combinations(self) -> None:
+        """Arguments that contradict each other are refused before the database is touched."""
+        with CaptureQueriesContext(self.connection) as queries:
+            for initial, reset in ((1, 1), (2, 1), (1, 0)):
+                with pytest.raises(ValueError, match="reset_value"):
+                    get_next_value("s", initial, reset, using=self.using)
+            with pytest.raises(TypeError, match="initial_value"):
+                get_next_value("s", lambda: 1, 5, using=self.using)
+            with pytest.raises(ValueError, match="nowait"):
+                get_next_value("s", nowait=True, timeout=1, using=self.using)
+        assert not queries.captured_queries
+
+    @pytest.mark.parametrize(
+        ("timeout", "error"),
+        [
+            ("1", TypeError),
+            (True, TypeError),
+            (Decimal(1), TypeError),
+            (-1, ValueError),
+            (-0.001, ValueError),
+            (float("nan"), ValueError),
+            (float("inf"), ValueError),
+            (MAX_TIMEOUT + 1, ValueError),
+        ],
+    )
+    def test_bad_timeouts(self, timeout: Any, error: type[Exception]) -> None:
+        """A timeout is a number of seconds in range, whether or not the backend can keep it."""
+        with CaptureQueriesContext(self.connection) as queries, pytest.raises(error):
+            get_next_value("s", timeout=timeout, using=self.using)
+        assert not queries.captured_queries
