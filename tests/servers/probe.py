@@ -1,4 +1,4 @@
-"""Ask a server what it is, whoever started it."""
+"""Ask a server directly, by its driver: whoever started it, and without Django."""
 
 from __future__ import annotations
 
@@ -12,64 +12,46 @@ PATIENCE = 10
 """Seconds to wait for a connection."""
 
 
-def describe(url: str) -> str:
-    """The title and version of the server at `url`, such as "MariaDB 10.11.18".
+def connect(url: str) -> Any:
+    """A connection of the driver's own (PEP 249) to the database at `url`, not in autocommit.
 
     Raises the driver's error when it can't be reached.
     """
     settings = dj_database_url.parse(url)
     engine = settings["ENGINE"].rpartition(".")[2]
-    return {
-        "sqlite3": _sqlite,
-        "postgresql": _postgresql,
-        "mysql": _mysql,
-        "oracle": _oracle,
-    }[engine](settings)
+    place: dict[str, Any]
+    account: dict[str, Any] = {"user": settings["USER"], "password": settings["PASSWORD"]}
+    if engine == "postgresql":
+        import psycopg
+
+        place = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"]}
+        return psycopg.connect(**account, **place, connect_timeout=PATIENCE)
+    if engine == "mysql":
+        import MySQLdb
+
+        port = int(settings["PORT"] or 3306)
+        place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
+        return MySQLdb.connect(**account, **place, connect_timeout=PATIENCE)
+    if engine == "oracle":
+        import oracledb
+
+        dsn = f"{settings['HOST']}:{settings['PORT'] or 1521}/{settings['NAME']}"
+        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=PATIENCE)
+    return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
 
 
-def _sqlite(settings: Any) -> str:
-    return f"SQLite {sqlite3.sqlite_version}"
-
-
-def _postgresql(settings: Any) -> str:
-    import psycopg
-
-    with psycopg.connect(
-        host=settings["HOST"],
-        port=settings["PORT"],
-        user=settings["USER"],
-        password=settings["PASSWORD"],
-        dbname=settings["NAME"],
-        connect_timeout=PATIENCE,
-    ) as connection:
-        row = connection.execute("SHOW server_version").fetchone()
-        return f"PostgreSQL {row[0].split()[0]}" if row else "PostgreSQL"
-
-
-def _mysql(settings: Any) -> str:
-    import MySQLdb
-
-    connection = MySQLdb.connect(
-        host=settings["HOST"],
-        port=int(settings["PORT"] or 3306),
-        user=settings["USER"],
-        password=settings["PASSWORD"],
-        connect_timeout=PATIENCE,
-    )
-    with contextlib.closing(connection):
-        version = connection.get_server_info()
-    title = "MariaDB" if "MariaDB" in version else "MySQL"
-    # MariaDB 10 puts the version of a MySQL before its own.
-    return f"{title} {version.removeprefix('5.5.5-').partition('-')[0]}"
-
-
-def _oracle(settings: Any) -> str:
-    import oracledb
-
-    with oracledb.connect(
-        user=settings["USER"],
-        password=settings["PASSWORD"],
-        dsn=f"{settings['HOST']}:{settings['PORT'] or 1521}/{settings['NAME']}",
-        tcp_connect_timeout=PATIENCE,
-    ) as connection:
-        return f"Oracle {connection.version}"
+def describe(url: str) -> str:
+    """The title and version of the server at `url`, such as "MariaDB 10.11.18"."""
+    with contextlib.closing(connect(url)) as connection:
+        match type(connection).__module__.partition(".")[0]:
+            case "psycopg":
+                return f"PostgreSQL {connection.info.parameter_status('server_version').split()[0]}"
+            case "MySQLdb":
+                version = connection.get_server_info()
+                title = "MariaDB" if "MariaDB" in version else "MySQL"
+                # MariaDB 10 puts the version of a MySQL before its own.
+                return f"{title} {version.removeprefix('5.5.5-').partition('-')[0]}"
+            case "oracledb":
+                return f"Oracle {connection.version}"
+            case _:
+                return f"SQLite {sqlite3.sqlite_version}"

@@ -13,6 +13,8 @@ from typing import IO, Any
 import psutil
 from mirakuru import Executor, SimpleExecutor
 
+from tests.servers.reaper import runs
+
 PATIENCE = 120.0
 """Seconds that a server may take to start, or to stop in order."""
 
@@ -100,7 +102,7 @@ class Process(Executor):
         for process in family:
             _send(process, "kill")
         self.kill()
-        while any(_runs(process) for process in family):
+        while any(runs(process) for process in family):
             time.sleep(0.01)
 
     def disown(self) -> None:
@@ -113,11 +115,3 @@ class Process(Executor):
 def _send(process: psutil.Process, action: str) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         getattr(process, action)()
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Whether it still runs: orphans stay zombies until init has time for them."""
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

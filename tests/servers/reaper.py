@@ -7,8 +7,8 @@ the owner: a SIGKILL too closes the pipe, where no `atexit` and no signal handle
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +17,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 GRACE = 10.0
 """Seconds between the request to end and SIGKILL."""
@@ -81,29 +83,30 @@ def _tell() -> None:
     _reaper.stdin.flush()
 
 
-def _signal(pids: list[int], number: int) -> list[int]:
-    """Send the signal and return those that were there to get it."""
-    reached = []
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-            reached.append(pid)
-        except ProcessLookupError:
-            pass
-    return reached
-
-
 def _clean(pids: list[int], paths: list[str]) -> None:
+    left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    deadline = time.monotonic() + GRACE
     # SIGQUIT ends PostgreSQL at once, its children included, and mysqld in order; a server that
     # was paused needs SIGCONT to see it.
-    left = _signal(_signal(pids, signal.SIGQUIT), signal.SIGCONT)
-    deadline = time.monotonic() + GRACE
-    while left and time.monotonic() < deadline:
-        time.sleep(0.1)
-        left = _signal(left, 0)
-    _signal(left, signal.SIGKILL)
+    numbers = [signal.SIGQUIT, signal.SIGCONT]
+    while left:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for number in numbers:
+                    process.send_signal(number)
+        time.sleep(0.05)
+        left = [process for process in left if runs(process)]
+        numbers = [signal.SIGKILL] if time.monotonic() > deadline else []
     for path in paths:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it still runs: orphans stay zombies until init has time for them."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def main() -> None:

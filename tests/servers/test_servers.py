@@ -1,0 +1,151 @@
+"""The servers are private: they come when called, survive a crash, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.servers import Server, ServerError, boot
+from tests.servers.cache import cached
+from tests.servers.install import REQUIREMENTS, install
+from tests.servers.launch import DEFAULT, KINDS, chosen, start, variable
+from tests.servers.probe import connect, describe
+from tests.servers.reaper import runs
+
+
+def _run(server: Server, sql: str) -> list[tuple[object, ...]]:
+    """Run one statement in a transaction of its own and return its rows."""
+    with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(sql)
+        rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        connection.commit()
+        return rows
+
+
+def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server() -> None:
+    """kill() is a crash, start() comes back on the same port and data, close() removes all."""
+    servers = [KINDS[name](durable=True) for name in chosen(os.environ.get("DB")) if name in KINDS]
+    boot(servers)
+    try:
+        for server in servers:
+            assert describe(server.url) == f"{server.title} {server.version}"
+            _run(server, "CREATE TABLE survivor (number integer)")
+            _run(server, "INSERT INTO survivor VALUES (1)")
+            family = psutil.Process(server.pid).children(recursive=True)
+            server.kill()
+            assert not [child for child in family if runs(child)]
+            with pytest.raises(ServerError, match="not running"):
+                assert server.pid
+            server.start()
+            assert _run(server, "SELECT number FROM survivor") == [(1,)]
+    finally:
+        folders = [server.directory for server in servers]
+        for server in servers:
+            server.close()
+    assert not [folder for folder in folders if folder.exists()]
+
+
+OWNER = """
+import subprocess, sys, time
+from pathlib import Path
+from tests.servers import reaper
+child = subprocess.Popen(["sleep", "600"])
+reaper.watch(Path(sys.argv[1]), child.pid)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_outlives_its_owner(ending: signal.Signals, tmp_path: Path) -> None:
+    """However the owner ends, what it started ends too, and its data is removed."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as owner:
+        assert owner.stdout
+        child = psutil.Process(int(owner.stdout.readline()))
+        owner.send_signal(ending)
+    deadline = time.monotonic() + 20
+    while folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert not runs(child)
+
+
+def test_an_interrupted_build_leaves_no_half_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache holds what is whole, or nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def fails(path: Path) -> None:
+        path.mkdir()
+        raise KeyboardInterrupt
+
+    def works(path: Path) -> None:
+        path.mkdir()
+        (path / "file").touch()
+
+    with pytest.raises(KeyboardInterrupt):
+        cached("things/one", fails)
+    assert list((tmp_path / "sequences-core/things").iterdir()) == []
+    assert (cached("things/one", works) / "file").exists()
+    assert (cached("things/one", fails) / "file").exists()
+
+
+def test_a_missing_server_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A user who is not root is told what root must do."""
+    missing = REQUIREMENTS["mariadb"]._replace(find=lambda: None)
+    monkeypatch.setitem(REQUIREMENTS, "mariadb", missing)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(ServerError, match=r"MariaDB.*sudo apt-get install .*mariadb-server"):
+        install("mariadb")
+
+
+def test_a_url_that_is_set_is_used_and_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any server elsewhere can take a private one's place."""
+    monkeypatch.setenv(variable("mysql"), "mysql://elsewhere/name")
+    assert start(["mysql"]) == {"mysql": "mysql://elsewhere/name"}
+
+
+def test_oracle_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no Oracle to install, which is said, and is no reason to leave it out."""
+    monkeypatch.delenv(variable("oracle"), raising=False)
+    with pytest.raises(ServerError, match="ORACLE_URL"):
+        start(["oracle"])
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (None, DEFAULT),
+        ("", DEFAULT),
+        ("sqlite", ("sqlite",)),
+        ("mysql, sqlite", ("mysql", "sqlite")),
+        ("mysql sqlite mysql", ("mysql", "sqlite")),
+    ],
+)
+def test_db_lists_databases(names: str | None, expected: tuple[str, ...]) -> None:
+    """With commas or spaces between, each once; all of them when it is empty."""
+    assert chosen(names) == expected
+
+
+def test_db_with_an_unknown_database_is_refused() -> None:
+    """A slip must not pass for a run without that database."""
+    with pytest.raises(ServerError, match="'mongodb'"):
+        chosen("sqlite,mongodb")
