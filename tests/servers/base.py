@@ -6,9 +6,7 @@ import abc
 import atexit
 import os
 import pwd
-import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,32 +18,13 @@ from mirakuru import ExecutorError
 from tests.servers import reaper
 from tests.servers.cache import cached
 from tests.servers.errors import ServerError
+from tests.servers.ports import free_port
 from tests.servers.process import Process
-
-HOST = "127.0.0.1"
-PATIENCE = 120.0
-"""Seconds that a server may take to start, or to stop in order."""
 
 TEMPLATE = 1
 """Which way of initialising made the cached data directories: raise it with every change."""
 
 _open: set[Server] = set()
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on.
-
-    It is below the range that the kernel hands out to clients, so that it is still free when a
-    server that was killed comes back to it.
-    """
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise ServerError("No free port between 20000 and 32000.")
 
 
 class Server(abc.ABC):

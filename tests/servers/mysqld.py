@@ -7,7 +7,8 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.servers.base import HOST, Server
+from tests.servers.base import Server
+from tests.servers.ports import HOST
 
 NAME = "sequences"
 """The user, its password, and a database to start with."""

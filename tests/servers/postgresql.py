@@ -7,9 +7,10 @@ import subprocess
 from functools import cached_property
 from pathlib import Path
 
-from tests.servers.base import HOST, Server
+from tests.servers.base import Server
 from tests.servers.errors import ServerError
 from tests.servers.install import install
+from tests.servers.ports import HOST
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
