@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .allocator import MAX_NAME_LENGTH
 
 
-class NameField(models.CharField):
+class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time
     """Text that compares byte for byte on every database.
 
     MySQL's and MariaDB's default collations ignore case and accents; utf8mb4_bin still ignores

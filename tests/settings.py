@@ -1,6 +1,7 @@
 """Django settings of the tests: one alias for each server that the plugin has started."""
 
 import os
+from typing import Any
 
 import dj_database_url
 
@@ -19,7 +20,7 @@ INSTALLED_APPS = [
 
 VENDORS = ("sqlite", "postgresql", "mariadb", "mysql", "oracle")
 
-DATABASES = {
+DATABASES: dict[str, Any] = {
     name: dj_database_url.parse(os.environ[f"{name.upper()}_URL"])
     for name in VENDORS
     if f"{name.upper()}_URL" in os.environ

@@ -154,7 +154,7 @@ class Concurrency(Contract):
         self.requires("can_limit_wait", False)
         for kwargs in ({"nowait": True}, {"timeout": 1}):
             with pytest.raises(NotSupportedError), self.atomic():
-                get_next_value("s", using=self.using, **kwargs)  # type: ignore[arg-type]
+                get_next_value("s", using=self.using, **kwargs)
         assert self.counters() == {}
 
     def test_first_takers_all_succeed(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,11 +48,12 @@ class Transactions(Contract):
 
     def test_rollback_of_the_first_use_leaves_no_counter(self) -> None:
         """A first use that is rolled back never happened, whatever its initial value."""
-        for take in (
+        takes: list[Callable[[], int]] = [
             lambda: get_next_value("s", 5, using=self.using),
             lambda: get_next_value("s", lambda: 5, using=self.using),
             lambda: get_next_value("s", 5, 9, using=self.using),
-        ):
+        ]
+        for take in takes:
             with pytest.raises(Rollback), self.atomic():
                 take()
                 raise Rollback
@@ -117,10 +119,11 @@ class Transactions(Contract):
     def test_autocommit_warns_at_the_callers_line(self, settings: Any) -> None:
         """Outside a transaction a GapWarning names the line of the caller."""
         settings.SEQUENCES_AUTOCOMMIT = "warn"
-        for take in (
+        takes: list[Callable[[], object]] = [
             lambda: get_next_value("s", using=self.using),
             lambda: get_next_values(2, "s", using=self.using),
-        ):
+        ]
+        for take in takes:
             with pytest.warns(GapWarning, match="atomic") as caught:
                 take()
             assert caught[0].filename == __file__
@@ -141,12 +144,13 @@ class Transactions(Contract):
         """Without the table every function says which command makes it, and goes on once it is."""
         self._rename_table(Counter._meta.db_table, "sequences_core_hidden")
         try:
-            for call in (
+            calls: list[Callable[[], object]] = [
                 lambda: get_next_value("s", using=self.using),
                 lambda: get_last_value("s", using=self.using),
                 lambda: set_last_value(1, "s", using=self.using),
                 lambda: delete("s", using=self.using),
-            ):
+            ]
+            for call in calls:
                 with pytest.raises(TableMissing, match="migrate sequences_core --database"):
                     call()
         finally:

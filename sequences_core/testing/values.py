@@ -57,7 +57,7 @@ LOOKALIKES = [
 ]
 
 
-class Color(str, enum.Enum):
+class Color(str, enum.Enum):  # noqa: UP042 - a StrEnum's str() would be its value
     RED = "red"
 
 

@@ -59,7 +59,7 @@ class SQLiteAllocator(Allocator):
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         name, first_last = allocation.name, allocation.first_last
         if allocation.reset_value is None:
-            params = [name, first_last, allocation.count, allocation.highest_before]
+            params: list[Any] = [name, first_last, allocation.count, allocation.highest_before]
             return self._last(connection, UPSERT, params, allocation.timeout)
         params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
         return self._last(connection, LOOPING_UPSERT, params, allocation.timeout)
