@@ -20,6 +20,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``using`` once for each database."""
-    if "using" in metafunc.fixturenames:
-        metafunc.parametrize("using", [name for name in settings.DATABASES if name != "default"])
+    """Run a test that takes ``using`` once for each database, in real transactions of that one."""
+    if "using" not in metafunc.fixturenames:
+        return
+    marked = metafunc.definition.get_closest_marker("django_db") is not None
+
+    def marks(name: str) -> list[pytest.MarkDecorator]:
+        # After each test only our table is emptied, which is quick.
+        apps = ["sequences_core"]
+        mark = pytest.mark.django_db(transaction=True, databases=[name], available_apps=apps)
+        return [] if marked else [mark]
+
+    names = [name for name in settings.DATABASES if name != "default"]
+    metafunc.parametrize("using", [pytest.param(name, marks=marks(name)) for name in names])
