@@ -13,6 +13,7 @@ from .exceptions import (
     BackendImportFailed,
     BackendInvalid,
     BackendNotFound,
+    FunctionMissing,
     GapWarning,
     SequenceExhausted,
     SequenceLocked,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         get_next_values,
         set_last_value,
     )
+    from .expressions import NextValue
     from .registry import get_allocator
     from .transactions import retry_atomic, run_atomic
 
@@ -41,7 +43,9 @@ __all__ = [
     "BackendImportFailed",
     "BackendInvalid",
     "BackendNotFound",
+    "FunctionMissing",
     "GapWarning",
+    "NextValue",
     "Sequence",
     "SequenceExhausted",
     "SequenceLocked",
@@ -59,6 +63,7 @@ __all__ = [
 
 # These need the model, and Django imports this package before models can be.
 _LATER = {
+    "NextValue": "expressions",
     "Sequence": "api",
     "delete": "api",
     "get_allocator": "registry",

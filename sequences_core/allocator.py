@@ -12,6 +12,7 @@ they see it. ``sequences_core.testing`` proves a backend.
 from __future__ import annotations
 
 import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,12 @@ PROTOCOL = 1
 
 TABLE = "sequences_core_counter"
 """The table of counters: ``name`` is the primary key, ``last`` the last number taken."""
+
+FUNCTION = "sequences_next_value"
+"""The database function that a backend may install, ``(name, initial_value, reset_value)``."""
+
+EXHAUSTED = f"{FUNCTION}: exhausted"
+"""How the function's error begins where a number would pass MAX_VALUE."""
 
 MAX_VALUE = 2**63 - 1
 """The highest number, on every database: a signed BIGINT."""
@@ -132,6 +139,9 @@ class Allocator(ABC):
     timeout_step: ClassVar[float] = 0.001
     """To how many seconds is a ``timeout`` rounded up? (Zero stays "don't wait".)"""
 
+    supports_function: ClassVar[bool] = False
+    """Does :meth:`install` make FUNCTION, so that numbers are taken inside other statements?"""
+
     locks_database: ClassVar[bool] = False
     """Does taking one name make the takers of all names wait?"""
 
@@ -198,6 +208,10 @@ class Allocator(ABC):
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
         """Undo :meth:`install`; idempotent too."""
 
+    def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
+        """Is FUNCTION there, as this version of the backend makes it?"""
+        return False
+
     def _update_or_create(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
     ) -> int | None:
@@ -218,6 +232,11 @@ def counter_exists(connection: BaseDatabaseWrapper, name: str) -> bool:
     from .models import Counter
 
     return Counter.objects.using(connection.alias).filter(pk=name).exists()
+
+
+def function_mark(source: str) -> str:
+    """Return the comment by which :meth:`Allocator.is_installed` knows this source again."""
+    return f"sequences_core {zlib.crc32(source.encode()):08x}"
 
 
 def check_sequence_name(name: str) -> None:

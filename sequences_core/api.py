@@ -12,8 +12,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import Allocation, check_integer, check_sequence_name
-from .exceptions import AutocommitRefused, GapWarning, SequenceLocked, TableMissing
+from .allocator import EXHAUSTED, Allocation, check_integer, check_sequence_name
+from .exceptions import (
+    AutocommitRefused,
+    GapWarning,
+    SequenceExhausted,
+    SequenceLocked,
+    TableMissing,
+)
 from .models import Counter
 from .registry import get_allocator
 
@@ -198,6 +204,8 @@ def database_errors(
             ) from error
         if timeout is not None and code in allocator.lock_timeout_codes:
             raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
+        if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):
+            raise SequenceExhausted(str(error)) from error
         raise
 
 

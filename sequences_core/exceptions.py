@@ -6,6 +6,7 @@
     ├── SequenceExhausted     (django.db.DataError)
     ├── SequenceLocked        (django.db.OperationalError)
     ├── TableMissing          (django.db.ProgrammingError)
+    ├── FunctionMissing       (django.db.ProgrammingError)
     ├── AutocommitRefused     (django.db.transaction.TransactionManagementError)
     └── BackendError          (django.core.exceptions.ImproperlyConfigured)
         ├── BackendNotFound
@@ -38,6 +39,10 @@ class SequenceLocked(SequencesError, OperationalError):
 
 class TableMissing(SequencesError, ProgrammingError):
     """The table of counters is not in the database; the message names the command."""
+
+
+class FunctionMissing(SequencesError, ProgrammingError):
+    """The function behind NextValue is not in the database; the message names the command."""
 
 
 class AutocommitRefused(SequencesError, TransactionManagementError):

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import router
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
+from .expressions import forget_functions
 from .registry import get_allocator
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Let the chosen backend prepare this database; idempotent."""
+    get_allocator(connection).install(connection)
+    forget_functions()
 
 
 class InstallBackend(Operation):
@@ -33,7 +41,7 @@ class InstallBackend(Operation):
     ) -> None:
         connection = schema_editor.connection
         if router.allow_migrate(connection.alias, "sequences_core", model_name="counter"):
-            get_allocator(connection).install(connection)
+            install(connection)
 
     def database_backwards(
         self,
@@ -45,6 +53,7 @@ class InstallBackend(Operation):
         connection = schema_editor.connection
         if router.allow_migrate(connection.alias, "sequences_core", model_name="counter"):
             get_allocator(connection).uninstall(connection)
+            forget_functions()
 
     def describe(self) -> str:
         return "Prepare the database for the chosen sequences backend"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, cast
 
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.mysql.base import DatabaseWrapper
 
 from sequences_core.allocator import TABLE, Allocation, Allocator
+
+from . import function
 
 # LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
 # second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html). That id
@@ -55,6 +59,10 @@ MYSQL_LIMIT = (
 MYSQL_UNLIMIT = "SET SESSION innodb_lock_wait_timeout = @sequences_core_wait"
 
 
+# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators (1419).
+PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1419})
+
+
 class MySQLAllocator(Allocator):
     """One statement, one round trip; on MySQL three with a bound on the wait."""
 
@@ -62,6 +70,7 @@ class MySQLAllocator(Allocator):
     can_limit_wait = True
     can_limit_first_wait = True
     timeout_step = 1.0
+    supports_function = True
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
     # https://mariadb.com/kb/en/mariadb-error-code-reference/: deadlock, and MariaDB's "record has
     # changed since last read"; lock wait timeout, max_statement_time, NOWAIT; no such table.
@@ -86,6 +95,33 @@ class MySQLAllocator(Allocator):
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
         return code if isinstance(code, int) else None
+
+    def install(self, connection: BaseDatabaseWrapper) -> None:
+        with connection.cursor() as cursor:
+            if self.is_installed(connection):
+                return
+            try:
+                cursor.execute(function.DROP)
+                cursor.execute(function.CREATE)
+            except OperationalError as error:
+                if self.error_code(error) not in PRIVILEGE_CODES:
+                    raise
+                warnings.warn(
+                    f"the database function of NextValue was not made ({error}): numbers will be "
+                    f"taken by a statement of their own. To have it, run manage.py sequences "
+                    f"install as a user with CREATE ROUTINE, and SUPER or "
+                    f"log_bin_trust_function_creators = 1",
+                    stacklevel=2,
+                )
+
+    def uninstall(self, connection: BaseDatabaseWrapper) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(function.DROP)
+
+    def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(function.IS_INSTALLED)
+            return cursor.fetchone() == (1,)
 
     def _last(
         self,

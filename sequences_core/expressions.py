@@ -1,0 +1,108 @@
+"""Numbers taken by the database, inside the statement that stores them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.db import NotSupportedError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BigIntegerField, Expression, Func, Value
+from django.utils.deconstruct import deconstructible
+
+from .allocator import FUNCTION, Allocation
+from .exceptions import FunctionMissing
+from .registry import get_allocator
+
+_functions: dict[tuple[str, str], bool] = {}
+
+
+def has_function(connection: BaseDatabaseWrapper) -> bool:
+    """Is the function of NextValue there and current? Asked once for each database."""
+    database = (connection.alias, str(connection.settings_dict["NAME"]))
+    if database not in _functions:
+        # Out of assertNumQueries' sight, which would depend on the test that came first.
+        logged, connection.force_debug_cursor = connection.force_debug_cursor, False
+        try:
+            allocator = get_allocator(connection)
+            _functions[database] = allocator.supports_function and allocator.is_installed(
+                connection
+            )
+        finally:
+            connection.force_debug_cursor = logged
+    return _functions[database]
+
+
+def forget_functions(**kwargs: Any) -> None:
+    """Ask again: a function was made or dropped, or a setting changed."""
+    if kwargs.get("setting") in {None, "SEQUENCES_BACKEND", "DATABASES"}:
+        _functions.clear()
+
+
+setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressions")
+
+
+@deconstructible(path="sequences_core.expressions.NextValue")
+class NextValue(Func):
+    """The next number of a sequence, for ``create()``, ``bulk_create()``, ``update()``.
+
+    No round trip of the client happens between taking the number and storing it. ``name`` may be
+    an expression; ``initial_value`` and ``reset_value`` are as for ``get_next_value``. Also a
+    ``db_default``, on PostgreSQL: the others allow no such function there.
+
+    An UPDATE must not meet concurrent updates of the same rows: PostgreSQL would evaluate its
+    expressions once more, and a number would be lost. Lock the rows by ``select_for_update()``
+    in a statement before. ``bulk_create(ignore_conflicts=True)``, where a number would be taken
+    for a row that isn't stored, is refused.
+
+    Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
+    built, for a backend that has no function; FunctionMissing, if it is not installed. The
+    statement itself raises DataError where the function refuses a name that is an expression, or
+    the sequence is exhausted.
+    """
+
+    function = FUNCTION
+    output_field = BigIntegerField()
+
+    def __init__(
+        self,
+        name: str | Expression = "default",
+        initial_value: int = 1,
+        reset_value: int | None = None,
+    ) -> None:
+        if callable(initial_value):
+            raise TypeError("the database can't call initial_value: give an int")
+        is_expression = hasattr(name, "resolve_expression")
+        Allocation(
+            "checked by the database" if is_expression else name,  # type: ignore[arg-type]
+            1,
+            initial_value,
+            reset_value,
+        )
+        super().__init__(
+            name if is_expression else Value(name), Value(initial_value), Value(reset_value)
+        )
+
+    def as_sql(self, compiler: Any, connection: Any, **kwargs: Any) -> Any:
+        allocator = get_allocator(connection)
+        if not allocator.supports_function:
+            raise NotSupportedError(
+                f"{type(allocator).__name__} can't take a number inside a statement: use "
+                f"get_next_value, or a SequenceField"
+            )
+        if not has_function(connection):
+            raise FunctionMissing(
+                f"database {connection.alias!r} has no current function {FUNCTION}: run "
+                f"manage.py sequences install --database={connection.alias}"
+            )
+        refuse_on_conflict(compiler)
+        return super().as_sql(compiler, connection, **kwargs)
+
+
+def refuse_on_conflict(compiler: Any) -> None:
+    """Raise NotSupportedError in an INSERT that may drop rows after their numbers are taken."""
+    if getattr(compiler.query, "on_conflict", None) is not None:
+        raise NotSupportedError(
+            "bulk_create() with ignore_conflicts or update_conflicts would lose the numbers of "
+            "rows that are not inserted"
+        )
