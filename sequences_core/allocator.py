@@ -11,7 +11,6 @@ they see it. ``sequences_core.testing`` proves a backend.
 
 from __future__ import annotations
 
-import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,6 +19,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db import DatabaseError, NotSupportedError
 
+from .arguments import (
+    MAX_NAME_LENGTH,
+    MAX_VALUE,
+    check_integer,
+    check_sequence_name,
+    check_timeout,
+)
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
@@ -37,16 +43,6 @@ FUNCTION = "sequences_next_value"
 
 EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
-
-MAX_VALUE = 2**63 - 1
-"""The highest number, on every database: a signed BIGINT."""
-
-MAX_NAME_LENGTH = 255
-"""The longest name, in characters."""
-
-MAX_TIMEOUT = 2_147_483
-"""The longest ``timeout``, in seconds: PostgreSQL and SQLite count milliseconds in 32 bits."""
-
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
@@ -237,32 +233,3 @@ def counter_exists(connection: BaseDatabaseWrapper, name: str) -> bool:
 def function_mark(source: str) -> str:
     """Return the comment by which :meth:`Allocator.is_installed` knows this source again."""
     return f"sequences_core {zlib.crc32(source.encode()):08x}"
-
-
-def check_sequence_name(name: str) -> None:
-    """Raise ValueError unless every database stores ``name`` as it is."""
-    if not name or len(name) > MAX_NAME_LENGTH:
-        raise ValueError(f"a sequence name has 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
-    if "\0" in name or name != name.strip():
-        raise ValueError(f"a sequence name has no NUL and no white space at its ends: {name!r}")
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"a sequence name is valid Unicode: {name!r}") from error
-
-
-def check_integer(argument: str, value: object) -> None:
-    """Raise TypeError or ValueError unless ``value`` is an int in 0 … MAX_VALUE."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} is an int, not {value!r}")
-    if not 0 <= value <= MAX_VALUE:
-        raise ValueError(f"{argument} is between 0 and {MAX_VALUE}, not {value}")
-
-
-def check_timeout(timeout: object) -> None:
-    """Raise TypeError or ValueError unless ``timeout`` is a number of seconds."""
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
-    if math.isnan(timeout) or not 0 <= timeout <= MAX_TIMEOUT:
-        raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {timeout}")

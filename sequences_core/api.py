@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import EXHAUSTED, Allocation, check_integer, check_sequence_name
+from .allocator import EXHAUSTED, Allocation
+from .arguments import check_integer, check_sequence_name
 from .exceptions import (
     AutocommitRefused,
     GapWarning,

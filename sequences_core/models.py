@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import MAX_NAME_LENGTH
+from .arguments import MAX_NAME_LENGTH
 
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import DatabaseError, connections, router, transaction
 
-from .allocator import check_integer
+from .arguments import check_integer
 from .models import Counter
 from .registry import get_allocator
 

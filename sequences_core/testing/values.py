@@ -20,7 +20,8 @@ from sequences_core import (
     get_next_values,
     set_last_value,
 )
-from sequences_core.allocator import MAX_NAME_LENGTH, MAX_TIMEOUT, MAX_VALUE, TABLE
+from sequences_core.allocator import TABLE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_TIMEOUT, MAX_VALUE
 
 from .base import Contract
 

@@ -7,14 +7,8 @@ LAST_INSERT_ID(expr) works as in the upsert; the server restores the caller's va
 
 from __future__ import annotations
 
-from sequences_core.allocator import (
-    EXHAUSTED,
-    FUNCTION,
-    MAX_NAME_LENGTH,
-    MAX_VALUE,
-    TABLE,
-    function_mark,
-)
+from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
 
 # A name one character too long is let in, to be refused: what happens to a longer one depends on
 # the session's sql_mode. Errors 1264 (out of range) and 1406 (data too long) are DataErrors to

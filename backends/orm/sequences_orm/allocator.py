@@ -11,7 +11,8 @@ from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Value, When
 
-from sequences_core.allocator import MAX_NAME_LENGTH, TABLE, Allocation, Allocator
+from sequences_core.allocator import TABLE, Allocation, Allocator
+from sequences_core.arguments import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from sequences_core.models import Counter

@@ -6,14 +6,8 @@ upsert's plan for the session, which LANGUAGE sql does not before PostgreSQL 18.
 
 from __future__ import annotations
 
-from sequences_core.allocator import (
-    EXHAUSTED,
-    FUNCTION,
-    MAX_NAME_LENGTH,
-    MAX_VALUE,
-    TABLE,
-    function_mark,
-)
+from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
 
 # What str.strip() strips; \s alone depends on the locale.
 SPACE = (

@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections, router, transaction
 
-from sequences_core.allocator import check_integer, check_sequence_name
+from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.api import database_errors, delete, set_last_value
 from sequences_core.exceptions import SequencesError
 from sequences_core.models import Counter

@@ -1,0 +1,43 @@
+"""The limits that hold on every database, and the checks of arguments against them."""
+
+from __future__ import annotations
+
+import math
+
+MAX_VALUE = 2**63 - 1
+"""The highest number, on every database: a signed BIGINT."""
+
+MAX_NAME_LENGTH = 255
+"""The longest name, in characters."""
+
+MAX_TIMEOUT = 2_147_483
+"""The longest ``timeout``, in seconds: PostgreSQL and SQLite count milliseconds in 32 bits."""
+
+
+def check_sequence_name(name: str) -> None:
+    """Raise ValueError unless every database stores ``name`` as it is."""
+    if not name or len(name) > MAX_NAME_LENGTH:
+        raise ValueError(f"a sequence name has 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
+    if "\0" in name or name != name.strip():
+        raise ValueError(f"a sequence name has no NUL and no white space at its ends: {name!r}")
+    if not name.isascii():
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a sequence name is valid Unicode: {name!r}") from error
+
+
+def check_integer(argument: str, value: object) -> None:
+    """Raise TypeError or ValueError unless ``value`` is an int in 0 … MAX_VALUE."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} is an int, not {value!r}")
+    if not 0 <= value <= MAX_VALUE:
+        raise ValueError(f"{argument} is between 0 and {MAX_VALUE}, not {value}")
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise TypeError or ValueError unless ``timeout`` is a number of seconds."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if math.isnan(timeout) or not 0 <= timeout <= MAX_TIMEOUT:
+        raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {timeout}")
