@@ -1,0 +1,158 @@
+"""What ``manage.py check`` says of settings that would break the promise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, run_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.db import connections
+from psycopg import IsolationLevel
+
+VENDORS = {
+    name: connections[name].vendor for name in django_settings.DATABASES if name != "default"
+}
+ALL = list(VENDORS)
+SQLITE = [name for name in ALL if VENDORS[name] == "sqlite"]
+
+# In the form that MySQL takes, and in both that PostgreSQL takes.
+LEVELS: dict[str, dict[str, list[object]]] = {
+    "mysql": {
+        "uncommitted": ["read uncommitted", "READ UNCOMMITTED"],
+        "others": ["read committed", "repeatable read", "serializable", None],
+    },
+    "postgresql": {
+        "uncommitted": [IsolationLevel.READ_UNCOMMITTED, 1],
+        "others": [*[*IsolationLevel][1:], 2, 3, 4, None],
+    },
+}
+
+
+def with_levels(kind: str) -> pytest.MarkDecorator:
+    """Run a test for each database and isolation level of that kind."""
+    levels = [
+        (name, level)
+        for name, vendor in VENDORS.items()
+        for level in LEVELS.get(vendor, {}).get(kind, [])
+    ]
+    return pytest.mark.parametrize(("name", "level"), levels)
+
+
+def ours() -> list[CheckMessage]:
+    """The messages about sequences."""
+    return [message for message in run_checks() if str(message.id).startswith("sequences")]
+
+
+def ids() -> set[str | None]:
+    return {message.id for message in ours()}
+
+
+def set_option(monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: object) -> None:
+    """Change an option of the database ``name``."""
+    settings_dict = connections[name].settings_dict
+    monkeypatch.setitem(settings_dict, "OPTIONS", {**settings_dict["OPTIONS"], option: value})
+
+
+def test_good_settings_are_passed_in_silence() -> None:
+    """There is nothing to say of the settings that the README recommends."""
+    assert ours() == []
+
+
+@pytest.mark.parametrize("backend", ["nosuch", "nosuch.module.Allocator", "django.db.models.Q"])
+def test_a_backend_that_cannot_be_loaded(settings: Any, backend: str) -> None:
+    """E001: the error that the first taken number would raise is known beforehand."""
+    settings.SEQUENCES_BACKEND = backend
+    assert ids() == {"sequences_core.E001"}
+    assert repr(backend) in ours()[0].msg
+    with pytest.raises(SystemCheckError, match="E001"):
+        call_command("check")
+
+
+@with_levels("uncommitted")
+def test_read_uncommitted_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, level: object
+) -> None:
+    """E002: another transaction could see a number that is given back."""
+    set_option(monkeypatch, name, "isolation_level", level)
+    assert [message.id for message in ours()] == ["sequences_core.E002"]
+    assert repr(name) in ours()[0].msg
+
+
+@with_levels("others")
+def test_other_isolation_levels_are_fine(
+    monkeypatch: pytest.MonkeyPatch, name: str, level: object
+) -> None:
+    """Whatever else the databases offer keeps the promise."""
+    set_option(monkeypatch, name, "isolation_level", level)
+    assert ours() == []
+
+
+@pytest.mark.parametrize("mode", ["", "Warn", None, True])
+def test_a_wrong_autocommit_mode(settings: Any, mode: object) -> None:
+    """E003: SEQUENCES_AUTOCOMMIT is one of three words."""
+    settings.SEQUENCES_AUTOCOMMIT = mode
+    assert ids() == {"sequences_core.E003"}
+
+
+@pytest.mark.parametrize("mode", ["allow", "warn", "error"])
+def test_the_autocommit_modes(settings: Any, mode: str) -> None:
+    """Each of the three is fine."""
+    settings.SEQUENCES_AUTOCOMMIT = mode
+    assert ours() == []
+
+
+class WriteRouter:
+    """Writes to ``default``, whose tables are elsewhere."""
+
+    def db_for_write(self, model: type, **hints: Any) -> str:
+        return "default"
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sequences_core" or db != "default"
+
+
+def test_a_router_that_parts_the_counters_from_their_table(settings: Any) -> None:
+    """E004: numbers would be taken from a database where migrate makes no table."""
+    settings.DATABASE_ROUTERS = [WriteRouter()]
+    assert ids() == {"sequences_core.E004"}
+
+
+class DefaultRouter:
+    """Keeps the counters in ``default`` alone."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sequences_core" or db == "default"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_databases_without_counters_are_not_checked(settings: Any, name: str) -> None:
+    """Only where the router allows the table do the settings matter."""
+    settings.SEQUENCES_BACKEND = {name: "nosuch"}
+    assert ids() == {"sequences_core.E001"}
+    settings.DATABASE_ROUTERS = [DefaultRouter()]
+    assert ours() == []
+
+
+@pytest.mark.parametrize("name", SQLITE)
+@pytest.mark.parametrize("mode", [None, "DEFERRED"])
+def test_sqlite_without_immediate_transactions(
+    monkeypatch: pytest.MonkeyPatch, name: str, mode: str | None
+) -> None:
+    """SQLite is warned of transactions that read first, with the option that mends it."""
+    set_option(monkeypatch, name, "transaction_mode", mode)
+    messages = [message for message in ours() if repr(name) in message.msg]
+    assert [message.id for message in messages] == ["sequences_sqlite.W001"]
+    assert '"transaction_mode": "IMMEDIATE"' in str(messages[0].hint)
+
+
+@pytest.mark.parametrize("name", SQLITE)
+@pytest.mark.parametrize("mode", ["IMMEDIATE", "immediate", "EXCLUSIVE"])
+def test_sqlite_with_immediate_transactions(
+    monkeypatch: pytest.MonkeyPatch, name: str, mode: str
+) -> None:
+    """The lock may be the immediate or the exclusive one."""
+    set_option(monkeypatch, name, "transaction_mode", mode)
+    assert ours() == []
