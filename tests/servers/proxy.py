@@ -63,7 +63,18 @@ class Proxy:
         The server acts on the request and the client never hears of it, as with a network that
         fails between COMMIT and its confirmation.
         """
-        self._ask(marker=marker.hex())
+        self._ask(marker=marker.hex(), lost="reply")
+
+    def cut_at_request(self, marker: bytes = b"") -> None:
+        """Lose one request: cut instead of passing on the next one that has `marker` in it.
+
+        The server never hears of it, and the client can't tell that from a lost reply.
+        """
+        self._ask(marker=marker.hex(), lost="request")
+
+    def is_armed(self) -> bool:
+        """Whether the cut that was asked for at a request or reply is still to come."""
+        return bool(self._ask(armed=True))
 
     def close(self) -> None:
         """End the proxy and its connections."""
@@ -97,6 +108,7 @@ class _Link:
         self.port = 0
         self.latency = 0.0
         self.marker: bytes | None = None
+        self.lost = "reply"
         self.open = asyncio.Event()
         self.open.set()
         self.connections: set[_Connection] = set()
@@ -107,6 +119,9 @@ class _Link:
             self.latency = command["latency"] / 1000
         if "marker" in command:
             self.marker = bytes.fromhex(command["marker"])
+            self.lost = command["lost"]
+        if "armed" in command:
+            return int(self.marker is not None)
         if "held" in command:
             (self.open.clear if command["held"] else self.open.set)()
         if "cut" in command:
@@ -186,6 +201,9 @@ class _Connection:
                     break
                 if request and self.link.marker is not None and self.link.marker in chunk:
                     self.link.marker = None
+                    if self.link.lost == "request":
+                        self.abort()
+                        return
                     self.reply_is_lost = True
                 if not request and self.reply_is_lost:
                     break

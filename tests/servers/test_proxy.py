@@ -96,9 +96,24 @@ def test_a_lost_reply_is_of_a_request_that_was_served(
     """The server has acted; the client can't know."""
     proxy.cut_at_reply(b"COMMIT")
     _round_trip(client, b"INSERT")
+    assert proxy.is_armed()
     client.sendall(b"COMMIT")
     assert _is_cut(client)
     assert seen == [b"INSERT", b"COMMIT"]
+    assert not proxy.is_armed()
+
+
+def test_a_lost_request_was_never_served(
+    proxy: Proxy, client: socket.socket, seen: list[bytes]
+) -> None:
+    """The client knows no more than with a lost reply, and nothing has happened."""
+    proxy.cut_at_request(b"COMMIT")
+    _round_trip(client, b"INSERT")
+    assert proxy.is_armed()
+    client.sendall(b"COMMIT")
+    assert _is_cut(client)
+    assert seen == [b"INSERT"]
+    assert not proxy.is_armed()
 
 
 def _is_cut(client: socket.socket) -> bool:
