@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +12,13 @@ from django.utils.module_loading import import_string
 from stevedore.driver import DriverManager
 
 from .allocator import PROTOCOL, Allocator
-from .exceptions import BackendConflict, BackendImportFailed, BackendInvalid, BackendNotFound
+from .exceptions import (
+    BackendConflict,
+    BackendError,
+    BackendImportFailed,
+    BackendInvalid,
+    BackendNotFound,
+)
 
 GROUP = "sequences_core.backends"
 FALLBACK = "orm"
@@ -24,108 +29,149 @@ _allocators: dict[str, Allocator] = {}
 def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     """Return the allocator that serves this connection's alias; raise BackendError if none can.
 
-    Looked up once per alias. Two threads that look at the same time both find the same.
+    Looked up once per alias. Threads that look at the same time all get the same one.
     """
-    allocator = _allocators.get(connection.alias)
+    allocators = _allocators  # a reset meanwhile puts another dict in its place
+    allocator = allocators.get(connection.alias)
     if allocator is None:
-        allocator = _allocators[connection.alias] = _load(connection)
+        allocator = allocators.setdefault(connection.alias, _load(connection))
     return allocator
 
 
-def installed_backends() -> list[str]:
-    """Return the names of all registered backends, sorted; imports none of them."""
-    return sorted(entry_points(group=GROUP).names)
-
-
 def _load(connection: BaseDatabaseWrapper) -> Allocator:
-    choice: Any = getattr(settings, "SEQUENCES_BACKEND", "auto")
-    asked_by = f"SEQUENCES_BACKEND = {choice!r}"
+    asked_by, choice = _choice(connection)
+    if "." in choice:
+        allocator_class = _from_path(choice, asked_by)
+    else:
+        allocator_class = _from_name(choice, asked_by)
+    return _instance(allocator_class, choice, asked_by)
+
+
+def _choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
+    """Return who asks, for the messages, and for what: a name or a dotted path."""
+    setting, choice = "SEQUENCES_BACKEND", getattr(settings, "SEQUENCES_BACKEND", "auto")
     if isinstance(choice, dict):
+        setting = f"{setting}[{connection.alias!r}]"
         choice = choice.get(connection.alias, "auto")
     if not isinstance(choice, str) or not choice:
-        raise BackendInvalid(
-            f"{asked_by}: a backend for database {connection.alias!r} is the name of an entry "
-            f"point, a dotted path, or 'auto', not {choice!r}"
+        raise _error(
+            BackendInvalid,
+            f"{setting} = {choice!r}",
+            "a backend is 'auto', the name of an entry point, a dotted path, or a dict of these "
+            "by database alias",
         )
-    if choice == "auto":
-        asked_by = f"database {connection.alias!r} (vendor {connection.vendor!r})"
-        choice = connection.vendor if _find(connection.vendor) else FALLBACK
-    allocator_class = (
-        _from_path(choice, asked_by) if "." in choice else _from_name(choice, asked_by)
+    if choice != "auto":
+        return f"{setting} = {choice!r}", choice
+    asked_by, vendor = f"Database {connection.alias!r}", connection.vendor
+    if _find(vendor):
+        return f"{asked_by} of vendor {vendor!r}", vendor
+    if _find(FALLBACK):
+        return f"{asked_by} of vendor {vendor!r}, which has no backend of its own", FALLBACK
+    raise _error(
+        BackendNotFound,
+        f"{asked_by} of vendor {vendor!r}",
+        f"neither the sequences backend {vendor!r} nor {FALLBACK!r} is installed. {_hint(vendor)}",
     )
-    _check_class(allocator_class, choice, asked_by)
-    return allocator_class()  # type: ignore[no-any-return]
-
-
-def _find(name: str) -> list[EntryPoint]:
-    """Return the entry points of that name; one found twice on sys.path counts once."""
-    found = {(_distribution(entry), entry.value): entry for entry in _named(name)}
-    return list(found.values())
-
-
-def _named(name: str) -> Iterable[EntryPoint]:
-    return entry_points(group=GROUP, name=name)
-
-
-def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "an unknown distribution"
 
 
 def _from_name(name: str, asked_by: str) -> Any:
-    # importlib.metadata, not stevedore, does the diagnosis: stevedore 5's cached entry points
-    # know no distribution, and its DriverManager lists no alternatives.
     found = _find(name)
     if not found:
-        installed = ", ".join(installed_backends()) or "none"
-        raise BackendNotFound(
-            f"{asked_by} asks for the sequences backend {name!r}, which is not installed "
-            f"(installed: {installed}). Try: pip install sequences-{name}"
-        )
+        problem = f"the sequences backend {name!r} is not installed. {_hint(name)}"
+        raise _error(BackendNotFound, asked_by, problem)
     if len(found) > 1:
-        claims = " and ".join(sorted(f"{_distribution(entry)} ({entry.value})" for entry in found))
-        path = min(entry.value for entry in found).replace(":", ".")
-        raise BackendConflict(
-            f"{asked_by} asks for the sequences backend {name!r}, which is claimed by {claims}. "
-            f"Uninstall one, or choose by dotted path, such as SEQUENCES_BACKEND = {path!r}"
+        claims = " and ".join(f"{_distribution(entry)} ({entry.value})" for entry in found)
+        raise _error(
+            BackendConflict,
+            asked_by,
+            f"the sequences backend {name!r} is claimed by {claims}. Uninstall one, or choose by "
+            f"dotted path, such as '{found[0].module}.{found[0].attr}'",
         )
     try:
-        return DriverManager(GROUP, name).driver
+        return _Driver(found[0]).driver
     except Exception as error:
-        raise BackendImportFailed(
-            f"{asked_by} asks for the sequences backend {name!r} of {_distribution(found[0])}, "
-            f"but importing {found[0].value} failed: {type(error).__name__}: {error}"
+        raise _error(
+            BackendImportFailed,
+            asked_by,
+            f"the sequences backend {name!r} of {_distribution(found[0])} is installed, but "
+            f"importing {found[0].value} failed: {type(error).__name__}: {error}",
         ) from error
+
+
+class _Driver(DriverManager):  # type: ignore[type-arg] # stevedore 5.4 has no parameter
+    """Loads the entry point that was diagnosed, not one that stevedore remembers.
+
+    stevedore 5 keeps entry points without their distributions, in the process and in files that
+    outlive a reinstallation, and its DriverManager names no alternatives.
+    """
+
+    def __init__(self, entry: EntryPoint) -> None:
+        self._entry = entry
+        super().__init__(GROUP, entry.name)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return [self._entry]
 
 
 def _from_path(path: str, asked_by: str) -> Any:
     try:
         return import_string(path)
     except Exception as error:
-        raise BackendImportFailed(
-            f"{asked_by} asks for the allocator {path!r}, but importing it failed: "
-            f"{type(error).__name__}: {error}. Installed backends: "
-            f"{', '.join(installed_backends()) or 'none'}"
-        ) from error
+        problem = f"importing {path} failed: {type(error).__name__}: {error}"
+        raise _error(BackendImportFailed, asked_by, problem) from error
 
 
-def _check_class(allocator_class: Any, choice: str, asked_by: str) -> None:
+def _instance(allocator_class: Any, choice: str, asked_by: str) -> Allocator:
     if not (isinstance(allocator_class, type) and issubclass(allocator_class, Allocator)):
-        raise BackendInvalid(
-            f"{asked_by}: {choice!r} leads to {allocator_class!r}, which is no subclass of "
-            f"sequences_core.Allocator"
+        raise _error(
+            BackendInvalid,
+            asked_by,
+            f"{choice!r} is {allocator_class!r}, which is no subclass of sequences_core.Allocator",
         )
     protocol = getattr(allocator_class, "protocol", None)
     if protocol != PROTOCOL:
-        raise BackendInvalid(
-            f"{asked_by}: {choice!r} was written for version {protocol} of the allocator "
-            f"protocol, sequences_core speaks version {PROTOCOL}: install releases of both that "
-            f"agree"
+        raise _error(
+            BackendInvalid,
+            asked_by,
+            f"{choice!r} was written for version {protocol} of the allocator protocol, and "
+            f"sequences_core speaks version {PROTOCOL}. Install releases of both that agree",
         )
+    try:
+        return allocator_class()
+    except Exception as error:
+        problem = f"{choice!r} can't be used: {type(error).__name__}: {error}"
+        raise _error(BackendInvalid, asked_by, problem) from error
+
+
+def _find(name: str) -> list[EntryPoint]:
+    """Return the entry points of that name; a distribution found twice on sys.path counts once."""
+    return sorted(entry_points(group=GROUP, name=name), key=_distribution)
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else "an unknown distribution"
+
+
+def _hint(name: str) -> str:
+    # The extras of the core are the backends that it knows, so that no code need name them.
+    for core in distributions(name="sequences-core"):
+        if name in (core.metadata.get_all("Provides-Extra") or ()):
+            return f'Try: pip install "sequences-core[{name}]"'
+    return (
+        f"Install the distribution that registers it in the group {GROUP!r}, or sequences-orm, "
+        f"which serves any database"
+    )
+
+
+def _error(kind: type[BackendError], asked_by: str, problem: str) -> BackendError:
+    installed = ", ".join(sorted(entry_points(group=GROUP).names)) or "none"
+    return kind(f"{asked_by}: {problem}. Installed backends: {installed}.")
 
 
 def _reset(*, setting: str, **kwargs: Any) -> None:
+    global _allocators
     if setting in {"SEQUENCES_BACKEND", "DATABASES"}:
-        _allocators.clear()
+        _allocators = {}
 
 
 setting_changed.connect(_reset, dispatch_uid="sequences_core.registry")

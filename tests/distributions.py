@@ -1,0 +1,127 @@
+"""Distributions for the tests: built into wheels, and installed where nothing else is.
+
+A pytest plugin: the fixtures build once for all test modules.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+UV = Path(sys.executable).with_name("uv")
+GROUP = "sequences_core.backends"
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "1.0"
+
+[tool.hatch.build.targets.wheel]
+include = {files}
+
+"""
+
+
+def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
+    """Run the command outside the tests' own environment; return what it prints."""
+    done = try_run(*command, cwd=cwd, **variables)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def try_run(
+    *command: str | Path, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command, which may fail, without what configures the tests that run now."""
+    ours = ("PYTHON", "PYTEST", "DJANGO", "COV", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return subprocess.run(
+        command, cwd=cwd, env=environment | variables, capture_output=True, text=True, timeout=240
+    )
+
+
+def build(folder: Path, wheels: Path, *options: str) -> None:
+    """Build what the folder holds into ``wheels``, with the hatchling that is installed here."""
+    python = ("--no-build-isolation", "--python", sys.executable)
+    run(UV, "build", *python, *(options or ("--wheel",)), "--out-dir", wheels, folder)
+
+
+def write_distribution(
+    folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, str]
+) -> None:
+    """Write the source of a distribution: its modules, and its entry points as backends."""
+    folder.mkdir(parents=True)
+    for module, source in modules.items():
+        (folder / f"{module}.py").write_text(source)
+    lines = [f'{key} = "{value}"' for key, value in entry_points.items()]
+    (folder / "pyproject.toml").write_text(
+        PYPROJECT.format(name=name, files=[f"{module}.py" for module in modules])
+        + "\n".join([f'[project.entry-points."{GROUP}"]', *lines, ""])
+    )
+
+
+def install_into(folder: Path, *wheels: Path) -> None:
+    """Install the wheels, without what they depend on, into a folder for ``sys.path``."""
+    run(UV, "pip", "install", "--no-deps", "--target", folder, *wheels)
+
+
+def make_environment(folder: Path, *requirements: str | Path) -> Path:
+    """Make a virtual environment with the requirements; return its Python.
+
+    What they depend on has the same versions as here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pins = folder / "constraints.txt"
+    pins.write_text(
+        "".join(
+            f"{here.name}=={here.version}\n"
+            for here in distributions()
+            if not here.name.startswith("sequences-")
+        )
+    )
+    run(UV, "venv", "--python", sys.executable, folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    run(UV, "pip", "install", "--python", python, "--constraint", pins, *requirements)
+    return python
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the sample alone: its tests run where it is installed, by tests/test_thirdparty.py."""
+    return True if collection_path == ROOT / "tests" / "thirdparty" else None
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A wheel of each distribution of this repository, by the name of the distribution."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build(ROOT, folder, "--wheel", "--all-packages")
+    return {
+        path.name.split("-")[0].replace("_", "-"): path for path in sorted(folder.glob("*.whl"))
+    }
+
+
+@pytest.fixture(scope="session")
+def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of the third party's sample, built from a copy outside this repository."""
+    folder = tmp_path_factory.mktemp("acme")
+    shutil.copytree(ROOT / "tests" / "thirdparty", folder / "source")
+    build(folder / "source", folder)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def core_python(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Path:
+    """The Python of an environment with the core, what it depends on, and nothing else."""
+    return make_environment(tmp_path_factory.mktemp("core"), wheels["sequences-core"])
