@@ -1,0 +1,58 @@
+"""Allocators with one flaw each, to show that the conformance kit finds it.
+
+A test installs this module as a distribution, beside the sample whose allocator has no flaw.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import ClassVar
+
+from acme_sequences import AcmeAllocator
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core import Allocation
+from sequences_core.models import Counter
+
+
+class ReadsThenWrites(AcmeAllocator):
+    """Reads the last number and writes the next one, so that two takers may read the same."""
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        counter = Counter.objects.using(connection.alias).filter(pk=allocation.name)
+        last = counter.values_list("last", flat=True).first()
+        if last is None or last > allocation.highest_before or allocation.reset_value is not None:
+            return super().upsert(connection, allocation)
+        counter.update(last=last + allocation.count)
+        return last + allocation.count
+
+
+class CommitsAtOnce(AcmeAllocator):
+    """Commits in mid-transaction, so that nobody need wait; no rollback gives a number back."""
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        last = super().upsert(connection, allocation)
+        if connection.in_atomic_block:
+            with connection.cursor() as cursor:
+                cursor.execute("COMMIT")
+                cursor.execute("BEGIN IMMEDIATE")
+        return last
+
+
+class KeepsAStock(AcmeAllocator):
+    """Takes ten numbers at a time and hands them out of memory, whose rollback nobody knows."""
+
+    stock: ClassVar[dict[str, list[int]]] = defaultdict(list)
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if allocation.count > 1 or allocation.reset_value is not None:
+            return super().upsert(connection, allocation)
+        stock = self.stock[allocation.name]
+        if not stock:
+            ten = Allocation(allocation.name, 10, allocation.initial_value)
+            stock += self.allocate(connection, ten)
+        return stock.pop(0)

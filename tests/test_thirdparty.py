@@ -1,0 +1,160 @@
+"""The third party's view: only what is installed, in an environment of its own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.distributions import (
+    ROOT,
+    build,
+    make_environment,
+    run,
+    try_run,
+    write_distribution,
+)
+
+SAMPLE = ROOT / "tests" / "thirdparty"
+
+# The sample's settings, but for SQLite's default lock: BEGIN IMMEDIATE would hide a missing one.
+DEFERRED_SETTINGS = """
+from settings import *
+
+DATABASES["default"]["OPTIONS"]["transaction_mode"] = "DEFERRED"
+"""
+
+BROKEN_TESTS = """
+from sequences_core.testing import AllocatorContract
+
+
+class TestAcme(AllocatorContract):
+    backend = "acme"
+
+
+class TestReadsThenWrites(AllocatorContract):
+    backend = "reads-then-writes"
+
+
+class TestCommitsAtOnce(AllocatorContract):
+    backend = "commits-at-once"
+
+
+class TestKeepsAStock(AllocatorContract):
+    backend = "keeps-a-stock"
+"""
+
+
+class Report(NamedTuple):
+    """How a run of pytest ended: its exit code, and the outcome of each test."""
+
+    exit_code: int
+    outcomes: dict[tuple[str, str], str]
+    reasons: set[str]
+    text: str
+
+    def count(self, outcome: str) -> int:
+        return list(self.outcomes.values()).count(outcome)
+
+
+@pytest.fixture(scope="session")
+def python(
+    tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path], acme_wheel: Path
+) -> Path:
+    """A Python with the core, the sample and the broken allocators, all installed from wheels."""
+    folder = tmp_path_factory.mktemp("thirdparty")
+    write_distribution(
+        folder / "broken",
+        "broken-allocators",
+        {"broken_allocators": (ROOT / "tests" / "broken_allocators.py").read_text()},
+        {
+            "reads-then-writes": "broken_allocators:ReadsThenWrites",
+            "commits-at-once": "broken_allocators:CommitsAtOnce",
+            "keeps-a-stock": "broken_allocators:KeepsAStock",
+        },
+    )
+    build(folder / "broken", folder)
+    return make_environment(
+        folder / "environment",
+        f"{wheels['sequences-core']}[testing]",
+        acme_wheel,
+        *folder.glob("*.whl"),
+    )
+
+
+def copy_tests(folder: Path) -> Path:
+    """Copy the sample's tests and their configuration, not its package: that is installed."""
+    shutil.copytree(SAMPLE / "tests", folder / "tests")
+    shutil.copy(SAMPLE / "pyproject.toml", folder)
+    return folder
+
+
+def run_tests(python: Path, folder: Path, *options: str) -> Report:
+    report = folder / "report.xml"
+    done = try_run(python, "-m", "pytest", f"--junitxml={report}", *options, cwd=folder)
+    outcomes, reasons = {}, set()
+    for case in ElementTree.parse(report).iter("testcase"):
+        ends = [end for end in case if end.tag in {"failure", "error", "skipped"}]
+        key = case.attrib["classname"].rpartition(".")[2], case.attrib["name"]
+        outcomes[key] = ends[0].tag if ends else "passed"
+        reasons |= {end.attrib["message"] for end in ends if end.tag == "skipped"}
+    return Report(done.returncode, outcomes, reasons, done.stdout)
+
+
+def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None:
+    """An allocator of another project passes the whole kit, with nothing but wheels installed."""
+    report = run_tests(python, copy_tests(tmp_path))
+    assert report.exit_code == 0, report.text
+    # What its flags say that it can't do is left out, and nothing else.
+    assert report.reasons == {
+        "AcmeAllocator.can_limit_wait is False",
+        "AcmeAllocator.locks_database is True",
+    }
+    assert report.count("passed") + report.count("skipped") == len(report.outcomes)
+    assert report.count("passed") > 75
+    assert report.count("skipped") < 20
+    assert report.outcomes["TestAcme", "test_outcome_is_exact"] == "passed"
+
+
+def test_nothing_is_imported_from_the_repository(python: Path, tmp_path: Path) -> None:
+    """The core, the kit and the sample are those of the environment; no backend of ours is."""
+    program = """
+from importlib.metadata import entry_points
+import acme_sequences, sequences_core
+print(acme_sequences.__file__, sequences_core.__file__)
+print(*sorted(entry_points(group="sequences_core.backends").names))
+"""
+    files, names = run(python, "-c", program, cwd=copy_tests(tmp_path)).splitlines()
+    site_packages = python.parents[1] / "lib"
+    assert all(Path(file).is_relative_to(site_packages) for file in files.split())
+    assert names == "acme commits-at-once keeps-a-stock reads-then-writes"
+
+
+@pytest.fixture(scope="module")
+def broken_report(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The kit's tests of rollback and first use, run on the sample and on its broken children."""
+    folder = copy_tests(tmp_path_factory.mktemp("broken"))
+    (folder / "tests" / "deferred.py").write_text(DEFERRED_SETTINGS)
+    (folder / "tests" / "test_conformance.py").write_text(BROKEN_TESTS)
+    return run_tests(
+        python, folder, "--ds=deferred", "-k", "gives_numbers_back or first_takers or bad_names"
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        ("TestReadsThenWrites", "test_first_takers_all_succeed"),
+        ("TestCommitsAtOnce", "test_rollback_gives_numbers_back"),
+        ("TestCommitsAtOnce", "test_savepoint_rollback_gives_numbers_back"),
+        ("TestKeepsAStock", "test_rollback_gives_numbers_back"),
+    ],
+)
+def test_broken_allocator_fails_the_kit(broken_report: Report, broken: str, test: str) -> None:
+    """An allocator that can leave a hole fails the test that says so; the sound one passes it."""
+    assert broken_report.exit_code == 1, broken_report.text
+    assert broken_report.outcomes[broken, test] == "failure", broken_report.text
+    assert broken_report.outcomes["TestAcme", test] == "passed", broken_report.text

@@ -1,0 +1,5 @@
+"""Gapless numbers for Django on SQLite, the way Acme takes them."""
+
+from .allocator import AcmeAllocator
+
+__all__ = ["AcmeAllocator"]
