@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -31,6 +31,49 @@ version = "1.0"
 [tool.hatch.build.targets.wheel]
 include = {files}
 
+"""
+
+
+ODD = """
+from sequences_core import Allocator
+
+
+class Sound(Allocator):
+    protocol = 1
+
+    def upsert(self, connection, allocation): ...
+    def update(self, connection, allocation): ...
+
+
+class Twin(Sound): ...
+
+
+class Future(Sound):
+    protocol = 2
+
+
+class Undated(Allocator):
+    upsert = update = Sound.upsert
+
+
+class Unfinished(Allocator):
+    protocol = 1
+
+    def upsert(self, connection, allocation): ...
+
+
+class Duck:
+    protocol = 1
+
+
+instance = Sound()
+"""
+
+MICROSOFT = """
+from odd_allocators import Sound
+
+
+class MicrosoftAllocator(Sound): ...
 """
 
 
@@ -125,3 +168,51 @@ def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def core_python(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Path:
     """The Python of an environment with the core, what it depends on, and nothing else."""
     return make_environment(tmp_path_factory.mktemp("core"), wheels["sequences-core"])
+
+
+@pytest.fixture(scope="session")
+def odd_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Wheels of some distributions, most of whose entry points lead to something wrong."""
+    folder = tmp_path_factory.mktemp("odd")
+    write_distribution(
+        folder / "odd",
+        "odd-allocators",
+        {"odd_allocators": ODD, "odd_import": "import driver_that_nobody_has"},
+        {
+            "sound": "odd_allocators:Sound",
+            "twin": "odd_allocators:Twin",
+            "future": "odd_allocators:Future",
+            "undated": "odd_allocators:Undated",
+            "unfinished": "odd_allocators:Unfinished",
+            "duck": "odd_allocators:Duck",
+            "instance": "odd_allocators:instance",
+            "driverless": "odd_import:Allocator",
+            "misspelt": "odd_allocators:Soudn",
+        },
+    )
+    write_distribution(
+        folder / "rival",
+        "rival-allocators",
+        {"rival_allocators": MICROSOFT},
+        {
+            "twin": "rival_allocators:MicrosoftAllocator",
+            "microsoft": "rival_allocators:MicrosoftAllocator",
+        },
+    )
+    late = {"late_allocators": ODD}, {"late": "late_allocators:Sound"}
+    write_distribution(folder / "late", "late-allocators", *late)
+    for source in ("odd", "rival", "late"):
+        build(folder / source, folder)
+    return {path.name.split("_")[0]: path for path in folder.glob("*.whl")}
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd_wheels: dict[str, Path]
+) -> Iterator[Path]:
+    """The folder where they are installed, on ``sys.path`` for this test."""
+    install_into(tmp_path, odd_wheels["odd"], odd_wheels["rival"])
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for module in ("odd_allocators", "odd_import", "rival_allocators"):
+        sys.modules.pop(module, None)

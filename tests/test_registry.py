@@ -1,133 +1,27 @@
-"""Which allocator serves a connection, and what is said when none can.
-
-The packages that are broken here are built, and installed where ``sys.path`` finds them.
-"""
+"""Which allocator serves a connection, and when it is looked up."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.test import override_settings
 
-from sequences_core import (
-    Allocator,
-    BackendConflict,
-    BackendImportFailed,
-    BackendInvalid,
-    BackendNotFound,
-    SequencesError,
-    get_allocator,
-)
-from tests.distributions import build, install_into, run, write_distribution
-
-OURS = "mysql, oracle, orm, postgresql, sqlite"
-
-ODD = """
-from sequences_core import Allocator
-
-
-class Sound(Allocator):
-    protocol = 1
-
-    def upsert(self, connection, allocation): ...
-    def update(self, connection, allocation): ...
-
-
-class Twin(Sound): ...
-
-
-class Future(Sound):
-    protocol = 2
-
-
-class Undated(Allocator):
-    upsert = update = Sound.upsert
-
-
-class Unfinished(Allocator):
-    protocol = 1
-
-    def upsert(self, connection, allocation): ...
-
-
-class Duck:
-    protocol = 1
-
-
-instance = Sound()
-"""
-
-MICROSOFT = """
-from odd_allocators import Sound
-
-
-class MicrosoftAllocator(Sound): ...
-"""
+from sequences_core import Allocator, BackendNotFound, get_allocator
+from tests.distributions import install_into, run
 
 
 class Microsoft(DatabaseWrapper):
     """A database that none of our backends serves."""
 
     vendor = "microsoft"
-
-
-@pytest.fixture(scope="session")
-def odd_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Wheels of some distributions, most of whose entry points lead to something wrong."""
-    folder = tmp_path_factory.mktemp("odd")
-    write_distribution(
-        folder / "odd",
-        "odd-allocators",
-        {"odd_allocators": ODD, "odd_import": "import driver_that_nobody_has"},
-        {
-            "sound": "odd_allocators:Sound",
-            "twin": "odd_allocators:Twin",
-            "future": "odd_allocators:Future",
-            "undated": "odd_allocators:Undated",
-            "unfinished": "odd_allocators:Unfinished",
-            "duck": "odd_allocators:Duck",
-            "instance": "odd_allocators:instance",
-            "driverless": "odd_import:Allocator",
-            "misspelt": "odd_allocators:Soudn",
-        },
-    )
-    write_distribution(
-        folder / "rival",
-        "rival-allocators",
-        {"rival_allocators": MICROSOFT},
-        {
-            "twin": "rival_allocators:MicrosoftAllocator",
-            "microsoft": "rival_allocators:MicrosoftAllocator",
-        },
-    )
-    late = {"late_allocators": ODD}, {"late": "late_allocators:Sound"}
-    write_distribution(folder / "late", "late-allocators", *late)
-    for source in ("odd", "rival", "late"):
-        build(folder / source, folder)
-    return {path.name.split("_")[0]: path for path in folder.glob("*.whl")}
-
-
-@pytest.fixture
-def site(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd_wheels: dict[str, Path]
-) -> Iterator[Path]:
-    """The folder where they are installed, on ``sys.path`` for this test."""
-    install_into(tmp_path, odd_wheels["odd"], odd_wheels["rival"])
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    for module in ("odd_allocators", "odd_import", "rival_allocators"):
-        sys.modules.pop(module, None)
 
 
 @pytest.fixture
@@ -141,22 +35,10 @@ def microsoft() -> BaseDatabaseWrapper:
     return Microsoft(connections["default"].settings_dict, alias="microsoft")
 
 
-def refusal(backend: Any, connection: BaseDatabaseWrapper, kind: type[Exception]) -> str:
-    """Choose the backend, expect to be refused with that error, and return the message."""
-    with override_settings(SEQUENCES_BACKEND=backend), pytest.raises(kind) as caught:
-        get_allocator(connection)
-    assert isinstance(caught.value, ImproperlyConfigured)
-    assert isinstance(caught.value, SequencesError)
-    return str(caught.value)
-
-
 def chosen(backend: Any, connection: BaseDatabaseWrapper) -> str:
     """Choose the backend; return the name of the class that serves the connection."""
     with override_settings(SEQUENCES_BACKEND=backend):
         return type(get_allocator(connection)).__name__
-
-
-# The forms of the setting
 
 
 def test_absent_setting_is_auto(connection: BaseDatabaseWrapper, settings: Any) -> None:
@@ -201,70 +83,6 @@ def test_dict_is_by_alias(
     assert chosen({"microsoft": "auto"}, microsoft) == "MicrosoftAllocator"
 
 
-# What can be wrong
-
-
-def test_unknown_name(connection: BaseDatabaseWrapper) -> None:
-    """A name that isn't installed: who asked, what is, and what to do."""
-    assert refusal("akme", connection, BackendNotFound) == (
-        "SEQUENCES_BACKEND = 'akme': the sequences backend 'akme' is not installed. Install the "
-        "distribution that registers it in the group 'sequences_core.backends', or "
-        f"sequences-orm, which serves any database. Installed backends: {OURS}."
-    )
-
-
-def test_unknown_name_of_one_database(connection: BaseDatabaseWrapper) -> None:
-    """In a dict the message names the entry that asked."""
-    message = refusal({"default": "akme"}, connection, BackendNotFound)
-    assert message.startswith("SEQUENCES_BACKEND['default'] = 'akme': ")
-
-
-def test_failed_import(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """A backend whose import fails: its name, its distribution, and the original error."""
-    message = refusal("driverless", connection, BackendImportFailed)
-    assert message.startswith(
-        "SEQUENCES_BACKEND = 'driverless': the sequences backend 'driverless' of odd-allocators "
-        "is installed, but importing odd_import:Allocator failed: ModuleNotFoundError: No module "
-        "named 'driver_that_nobody_has'. Installed backends: driverless, duck, "
-    )
-
-
-def test_failed_import_has_its_cause(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """The original error is the cause, with its traceback."""
-    for backend, cause in (
-        ("driverless", ModuleNotFoundError),
-        ("misspelt", AttributeError),
-        ("odd_import.Allocator", ModuleNotFoundError),
-        ("odd_allocators.Soudn", ImportError),
-    ):
-        with (
-            override_settings(SEQUENCES_BACKEND=backend),
-            pytest.raises(BackendImportFailed) as caught,
-        ):
-            get_allocator(connection)
-        assert isinstance(caught.value.__cause__, cause)
-        assert str(caught.value.__cause__) in str(caught.value)
-
-
-def test_failed_import_of_a_dotted_path(connection: BaseDatabaseWrapper) -> None:
-    """A dotted path that leads nowhere: the path, the original error, what is installed."""
-    assert refusal("acme.Allocator", connection, BackendImportFailed) == (
-        "SEQUENCES_BACKEND = 'acme.Allocator': importing acme.Allocator failed: "
-        f"ModuleNotFoundError: No module named 'acme'. Installed backends: {OURS}."
-    )
-
-
-def test_two_distributions_with_one_name(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """Both claimants are named, and the path that decides between them works."""
-    message = refusal("twin", connection, BackendConflict)
-    assert message.startswith(
-        "SEQUENCES_BACKEND = 'twin': the sequences backend 'twin' is claimed by odd-allocators "
-        "(odd_allocators:Twin) and rival-allocators (rival_allocators:MicrosoftAllocator). "
-        "Uninstall one, or choose by dotted path, such as 'odd_allocators.Twin'. Installed "
-    )
-    assert chosen("odd_allocators.Twin", connection) == "Twin"
-
-
 def test_one_distribution_found_twice(
     connection: BaseDatabaseWrapper,
     site: Path,
@@ -277,91 +95,6 @@ def test_one_distribution_found_twice(
     install_into(again, odd_wheels["odd"])
     monkeypatch.syspath_prepend(again)
     assert chosen("sound", connection) == "Sound"
-    assert refusal("twin", connection, BackendConflict).count("odd-allocators") == 1
-
-
-@pytest.mark.parametrize(
-    ("backend", "shown"),
-    [
-        ("duck", "<class 'odd_allocators.Duck'>"),
-        ("odd_allocators.Duck", "<class 'odd_allocators.Duck'>"),
-        ("instance", "<odd_allocators.Sound object"),
-        ("os.path.join", "<function join"),
-    ],
-)
-def test_no_allocator(
-    backend: str, shown: str, connection: BaseDatabaseWrapper, site: Path
-) -> None:
-    """What is no Allocator class is shown, and what it should be is said."""
-    message = refusal(backend, connection, BackendInvalid)
-    assert message.startswith(f"SEQUENCES_BACKEND = {backend!r}: {backend!r} is {shown}")
-    assert "which is no subclass of sequences_core.Allocator. Installed backends: " in message
-
-
-@pytest.mark.parametrize(("backend", "version"), [("future", 2), ("undated", None)])
-def test_wrong_protocol(
-    backend: str, version: int | None, connection: BaseDatabaseWrapper, site: Path
-) -> None:
-    """A backend for another version of the contract: both versions, and what to do."""
-    message = refusal(backend, connection, BackendInvalid)
-    assert message.startswith(
-        f"SEQUENCES_BACKEND = {backend!r}: {backend!r} was written for version {version} of the "
-        f"allocator protocol, and sequences_core speaks version 1. Install releases of both that "
-        f"agree. Installed backends: "
-    )
-
-
-def test_unfinished_allocator(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """A class that lacks a method of the contract: Python's own words say which."""
-    message = refusal("unfinished", connection, BackendInvalid)
-    assert message.startswith("SEQUENCES_BACKEND = 'unfinished': 'unfinished' can't be used: Type")
-    assert "update" in message
-
-
-@pytest.mark.parametrize("backend", [None, "", 1, True, ["orm"], b"orm", Allocator])
-def test_bad_setting(backend: Any, connection: BaseDatabaseWrapper) -> None:
-    """A setting of the wrong type, alone or in a dict: its value, and what it may be."""
-    for setting, shown in (
-        (backend, f"SEQUENCES_BACKEND = {backend!r}: "),
-        ({"default": backend}, f"SEQUENCES_BACKEND['default'] = {backend!r}: "),
-    ):
-        assert refusal(setting, connection, BackendInvalid) == (
-            f"{shown}a backend is 'auto', the name of an entry point, a dotted path, or a dict of "
-            f"these by database alias. Installed backends: {OURS}."
-        )
-
-
-def test_nothing_installed(core_python: Path) -> None:
-    """Without any backend: which vendor asked, or which setting, and the command that helps."""
-    program = """
-from django.conf import settings
-settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3"}})
-from django.db import connection
-from sequences_core import BackendNotFound, get_allocator
-for backend in "auto", "postgresql":
-    settings.SEQUENCES_BACKEND = backend
-    try:
-        get_allocator(connection)
-    except BackendNotFound as error:
-        print(error)
-"""
-    assert run(core_python, "-c", program).splitlines() == [
-        "Database 'default' of vendor 'sqlite': neither the sequences backend 'sqlite' nor 'orm' "
-        'is installed. Try: pip install "sequences-core[sqlite]". Installed backends: none.',
-        "SEQUENCES_BACKEND = 'postgresql': the sequences backend 'postgresql' is not installed. "
-        'Try: pip install "sequences-core[postgresql]". Installed backends: none.',
-    ]
-
-
-def test_a_failure_is_a_check(site: Path) -> None:
-    """``manage.py check`` shows the same message."""
-    with override_settings(SEQUENCES_BACKEND="driverless"):
-        errors = [error for error in run_checks() if error.id == "sequences_core.E001"]
-    assert errors
-    assert "driver_that_nobody_has" in errors[0].msg
-
-
-# When it is looked up
 
 
 def test_only_the_chosen_is_imported(site: Path) -> None:
