@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, ClassVar
 from django.db import DatabaseError, NotSupportedError
 
 from .arguments import (
-    MAX_NAME_LENGTH,
     MAX_VALUE,
     check_integer,
     check_sequence_name,
@@ -44,6 +43,7 @@ FUNCTION = "sequences_next_value"
 EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
 
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """A checked request for ``count`` consecutive numbers of the counter ``name``.
@@ -63,12 +63,9 @@ class Allocation:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        # A subclass such as an enum member must not reach a driver that would adapt it.
-        if type(self.name) is not str:
-            if not isinstance(self.name, str):
-                raise TypeError(f"a sequence name is a str, not {self.name!r}")
-            object.__setattr__(self, "name", str.__str__(self.name))
-        check_sequence_name(self.name)
+        name = check_sequence_name(self.name)
+        if name is not self.name:
+            object.__setattr__(self, "name", name)
         check_integer("count", self.count)
         if not callable(self.initial_value):
             check_integer("initial_value", self.initial_value)
@@ -124,7 +121,10 @@ class Allocator(ABC):
     """Which version of this contract was it written for? Each backend states a literal number."""
 
     single_statement: ClassVar[bool] = True
-    """Is a block taken by one statement? If not, the backend keeps its statements together."""
+    """Does one statement take a block, at least from the second use of a name on?"""
+
+    first_use_may_conflict: ClassVar[bool] = False
+    """Can first takers of a name get a retryable error when the first of them rolls back?"""
 
     can_limit_wait: ClassVar[bool] = False
     """Does ``timeout`` bound the wait for a counter that exists?"""

@@ -73,7 +73,7 @@ def get_next_values(
 
 def get_last_value(sequence_name: str = "default", *, using: str | None = None) -> int | None:
     """Return the last number taken, as this transaction sees it; None for no counter."""
-    check_sequence_name(sequence_name)
+    sequence_name = check_sequence_name(sequence_name)
     alias = using or router.db_for_read(Counter)
     with database_errors(connections[alias]):
         return _last_value(alias, sequence_name)
@@ -91,7 +91,7 @@ def set_last_value(
     :param force: lower the counter too; the numbers above ``value`` will be given again.
     :raises ValueError: the counter is past ``value`` already, and ``force`` is false.
     """
-    check_sequence_name(sequence_name)
+    sequence_name = check_sequence_name(sequence_name)
     check_integer("value", value)
     alias = using or router.db_for_write(Counter)
     with database_errors(connections[alias]), transaction.atomic(using=alias, savepoint=False):
@@ -105,7 +105,7 @@ def set_last_value(
 
 def delete(sequence_name: str = "default", *, using: str | None = None) -> bool:
     """Delete the counter, so that the sequence starts anew; return whether there was one."""
-    check_sequence_name(sequence_name)
+    sequence_name = check_sequence_name(sequence_name)
     alias = using or router.db_for_write(Counter)
     with database_errors(connections[alias]):
         deleted, _ = Counter.objects.using(alias).filter(pk=sequence_name).delete()

@@ -14,8 +14,13 @@ MAX_TIMEOUT = 2_147_483
 """The longest ``timeout``, in seconds: PostgreSQL and SQLite count milliseconds in 32 bits."""
 
 
-def check_sequence_name(name: str) -> None:
-    """Raise ValueError unless every database stores ``name`` as it is."""
+def check_sequence_name(name: str) -> str:
+    """Return the text of ``name``; raise TypeError or ValueError unless all databases keep it."""
+    if type(name) is not str:
+        if not isinstance(name, str):
+            raise TypeError(f"a sequence name is a str, not {name!r}")
+        # A subclass such as an enum member must not reach a driver that would adapt it.
+        name = str.__str__(name)
     if not name or len(name) > MAX_NAME_LENGTH:
         raise ValueError(f"a sequence name has 1 to {MAX_NAME_LENGTH} characters, not {len(name)}")
     if "\0" in name or name != name.strip():
@@ -25,6 +30,7 @@ def check_sequence_name(name: str) -> None:
             name.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"a sequence name is valid Unicode: {name!r}") from error
+    return name
 
 
 def check_integer(argument: str, value: object) -> None:

@@ -29,6 +29,8 @@ BAD_NAMES: list[tuple[Any, type[Exception]]] = [
     (None, TypeError),
     (1, TypeError),
     (b"bytes", TypeError),
+    ((), TypeError),
+    (["listed"], TypeError),
     ("", ValueError),
     (" leading", ValueError),
     ("trailing ", ValueError),
@@ -60,6 +62,7 @@ LOOKALIKES = [
 
 class Color(str, enum.Enum):  # noqa: UP042 - a StrEnum's str() would be its value
     RED = "red"
+    GREEN = "green"
 
 
 class Values(Contract):
@@ -162,14 +165,18 @@ class Values(Contract):
     def test_one_statement_takes_a_block(self) -> None:
         """Plain, batch and looping takes are one statement each, in and out of a transaction."""
         self.requires("single_statement")
-        contexts: tuple[AbstractContextManager[Any], ...] = (self.atomic(), nullcontext())
+        contexts: tuple[AbstractContextManager[Any], ...] = (
+            nullcontext(),  # the first use, for which a backend may need more
+            self.atomic(),
+            nullcontext(),
+        )
         for context in contexts:
-            for _ in range(2):  # first use and later
-                with context, CaptureQueriesContext(self.connection) as queries:
-                    get_next_value("plain", using=self.using)
-                    get_next_values(10, "batch", using=self.using)
-                    get_next_value("loop", 1, 3, using=self.using)
-                assert len(queries) == 3, queries.captured_queries
+            with context, CaptureQueriesContext(self.connection) as queries:
+                get_next_value("plain", using=self.using)
+                get_next_values(10, "batch", using=self.using)
+                get_next_value("loop", 1, 3, using=self.using)
+                get_next_value("computed", lambda: 1, using=self.using)
+        assert len(queries) == 4, queries.captured_queries
 
     def test_statements_are_visible_to_django(self) -> None:
         """execute_wrapper sees what is run."""
@@ -222,7 +229,12 @@ class Values(Contract):
         """An enum member names the counter of its value."""
         with self.atomic():
             get_next_value(Color.RED, using=self.using)
-        assert self.counters() == {"red": 1}
+            assert get_last_value(Color.RED, using=self.using) == 1
+            set_last_value(5, Color.RED, using=self.using)
+            set_last_value(1, Color.GREEN, using=self.using)
+            assert self.counters() == {"red": 5, "green": 1}
+            assert delete(Color.RED, using=self.using)
+        assert self.counters() == {"green": 1}
 
     def test_exhaustion_leaves_the_counter(self) -> None:
         """A block that would pass the end raises, moves nothing and spoils nothing."""
