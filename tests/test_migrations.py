@@ -1,0 +1,145 @@
+"""The table of counters: how migrate makes it, and what the databases then say of it."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import IntegrityError, connections, transaction
+
+from sequences_core import get_allocator, get_next_value
+from sequences_core.allocator import TABLE
+from sequences_core.models import Counter
+
+
+def migrate(target: str, using: str) -> str:
+    """Migrate this app, on one database."""
+    out = StringIO()
+    call_command("migrate", "sequences_core", target, database=using, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def tables(using: str) -> list[str]:
+    return connections[using].introspection.table_names()
+
+
+@pytest.mark.django_db
+def test_the_models_are_as_the_migrations_say() -> None:
+    """``makemigrations`` finds nothing to do."""
+    out = StringIO()
+    call_command("makemigrations", "sequences_core", check=True, dry_run=True, stdout=out)
+    assert "No changes" in out.getvalue()
+
+
+def test_migrate_forward_and_backward(using: str) -> None:
+    """To zero and back, twice, on the one database that is named: no other one is asked."""
+    # The others may not be used here: pytest-django would raise.
+    try:
+        for _ in range(2):
+            with transaction.atomic(using=using):
+                assert get_next_value("s", using=using) == 1
+            assert "Unapplying sequences_core.0001_initial" in migrate("zero", using)
+            assert TABLE not in tables(using)
+            assert "No migrations to apply" in migrate("zero", using)
+            assert "Applying sequences_core.0001_initial" in migrate("0001", using)
+            assert "No migrations to apply" in migrate("0001", using)
+    finally:
+        migrate("0001", using)
+    assert Counter.objects.using(using).count() == 0
+
+
+class NoCounters:
+    """Allows the table of counters nowhere."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sequences_core"
+
+
+def test_a_database_without_counters_is_left_alone(settings: Any, using: str) -> None:
+    """Where the router allows no table, migrate makes none and installs nothing."""
+    migrate("zero", using)
+    try:
+        settings.DATABASE_ROUTERS = [NoCounters()]
+        migrate("0001", using)
+        assert TABLE not in tables(using)
+        migrate("zero", using)
+    finally:
+        settings.DATABASE_ROUTERS = []
+        migrate("0001", using)
+
+
+def test_sqlmigrate_shows_the_table(using: str) -> None:
+    """``sqlmigrate`` prints the statements, and runs none."""
+    migrate("zero", using)
+    try:
+        out = StringIO()
+        call_command("sqlmigrate", "sequences_core", "0001", database=using, stdout=out)
+        assert "CREATE TABLE" in out.getvalue()
+        assert "Prepare the database for the chosen sequences backend" in out.getvalue()
+        assert TABLE not in tables(using)
+    finally:
+        migrate("0001", using)
+
+
+def test_names_compare_byte_for_byte(using: str) -> None:
+    """The column says so itself: no default of the server or the database matters."""
+    connection: Any = connections[using]
+    expected = {"sqlite": None, "postgresql": "C"}
+    if connection.vendor == "mysql":
+        mariadb = connection.mysql_is_mariadb
+        expected["mysql"] = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
+    with connection.cursor() as cursor:
+        columns = connection.introspection.get_table_description(cursor, TABLE)
+    assert {column.name: column.collation for column in columns}["name"] == (
+        expected[connection.vendor]
+    )
+
+
+def test_the_database_refuses_what_no_counter_can_be(using: str) -> None:
+    """A CHECK keeps ``last`` from -1 up, whoever writes to the table."""
+    Counter.objects.using(using).create(name="starts at 0", last=-1)
+    with pytest.raises(IntegrityError):
+        Counter.objects.using(using).create(name="s", last=-2)
+
+
+class TestPostgreSQL:
+    using = "postgresql"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["postgresql"], available_apps=["sequences_core"]
+    )
+
+    def ask(self, sql: str) -> Any:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(sql)
+            row = cursor.fetchone()
+        assert row
+        return row[0]
+
+    def test_counters_stay_on_their_page(self) -> None:
+        """Moving counters is heap-only updates, however many of them are in the table."""
+        names = [f"s{number}" for number in range(500)]
+        counters = Counter.objects.using(self.using)
+        counters.bulk_create([Counter(name=name, last=1) for name in names])
+        with transaction.atomic(using=self.using):
+            for name in names:
+                get_next_value(name, using=self.using)
+            oid = f"'{TABLE}'::regclass"
+            assert self.ask(f"SELECT pg_stat_get_xact_tuples_updated({oid})") == len(names)
+            assert self.ask(f"SELECT pg_stat_get_xact_tuples_hot_updated({oid})") == len(names)
+
+    def test_uninstall_undoes_install(self) -> None:
+        """The fillfactor is 10 while installed, and the default otherwise; both can be repeated."""
+        connection = connections[self.using]
+        allocator = get_allocator(connection)
+        options = f"SELECT reloptions FROM pg_class WHERE oid = '{TABLE}'::regclass"
+        assert self.ask(options) == ["fillfactor=10"]
+        try:
+            for _ in range(2):
+                allocator.uninstall(connection)
+                assert self.ask(options) is None
+        finally:
+            for _ in range(2):
+                allocator.install(connection)
+                assert self.ask(options) == ["fillfactor=10"]
