@@ -21,6 +21,9 @@ class NameField(models.CharField):  # type: ignore[type-arg] # not generic at ru
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
         parameters["collation"] = self._binary_collation(connection)
+        if connection.vendor == "oracle":
+            # NVARCHAR2 counts UTF-16 code units, of which an emoji has two.
+            parameters["type"] = f"NVARCHAR2({2 * MAX_NAME_LENGTH})"
         return parameters
 
     @staticmethod

@@ -35,7 +35,9 @@ def connect(url: str) -> Any:
     if engine == "oracle":
         import oracledb
 
-        dsn = f"{settings['HOST']}:{settings['PORT'] or 1521}/{settings['NAME']}"
+        dsn = settings["NAME"]
+        if settings["PORT"]:  # makes the name a SID, as in Django
+            dsn = oracledb.makedsn(settings["HOST"], int(settings["PORT"]), dsn)
         return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=PATIENCE)
     return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
 
