@@ -1,0 +1,47 @@
+"""The tests on every supported Python, Django and database; ``nox --list`` names the sessions.
+
+``nox -s "tests(python='3.13', django='6.1', database='sqlite')"`` runs one of them.
+"""
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv"
+nox.options.error_on_missing_interpreters = True
+
+DJANGOS = {"5.2": ("3.11", "3.12", "3.13"), "6.0": ("3.12", "3.13"), "6.1": ("3.12", "3.13")}
+DATABASES = ("sqlite", "postgresql", "mariadb", "mysql")
+DRIVERS = {"mariadb": "mysql", "mysql": "mysql"}
+BACKENDS = ("mysql", "oracle", "orm", "postgresql", "sqlite")
+
+
+@nox.session
+@nox.parametrize(
+    ("python", "django", "database"),
+    [
+        (python, django, database)
+        for django, pythons in DJANGOS.items()
+        for python in pythons
+        for database in DATABASES
+    ],
+)
+def tests(session: nox.Session, django: str, database: str) -> None:
+    """The tests on one Python, Django and database."""
+    install(session, database, f"django=={django}.*", "--constraint", "constraints.txt")
+    session.run("pytest", *session.posargs, env={"DB": database})
+
+
+@nox.session(python="3.11")
+@nox.parametrize("database", DATABASES)
+def lowest(session: nox.Session, database: str) -> None:
+    """The tests on the lowest versions that the distributions say they work with."""
+    install(session, database, "--resolution=lowest-direct")
+    session.run("pytest", *session.posargs, env={"DB": database})
+
+
+def install(session: nox.Session, database: str, *options: str) -> None:
+    # mysqlclient is the one driver that compiles; tests of all databases import the others.
+    drivers = {"oracle", "postgresql", DRIVERS.get(database)}
+    folders = [f"./backends/{name}" + "[driver]" * (name in drivers) for name in BACKENDS]
+    editable = [part for folder in (".", "./contrib", *folders) for part in ("--editable", folder)]
+    session.install("--group", "test", "psycopg[binary]", *editable, *options)
