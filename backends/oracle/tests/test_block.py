@@ -1,0 +1,330 @@
+"""What reaches the driver, through Django's own Oracle backend, and what its errors become."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import oracledb
+import pytest
+from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
+from oracledb.errors import _Error
+from sequences_oracle.allocator import LOOPING_MERGE, MERGE, UPDATE
+
+from sequences_core import (
+    Allocation,
+    SequenceExhausted,
+    SequenceLocked,
+    TableMissing,
+    get_allocator,
+    get_next_value,
+    get_next_values,
+    run_atomic,
+)
+from sequences_core.arguments import MAX_TIMEOUT, MAX_VALUE
+
+Record = Callable[[Allocation], Any]
+
+ALIAS = "recorded"
+
+ALLOCATIONS = {
+    "plain": Allocation("s"),
+    "batch": Allocation("s", 10, 5),
+    "loop": Allocation("s", 1, 3, 6),
+    "callable": Allocation("s", 2, lambda: 1),
+    "nowait": Allocation("s", timeout=0),
+    "timeout": Allocation("s", 1, 3, 6, timeout=1.5),
+    "callable, timeout": Allocation("s", 2, lambda: 1, timeout=1.5),
+}
+
+RESERVED = re.compile(
+    "ACCESS|ADD|ALL|ALTER|AND|ANY|AS|ASC|AUDIT|BETWEEN|BY|CHAR|CHECK|CLUSTER|COLUMN|"
+    "COLUMN_VALUE|COMMENT|COMPRESS|CONNECT|CREATE|CURRENT|DATE|DECIMAL|DEFAULT|DELETE|DESC|"
+    "DISTINCT|DROP|ELSE|EXCLUSIVE|EXISTS|FILE|FLOAT|FOR|FROM|GRANT|GROUP|HAVING|IDENTIFIED|"
+    "IMMEDIATE|IN|INCREMENT|INDEX|INITIAL|INSERT|INTEGER|INTERSECT|INTO|IS|LEVEL|LIKE|LOCK|"
+    "LONG|MAXEXTENTS|MINUS|MLSLABEL|MODE|MODIFY|NESTED_TABLE_ID|NOAUDIT|NOCOMPRESS|NOT|"
+    "NOWAIT|NULL|NUMBER|OF|OFFLINE|ON|ONLINE|OPTION|OR|ORDER|PCTFREE|PRIOR|PUBLIC|RAW|RENAME|"
+    "RESOURCE|REVOKE|ROW|ROWID|ROWNUM|ROWS|SELECT|SESSION|SET|SHARE|SIZE|SMALLINT|START|"
+    "SUCCESSFUL|SYNONYM|SYSDATE|TABLE|THEN|TO|TRIGGER|UID|UNION|UNIQUE|UPDATE|USER|VALIDATE|"
+    "VALUES|VARCHAR|VARCHAR2|VIEW|WHENEVER|WHERE|WITH"
+)
+"""What can be no bind's name (Oracle Database SQL Language Reference 19c, appendix E)."""
+
+
+@pytest.fixture(params=list(ALLOCATIONS.values()), ids=list(ALLOCATIONS))
+def execution(request: pytest.FixtureRequest, record: Record) -> Any:
+    """What is sent for each kind of allocation."""
+    return record(request.param)
+
+
+def refuse(code: int, message: str) -> oracledb.Error:
+    """What the driver raises for an error of the server."""
+    details = _Error(message, code=code)
+    error = details.exc_type(details)
+    assert isinstance(error, oracledb.Error)
+    return error
+
+
+def normal(text: str) -> str:
+    """Return the text with Django's binds written as the driver's, and one space for any."""
+    return " ".join(re.sub(r"%\((\w+)\)s", r":\1", text).split())
+
+
+@pytest.mark.parametrize("allocation", ALLOCATIONS.values(), ids=ALLOCATIONS)
+def test_one_round_trip(allocation: Allocation, record: Record, recorder: Any) -> None:
+    """A block of numbers is one execution, and nothing else."""
+    record(allocation)
+    assert len(recorder.executions) == 1
+    assert recorder.ends == []
+
+
+def test_text_is_one_anonymous_block(execution: Any) -> None:
+    """The driver gets one whole PL/SQL block: Django takes a last semicolon off."""
+    text = execution.text.strip().upper()
+    assert text.startswith(("BEGIN", "DECLARE"))
+    assert text.endswith("END;")
+    assert len(re.findall(r"\bBEGIN\b", text)) == len(re.findall(r"\bEND;", text))
+    assert "%" not in text.replace("SQL%ROWCOUNT", "")
+    # Neither comments nor literals, in which the driver would have to look for binds.
+    assert not re.search(r"--|/\*|['\"]", text)
+
+
+def test_binds_are_those_of_the_text(execution: Any) -> None:
+    """Each name in the text has a bind, and each bind is in the text (ORA-01008, ORA-01036)."""
+    assert set(re.findall(r":(\w+)", execution.text)) == set(execution.binds)
+
+
+def test_names_of_binds_are_not_reserved(execution: Any) -> None:
+    """No bind is called by a reserved word (ORA-01745)."""
+    assert not [name for name in execution.binds if RESERVED.fullmatch(name.upper())]
+
+
+def test_types_and_directions(execution: Any, recorder: Any) -> None:
+    """The name goes in as text, numbers as numbers; ``last`` alone comes out, as an int."""
+    binds = dict(execution.binds)
+    assert binds.pop("last").kind is int
+    assert type(binds.pop("name")) is str
+    assert {type(value) for value in binds.values()} == {int}
+    assert all(sizes in {((), ())} for sizes in recorder.input_sizes)
+
+
+def test_values(record: Record) -> None:
+    """The binds are the allocation's numbers."""
+
+    def binds(allocation: Allocation) -> dict[str, Any]:
+        sent = dict(record(allocation).binds)
+        del sent["last"]
+        return sent
+
+    assert binds(Allocation("é", 10, 5)) == {
+        "name": "é",
+        "first_last": 14,
+        "count": 10,
+        "highest_before": MAX_VALUE - 10,
+    }
+    assert binds(Allocation("s", 1, 0, 6)) == {
+        "name": "s",
+        "first_last": 0,
+        "last_before_reset": 5,
+    }
+    assert binds(Allocation("s", 3, lambda: 1)) == {
+        "name": "s",
+        "count": 3,
+        "highest_before": MAX_VALUE - 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Allocation("s"), Allocation("t", 7, 8)),
+        (Allocation("s", 1, 0, 1), Allocation("s", 1, 5, 6)),
+        (Allocation("s", timeout=0.5), Allocation("s", 1, 1, timeout=1)),
+    ],
+)
+def test_text_is_the_same_for_all_values(
+    one: Allocation, other: Allocation, record: Record
+) -> None:
+    """Equal values share no bind, so the server parses one text only."""
+    assert record(one).text == record(other).text
+
+
+@pytest.mark.parametrize(
+    ("allocation", "merge"), [("plain", MERGE), ("batch", MERGE), ("loop", LOOPING_MERGE)]
+)
+def test_block_around_the_merge(allocation: str, merge: str, record: Record) -> None:
+    """The MERGE runs, runs again after a duplicate, and a second duplicate can't serialize."""
+    text = normal(record(ALLOCATIONS[allocation]).text)
+    statement = normal(merge)
+    assert f"BEGIN {statement}; EXCEPTION WHEN dup_val_on_index THEN {statement}; END;" in text
+    assert text.endswith("EXCEPTION WHEN dup_val_on_index THEN RAISE cannot_serialize; END;")
+    assert "PRAGMA EXCEPTION_INIT(cannot_serialize, -8177);" in text
+
+
+def test_block_around_the_update(record: Record) -> None:
+    """What RETURNING left is made NULL where no row was updated: it would be undefined."""
+    assert normal(record(ALLOCATIONS["callable"]).text) == (
+        f"BEGIN {normal(UPDATE)} RETURNING last INTO :last; "
+        "IF sql%rowcount = 0 THEN :last := NULL; END IF; END;"
+    )
+
+
+@pytest.mark.parametrize("initial_value", [1, lambda: 1], ids=["MERGE", "UPDATE"])
+@pytest.mark.parametrize(
+    ("timeout", "clause"),
+    [
+        (0, "NOWAIT"),
+        (0.0, "NOWAIT"),
+        (0.001, "WAIT 1"),
+        (1, "WAIT 1"),
+        (1.001, "WAIT 2"),
+        (MAX_TIMEOUT, f"WAIT {MAX_TIMEOUT}"),
+    ],
+)
+def test_bound_on_the_wait(timeout: float, clause: str, initial_value: Any, record: Record) -> None:
+    """The counter is locked first, by a SELECT that waits for whole seconds, rounded up."""
+    text = normal(record(Allocation("s", 1, initial_value, timeout=timeout)).text)
+    unbounded = normal(record(Allocation("s", 1, initial_value)).text)
+    assert text == (
+        "BEGIN FOR locked IN (SELECT last FROM sequences_core_counter WHERE name = :name "
+        f"FOR UPDATE {clause}) LOOP NULL; END LOOP; {unbounded} END;"
+    )
+    assert "FOR UPDATE" not in unbounded
+
+
+def test_value_comes_back(recorder: Any) -> None:
+    """What the block left in ``last`` is the highest number of the block taken."""
+    recorder.answers = [7, 10, MAX_VALUE]
+    assert get_next_value("s", using=ALIAS) == 7
+    assert get_next_values(3, "s", using=ALIAS) == range(8, 11)
+    assert get_next_value("s", using=ALIAS) == MAX_VALUE
+
+
+def test_null_is_exhausted(recorder: Any) -> None:
+    """A block that left NULL took nothing: the sequence is exhausted."""
+    recorder.answers = [None]
+    with pytest.raises(SequenceExhausted):
+        get_next_value("s", using=ALIAS)
+
+
+def test_callable_for_a_new_counter(recorder: Any) -> None:
+    """UPDATE, then a look, then the callable, then the MERGE with what it returned."""
+    recorder.answers = [None, 42]
+    assert get_next_value("s", lambda: 42, using=ALIAS) == 42
+    update, look, merge = recorder.executions
+    assert "UPDATE" in update.text
+    assert look.text.startswith("SELECT")
+    assert "MERGE" in merge.text
+    assert merge.binds["first_last"] == 42
+
+
+def test_django_sees_the_block(recorder: Any) -> None:
+    """connection.queries and execute_wrapper have it."""
+    connection = connections[ALIAS]
+    seen = []
+
+    def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.append(sql)
+        return execute(sql, params, many, context)
+
+    recorder.answers = [1]
+    connection.force_debug_cursor = True
+    with connection.execute_wrapper(wrapper):
+        get_next_value("invoices", using=ALIAS)
+    assert len(seen) == len(connection.queries) == 1
+    assert "counter.name = invoices" in connection.queries[0]["sql"]
+
+
+LOCKED = [
+    refuse(54, "ORA-00054: resource busy and acquire with NOWAIT specified or timeout expired"),
+    refuse(30006, "ORA-30006: resource busy; acquire with WAIT timeout expired"),
+]
+
+
+@pytest.mark.parametrize("error", LOCKED)
+def test_locked(error: oracledb.Error, recorder: Any) -> None:
+    """A wait that is over raises SequenceLocked, and leaves the transaction as it is."""
+    recorder.answers = [1, error, 2]
+    with transaction.atomic(using=ALIAS):
+        assert get_next_value("s", using=ALIAS) == 1
+        with pytest.raises(SequenceLocked):
+            get_next_value("s", timeout=1, using=ALIAS)
+        assert not connections[ALIAS].needs_rollback
+        assert get_next_value("s", using=ALIAS) == 2
+    assert recorder.ends == ["commit"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refuse(8177, "ORA-08177: can't serialize access for this transaction"),
+        refuse(60, "ORA-00060: deadlock detected while waiting for resource"),
+    ],
+)
+def test_conflicts_are_retryable(error: oracledb.Error, recorder: Any) -> None:
+    """A lost conflict is Django's own error, rolls back, and the whole block is run again."""
+    recorder.answers = [error]
+    with pytest.raises(DatabaseError) as caught, transaction.atomic(using=ALIAS):
+        get_next_value("s", using=ALIAS)
+    assert get_allocator(connections[ALIAS]).is_retryable(caught.value)
+    recorder.answers = [error, 1]
+    assert run_atomic(lambda: get_next_value("s", using=ALIAS), using=ALIAS) == 1
+    assert recorder.ends == ["rollback", "rollback", "commit"]
+
+
+def test_conflict_leaves_the_transaction(recorder: Any) -> None:
+    """A conflict undoes its statement only: Oracle would still commit, and Django says so."""
+    recorder.answers = [1, refuse(8177, "ORA-08177: can't serialize access"), 2]
+    with transaction.atomic(using=ALIAS):
+        assert get_next_value("s", using=ALIAS) == 1
+        with pytest.raises(DatabaseError):
+            get_next_value("t", using=ALIAS)
+        assert not connections[ALIAS].needs_rollback
+        assert get_next_value("s", using=ALIAS) == 2
+    assert recorder.ends == ["commit"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (refuse(1, "ORA-00001: unique constraint (A.B) violated"), IntegrityError),
+        (refuse(6550, "ORA-06550: line 1, column 7:\nPLS-00905: invalid"), DatabaseError),
+        (refuse(1034, "ORA-01034: ORACLE not available"), OperationalError),
+        (refuse(3113, "ORA-03113: end-of-file on communication channel"), DatabaseError),
+        (refuse(0, "DPY-4011: the database or network closed the connection"), DatabaseError),
+    ],
+    ids=["duplicate", "PL/SQL", "shutdown", "network", "driver"],
+)
+def test_other_errors(error: oracledb.Error, expected: type[Exception], recorder: Any) -> None:
+    """Any other error is what Django makes of the driver's, and is not run again."""
+    recorder.answers = [error]
+    with pytest.raises(expected) as caught:
+        get_next_value("s", timeout=1, using=ALIAS)
+    assert type(caught.value) is expected
+    assert caught.value.args == error.args
+    assert not get_allocator(connections[ALIAS]).is_retryable(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refuse(942, "ORA-00942: table or view does not exist"),
+        refuse(
+            6550,
+            "ORA-06550: line 6, column 17:\nPL/SQL: ORA-00942: table or view does not exist\n"
+            "ORA-06550: line 6, column 6:\nPL/SQL: SQL Statement ignored",
+        ),
+        refuse(
+            6550,
+            "ORA-06550: line 6, column 17:\n"
+            'PL/SQL: ORA-00942: table or view "A"."SEQUENCES_CORE_COUNTER" does not exist',
+        ),
+    ],
+    ids=["SQL", "PL/SQL 19c", "PL/SQL 23ai"],
+)
+def test_missing_table(error: oracledb.Error, recorder: Any) -> None:
+    """Without the table the block doesn't compile; the error names the command that makes it."""
+    recorder.answers = [error]
+    with pytest.raises(TableMissing, match="migrate sequences_core --database=recorded"):
+        get_next_value("s", using=ALIAS)
