@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import dj_database_url
 import pytest
-from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 
 from sequences_core import delete, get_last_value, get_next_value, set_last_value
+from tests.aliases import known_to_django
 from tests.servers import Server
 from tests.servers.launch import KINDS, chosen
 
@@ -30,19 +29,12 @@ def private(
 ) -> Iterator[Private]:
     settings.SEQUENCES_AUTOCOMMIT = "allow"
     aliases = [f"busy {request.param}", f"idle {request.param}"]
-    handler: Any = connections
-    with KINDS[request.param]() as server, django_db_blocker.unblock():
-        database = {**dj_database_url.parse(server.url), "CONN_MAX_AGE": None}
-        configured = handler.configure_settings({"default": {}} | dict.fromkeys(aliases, database))
-        handler.settings.update({alias: configured[alias] for alias in aliases})
-        try:
-            call_command("migrate", "sequences_core", database=aliases[0], verbosity=0)
-            yield Private(server, *aliases)
-        finally:
-            for alias in aliases:
-                connections[alias].close()
-                del connections[alias]
-                del handler.settings[alias]
+    with (
+        KINDS[request.param]() as server,
+        django_db_blocker.unblock(),
+        known_to_django(dict.fromkeys(aliases, server.url)),
+    ):
+        yield Private(server, *aliases)
 
 
 def next_request(alias: str) -> None:

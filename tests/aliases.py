@@ -1,0 +1,33 @@
+"""Databases that Django knows for the length of a test: those of servers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dj_database_url
+from django.core.management import call_command
+from django.db import connections
+
+
+@contextmanager
+def known_to_django(urls: dict[str, str]) -> Iterator[None]:
+    """Add a database for each alias in ``urls``; the first one gets the table of counters.
+
+    The connections are kept between requests, and closed in the end.
+    """
+    handler: Any = connections
+    databases: dict[str, Any] = {"default": {}}
+    for alias, url in urls.items():
+        databases[alias] = {**dj_database_url.parse(url), "CONN_MAX_AGE": None}
+    configured = handler.configure_settings(databases)
+    handler.settings.update({alias: configured[alias] for alias in urls})
+    try:
+        call_command("migrate", "sequences_core", database=next(iter(urls)), verbosity=0)
+        yield
+    finally:
+        for alias in urls:
+            connections[alias].close()
+            del connections[alias]
+            del handler.settings[alias]
