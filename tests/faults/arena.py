@@ -1,0 +1,162 @@
+"""A database under test: its server, its tables, and rounds of writers who fill them."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import dj_database_url
+
+from sequences_core.testing.history import Verdict, check, events, transactions
+from tests.faults import tables
+from tests.faults.fleet import Fleet, call
+from tests.faults.tables import Place
+from tests.faults.writer import Job
+from tests.servers import Server
+from tests.servers.launch import KINDS
+
+SQLITE = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 30,
+    "init_command": "PRAGMA journal_mode = WAL",
+}
+"""What the README recommends."""
+
+
+@dataclass
+class Tally:
+    """All rounds of one fault on one database."""
+
+    fault: str
+    database: str
+    rounds: int = 0
+    seconds: float = 0.0
+    verdict: Verdict = field(default_factory=Verdict)
+    retries: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    """Those that surfaced in a writer."""
+    done: Counter[str] = field(default_factory=Counter)
+    """What was done to them, such as "writers killed"."""
+
+    def add(self, other: Verdict) -> None:
+        """Add a round's verdict."""
+        for name, value in vars(other).items():
+            setattr(self.verdict, name, getattr(self.verdict, name) + value)
+
+
+class Arena:
+    """A database and its server; a context manager that starts and removes it."""
+
+    def __init__(self, name: str, server: Server | None = None) -> None:
+        self.name = name
+        self._server = server or (KINDS[name](durable=True) if name in KINDS else None)
+        self.folder = Path(tempfile.mkdtemp(prefix="sequences-faults-"))
+        self.chance = random.Random(name)
+        self.failed = False
+
+    @property
+    def server(self) -> Server:
+        """The server; SQLite has none."""
+        assert self._server
+        return self._server
+
+    @property
+    def url(self) -> str:
+        """Where the database is."""
+        return self._server.url if self._server else f"sqlite:///{self.folder / 'db.sqlite3'}"
+
+    @property
+    def kind(self) -> str:
+        """The kind of its driver: "postgresql", "mysql" or "sqlite3"."""
+        return str(self.place().database["ENGINE"].rpartition(".")[2])
+
+    def place(
+        self, url: str | None = None, backend: str = "auto", options: dict[str, Any] | None = None
+    ) -> Place:
+        """The database as writers see it: by another ``url``, with more of Django's OPTIONS."""
+        database: dict[str, Any] = dict(dj_database_url.parse(url or self.url))
+        if not self._server:
+            database["OPTIONS"] = SQLITE
+        database["OPTIONS"] = {**database.get("OPTIONS", {}), **(options or {})}
+        return Place(database, backend)
+
+    def round(
+        self,
+        tally: Tally,
+        act: Callable[[Fleet], object],
+        place: Place | None = None,
+        *,
+        size: int = 6,
+        silent: bool = False,
+        **job: Any,
+    ) -> Verdict:
+        """Let writers write while ``act`` does its worst, then check; all of it added up.
+
+        ``silent``: no error may surface in a writer.
+        """
+        begun = time.monotonic()
+        place = place or self.place()
+        call(tables.empty, self.place())
+        seed = self.chance.randrange(10**6) * 1000
+
+        def jobs(number: int) -> Job:
+            path = self.folder / f"{seed + number}.history"
+            return Job(place=place, history=path, seed=seed + number, **job)
+
+        with Fleet(jobs, size) as fleet:
+            fleet.wait_for_commits(size)
+            act(fleet)
+        rows, counters = call(tables.read, self.place())
+        verdict = check(transactions(fleet.histories), rows, counters, jobs(0).series)
+        for failure in fleet.failures:
+            verdict.object(failure)
+        surfaced = sum((errors(path) for path in fleet.histories), Counter())
+        if silent and surfaced:
+            verdict.object(f"errors surfaced: {dict(surfaced)}")
+        tally.errors += surfaced
+        tally.retries += sum(map(retries, fleet.histories))
+        tally.rounds += 1
+        tally.seconds += time.monotonic() - begun
+        tally.done += fleet.done
+        tally.add(verdict)
+        if verdict.exact:
+            for path in fleet.histories:
+                path.unlink()
+        self.failed |= not verdict.exact
+        return verdict
+
+    def __enter__(self) -> Self:
+        if self._server:
+            self._server.start()
+        call(tables.make, self.place())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._server:
+            self._server.close()
+        if not self.failed:  # else the histories are worth reading
+            shutil.rmtree(self.folder)
+
+
+def errors(history: Path) -> Counter[str]:
+    """The errors that surfaced in a writer, and whether that was before or at COMMIT."""
+    return Counter(
+        f"{details[1]} {details[2]} ({details[0]})"
+        for _, _, event, *details in events(history)
+        if event == "error"
+    )
+
+
+def retries(history: Path) -> int:
+    """How many attempts at a transaction came after its first one."""
+    return sum(
+        event == "begin" and not transaction.endswith(".0")
+        for _, transaction, event, *_ in events(history)
+    )

@@ -1,0 +1,60 @@
+"""Allocators that break the promise, each in a way seen in the wild: the checker must tell."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Max
+from sequences_orm import ORMAllocator
+
+from sequences_core import Allocation
+from sequences_core.models import Counter
+from sequences_core.registry import GROUP
+from tests.faults.tables import Numbered
+
+
+class MaxPlusOne(ORMAllocator):
+    """SELECT MAX(number) + 1, everybody's first idea; the counter follows."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        assert isinstance(allocation.initial_value, int)
+        rows = Numbered._base_manager.filter(counter=allocation.name)
+        highest = rows.aggregate(Max("number"))["number__max"]
+        last = allocation.initial_value - 1 if highest is None else int(highest)
+        last += allocation.count
+        targeted = connection.features.supports_update_conflicts_with_target
+        Counter.objects.bulk_create(
+            [Counter(name=allocation.name, last=last)],
+            update_conflicts=True,
+            update_fields=["last"],
+            unique_fields=["name"] if targeted else None,
+        )
+        return last
+
+
+class Autocommit(ORMAllocator):
+    """Takes the number on a connection of its own, in autocommit, so that nobody waits."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        (entry_point,) = entry_points(group=GROUP, name=connection.vendor)
+        sound: Any = entry_point.load()()
+        other = connection.copy()
+        try:
+            last: int | None = sound.upsert(other, allocation)
+        finally:
+            other.close()
+        return last
+
+
+class LostUpdate(ORMAllocator):
+    """Reads the counter, adds in Python, and writes the sum."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        counter = Counter.objects.filter(pk=allocation.name)
+        last = counter.values_list("last", flat=True).first()
+        if last is None:
+            return super().upsert(connection, allocation)
+        counter.update(last=last + allocation.count)
+        return last + allocation.count

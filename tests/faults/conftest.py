@@ -1,0 +1,60 @@
+"""An arena for each database that DB names; its server starts when the first test wants it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.faults.arena import Arena
+from tests.servers.launch import DEFAULT, chosen
+
+Arenas = Callable[[str], Arena]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", "databases(*names): which arenas the test is for")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes ``arena`` on each database, or on those that its marker names."""
+    if "arena" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("databases")
+        metafunc.parametrize("arena", marker.args if marker else DEFAULT, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
+    names = chosen(os.environ.get("DB"))
+
+    def wanted(item: pytest.Item) -> bool:
+        callspec = getattr(item, "callspec", None)
+        return not callspec or callspec.params.get("arena", names[0]) in names
+
+    others = [item for item in items if not wanted(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if wanted(item)]
+
+
+@pytest.fixture(scope="session")
+def arenas() -> Iterator[Arenas]:
+    """The arena of a database, with a server of its own that keeps what it commits."""
+    with ExitStack() as stack:
+        known: dict[str, Arena] = {}
+
+        def arena(name: str) -> Arena:
+            if name not in known:
+                known[name] = stack.enter_context(Arena(name))
+            return known[name]
+
+        yield arena
+
+
+@pytest.fixture
+def arena(request: pytest.FixtureRequest, arenas: Arenas) -> Arena:
+    """The arena of the database that the test is parametrized with."""
+    return arenas(request.param)

@@ -1,0 +1,123 @@
+"""What can go wrong while numbers are taken. A fault is a function that does one round of it.
+
+Clock jumps are not among them: no number, order or wait depends on a wall clock. The counter's
+row lock orders the takers, and the databases and Python measure waits by monotonic clocks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sequences_core.allocator import TABLE
+from tests.faults.arena import Arena, Tally
+from tests.faults.fleet import Fleet
+from tests.servers.proxy import Proxy
+
+Fault = Callable[[Arena, Tally], None]
+
+KILLS = 15
+"""Writers killed in a round."""
+
+CUTS = 3
+"""Connections cut in a round, at each point."""
+
+STANDSTILL = 1.0
+"""Seconds for which a server, or a client that holds locks, is frozen."""
+
+
+def writers_killed(arena: Arena, tally: Tally) -> None:
+    """SIGKILL of writers in mid-transaction."""
+
+    def act(fleet: Fleet) -> None:
+        for _ in range(KILLS):
+            fleet.kill()
+            fleet.wait_for_commits(fleet.chance.randint(0, 5))
+
+    arena.round(tally, act, silent=True)
+
+
+def server_killed(arena: Arena, tally: Tally) -> None:
+    """SIGKILL of all the server's processes, and a restart on what is on the disk."""
+    server = arena.server
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(fleet.chance.randint(5, 30))
+        server.kill()
+        fleet.done["servers killed"] += 1
+        server.start()
+        fleet.wait_for_commits(10)
+
+    arena.round(tally, act)
+
+
+def connections_cut(arena: Arena, tally: Tally) -> None:
+    """Connections cut at each point where a request or its reply can be lost, and all at once."""
+    with Proxy(arena.server.port) as proxy:
+
+        def act(fleet: Fleet) -> None:
+            points = [
+                ("before taking", proxy.cut_at_request, TABLE.encode()),
+                ("after taking", proxy.cut_at_reply, TABLE.encode()),
+                ("before COMMIT", proxy.cut_at_request, b"COMMIT"),
+                ("after COMMIT", proxy.cut_at_reply, b"COMMIT"),
+            ]
+            for _ in range(CUTS):
+                for point, cut, marker in points:
+                    cut(marker)
+                    wait_until(lambda: not proxy.is_armed())
+                    fleet.done[f"connections cut {point}"] += 1
+                fleet.done["connections cut anywhere"] += proxy.cut()
+                fleet.wait_for_commits(5)
+
+        arena.round(tally, act, arena.place(proxy.url(arena.url)))
+
+
+def server_frozen(arena: Arena, tally: Tally) -> None:
+    """SIGSTOP of the server for longer than its clients have patience."""
+    server = arena.server
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(fleet.chance.randint(5, 30))
+        server.pause()
+        time.sleep(STANDSTILL)
+        server.resume()
+        fleet.done["servers frozen"] += 1
+        fleet.wait_for_commits(10)
+
+    arena.round(tally, act, arena.place(options=IMPATIENT[arena.kind]))
+
+
+def writer_frozen(arena: Arena, tally: Tally) -> None:
+    """SIGSTOP of a client that holds locks; the others wait, or not, as they have chosen."""
+
+    def act(fleet: Fleet) -> None:
+        for _ in range(2):
+            pid = fleet.freeze()
+            time.sleep(STANDSTILL / 2)
+            os.kill(pid, signal.SIGCONT)
+            fleet.done["writers frozen"] += 1
+            fleet.wait_for_commits(10)
+
+    arena.round(tally, act)
+
+
+IMPATIENT: dict[str, dict[str, Any]] = {
+    # The driver has no timeout for reading; the server's take effect when it wakes up.
+    "postgresql": {
+        "options": "-c statement_timeout=300ms -c idle_in_transaction_session_timeout=300ms"
+    },
+    "mysql": {"read_timeout": 1, "write_timeout": 1},
+}
+"""Django's OPTIONS for clients that give up before STANDSTILL is over."""
+
+
+def wait_until(happened: Callable[[], bool], patience: float = 60.0) -> None:
+    """Wait until ``happened()``."""
+    deadline = time.monotonic() + patience
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.002)

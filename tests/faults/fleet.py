@@ -1,0 +1,155 @@
+"""Many writer processes: start, kill, freeze and end them, and call a function in a process."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from tests.faults.writer import Job, write
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PATIENCE = 60
+"""Seconds for a writer to end its transaction."""
+
+OPEN = frozenset({"begin", "taken", "undone", "committing"})
+"""The last word of a history while a transaction is open."""
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.faults.preload"])
+
+
+def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``function`` in a process of its own, with its own idea of Django's databases."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=CONTEXT) as pool:
+        return pool.submit(function, *args, **kwargs).result()
+
+
+class Fleet:
+    """``size`` writers, each doing ``job`` with a seed and a history of its own.
+
+    A context manager: they start with it, and at its end finish their transactions.
+    """
+
+    def __init__(self, jobs: Callable[[int], Job], size: int = 6) -> None:
+        self._jobs = jobs
+        self._numbers = itertools.count(1)
+        self._size = size
+        self.chance = random.Random(size)
+        self.writers: dict[ForkServerProcess, Path] = {}
+        self.histories: list[Path] = []
+        self.failures: list[str] = []
+        self.done: Counter[str] = Counter()
+        self._read: Counter[Path] = Counter()
+
+    def launch(self) -> None:
+        """Start one more writer."""
+        job = self._jobs(next(self._numbers))
+        self.histories.append(job.history)
+        job.history.touch()
+        writer = CONTEXT.Process(target=write, args=(job,), daemon=True)
+        writer.start()
+        self.writers[writer] = job.history
+
+    def kill(self) -> None:
+        """SIGKILL a writer in mid-transaction, and start another."""
+        writer = self._busy()
+        writer.kill()
+        history = self._remove(writer, {-signal.SIGKILL})
+        self.done["writers killed"] += 1
+        self.done["writers killed in mid-transaction"] += last_event(history) in OPEN
+        self.launch()
+
+    def freeze(self) -> int:
+        """SIGSTOP a writer in mid-transaction, and return its process id, for SIGCONT."""
+        writer = self._busy()
+        assert writer.pid
+        os.kill(writer.pid, signal.SIGSTOP)
+        return writer.pid
+
+    def stop(self) -> None:
+        """Let all of them finish their transactions."""
+        for writer in self.writers:
+            writer.terminate()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until all have ended."""
+        for writer in list(self.writers):
+            # One that was told to end before it could listen, ended all the same.
+            self._remove(writer, {0, -signal.SIGTERM})
+
+    def wait_for_commits(self, count: int) -> None:
+        """Wait until so many more transactions have committed."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            for path in self.histories:
+                with path.open("rb") as history:
+                    history.seek(self._read[path])
+                    new = history.read()
+                self._read[path] += len(new)
+                count -= new.count(b'"committed"]')
+            if count <= 0:
+                return
+            assert time.monotonic() < deadline, "the writers don't get on"
+            time.sleep(0.005)
+
+    def _busy(self) -> ForkServerProcess:
+        """A writer that is inside a transaction, or was a moment ago."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            busy = [one for one, history in self.writers.items() if last_event(history) in OPEN]
+            if busy:
+                return self.chance.choice(busy)
+            assert time.monotonic() < deadline, "the writers don't get on"
+            time.sleep(0.001)
+
+    def _remove(self, writer: ForkServerProcess, expected: set[int]) -> Path:
+        writer.join(PATIENCE)
+        if writer.exitcode not in expected:
+            self.failures.append(f"a writer ended with {writer.exitcode}")
+            writer.kill()
+            writer.join()
+        history = self.writers.pop(writer)
+        writer.close()
+        return history
+
+    def __enter__(self) -> Self:
+        for _ in range(self._size):
+            self.launch()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind:
+            for writer in self.writers:
+                writer.kill()
+            self.writers.clear()
+        else:
+            self.stop()
+
+
+def last_event(history: Path) -> str | None:
+    """The last event of a history."""
+    with history.open("rb") as file:
+        file.seek(max(0, history.stat().st_size - 1000))
+        lines = file.read().split(b"\n")
+    # Behind the last line end is nothing, or a line that is just being written.
+    return str(json.loads(lines[-2])[2]) if len(lines) > 1 else None

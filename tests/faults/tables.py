@@ -1,0 +1,105 @@
+"""The tables that writers fill, seen from a process of its own: make, empty, read."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps.registry import Apps
+from django.conf import settings
+from django.core.management import call_command
+from django.core.signals import setting_changed
+from django.db import connection, connections, models, transaction
+
+from sequences_core.models import Counter
+from sequences_core.testing.history import Row
+
+PATIENCE = 60
+"""Seconds for the sessions of dead clients to end."""
+
+OTHER_SESSIONS = {
+    "postgresql": """
+        SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()
+           AND backend_type = 'client backend'
+    """,
+    "mysql": """
+        SELECT count(*) FROM information_schema.processlist
+         WHERE db = database() AND id <> connection_id()
+    """,
+}
+"""How to see whether anybody is left; SQLite has no sessions that outlive their process."""
+
+
+class Numbered(models.Model):
+    """A numbered row. No constraint on the number: a duplicate must show, not fail."""
+
+    counter = models.CharField(max_length=255)
+    number = models.BigIntegerField(null=True)
+    transaction = models.CharField(max_length=100)
+
+    class Meta:
+        apps = Apps()  # known to no migration
+        app_label = "faults"
+        db_table = "faults_numbered"
+
+    def __str__(self) -> str:
+        return f"{self.counter} {self.number}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A database: Django's settings of it, and SEQUENCES_BACKEND."""
+
+    database: dict[str, Any]
+    backend: str = "auto"
+
+
+def go(place: Place) -> None:
+    """Make it this process's default database."""
+    connections.close_all()
+    with suppress(AttributeError):  # there was none
+        del connections["default"]
+    connections.settings = connections.configure_settings({"default": dict(place.database)})
+    settings.SEQUENCES_BACKEND = place.backend
+    setting_changed.send(sender=None, setting="SEQUENCES_BACKEND", value=place.backend, enter=True)
+
+
+def make(place: Place) -> None:
+    """Make both tables."""
+    go(place)
+    call_command("migrate", "sequences_core", verbosity=0)
+    with connection.schema_editor() as editor:
+        editor.create_model(Numbered)
+
+
+def empty(place: Place) -> None:
+    """Start anew."""
+    go(place)
+    with transaction.atomic():
+        Numbered._base_manager.all().delete()
+        Counter.objects.all().delete()
+
+
+def read(place: Place) -> tuple[list[Row], dict[str, int]]:
+    """The rows and the counters, once all clients' sessions have ended."""
+    go(place)
+    wait_until_alone()
+    with transaction.atomic():
+        rows = Numbered._base_manager.values_list("counter", "number", "transaction")
+        return [Row(*row) for row in rows], dict(Counter.objects.values_list("name", "last"))
+
+
+def wait_until_alone() -> None:
+    """A server ends a killed client's session when it notices, which may be after a COMMIT."""
+    deadline = time.monotonic() + PATIENCE
+    while statement := OTHER_SESSIONS.get(connection.vendor):
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+            (others,) = cursor.fetchone()
+        if not others:
+            break
+        assert time.monotonic() < deadline, f"{others} sessions never ended"
+        time.sleep(0.02)

@@ -1,0 +1,79 @@
+"""The ways to take numbers: each takes, says what it was given, and inserts the rows.
+
+A way is a function of the writer's attempt and a series; ``WAYS`` has them by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sequences_core import Allocator, NextValue, get_next_value, get_next_values
+from sequences_core.testing.history import Series
+from tests.faults.tables import Numbered
+
+if TYPE_CHECKING:
+    from tests.faults.writer import Attempt
+
+Way = Callable[["Attempt", Series], None]
+
+
+def single(attempt: Attempt, series: Series) -> None:
+    """One number."""
+    number = get_next_value(series.name, series.initial, series.reset)
+    _insert(attempt, series, range(number, number + 1))
+
+
+def batch(attempt: Attempt, series: Series) -> None:
+    """Several at once."""
+    count = attempt.chance.randint(2, 5)
+    _insert(attempt, series, get_next_values(count, series.name, series.initial))
+
+
+def computed(attempt: Attempt, series: Series) -> None:
+    """One number, whose initial value is a callable."""
+    number = get_next_value(series.name, lambda: series.initial)
+    _insert(attempt, series, range(number, number + 1))
+
+
+def limited(attempt: Attempt, series: Series) -> None:
+    """One number, with a bound on the wait."""
+    number = get_next_value(
+        series.name, series.initial, series.reset, timeout=attempt.chance.choice([0, 0.05, 5])
+    )
+    _insert(attempt, series, range(number, number + 1))
+
+
+def in_statement(attempt: Attempt, series: Series) -> None:
+    """One number, taken by the database inside the INSERT; known once it is read back."""
+    value = NextValue(series.name, series.initial, series.reset)
+    row = Numbered(counter=series.name, number=value, transaction=attempt.name)
+    row.save(force_insert=True)
+    row.refresh_from_db(fields=["number"])
+    assert isinstance(row.number, int)
+    attempt.taken(series, range(row.number, row.number + 1))
+
+
+WAYS: dict[str, Way] = {
+    "single": single,
+    "batch": batch,
+    "computed": computed,
+    "limited": limited,
+    "in statement": in_statement,
+}
+
+LOOPING = frozenset({"single", "limited", "in statement"})
+"""The ways that can restart at a reset value."""
+
+
+def ways_of(allocator: Allocator) -> list[str]:
+    """The ways that an allocator knows."""
+    known = {"limited": allocator.can_limit_wait, "in statement": allocator.supports_function}
+    return [way for way in WAYS if known.get(way, True)]
+
+
+def _insert(attempt: Attempt, series: Series, numbers: range) -> None:
+    attempt.taken(series, numbers)
+    Numbered._base_manager.bulk_create(
+        Numbered(counter=series.name, number=number, transaction=attempt.name) for number in numbers
+    )

@@ -1,0 +1,203 @@
+"""A writer process: transaction after transaction, until SIGTERM, or until something kills it."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import Error, connection, transaction
+
+from sequences_core import SequenceLocked, get_allocator, run_atomic
+from sequences_core.testing.history import Recorder, Series
+from tests.faults.tables import Place, go
+from tests.faults.takes import LOOPING, WAYS, ways_of
+
+PAUSE = 0.02
+"""Seconds before the next transaction, after an error."""
+
+SERIES = (
+    Series("invoices"),
+    Series("été %s 'x'", 1000),
+    Series("tickets", 0),
+    Series("loop", 3, 10),
+)
+"""What writers take from by default."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a writer does, and where it writes its history."""
+
+    place: Place
+    history: Path
+    seed: int
+    series: tuple[Series, ...] = SERIES
+    ways: tuple[str, ...] | None = None
+    """The ways to take; None for all that the allocator knows."""
+    attempts: int = 10
+    ordered: bool = True
+    """Does it take several counters in the order that everybody takes them in?"""
+    limit: int | None = None
+    """How many transactions; None for no end."""
+
+
+class Rollback(Exception):
+    """Raised to leave a transaction, or a savepoint, by rollback."""
+
+
+class Attempt:
+    """One attempt at a transaction, as its history tells it."""
+
+    def __init__(self, name: str, history: Recorder, chance: random.Random) -> None:
+        self.name = name
+        self.chance = chance
+        self.blocks: list[int] = []
+        self.over = False
+        self._history = history
+        history(name, "begin")
+
+    def taken(self, series: Series, numbers: range) -> None:
+        """These numbers were given."""
+        self.blocks.append(len(numbers))
+        self._history(self.name, "taken", series.name, numbers[0], len(numbers))
+
+    def undo(self, kept: int) -> None:
+        """All takes but the first ``kept`` were rolled back."""
+        del self.blocks[kept:]
+        self._history(self.name, "undone", kept)
+
+    def commit(self, rows: int | None = None) -> None:
+        """The next statement commits, and so many rows; by default those of the takes."""
+        self._history(self.name, "committing", sum(self.blocks) if rows is None else rows)
+
+    def end(self, committed: bool) -> None:
+        """It is certain how it ended."""
+        self.over = True
+        self._history(self.name, "committed" if committed else "rolled back")
+
+    def note(self, error: BaseException, moment: str) -> None:
+        """For the statistics: which errors surfaced, and when."""
+        allocator = get_allocator(connection)
+        code, retryable = allocator.error_code(error), allocator.is_retryable(error)
+        kind, text = type(error).__name__, str(error)[:200]
+        self._history(self.name, "error", moment, kind, code, retryable, text)
+
+
+class Writer:
+    """Makes up transactions, and runs them."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.chance = random.Random(job.seed)
+        self.history = Recorder(job.history)
+        self.stopping = False
+        self.count = 0
+        self.ways = job.ways or ways_of(get_allocator(connection))
+        signal.signal(signal.SIGTERM, self.stop)
+
+    def stop(self, *_: Any) -> None:
+        """End after the current transaction."""
+        self.stopping = True
+
+    def run(self) -> None:
+        """Write."""
+        while not self.stopping and self.count != self.job.limit:
+            self.count += 1
+            if "in statement" in self.ways and self.chance.random() < 0.25:
+                self.statement()
+            else:
+                self.transaction()
+        connection.close()
+
+    def transaction(self) -> None:
+        """Run one transaction, and write down how it ended."""
+        steps = self.chance.choices(self.job.series, k=self.chance.randint(1, 4))
+        if self.job.ordered:
+            steps.sort(key=self.job.series.index)
+        attempts: list[Attempt] = []
+
+        def block() -> None:
+            if attempts and not attempts[-1].over:
+                # Its COMMIT was refused, by an error after which it is run again.
+                attempts[-1].end(committed=False)
+            name = f"{self.job.seed}.{self.count}.{len(attempts)}"
+            attempts.append(Attempt(name, self.history, self.chance))
+            try:
+                self.body(attempts[-1], steps)
+            except (Error, Rollback) as error:
+                if isinstance(error, Error):
+                    attempts[-1].note(error, "body")
+                attempts[-1].end(committed=False)
+                raise
+            attempts[-1].commit()
+
+        try:
+            run_atomic(block, attempts=self.job.attempts)
+        except Rollback:
+            return
+        except Error as error:
+            self.failed(attempts[-1] if attempts else None, error)
+        else:
+            attempts[-1].end(committed=True)
+
+    def statement(self) -> None:
+        """Insert one row in autocommit, its number taken inside the statement.
+
+        Not of a series that loops: their order is checked by when each number was given, which
+        only the database knows here.
+        """
+        series = self.chance.choice([one for one in self.job.series if one.reset is None])
+        attempt: Attempt | None = None
+        try:
+            connection.ensure_connection()
+            attempt = Attempt(f"{self.job.seed}.{self.count}.0", self.history, self.chance)
+            attempt.commit(rows=1)
+            WAYS["in statement"](attempt, series)
+        except Error as error:
+            self.failed(attempt, error)
+        else:
+            attempt.end(committed=True)
+
+    def failed(self, attempt: Attempt | None, error: Error) -> None:
+        """Nobody but the table knows whether what was being committed is committed."""
+        if attempt and not attempt.over:
+            attempt.note(error, "commit")
+            if get_allocator(connection).is_retryable(error):
+                attempt.end(committed=False)
+        connection.close()
+        time.sleep(PAUSE)
+
+    def body(self, attempt: Attempt, steps: list[Series]) -> None:
+        """Take from each series in its turn, some of it in savepoints; now and then roll back."""
+        for series in steps:
+            ways = [way for way in self.ways if series.reset is None or way in LOOPING]
+            way = WAYS[self.chance.choice(ways)]
+            fate = self.chance.choice(["transaction", "transaction", "savepoint", "undone"])
+            kept = len(attempt.blocks)
+            scope: Callable[[], AbstractContextManager[Any]] = (
+                nullcontext if fate == "transaction" else transaction.atomic
+            )
+            try:
+                with scope():
+                    way(attempt, series)
+                    if fate == "undone":
+                        raise Rollback
+            except (Rollback, SequenceLocked) as end:
+                if fate == "transaction":
+                    raise Rollback from end
+                attempt.undo(kept)
+        if self.chance.random() < 0.2:
+            raise Rollback
+
+
+def write(job: Job) -> None:
+    """The main function of a writer process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    go(job.place)
+    Writer(job).run()
