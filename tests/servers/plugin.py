@@ -34,7 +34,9 @@ def pytest_load_initial_conftests() -> Generator[None]:
         except Exception as error:
             # What is asked for must run: a database that was left out in silence would pass.
             stop()
-            message = str(error) if isinstance(error, ServerError) else repr(error)
+            message = (
+                str(error) if isinstance(error, ServerError) else f"{type(error).__name__}: {error}"
+            )
             raise pytest.UsageError(message) from error
     return (yield)
 
