@@ -3,6 +3,8 @@
 ``nox -s "tests(python='3.13', django='6.1', database='sqlite')"`` runs one of them.
 """
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2024.10"
@@ -12,7 +14,7 @@ nox.options.error_on_missing_interpreters = True
 DJANGOS = {"5.2": ("3.11", "3.12", "3.13"), "6.0": ("3.12", "3.13"), "6.1": ("3.12", "3.13")}
 DATABASES = ("sqlite", "postgresql", "mariadb", "mysql")
 DRIVERS = {"mariadb": "mysql", "mysql": "mysql"}
-BACKENDS = ("mysql", "oracle", "orm", "postgresql", "sqlite")
+BACKENDS = sorted(file.parent.name for file in Path().glob("backends/*/pyproject.toml"))
 
 
 @nox.session

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
 GROUP = "sequences_core.backends"
+BACKENDS = sorted(file.parent.name for file in ROOT.glob("backends/*/pyproject.toml"))
 
 PYPROJECT = """
 [build-system]

@@ -24,9 +24,9 @@ from sequences_core import (
     SequencesError,
     get_allocator,
 )
-from tests.distributions import run
+from tests.distributions import BACKENDS, run
 
-OURS = "mysql, oracle, orm, postgresql, sqlite"
+OURS = ", ".join(BACKENDS)
 
 
 @pytest.fixture
