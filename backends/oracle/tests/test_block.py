@@ -1,4 +1,4 @@
-"""What reaches the driver, through Django's own Oracle backend, and what its errors become."""
+"""What reaches the driver, through Django's own Oracle backend, and what comes back."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import oracledb
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
-from oracledb.errors import _Error
+from django.db import connections
 from sequences_oracle.allocator import LOOPING_MERGE, MERGE, UPDATE
 
 from sequences_core import (
     Allocation,
     SequenceExhausted,
-    SequenceLocked,
-    TableMissing,
-    get_allocator,
     get_next_value,
     get_next_values,
-    run_atomic,
 )
+from sequences_core.allocator import TABLE
 from sequences_core.arguments import MAX_TIMEOUT, MAX_VALUE
 
 Record = Callable[[Allocation], Any]
@@ -49,21 +44,13 @@ RESERVED = re.compile(
     "SUCCESSFUL|SYNONYM|SYSDATE|TABLE|THEN|TO|TRIGGER|UID|UNION|UNIQUE|UPDATE|USER|VALIDATE|"
     "VALUES|VARCHAR|VARCHAR2|VIEW|WHENEVER|WHERE|WITH"
 )
-"""What can be no bind's name (Oracle Database SQL Language Reference 19c, appendix E)."""
+"""What can name nothing (Oracle Database SQL Language Reference 19c, appendix E)."""
 
 
 @pytest.fixture(params=list(ALLOCATIONS.values()), ids=list(ALLOCATIONS))
 def execution(request: pytest.FixtureRequest, record: Record) -> Any:
     """What is sent for each kind of allocation."""
     return record(request.param)
-
-
-def refuse(code: int, message: str) -> oracledb.Error:
-    """What the driver raises for an error of the server."""
-    details = _Error(message, code=code)
-    error = details.exc_type(details)
-    assert isinstance(error, oracledb.Error)
-    return error
 
 
 def normal(text: str) -> str:
@@ -95,9 +82,10 @@ def test_binds_are_those_of_the_text(execution: Any) -> None:
     assert set(re.findall(r":(\w+)", execution.text)) == set(execution.binds)
 
 
-def test_names_of_binds_are_not_reserved(execution: Any) -> None:
-    """No bind is called by a reserved word (ORA-01745)."""
-    assert not [name for name in execution.binds if RESERVED.fullmatch(name.upper())]
+def test_names_are_not_reserved(execution: Any) -> None:
+    """No bind (ORA-01745), no unquoted table, column or alias is called by a reserved word."""
+    names = [*execution.binds, TABLE, "counter", "name", "last"]
+    assert not [name for name in names if RESERVED.fullmatch(name.upper())]
 
 
 def test_types_and_directions(execution: Any, recorder: Any) -> None:
@@ -234,97 +222,3 @@ def test_django_sees_the_block(recorder: Any) -> None:
         get_next_value("invoices", using=ALIAS)
     assert len(seen) == len(connection.queries) == 1
     assert "counter.name = invoices" in connection.queries[0]["sql"]
-
-
-LOCKED = [
-    refuse(54, "ORA-00054: resource busy and acquire with NOWAIT specified or timeout expired"),
-    refuse(30006, "ORA-30006: resource busy; acquire with WAIT timeout expired"),
-]
-
-
-@pytest.mark.parametrize("error", LOCKED)
-def test_locked(error: oracledb.Error, recorder: Any) -> None:
-    """A wait that is over raises SequenceLocked, and leaves the transaction as it is."""
-    recorder.answers = [1, error, 2]
-    with transaction.atomic(using=ALIAS):
-        assert get_next_value("s", using=ALIAS) == 1
-        with pytest.raises(SequenceLocked):
-            get_next_value("s", timeout=1, using=ALIAS)
-        assert not connections[ALIAS].needs_rollback
-        assert get_next_value("s", using=ALIAS) == 2
-    assert recorder.ends == ["commit"]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        refuse(8177, "ORA-08177: can't serialize access for this transaction"),
-        refuse(60, "ORA-00060: deadlock detected while waiting for resource"),
-    ],
-)
-def test_conflicts_are_retryable(error: oracledb.Error, recorder: Any) -> None:
-    """A lost conflict is Django's own error, rolls back, and the whole block is run again."""
-    recorder.answers = [error]
-    with pytest.raises(DatabaseError) as caught, transaction.atomic(using=ALIAS):
-        get_next_value("s", using=ALIAS)
-    assert get_allocator(connections[ALIAS]).is_retryable(caught.value)
-    recorder.answers = [error, 1]
-    assert run_atomic(lambda: get_next_value("s", using=ALIAS), using=ALIAS) == 1
-    assert recorder.ends == ["rollback", "rollback", "commit"]
-
-
-def test_conflict_leaves_the_transaction(recorder: Any) -> None:
-    """A conflict undoes its statement only: Oracle would still commit, and Django says so."""
-    recorder.answers = [1, refuse(8177, "ORA-08177: can't serialize access"), 2]
-    with transaction.atomic(using=ALIAS):
-        assert get_next_value("s", using=ALIAS) == 1
-        with pytest.raises(DatabaseError):
-            get_next_value("t", using=ALIAS)
-        assert not connections[ALIAS].needs_rollback
-        assert get_next_value("s", using=ALIAS) == 2
-    assert recorder.ends == ["commit"]
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (refuse(1, "ORA-00001: unique constraint (A.B) violated"), IntegrityError),
-        (refuse(6550, "ORA-06550: line 1, column 7:\nPLS-00905: invalid"), DatabaseError),
-        (refuse(1034, "ORA-01034: ORACLE not available"), OperationalError),
-        (refuse(3113, "ORA-03113: end-of-file on communication channel"), DatabaseError),
-        (refuse(0, "DPY-4011: the database or network closed the connection"), DatabaseError),
-    ],
-    ids=["duplicate", "PL/SQL", "shutdown", "network", "driver"],
-)
-def test_other_errors(error: oracledb.Error, expected: type[Exception], recorder: Any) -> None:
-    """Any other error is what Django makes of the driver's, and is not run again."""
-    recorder.answers = [error]
-    with pytest.raises(expected) as caught:
-        get_next_value("s", timeout=1, using=ALIAS)
-    assert type(caught.value) is expected
-    assert caught.value.args == error.args
-    assert not get_allocator(connections[ALIAS]).is_retryable(caught.value)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        refuse(942, "ORA-00942: table or view does not exist"),
-        refuse(
-            6550,
-            "ORA-06550: line 6, column 17:\nPL/SQL: ORA-00942: table or view does not exist\n"
-            "ORA-06550: line 6, column 6:\nPL/SQL: SQL Statement ignored",
-        ),
-        refuse(
-            6550,
-            "ORA-06550: line 6, column 17:\n"
-            'PL/SQL: ORA-00942: table or view "A"."SEQUENCES_CORE_COUNTER" does not exist',
-        ),
-    ],
-    ids=["SQL", "PL/SQL 19c", "PL/SQL 23ai"],
-)
-def test_missing_table(error: oracledb.Error, recorder: Any) -> None:
-    """Without the table the block doesn't compile; the error names the command that makes it."""
-    recorder.answers = [error]
-    with pytest.raises(TableMissing, match="migrate sequences_core --database=recorded"):
-        get_next_value("s", using=ALIAS)

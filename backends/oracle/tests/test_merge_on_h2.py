@@ -1,7 +1,7 @@
 """The SQL inside the block, taken out of it, and run for real by H2 in Oracle mode.
 
-H2 has no PL/SQL. What the block does around its statements is here three lines of Python, and in
-test_block_on_mariadb.py a procedure.
+H2 has no PL/SQL: what the block does around its statements is done by ``merge`` here, and by a
+procedure in test_block_on_mariadb.py.
 """
 
 from __future__ import annotations
