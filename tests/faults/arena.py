@@ -7,10 +7,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import dj_database_url
 
@@ -21,6 +21,8 @@ from tests.faults.tables import Place
 from tests.faults.writer import Job
 from tests.servers import Server
 from tests.servers.launch import KINDS
+
+Surfacing = Literal["nothing", "conflicts", "anything"]
 
 SQLITE = {
     "transaction_mode": "IMMEDIATE",
@@ -94,12 +96,13 @@ class Arena:
         place: Place | None = None,
         *,
         size: int = 6,
-        silent: bool = False,
+        surfacing: Surfacing = "anything",
         **job: Any,
     ) -> Verdict:
         """Let writers write while ``act`` does its worst, then check; all of it added up.
 
-        ``silent``: no error may surface in a writer.
+        ``surfacing`` says which errors may surface in a writer: none, those that
+        ``run_atomic`` runs a block again after, or any.
         """
         begun = time.monotonic()
         place = place or self.place()
@@ -117,10 +120,10 @@ class Arena:
         verdict = check(transactions(fleet.histories), rows, counters, jobs(0).series)
         for failure in fleet.failures:
             verdict.object(failure)
-        surfaced = sum((errors(path) for path in fleet.histories), Counter())
-        if silent and surfaced:
-            verdict.object(f"errors surfaced: {dict(surfaced)}")
-        tally.errors += surfaced
+        for moment, kind, code, retryable, text in surfaced(fleet.histories):
+            tally.errors[f"{kind} {code} ({moment})"] += 1
+            if surfacing == "nothing" or (surfacing == "conflicts" and not retryable):
+                verdict.object(f"{kind} {code} surfaced: {text}")
         tally.retries += sum(map(retries, fleet.histories))
         tally.rounds += 1
         tally.seconds += time.monotonic() - begun
@@ -145,13 +148,12 @@ class Arena:
             shutil.rmtree(self.folder)
 
 
-def errors(history: Path) -> Counter[str]:
-    """The errors that surfaced in a writer, and whether that was before or at COMMIT."""
-    return Counter(
-        f"{details[1]} {details[2]} ({details[0]})"
-        for _, _, event, *details in events(history)
-        if event == "error"
-    )
+def surfaced(histories: Iterable[Path]) -> Iterator[list[Any]]:
+    """Each error that surfaced: in the body or at COMMIT, type, code, whether retryable, text."""
+    for history in histories:
+        for _, _, event, *details in events(history):
+            if event == "error":
+                yield details
 
 
 def retries(history: Path) -> int:

@@ -37,7 +37,7 @@ def writers_killed(arena: Arena, tally: Tally) -> None:
             fleet.kill()
             fleet.wait_for_commits(fleet.chance.randint(0, 5))
 
-    arena.round(tally, act, silent=True)
+    arena.round(tally, act, surfacing="nothing")
 
 
 def server_killed(arena: Arena, tally: Tally) -> None:

@@ -94,6 +94,13 @@ class Fleet:
 
     def wait_for_commits(self, count: int) -> None:
         """Wait until so many more transactions have committed."""
+        self._wait_for(count, b'"committed"]')
+
+    def wait_for_a_retry(self) -> None:
+        """Wait until a transaction is run again."""
+        self._wait_for(1, b'.1", "begin"')
+
+    def _wait_for(self, count: int, event: bytes) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:
             for path in self.histories:
@@ -101,7 +108,7 @@ class Fleet:
                     history.seek(self._read[path])
                     new = history.read()
                 self._read[path] += len(new)
-                count -= new.count(b'"committed"]')
+                count -= new.count(event)
             if count <= 0:
                 return
             assert time.monotonic() < deadline, "the writers don't get on"

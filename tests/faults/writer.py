@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import Error, connection, transaction
 
-from sequences_core import SequenceLocked, get_allocator, run_atomic
+from sequences_core import SequenceLocked, get_allocator, get_last_value, run_atomic
 from sequences_core.testing.history import Recorder, Series
 from tests.faults.tables import Place, go
 from tests.faults.takes import LOOPING, WAYS, ways_of
@@ -175,6 +175,8 @@ class Writer:
 
     def body(self, attempt: Attempt, steps: list[Series]) -> None:
         """Take from each series in its turn, some of it in savepoints; now and then roll back."""
+        if self.chance.random() < 0.3:
+            get_last_value(steps[0].name)  # a snapshot, where there are snapshots
         for series in steps:
             ways = [way for way in self.ways if series.reset is None or way in LOOPING]
             way = WAYS[self.chance.choice(ways)]

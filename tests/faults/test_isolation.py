@@ -1,0 +1,125 @@
+"""Isolation levels: READ COMMITTED surfaces nothing, above it what surfaces can be run again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import DatabaseError, connection, connections, transaction
+from django.db.models import Max
+
+from sequences_core import get_next_value, get_next_values
+from sequences_core.models import Counter
+from sequences_core.testing.history import Row, Series, Transaction, check
+from tests.faults import tables
+from tests.faults.arena import Arena, Tally
+from tests.faults.fleet import Fleet, call
+from tests.faults.tables import Numbered, Place
+
+LEVELS = ("read committed", "repeatable read", "serializable")
+
+
+def isolated(arena: Arena, level: str, snapshot: bool | None = None) -> Place:
+    """The database at an isolation level, and MariaDB with innodb_snapshot_isolation or not."""
+    options: dict[str, Any] = {"isolation_level": level}
+    if arena.kind == "postgresql":
+        options["isolation_level"] = LEVELS.index(level) + 2  # psycopg's IsolationLevel
+    if snapshot is not None:
+        options["init_command"] = f"SET SESSION innodb_snapshot_isolation = {snapshot:d}"
+    return arena.place(options=options)
+
+
+@pytest.mark.databases("postgresql", "mariadb", "mysql")
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_outcome_is_exact_at_every_level(arena: Arena, level: str) -> None:
+    """Blocks run again by run_atomic end with the exact outcome; READ COMMITTED needs none."""
+    tally = Tally(level, arena.name)
+    snapshot = False if arena.name == "mariadb" else None
+    _check(arena, tally, isolated(arena, level, snapshot), level)
+
+
+@pytest.mark.databases("mariadb")
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_outcome_is_exact_with_snapshot_isolation(arena: Arena, level: str) -> None:
+    """So it is with MariaDB's innodb_snapshot_isolation, the default from 11.8 on."""
+    tally = Tally(level, arena.name)
+    _check(arena, tally, isolated(arena, level, snapshot=True), level)
+
+
+def _check(arena: Arena, tally: Tally, place: Place, level: str) -> None:
+    lowest = level == LEVELS[0]
+    # At REPEATABLE READ an UPDATE of MySQL goes on from the last committed row, unasked.
+    certain = level == LEVELS[2] or arena.kind == "postgresql"
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(40)
+        if certain and not lowest:
+            fleet.wait_for_a_retry()
+
+    arena.round(tally, act, place, attempts=500, surfacing="nothing" if lowest else "conflicts")
+    assert tally.verdict.problems == []
+    assert not (lowest and tally.retries)
+
+
+@pytest.mark.databases("mariadb")
+def test_1020_ends_the_transaction(arena: Arena) -> None:
+    """After "record has changed since last read" the server has rolled back everything."""
+    place = isolated(arena, "repeatable read", snapshot=True)
+    assert call(_see_1020, place) == (1020, True, {"mine": 1, "theirs": 2})
+
+
+def _see_1020(place: Place) -> tuple[int, bool, dict[str, int]]:
+    """The error, whether Django knows that the transaction has ended, and what is left."""
+    tables.empty(place)
+    for name in ("mine", "theirs"):
+        with transaction.atomic():
+            get_next_value(name)
+    code, known = 0, False
+    with transaction.atomic():
+        get_next_values(5, "mine")
+        Counter.objects.count()  # the snapshot
+        with connections["default"].copy().cursor() as other:
+            other.execute(f"UPDATE {Counter._meta.db_table} SET last = 2 WHERE name = 'theirs'")
+        try:
+            get_next_value("theirs")
+        except DatabaseError as error:
+            code, known = error.args[0], connection.needs_rollback
+        # Committed by the server now, if it had not rolled back.
+        connection.needs_rollback = False
+    return code, known, dict(Counter.objects.values_list("name", "last"))
+
+
+@pytest.mark.databases("mariadb", "mysql")
+@pytest.mark.parametrize(("level", "holes"), [("read uncommitted", 5), ("read committed", 0)])
+def test_read_uncommitted_would_make_a_hole(arena: Arena, level: str, holes: int) -> None:
+    """A counter that starts from rows nobody commits starts too high; a check refuses that."""
+    rows, counters, refused = call(_start_from_rows, isolated(arena, level))
+    history = {"t": Transaction("t", rows=1, committing_at=0.0)}
+    verdict = check(history, rows, counters, [Series("imported")])
+    assert verdict.holes == holes
+    assert refused is bool(holes)
+
+
+def _start_from_rows(place: Place) -> tuple[list[Row], dict[str, int], bool]:
+    """Take the first number while another transaction has five rows, which it rolls back."""
+    tables.empty(place)
+    refused = any(message.id == "sequences_core.E002" for message in run_checks())
+
+    def after_the_rows() -> int:
+        return (Numbered._base_manager.aggregate(last=Max("number"))["last"] or 0) + 1
+
+    other = connections["default"].copy()
+    other.set_autocommit(False)
+    with other.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {Numbered._meta.db_table} (counter, number, transaction) "
+            f"VALUES ('imported', %s, 'other')",
+            [[number] for number in range(1, 6)],
+        )
+    with transaction.atomic():
+        number = get_next_value("imported", after_the_rows)
+        Numbered._base_manager.create(counter="imported", number=number, transaction="t")
+    other.rollback()
+    other.close()
+    return *tables.read(place), refused
