@@ -1,63 +1,58 @@
-"""Counters in MySQL and MariaDB: one upsert, whose value comes back with its OK packet."""
+"""Counters in MySQL and MariaDB: one update, whose value comes back with its OK packet."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from typing import Any, ClassVar, cast
 
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.mysql.base import DatabaseWrapper
 
 from sequences_core.allocator import TABLE, Allocation, Allocator
 
 from . import function
+from .waiting import (
+    MARIADB_LIMIT,
+    MARIADB_NOWAIT,
+    TRIES,
+    guard,
+    is_mariadb,
+    lock_now,
+    session_limit,
+)
 
 # LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
 # second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html). That id
 # is unsigned, and 0 where nothing was said: it carries last + 1, and 0 for "would pass the end".
 # Hence the casts, for last + 1 may be 2**63, and hence "+ 1" in the parameters. MariaDB's
 # RETURNING takes half as long again (192 to 130 µs), an upsert with a SELECT twice as long.
-UPSERT = f"""
-    INSERT INTO {TABLE} (name, last)
-         VALUES (%s, LAST_INSERT_ID(%s) - 1)
-   ON DUPLICATE KEY
-         UPDATE last = IF(last <= %s,
-                          LAST_INSERT_ID(CAST(last AS UNSIGNED) + %s) - 1,
-                          last + LAST_INSERT_ID(0))
-"""
-
-LOOPING_UPSERT = f"""
-    INSERT INTO {TABLE} (name, last)
-         VALUES (%s, LAST_INSERT_ID(%s) - 1)
-   ON DUPLICATE KEY
-         UPDATE last = LAST_INSERT_ID(IF(last < %s, last + 2, %s)) - 1
-"""
-
 UPDATE = f"""
          UPDATE {TABLE}
-            SET last = LAST_INSERT_ID(CAST(last AS UNSIGNED) + %s) - 1
+            SET last = IF(last <= %s,
+                          LAST_INSERT_ID(CAST(last AS UNSIGNED) + %s) - 1,
+                          last + LAST_INSERT_ID(0))
           WHERE name = %s
-            AND last <= %s
 """
 
-# MariaDB bounds one statement's wait (https://mariadb.com/kb/en/set-statement/), in whole
-# seconds for a row lock and in microseconds for the statement.
-MARIADB_NOWAIT = "SET STATEMENT innodb_lock_wait_timeout = 0 FOR"
-MARIADB_LIMIT = "SET STATEMENT innodb_lock_wait_timeout = %s, max_statement_time = %s FOR"
+LOOPING_UPDATE = f"""
+         UPDATE {TABLE}
+            SET last = LAST_INSERT_ID(IF(last < %s, last + 2, %s)) - 1
+          WHERE name = %s
+"""
 
-# MySQL can't: no SET_VAR for this variable (warning 3637). NOWAIT works for a row that is there,
-# an uncommitted one included; else the session's variable, whose smallest value is 1 second.
-MYSQL_NOWAIT = f"SELECT last FROM {TABLE} WHERE name = %s FOR UPDATE NOWAIT"
-MYSQL_LIMIT = (
-    "SET @sequences_core_wait = @@SESSION.innodb_lock_wait_timeout, "
-    "SESSION innodb_lock_wait_timeout = %s"
-)
-MYSQL_UNLIMIT = "SET SESSION innodb_lock_wait_timeout = @sequences_core_wait"
-
+# The row is updated first, and inserted only if it isn't there, without ever waiting in the
+# INSERT. For when the first taker rolls back, InnoDB turns the locks of those who wait in an
+# INSERT for its row into gap locks, also at READ COMMITTED, and two of them deadlock over the gap;
+# those who wait in an UPDATE just find no row.
+INSERT = f"""
+    INSERT INTO {TABLE} (name, last)
+         VALUES (%s, LAST_INSERT_ID(%s) - 1)
+   ON DUPLICATE KEY
+         UPDATE last = last + LAST_INSERT_ID(0)
+"""
 
 # Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators (1419).
 PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1419})
@@ -79,18 +74,17 @@ class MySQLAllocator(Allocator):
     missing_table_codes: ClassVar = frozenset({1146})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        assert isinstance(allocation.initial_value, int)
-        initial, count = allocation.initial_value, allocation.count
-        params: list[Any] = [allocation.name, initial + count]
-        if allocation.reset_value is None:
-            params += [allocation.highest_before, count + 1]
-            return self._last(connection, UPSERT, params, allocation)
-        params += [allocation.reset_value - 1, initial + 1]
-        return self._last(connection, LOOPING_UPSERT, params, allocation)
+        for attempt in itertools.count():
+            found, last = self._update(connection, allocation)
+            if not found:
+                last = self._insert(connection, allocation, wait=attempt >= TRIES)
+            if found or last is not None:
+                return last
+            # Another transaction creates the counter: wait for its end in the update.
+        raise AssertionError("unreachable")
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        params = [allocation.count + 1, allocation.name, allocation.highest_before]
-        return self._last(connection, UPDATE, params, allocation)
+        return self._update(connection, allocation)[1]
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
@@ -102,7 +96,7 @@ class MySQLAllocator(Allocator):
                 return
             try:
                 cursor.execute(function.DROP)
-                cursor.execute(function.CREATE)
+                cursor.execute(function.create(is_mariadb(connection)))
             except OperationalError as error:
                 if self.error_code(error) not in PRIVILEGE_CODES:
                     raise
@@ -120,44 +114,55 @@ class MySQLAllocator(Allocator):
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(function.IS_INSTALLED)
-            return cursor.fetchone() == (1,)
+            cursor.execute(function.COMMENT)
+            return cursor.fetchone() == (function.mark(is_mariadb(connection)),)
 
-    def _last(
-        self,
-        connection: BaseDatabaseWrapper,
-        statement: str,
-        params: list[Any],
-        allocation: Allocation,
-    ) -> int | None:
-        limit: Any = nullcontext()
-        timeout = allocation.timeout
-        if timeout is not None:
-            if cast(DatabaseWrapper, connection).mysql_is_mariadb:
-                if timeout:
+    def _update(
+        self, connection: BaseDatabaseWrapper, allocation: Allocation
+    ) -> tuple[bool, int | None]:
+        """Move the counter; return whether it is there, and its new ``last`` unless exhausted."""
+        name, timeout = allocation.name, allocation.timeout
+        statement = UPDATE
+        params: list[Any] = [allocation.highest_before, allocation.count + 1, name]
+        if allocation.reset_value is not None:
+            statement = LOOPING_UPDATE
+            params = [allocation.reset_value - 1, cast(int, allocation.initial_value) + 1, name]
+        with connection.cursor() as cursor, ExitStack() as limit:
+            if timeout is not None:
+                if not is_mariadb(connection):
+                    if timeout:
+                        limit.enter_context(session_limit(cursor, timeout))
+                    elif not lock_now(cursor, name):
+                        return False, None
+                elif timeout:
                     statement = MARIADB_LIMIT + statement
                     params = [math.ceil(timeout), timeout, *params]
                 else:
                     statement = MARIADB_NOWAIT + statement
-            else:
-                limit = _session_limit(connection, allocation.name, timeout)
-        with limit, connection.cursor() as cursor:
             cursor.execute(statement, params)
-            encoded = cursor.lastrowid
-        return encoded - 1 if encoded else None
+            # Django's connections count the rows that match, changed or not.
+            return cursor.rowcount > 0, self._decoded(cursor)
 
+    def _insert(
+        self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool
+    ) -> int | None:
+        """Create the counter and return its ``last``; None if another transaction is at it."""
+        params = [allocation.name, cast(int, allocation.first_last) + 1]
+        with connection.cursor() as cursor:
+            try:
+                if is_mariadb(connection):
+                    cursor.execute(INSERT if wait else MARIADB_NOWAIT + INSERT, params)
+                    return self._decoded(cursor)
+                with guard(cursor, allocation.name):
+                    if lock_now(cursor, allocation.name):
+                        return None
+                    cursor.execute(INSERT, params)
+                    return self._decoded(cursor)
+            except OperationalError as error:
+                if wait or self.error_code(error) not in self.lock_timeout_codes:
+                    raise
+                return None
 
-@contextmanager
-def _session_limit(connection: BaseDatabaseWrapper, name: str, timeout: float) -> Iterator[None]:
-    """Bound the waits of this MySQL session inside the block."""
-    with connection.cursor() as cursor:
-        if not timeout:
-            cursor.execute(MYSQL_NOWAIT, [name])
-            if cursor.fetchone():  # locked by now: nothing to wait for
-                yield
-                return
-        cursor.execute(MYSQL_LIMIT, [max(1, math.ceil(timeout))])
-        try:
-            yield
-        finally:
-            cursor.execute(MYSQL_UNLIMIT)
+    @staticmethod
+    def _decoded(cursor: Any) -> int | None:
+        return cursor.lastrowid - 1 if cursor.lastrowid else None

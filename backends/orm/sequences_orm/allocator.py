@@ -42,6 +42,7 @@ class ORMAllocator(Allocator):
 
     protocol = 1
     single_statement = False
+    first_use_may_conflict = True  # on MySQL, see sequences_mysql
     # SQLSTATE or the driver's number, of MySQL and MariaDB, SQLite, Oracle: no two overlap.
     retryable_codes: ClassVar = frozenset(
         {"40001", "40P01", 1213, 1020, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, 60, 8177}
