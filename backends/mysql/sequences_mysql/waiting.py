@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.mysql.base import DatabaseWrapper
 
 from sequences_core.allocator import TABLE
+
+if TYPE_CHECKING:
+    from django.db.backends.mysql.base import DatabaseWrapper  # which imports the driver
 
 # MariaDB bounds one statement's wait (https://mariadb.com/kb/en/set-statement/), in whole
 # seconds for a row lock and in microseconds for the statement.
