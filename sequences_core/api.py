@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -50,8 +51,7 @@ def get_next_value(
     :raises SequenceExhausted: the number would be above 2**63 - 1.
     """
     timeout = _wait(nowait, timeout)
-    allocation = Allocation(sequence_name, 1, initial_value, reset_value, timeout)
-    return take(allocation, using)[0]
+    return take(_request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
 
 
 def get_next_values(
@@ -68,7 +68,7 @@ def get_next_values(
     ``get_next_values(0)`` is an empty range and touches nothing.
     """
     timeout = _wait(nowait, timeout)
-    return take(Allocation(sequence_name, batch_size, initial_value, None, timeout), using)
+    return take(_request(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
 def get_last_value(sequence_name: str = "default", *, using: str | None = None) -> int | None:
@@ -150,7 +150,7 @@ class Sequence:
     ) -> range:
         """See :func:`get_next_values`; ValueError for a sequence with a ``reset_value``."""
         timeout = _wait(nowait, timeout)
-        allocation = Allocation(
+        allocation = _request(
             self.sequence_name, batch_size, self.initial_value, self.reset_value, timeout
         )
         return take(allocation, self.using)
@@ -182,8 +182,11 @@ def take(allocation: Allocation, using: str | None = None) -> range:
     allocator = get_allocator(connection)
     if not connection.in_atomic_block and connection.get_autocommit():
         _outside_transaction(allocation.name)
-    with database_errors(connection, allocation.timeout):
+    try:  # what database_errors does, without a generator's cost on the way to each number
         return allocator.allocate(connection, allocation)
+    except DatabaseError as error:
+        _explain(connection, error, allocation.timeout)
+        raise
 
 
 @contextmanager
@@ -194,20 +197,41 @@ def database_errors(
     try:
         yield
     except DatabaseError as error:
-        allocator = get_allocator(connection)
-        if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
-            connection.needs_rollback = True
-        code = allocator.error_code(error)
-        if code in allocator.missing_table_codes:
-            raise TableMissing(
-                f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
-                f"manage.py migrate sequences_core --database={connection.alias}"
-            ) from error
-        if timeout is not None and code in allocator.lock_timeout_codes:
-            raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
-        if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):
-            raise SequenceExhausted(str(error)) from error
+        _explain(connection, error, timeout)
         raise
+
+
+def _explain(connection: BaseDatabaseWrapper, error: DatabaseError, timeout: float | None) -> None:
+    """Set ``needs_rollback`` as the server has it, and raise our error where there is one."""
+    allocator = get_allocator(connection)
+    if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
+        connection.needs_rollback = True
+    code = allocator.error_code(error)
+    if code in allocator.missing_table_codes:
+        raise TableMissing(
+            f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
+            f"manage.py migrate sequences_core --database={connection.alias}"
+        ) from error
+    if timeout is not None and code in allocator.lock_timeout_codes:
+        raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
+    if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):
+        raise SequenceExhausted(str(error)) from error
+
+
+def _request(
+    name: str,
+    count: int,
+    initial_value: InitialValue,
+    reset_value: int | None,
+    timeout: float | None,
+) -> Allocation:
+    if callable(initial_value):  # perhaps a new one each time: nothing to keep
+        return Allocation(name, count, initial_value, reset_value, timeout)
+    return _checked(name, count, initial_value, reset_value, timeout)
+
+
+# The same few requests come again and again, and are checked once. Typed, for True is no count.
+_checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 def _wait(nowait: bool, timeout: float | None) -> float | None:

@@ -8,7 +8,7 @@ import warnings
 from contextlib import ExitStack
 from typing import Any, ClassVar, cast
 
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import TABLE, Allocation, Allocator
@@ -25,34 +25,34 @@ from .waiting import (
 )
 
 # LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
-# second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html). That id
-# is unsigned, and 0 where nothing was said: it carries last + 1, and 0 for "would pass the end".
-# Hence the casts, for last + 1 may be 2**63, and hence "+ 1" in the parameters. MariaDB's
-# RETURNING takes half as long again (192 to 130 µs), an upsert with a SELECT twice as long.
+# second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html).
+# MariaDB's RETURNING takes half as long again (192 to 130 µs), an upsert with a SELECT twice.
 UPDATE = f"""
          UPDATE {TABLE}
-            SET last = IF(last <= %s,
-                          LAST_INSERT_ID(CAST(last AS UNSIGNED) + %s) - 1,
-                          last + LAST_INSERT_ID(0))
+            SET last = LAST_INSERT_ID(last + %s)
           WHERE name = %s
 """
 
 LOOPING_UPDATE = f"""
          UPDATE {TABLE}
-            SET last = LAST_INSERT_ID(IF(last < %s, last + 2, %s)) - 1
+            SET last = LAST_INSERT_ID(IF(last < %s, last + 1, %s))
           WHERE name = %s
 """
 
 # The row is updated first, and inserted only if it isn't there, without ever waiting in the
 # INSERT. For when the first taker rolls back, InnoDB turns the locks of those who wait in an
 # INSERT for its row into gap locks, also at READ COMMITTED, and two of them deadlock over the gap;
-# those who wait in an UPDATE just find no row.
+# those who wait in an UPDATE just find no row. An insert id of 0 says that the row is there by now;
+# the last number of a new counter may be 0, so its insert id is one more.
 INSERT = f"""
     INSERT INTO {TABLE} (name, last)
          VALUES (%s, LAST_INSERT_ID(%s) - 1)
    ON DUPLICATE KEY
          UPDATE last = last + LAST_INSERT_ID(0)
 """
+
+# "BIGINT value is out of range": undoes the statement, and only that.
+OUT_OF_RANGE = 1690
 
 # Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators (1419).
 PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1419})
@@ -123,10 +123,10 @@ class MySQLAllocator(Allocator):
         """Move the counter; return whether it is there, and its new ``last`` unless exhausted."""
         name, timeout = allocation.name, allocation.timeout
         statement = UPDATE
-        params: list[Any] = [allocation.highest_before, allocation.count + 1, name]
+        params: list[Any] = [allocation.count, name]
         if allocation.reset_value is not None:
             statement = LOOPING_UPDATE
-            params = [allocation.reset_value - 1, cast(int, allocation.initial_value) + 1, name]
+            params = [allocation.reset_value - 1, allocation.initial_value, name]
         with connection.cursor() as cursor, ExitStack() as limit:
             if timeout is not None:
                 if not is_mariadb(connection):
@@ -139,9 +139,14 @@ class MySQLAllocator(Allocator):
                     params = [math.ceil(timeout), timeout, *params]
                 else:
                     statement = MARIADB_NOWAIT + statement
-            cursor.execute(statement, params)
+            try:
+                cursor.execute(statement, params)
+            except DatabaseError as error:
+                if self.error_code(error) == OUT_OF_RANGE:
+                    return True, None
+                raise
             # Django's connections count the rows that match, changed or not.
-            return cursor.rowcount > 0, self._decoded(cursor)
+            return (True, cursor.lastrowid) if cursor.rowcount else (False, None)
 
     def _insert(
         self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool

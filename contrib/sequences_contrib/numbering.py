@@ -1,0 +1,207 @@
+"""How rows get their numbers: one at a time inside or beside the INSERT, many by one block."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+from django.db.models import Exists, F, Field, Max, Model, OuterRef, QuerySet
+
+from sequences_core import get_last_value, set_last_value
+from sequences_core.api import database_errors, take
+from sequences_core.expressions import refuse_on_conflict
+from sequences_core.models import Counter
+
+if TYPE_CHECKING:
+    from .fields import SequenceField
+
+TENTATIVE = "_sequences_tentative"
+"""The instance's attribute that remembers numbers given to an INSERT that may yet fail."""
+
+
+class Number:
+    """What a field's ``pre_save`` stands in for the number: found when the INSERT is compiled.
+
+    Only then are the connection, and all rows of the statement, known. Looks like an expression
+    to Django's compiler, without the cost of one for each row.
+    """
+
+    __slots__ = ("field", "instance")
+    contains_aggregate = contains_over_clause = contains_column_references = False
+
+    def __init__(self, field: SequenceField, instance: Model) -> None:
+        self.field = field
+        self.instance = instance
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Number:
+        return self
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Sequence[Any]]:
+        rows = compiler.query.objs
+        if len(rows) == 1 and self.field.is_in_statement(self.instance, connection):
+            sql, params = compiler.compile(self.field.next_value(self.instance))
+            return sql, params
+        # The compiler lives as long as the statement.
+        blocks: dict[Any, dict[int, int]] = compiler.__dict__.setdefault("_sequences_blocks", {})
+        if self.field not in blocks:
+            blocks[self.field] = _number_rows(self.field, rows, compiler, connection)
+        return "%s", (blocks[self.field][id(self.instance)],)
+
+
+def is_tentative(field: SequenceField, instance: Model) -> bool:
+    """Does the instance still hold the number of an INSERT that failed?"""
+    number = getattr(instance, TENTATIVE, {}).get(field.attname)
+    return instance._state.adding and number == getattr(instance, field.attname)
+
+
+def number_inserts(cls: type[Model]) -> None:
+    """Let the INSERT of each instance of ``cls`` keep a number and its row together.
+
+    ``Model._do_insert`` is where Django knows the database and that it will be an INSERT.
+    """
+    insert = cls._do_insert  # type: ignore[attr-defined]
+    if getattr(insert, "keeps_numbers", False):
+        return
+
+    @functools.wraps(insert)
+    def _do_insert(
+        self: Model, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
+    ) -> Any:
+        from .fields import SequenceField
+
+        numbered = [field for field in fields if isinstance(field, SequenceField)]
+        if raw or not numbered:
+            return insert(self, manager, using, fields, returning_fields, raw)
+        connection = connections[using]
+        autocommit = not connection.in_atomic_block and connection.get_autocommit()
+        alone = autocommit and all(f.is_in_statement(self, connection) for f in numbered)
+        together = autocommit and not alone
+        block = transaction.atomic(using=using, savepoint=False) if together else nullcontext()
+        with database_errors(connection), block:
+            if connection.features.can_return_columns_from_insert:
+                return insert(self, manager, using, fields, returning_fields, raw)
+            others = [field for field in returning_fields if field not in numbered]
+            results = insert(self, manager, using, fields, others, raw)
+        known = dict(zip(others, results[0], strict=False)) if results else {}
+        known |= _numbers_of(self, manager, using, numbered, known, read=alone)
+        for field, value in known.items():
+            setattr(self, field.attname, value)
+        return [tuple(known[field] for field in takewhile(known.__contains__, returning_fields))]
+
+    _do_insert.keeps_numbers = True  # type: ignore[attr-defined]
+    cls._do_insert = _do_insert  # type: ignore[attr-defined]
+
+
+def _numbers_of(
+    instance: Model,
+    manager: Any,
+    using: str,
+    numbered: list[SequenceField],
+    known: dict[Field[Any, Any], Any],
+    read: bool,
+) -> dict[Any, Any]:
+    """Return the numbers of a row just inserted without RETURNING."""
+    names = [field.attname for field in numbered]
+    if not read:
+        return {field: getattr(instance, field.attname) for field in numbered}
+    pk = manager.model._meta.pk
+    row = manager.using(using).filter(pk=known.get(pk, getattr(instance, pk.attname)))
+    return dict(zip(numbered, row.values_list(*names).get(), strict=True))
+
+
+def _number_rows(
+    field: SequenceField, rows: Sequence[Model], compiler: Any, connection: Any
+) -> dict[int, int]:
+    """Take the numbers of all rows of one statement; return them by the instances' ids."""
+    groups: dict[str, list[Model]] = {}
+    for row in rows:
+        if hasattr(getattr(row, field.attname), "resolve_expression"):
+            continue  # numbered by an expression of the user's own
+        name = field.counter_of(row)
+        if name is not None:
+            groups.setdefault(name, []).append(row)
+    features = connection.features
+    returns = (
+        features.can_return_columns_from_insert
+        if len(rows) == 1
+        else features.can_return_rows_from_bulk_insert
+    )
+    numbers: dict[int, int] = {}
+    # In the order of their names, so that two statements never wait for each other.
+    for name in sorted(groups):
+        explicit = {
+            id(row): field.get_prep_value(getattr(row, field.attname))
+            for row in groups[name]
+            if getattr(row, field.attname) is not None
+        }
+        new = [row for row in groups[name] if id(row) not in explicit]
+        if explicit:
+            _pass(field, groups[name][0], name, max(explicit.values()), connection.alias)
+            numbers |= explicit
+        if new:
+            refuse_on_conflict(compiler)
+            taken = _take(field, new, name, connection.alias)
+            for row, number in zip(new, taken, strict=True):
+                numbers[id(row)] = number
+                if not returns:
+                    row.__dict__.setdefault(TENTATIVE, {})[field.attname] = number
+                    setattr(row, field.attname, number)
+    return numbers
+
+
+def _pass(field: SequenceField, instance: Model, name: str, value: int, using: str) -> None:
+    """Move the counter past an explicit value, unless it is or will start past it."""
+    if get_last_value(name, using=using) is None:
+        initial = field.initial_value
+        if value < (initial(instance) if callable(initial) else initial):
+            return
+    with suppress(ValueError):
+        set_last_value(value, name, using=using)
+
+
+def _take(field: SequenceField, rows: list[Model], name: str, using: str) -> Iterable[int]:
+    if field.reuse:
+        return _reuse(field, rows, name, using)
+    if field.reset_value is not None:
+        return [take(field.allocation(row, name), using)[0] for row in rows]
+    return take(field.allocation(rows[0], name, len(rows)), using)
+
+
+def _reuse(field: SequenceField, rows: list[Model], name: str, using: str) -> list[int]:
+    """Take free numbers; the counter is locked before its rows are looked at."""
+    counters = Counter.objects.using(using).filter(pk=name)
+    others = field.rows_of(rows[0], using)
+    attname = field.attname
+    numbers: list[int] = []
+    for row in rows:
+        # Written as it is, not just read: a snapshot older than the lock then is a conflict.
+        if not counters.update(last=F("last")):
+            numbers += take(field.allocation(row, name), using)
+            continue
+        number = None
+        if field.reuse == "gaps":
+            start = numbers[-1] + 1 if numbers else field.initial_value
+            free = _lowest_free(others, attname, start)
+            if free <= counters.get().last:
+                number = free
+        else:
+            highest = others.aggregate(highest=Max(attname))["highest"]
+            highest = max([*numbers[-1:], -1 if highest is None else highest])
+            number = max(highest + 1, field.initial_value)
+            counters.update(last=number)
+        numbers += take(field.allocation(row, name), using) if number is None else [number]
+    return numbers
+
+
+def _lowest_free(rows: QuerySet[Any], attname: str, start: int) -> int:
+    """Return the lowest number from ``start`` on that no row has; walks the number's index."""
+    if not rows.filter(**{attname: start}).exists():
+        return start
+    following = rows.filter(**{attname: OuterRef(attname) + 1})
+    ends = rows.filter(~Exists(following), **{f"{attname}__gte": start}).order_by(attname)
+    end: int = ends.values_list(attname, flat=True)[:1].get()
+    return end + 1
