@@ -54,12 +54,17 @@ class Tally:
 
 
 class Arena:
-    """A database and its server; a context manager that starts and removes it."""
+    """A database and its server; a context manager that starts and removes it.
 
-    def __init__(self, name: str, server: Server | None = None) -> None:
+    By default a server of its own that keeps what it has committed; for SQLite a file in
+    ``disk``, by default in a temporary folder.
+    """
+
+    def __init__(self, name: str, server: Server | None = None, disk: Path | None = None) -> None:
         self.name = name
         self._server = server or (KINDS[name](durable=True) if name in KINDS else None)
         self.folder = Path(tempfile.mkdtemp(prefix="sequences-faults-"))
+        self.file = (disk or self.folder) / "db.sqlite3"
         self.chance = random.Random(name)
         self.failed = False
 
@@ -72,7 +77,7 @@ class Arena:
     @property
     def url(self) -> str:
         """Where the database is."""
-        return self._server.url if self._server else f"sqlite:///{self.folder / 'db.sqlite3'}"
+        return self._server.url if self._server else f"sqlite:///{self.file}"
 
     @property
     def kind(self) -> str:
@@ -93,24 +98,25 @@ class Arena:
         self,
         tally: Tally,
         act: Callable[[Fleet], object],
-        place: Place | None = None,
-        *,
+        *places: Place,
         size: int = 6,
         surfacing: Surfacing = "anything",
         **job: Any,
     ) -> Verdict:
         """Let writers write while ``act`` does its worst, then check; all of it added up.
 
+        The writers go to ``places`` in turn, by default to the arena's own.
         ``surfacing`` says which errors may surface in a writer: none, those that
         ``run_atomic`` runs a block again after, or any.
         """
         begun = time.monotonic()
-        place = place or self.place()
+        places = places or (self.place(),)
         call(tables.empty, self.place())
         seed = self.chance.randrange(10**6) * 1000
 
         def jobs(number: int) -> Job:
             path = self.folder / f"{seed + number}.history"
+            place = places[number % len(places)]
             return Job(place=place, history=path, seed=seed + number, **job)
 
         with Fleet(jobs, size) as fleet:

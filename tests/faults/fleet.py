@@ -100,6 +100,10 @@ class Fleet:
         """Wait until a transaction is run again."""
         self._wait_for(1, b'.1", "begin"')
 
+    def wait_for_an_error(self) -> None:
+        """Wait until an error surfaces in a writer."""
+        self._wait_for(1, b'"error"')
+
     def _wait_for(self, count: int, event: bytes) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:

@@ -92,6 +92,14 @@ def read(place: Place) -> tuple[list[Row], dict[str, int]]:
         return [Row(*row) for row in rows], dict(Counter.objects.values_list("name", "last"))
 
 
+def run(place: Place, *statements: str) -> None:
+    """Run statements in autocommit."""
+    go(place)
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
 def wait_until_alone() -> None:
     """A server ends a killed client's session when it notices, which may be after a COMMIT."""
     deadline = time.monotonic() + PATIENCE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import faults
+from tests.faults import faults, storage
 from tests.faults.arena import Arena, Tally
 
 SERVERS = pytest.mark.databases("postgresql", "mariadb", "mysql")
@@ -49,4 +49,19 @@ def test_writer_frozen(arena: Arena) -> None:
     """A client that stands still with a counter locked delays the others, and that is all."""
     tally = Tally("writer frozen", arena.name)
     faults.writer_frozen(arena, tally)
+    assert tally.verdict.problems == []
+
+
+@pytest.mark.databases("sqlite")
+def test_disk_full(arena: Arena) -> None:
+    """A full disk ends transactions, and leaves nothing of them."""
+    tally = Tally("disk full", arena.name)
+    storage.disk_full(arena, tally)
+    assert tally.verdict.problems == []
+
+
+def test_made_read_only(arena: Arena) -> None:
+    """A database that refuses to write takes no number, and goes on when it may write again."""
+    tally = Tally("made read-only", arena.name)
+    storage.made_read_only(arena, tally)
     assert tally.verdict.problems == []

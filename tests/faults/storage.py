@@ -1,0 +1,114 @@
+"""Faults of what is under the database: no room, and no permission to write."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from tests.faults import tables
+from tests.faults.arena import Arena, Tally
+from tests.faults.fleet import Fleet, call
+
+PLAIN = "plain"
+"""A user who is not excepted from MariaDB's read_only, as one with all privileges is."""
+
+READ_ONLY = {
+    "postgresql": (
+        "ALTER SYSTEM SET default_transaction_read_only = on",
+        "SELECT pg_reload_conf()",
+    ),
+    "mariadb": (
+        f"CREATE USER IF NOT EXISTS {PLAIN} IDENTIFIED BY '{PLAIN}'",
+        f"GRANT ALL ON sequences.* TO {PLAIN}",
+        "SET GLOBAL read_only = ON",
+    ),
+    "mysql": ("SET GLOBAL super_read_only = ON",),
+}
+WRITABLE = {
+    "postgresql": (
+        "SET default_transaction_read_only = off",
+        "ALTER SYSTEM RESET default_transaction_read_only",
+        "SELECT pg_reload_conf()",
+    ),
+    "mariadb": ("SET GLOBAL read_only = OFF",),
+    "mysql": ("SET GLOBAL read_only = OFF",),
+}
+
+
+def disk_full(arena: Arena, tally: Tally) -> None:
+    """No room on SQLite's disk, and room again."""
+    with small_disk() as disk, Arena("sqlite", disk=disk) as small:
+
+        def act(fleet: Fleet) -> None:
+            for _ in range(3):
+                fill(disk / "ballast")
+                fleet.wait_for_an_error()
+                fleet.done["disks filled"] += 1
+                (disk / "ballast").unlink()
+                fleet.wait_for_commits(10)
+
+        small.round(tally, act)
+        arena.failed |= small.failed
+
+
+def made_read_only(arena: Arena, tally: Tally) -> None:
+    """The database is made read-only under the writers, and writable again."""
+    place = arena.place()
+    if arena.kind == "sqlite3":
+        # There it is a matter of the connection: half of the writers have one that only reads.
+        place = arena.place(options={"uri": True})
+        name = f"file:{arena.file}?mode=ro"
+        reading = replace(place, database={**place.database, "NAME": name})
+
+        def see(fleet: Fleet) -> None:
+            fleet.wait_for_an_error()
+            fleet.done["databases made read-only"] += 1
+            fleet.wait_for_commits(20)
+
+        arena.round(tally, see, reading, arena.place())
+        return
+
+    def act(fleet: Fleet) -> None:
+        for _ in range(2):
+            call(tables.run, place, *READ_ONLY[arena.name])
+            fleet.wait_for_an_error()
+            fleet.done["databases made read-only"] += 1
+            call(tables.run, place, *WRITABLE[arena.name])
+            fleet.wait_for_commits(10)
+
+    writing = place
+    if arena.kind == "mysql":
+        # SET GLOBAL read_only waits for statements that wait for a row, and bars the COMMIT that
+        # would free the row: a standstill that only a lock wait's timeout ends.
+        writing = arena.place(options={"init_command": "SET innodb_lock_wait_timeout = 1"})
+    if arena.name == "mariadb":
+        call(tables.run, place, *READ_ONLY["mariadb"][:2])
+        account = {"USER": PLAIN, "PASSWORD": PLAIN}
+        writing = replace(writing, database={**writing.database, **account})
+    arena.round(tally, act, writing)
+
+
+@contextmanager
+def small_disk(size: str = "2m") -> Iterator[Path]:
+    """A file system with little room; only root may mount one."""
+    with tempfile.TemporaryDirectory(prefix="sequences-disk-") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until nothing more goes in."""
+    with file.open("wb", buffering=0) as ballast:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    ballast.write(b"\0" * size)
+            except OSError:
+                continue
