@@ -1,0 +1,131 @@
+"""Models that SequenceField numbers, one for each of its options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Value
+from sequences_contrib.fields import SequenceField
+
+
+class Company(models.Model):
+    name = models.CharField(max_length=50)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Project(models.Model):
+    company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True)
+    code = models.CharField(max_length=50)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Invoice(models.Model):
+    number = SequenceField("invoices", unique=True)
+    note = models.CharField(max_length=50, default="", unique=False)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+class Plain(models.Model):
+    """The default name; a constraint that a save can fail by."""
+
+    number = SequenceField()
+    code = models.CharField(max_length=50, unique=True)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Ticket(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE)
+    number = SequenceField(unique_with="project")
+    title = models.CharField(max_length=50, default="")
+
+    def __str__(self) -> str:
+        return f"{self.project}-{self.number}"
+
+
+class Receipt(models.Model):
+    """Numbered by company, if there is one."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, null=True)
+    number = SequenceField("receipts", scope=[Value("r"), F("project__company")], null=True)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+def by_kind(document: Any) -> list[str] | None:
+    return [document.kind, "x"] if document.kind else None
+
+
+def after_hundred(document: Any) -> int:
+    return 100
+
+
+class Document(models.Model):
+    kind = models.CharField(max_length=50, default="", blank=True)
+    number = SequenceField(scope=by_kind, null=True, initial_value=after_hundred)
+    page = SequenceField("pages", initial_value=0, reset_value=3)
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+class Seat(models.Model):
+    """Takes over the numbers of deleted rows."""
+
+    room = models.CharField(max_length=50)
+    number = SequenceField(unique_with=("room",), initial_value=0, reuse="gaps")
+    label = SequenceField(scope="room", reuse="last")
+
+    def __str__(self) -> str:
+        return f"{self.room} {self.number}"
+
+
+class Patient(models.Model):
+    number = SequenceField("patients", nowait=True, db_column="no", primary_key=True)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+class Numbered(models.Model):
+    number = SequenceField()
+
+    class Meta:
+        abstract = True
+
+
+class CreditNote(Numbered):
+    reason = models.CharField(max_length=50, default="")
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+class SpecialInvoice(Invoice):
+    """Multi-table inheritance: the parent's row has the number, and this one its own."""
+
+    own = SequenceField()
+
+
+class InvoiceProxy(Invoice):
+    class Meta:
+        proxy = True
+
+
+class First(models.Model):
+    """A number before the primary key, which MySQL must return all the same."""
+
+    number = SequenceField()
+    id = models.BigAutoField(primary_key=True)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
