@@ -1,0 +1,1 @@
+"""Invoices: an app that numbers without holes."""

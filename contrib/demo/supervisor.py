@@ -1,0 +1,168 @@
+"""Writers at work, side by side. Now and then one is killed, and another takes its place."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from django.db import connection
+
+from writer import COMMITTED, GO, HOLD, HOLDING, READY, ROLLED_BACK, write
+
+WRITERS = 8
+
+# New processes are forked from one that has loaded Django, so that a new writer is there at once.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(["writer"])
+
+
+class WriterDied(Exception):
+    """A writer ended that was not killed."""
+
+
+@dataclass
+class Tally:
+    """What the writers have done, and in how many seconds."""
+
+    commits: int = 0
+    rollbacks: int = 0
+    kills: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(eq=False)
+class Writer:
+    """A process, and how many invoices it has still to issue."""
+
+    process: BaseProcess
+    pipe: Connection
+    quota: int
+    working: bool = False
+
+
+class Supervisor:
+    """Has invoices issued by the function ``service`` of invoices.services.
+
+    ``kills`` writers are killed, spread over the load, each while it is in a transaction that has
+    taken its number and not committed. ``show`` is called after each change of the tally.
+    """
+
+    def __init__(
+        self, service: str, invoices: int, kills: int, show: Callable[[Tally], None]
+    ) -> None:
+        self.service = service
+        self.show = show
+        self.tally = Tally()
+        self.quotas = [len(range(first, invoices, WRITERS)) for first in range(WRITERS)]
+        self.kills_due = [invoices * kill // (kills + 1) for kill in range(1, kills + 1)]
+        self.crew: dict[Connection, Writer] = {}
+        self.victim: Writer | None = None
+        self.started: float | None = None
+
+    def run(self) -> Tally:
+        """Return the tally when all invoices are issued; raise WriterDied if that can't be."""
+        _ignoring_ctrl_c(forkserver.ensure_running)
+        try:
+            for quota in self.quotas:
+                self._hire(quota)
+            while self.crew:
+                for pipe in wait(list(self.crew)):
+                    assert isinstance(pipe, Connection)
+                    self._hear(self.crew[pipe])
+                self._choose_victim()
+        finally:
+            for writer in list(self.crew.values()):
+                self._end(writer)
+        return self.tally
+
+    def _hire(self, quota: int) -> None:
+        ours, theirs = _processes.Pipe()
+        database = connection.settings_dict["NAME"]
+        process = _processes.Process(
+            target=write, args=(theirs, self.service, database, quota), daemon=True
+        )
+        process.start()
+        # The writer now has the only other end: when it is gone, ours reads the end of the file.
+        theirs.close()
+        self.crew[ours] = Writer(process, ours, quota)
+
+    def _hear(self, writer: Writer) -> None:
+        try:
+            message = writer.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self._dismiss(writer)
+            return
+        if message == READY:
+            writer.working = True
+            self._start(writer)
+        elif message == HOLDING:
+            self._kill(writer)
+        elif message == ROLLED_BACK:
+            self.tally.rollbacks += 1
+        else:
+            assert message == COMMITTED
+            assert self.started
+            writer.quota -= 1
+            self.tally.commits += 1
+            self.tally.seconds = time.perf_counter() - self.started
+        self.show(self.tally)
+
+    def _start(self, newcomer: Writer) -> None:
+        """Let the first writers begin together, and a newcomer at once."""
+        if self.started:
+            newcomer.pipe.send(GO)
+        elif all(writer.working for writer in self.crew.values()):
+            self.started = time.perf_counter()
+            for writer in self.crew.values():
+                writer.pipe.send(GO)
+
+    def _choose_victim(self) -> None:
+        if self.victim or not self.kills_due or self.tally.commits < self.kills_due[0]:
+            return
+        candidates = [writer for writer in self.crew.values() if writer.working and writer.quota]
+        if candidates:
+            self.victim = random.choice(candidates)
+            # It may just have finished: then its end is heard next.
+            with contextlib.suppress(BrokenPipeError):
+                self.victim.pipe.send(HOLD)
+
+    def _kill(self, writer: Writer) -> None:
+        self._end(writer)
+        assert writer.process.exitcode == -signal.SIGKILL
+        self.tally.kills += 1
+        self.kills_due.pop(0)
+        self.victim = None
+        self._hire(writer.quota)
+
+    def _dismiss(self, writer: Writer) -> None:
+        """Let a writer go that has closed its end: it is done, or something went wrong."""
+        writer.process.join()
+        self._end(writer)
+        if writer.quota:
+            raise WriterDied(
+                f"A writer ended by itself (status {writer.process.exitcode}), with {writer.quota} "
+                f"invoices to issue."
+            )
+        if writer is self.victim:  # it was faster than the order
+            self.victim = None
+
+    def _end(self, writer: Writer) -> None:
+        writer.process.kill()
+        writer.process.join()
+        writer.pipe.close()
+        del self.crew[writer.pipe]
+
+
+def _ignoring_ctrl_c(start: Callable[[], None]) -> None:
+    """Start processes that ignore the Ctrl-C which the terminal sends to all: we end them."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    start()
+    signal.signal(signal.SIGINT, handler)
