@@ -1,0 +1,43 @@
+"""Allocators that are wrong, each in one way, for the demo to find out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from sequences_sqlite import SQLiteAllocator
+
+from sequences_core import Allocation, Allocator
+
+
+class SkipsNumbers(SQLiteAllocator):
+    """Takes two and gives one."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        return super().upsert(connection, replace(allocation, count=2))
+
+
+class CountsAlone(Allocator):
+    """Counts in its process, with no look at the others."""
+
+    protocol = 1
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        self.last += allocation.count
+        return self.last
+
+    update = upsert
+
+
+class Fails(Allocator):
+    """Never gets a number."""
+
+    protocol = 1
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        raise RuntimeError("out of order")
+
+    update = upsert

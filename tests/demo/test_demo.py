@@ -1,0 +1,123 @@
+"""The demo tells gapless numbers from others, on every database, and cleans up."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, str(ROOT / "contrib" / "demo" / "run.py")]
+
+
+def environment(database: str, **variables: str) -> dict[str, str]:
+    """The demo is a project of its own: Django's settings of the tests are not for it."""
+    given = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return given | {"DB": database, "COLUMNS": "100", "PYTHONWARNINGS": "error"} | variables
+
+
+def run(
+    database: str, invoices: int, kills: int, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, "--invoices", str(invoices), "--kills", str(kills)],
+        env=environment(database, **variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def table(output: str) -> dict[str, tuple[int, int]]:
+    """Each line's label, with the number in our column and in the other one."""
+    cells = re.findall(r"^│ ([a-z ]+?) +│ +([\d,]+) │ +([\d,]+) │$", output, re.MULTILINE)
+    return {
+        label: (int(ours.replace(",", "")), int(plain.replace(",", "")))
+        for label, ours, plain in cells
+    }
+
+
+def test_numbers_stay_gapless_while_writers_roll_back_and_are_killed(using: str) -> None:
+    """Ours are 1 to 100, and auto-increment loses the numbers of what rolled back or died.
+
+    SQLite's does not: its counter is a row of the table sqlite_sequence, in the transaction.
+    """
+    demo = run(using, 100, 3)
+    assert (demo.returncode, demo.stderr) == (0, ""), demo.stdout
+    counts = table(demo.stdout)
+    assert counts["rows"] == (100, 100)
+    assert counts["writers killed"] == (3, 3)
+    assert min(counts["rolled back"]) > 10
+    assert counts["duplicates"] == (0, 0)
+    ours, plain = counts["highest number"]
+    assert counts["missing numbers"] == (0, plain - 100)
+    assert ours == 100
+    if using == "sqlite":
+        assert plain == 100
+        assert "AUTOINCREMENT counter is a row that rolls back" in demo.stdout
+    else:
+        assert plain > 100
+        assert "Plain auto-increment lost" in demo.stdout
+
+
+class TestFaults:
+    """What is wrong with an allocator ends the demo with status 1, and is said."""
+
+    using = "sqlite"
+
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [
+            (
+                "SkipsNumbers",
+                "FAILED, sequences_core: 1, 3, 5, 7, 9, 11, 13, 15 and 32 more missing.",
+            ),
+            ("CountsAlone", "duplicates; the counter is at None, the highest number is"),
+            ("Fails", "FAILED: A writer ended by itself (status 1), with 5 invoices to issue."),
+        ],
+        ids=["holes", "duplicates", "dead writers"],
+    )
+    def test_an_allocator_that_is_wrong_is_found_out(self, fault: str, said: str) -> None:
+        """Holes, duplicates, a counter that is elsewhere, missing rows: the status is 1."""
+        demo = run("sqlite", 40, 1, SEQUENCES_BACKEND=f"tests.demo.faults.{fault}")
+        assert demo.returncode == 1, demo.stderr
+        assert said in demo.stdout
+
+
+class TestEnds:
+    """Nothing is left of the demo, however it ends."""
+
+    using = "sqlite"
+
+    def test_ctrl_c_leaves_no_process_and_no_file(self, tmp_path: Path) -> None:
+        """Interrupted while its writers are at work, it ends them and removes its database."""
+        variables = environment("sqlite", TMPDIR=str(tmp_path))
+        del variables["SQLITE_URL"]
+        with subprocess.Popen(
+            [*COMMAND, "--invoices", "1000000"],
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as demo:
+            family = psutil.Process(demo.pid)
+            # The reaper, multiprocessing's two helpers, and the writers.
+            while len(family.children(recursive=True)) < 3 + 8:
+                assert demo.poll() is None
+                time.sleep(0.01)
+            children = family.children(recursive=True)
+            # As the terminal does: to all of the group.
+            os.killpg(demo.pid, signal.SIGINT)
+            assert demo.communicate(timeout=60)[1] == "Interrupted.\n"
+        assert demo.returncode == 130
+        assert not psutil.wait_procs(children, timeout=10)[1]
+        assert not list(tmp_path.iterdir())
