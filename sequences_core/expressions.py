@@ -95,13 +95,13 @@ class NextValue(Func):
                 f"database {connection.alias!r} has no current function {FUNCTION}: run "
                 f"manage.py sequences install --database={connection.alias}"
             )
-        refuse_on_conflict(compiler)
+        refuse_on_conflict(compiler.query)
         return super().as_sql(compiler, connection, **kwargs)
 
 
-def refuse_on_conflict(compiler: Any) -> None:
-    """Raise NotSupportedError in an INSERT that may drop rows after their numbers are taken."""
-    if getattr(compiler.query, "on_conflict", None) is not None:
+def refuse_on_conflict(query: Any) -> None:
+    """Raise NotSupportedError for an INSERT that may drop rows after their numbers are taken."""
+    if getattr(query, "on_conflict", None) is not None:
         raise NotSupportedError(
             "bulk_create() with ignore_conflicts or update_conflicts would lose the numbers of "
             "rows that are not inserted"

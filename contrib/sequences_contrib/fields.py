@@ -166,7 +166,7 @@ class SequenceField(BigIntegerField):
     def is_in_statement(self, instance: Model, connection: BaseDatabaseWrapper) -> bool:
         """Will the INSERT of this instance take its number by itself?"""
         return (
-            getattr(instance, self.attname) is None
+            self.explicit(instance) is None
             and not self.reuse
             and not self.nowait
             and self.timeout is None
@@ -180,27 +180,37 @@ class SequenceField(BigIntegerField):
             and has_function(connection)
         )
 
+    def explicit(self, instance: Model) -> Any:
+        """The value that the instance has, but for a number that a failed INSERT has left."""
+        value = getattr(instance, self.attname)
+        if value is not None and instance._state.adding:
+            tentative = instance.__dict__.get(numbering.TENTATIVE)
+            if tentative is not None and tentative.get(self.attname) == value:
+                return None
+        return value
+
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         value = getattr(model_instance, self.attname)
         if not add or hasattr(value, "resolve_expression"):
             return value
-        if value is not None and numbering.is_tentative(self, model_instance):
-            # Of an INSERT that failed.
-            value = None
-            setattr(model_instance, self.attname, None)
-        name = self.counter_of(model_instance)
-        if name is None:
-            return value
         return numbering.Number(self, model_instance)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        if isinstance(value, numbering.Number):
+            value = value.resolved(connection)
+        return super().get_db_prep_save(value, connection)
 
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
 
-    def next_value(self, instance: Model) -> NextValue:
-        """The expression by which the INSERT of this instance takes its number."""
+    def next_value(self, instance: Model, query: Any) -> Any:
+        """The expression by which the INSERT of this instance takes its number, if it gets one."""
+        name = self.counter_of(instance)
         initial = self.initial_value
         assert not callable(initial)
-        return NextValue(self.counter_of(instance) or "", initial, self.reset_value)
+        if name is None:
+            return None
+        return NextValue(name, initial, self.reset_value).resolve_expression(query, for_save=True)
 
 
 DEFAULTS: dict[str, Any] = {

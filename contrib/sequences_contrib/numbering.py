@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, F, Field, Max, Model, OuterRef, QuerySet
 
 from sequences_core import get_last_value, set_last_value
@@ -24,38 +25,35 @@ TENTATIVE = "_sequences_tentative"
 
 
 class Number:
-    """What a field's ``pre_save`` stands in for the number: found when the INSERT is compiled.
+    """What a field's ``pre_save`` stands in for the number, until the INSERT is compiled.
 
-    Only then are the connection, and all rows of the statement, known. Looks like an expression
-    to Django's compiler, without the cost of one for each row.
+    Only then are all rows of the statement known, and the connection. To Django's compiler it is
+    an expression that :meth:`resolved` turns into a plain value, or into NextValue.
     """
 
-    __slots__ = ("field", "instance")
+    __slots__ = ("field", "instance", "query")
     contains_aggregate = contains_over_clause = contains_column_references = False
 
     def __init__(self, field: SequenceField, instance: Model) -> None:
         self.field = field
         self.instance = instance
+        self.query: Any = None
 
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> Number:
+    def resolve_expression(self, query: Any, *args: Any, **kwargs: Any) -> Number:
+        self.query = query
         return self
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Sequence[Any]]:
-        rows = compiler.query.objs
-        if len(rows) == 1 and self.field.is_in_statement(self.instance, connection):
-            sql, params = compiler.compile(self.field.next_value(self.instance))
-            return sql, params
-        # The compiler lives as long as the statement.
-        blocks: dict[Any, dict[int, int]] = compiler.__dict__.setdefault("_sequences_blocks", {})
-        if self.field not in blocks:
-            blocks[self.field] = _number_rows(self.field, rows, compiler, connection)
-        return "%s", (blocks[self.field][id(self.instance)],)
-
-
-def is_tentative(field: SequenceField, instance: Model) -> bool:
-    """Does the instance still hold the number of an INSERT that failed?"""
-    number = getattr(instance, TENTATIVE, {}).get(field.attname)
-    return instance._state.adding and number == getattr(instance, field.attname)
+    def resolved(self, connection: BaseDatabaseWrapper) -> Any:
+        """Return the number, None for "no number", or the expression that takes it."""
+        field, query = self.field, self.query
+        if len(query.objs) == 1 and field.is_in_statement(self.instance, connection):
+            return field.next_value(self.instance, query)
+        # The query lives as long as the statement.
+        blocks: dict[Any, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
+        if field not in blocks:
+            blocks[field] = _number_rows(field, query, connection)
+        number = blocks[field].get(id(self.instance))
+        return field.explicit(self.instance) if number is None else number
 
 
 def number_inserts(cls: type[Model]) -> None:
@@ -113,17 +111,22 @@ def _numbers_of(
     return dict(zip(numbered, row.values_list(*names).get(), strict=True))
 
 
-def _number_rows(
-    field: SequenceField, rows: Sequence[Model], compiler: Any, connection: Any
-) -> dict[int, int]:
+def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int, int]:
     """Take the numbers of all rows of one statement; return them by the instances' ids."""
-    groups: dict[str, list[Model]] = {}
+    rows: Sequence[Model] = query.objs
+    groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
     for row in rows:
-        if hasattr(getattr(row, field.attname), "resolve_expression"):
+        value = field.explicit(row)
+        if hasattr(value, "resolve_expression"):
             continue  # numbered by an expression of the user's own
         name = field.counter_of(row)
-        if name is not None:
-            groups.setdefault(name, []).append(row)
+        if name is None:
+            continue
+        new, explicit = groups.setdefault(name, ([], []))
+        if value is None:
+            new.append(row)
+        else:
+            explicit.append((row, field.get_prep_value(value)))
     features = connection.features
     returns = (
         features.can_return_columns_from_insert
@@ -132,18 +135,13 @@ def _number_rows(
     )
     numbers: dict[int, int] = {}
     # In the order of their names, so that two statements never wait for each other.
-    for name in sorted(groups):
-        explicit = {
-            id(row): field.get_prep_value(getattr(row, field.attname))
-            for row in groups[name]
-            if getattr(row, field.attname) is not None
-        }
-        new = [row for row in groups[name] if id(row) not in explicit]
+    for name, (new, explicit) in sorted(groups.items()):
         if explicit:
-            _pass(field, groups[name][0], name, max(explicit.values()), connection.alias)
-            numbers |= explicit
+            highest = max(number for _, number in explicit)
+            _pass(field, explicit[0][0], name, highest, connection.alias)
+            numbers |= {id(row): number for row, number in explicit}
         if new:
-            refuse_on_conflict(compiler)
+            refuse_on_conflict(query)
             taken = _take(field, new, name, connection.alias)
             for row, number in zip(new, taken, strict=True):
                 numbers[id(row)] = number
