@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model
+from django.utils.functional import cached_property
 
 from sequences_core import NextValue, get_allocator
 from sequences_core.allocator import Allocation
@@ -17,10 +18,15 @@ from sequences_core.expressions import has_function
 from . import checks, numbering
 from .scopes import Scope, counter_name, parts_of, path_of, value_of
 
+if TYPE_CHECKING:
+    Base = BigIntegerField[Any, Any]
+else:
+    Base = BigIntegerField
+
 REUSE = (None, "gaps", "last")
 
 
-class SequenceField(BigIntegerField):
+class SequenceField(Base):
     """An integer that the next number of a sequence is stored in when the row is inserted.
 
     In autocommit, where the database can do it, the number is taken inside the INSERT; else the
@@ -184,10 +190,13 @@ class SequenceField(BigIntegerField):
         """The value that the instance has, but for a number that a failed INSERT has left."""
         value = getattr(instance, self.attname)
         if value is not None and instance._state.adding:
-            tentative = instance.__dict__.get(numbering.TENTATIVE)
-            if tentative is not None and tentative.get(self.attname) == value:
-                return None
+            return None if instance.__dict__.get(self.tentative) == value else value
         return value
+
+    @cached_property
+    def tentative(self) -> str:
+        """Where an instance remembers the number given to an INSERT that may yet fail."""
+        return f"_sequences_tentative_{self.attname}"
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         value = getattr(model_instance, self.attname)
@@ -203,14 +212,20 @@ class SequenceField(BigIntegerField):
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
 
+    @property
+    def first(self) -> int:
+        """The fixed initial value."""
+        assert not callable(self.initial_value)
+        return self.initial_value
+
     def next_value(self, instance: Model, query: Any) -> Any:
         """The expression by which the INSERT of this instance takes its number, if it gets one."""
         name = self.counter_of(instance)
-        initial = self.initial_value
-        assert not callable(initial)
         if name is None:
             return None
-        return NextValue(name, initial, self.reset_value).resolve_expression(query, for_save=True)
+        return NextValue(name, self.first, self.reset_value).resolve_expression(
+            query, for_save=True
+        )
 
 
 DEFAULTS: dict[str, Any] = {

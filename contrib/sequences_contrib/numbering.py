@@ -20,9 +20,6 @@ from sequences_core.models import Counter
 if TYPE_CHECKING:
     from .fields import SequenceField
 
-TENTATIVE = "_sequences_tentative"
-"""The instance's attribute that remembers numbers given to an INSERT that may yet fail."""
-
 
 class Number:
     """What a field's ``pre_save`` stands in for the number, until the INSERT is compiled.
@@ -133,6 +130,7 @@ def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int,
         if len(rows) == 1
         else features.can_return_rows_from_bulk_insert
     )
+    tentative = field.tentative
     numbers: dict[int, int] = {}
     # In the order of their names, so that two statements never wait for each other.
     for name, (new, explicit) in sorted(groups.items()):
@@ -146,8 +144,7 @@ def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int,
             for row, number in zip(new, taken, strict=True):
                 numbers[id(row)] = number
                 if not returns:
-                    row.__dict__.setdefault(TENTATIVE, {})[field.attname] = number
-                    setattr(row, field.attname, number)
+                    row.__dict__[tentative] = row.__dict__[field.attname] = number
     return numbers
 
 
@@ -182,14 +179,14 @@ def _reuse(field: SequenceField, rows: list[Model], name: str, using: str) -> li
             continue
         number = None
         if field.reuse == "gaps":
-            start = numbers[-1] + 1 if numbers else field.initial_value
+            start = numbers[-1] + 1 if numbers else field.first
             free = _lowest_free(others, attname, start)
             if free <= counters.get().last:
                 number = free
         else:
             highest = others.aggregate(highest=Max(attname))["highest"]
             highest = max([*numbers[-1:], -1 if highest is None else highest])
-            number = max(highest + 1, field.initial_value)
+            number = max(highest + 1, field.first)
             counters.update(last=number)
         numbers += take(field.allocation(row, name), using) if number is None else [number]
     return numbers

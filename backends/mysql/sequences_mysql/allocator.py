@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from contextlib import ExitStack
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -115,7 +115,7 @@ class MySQLAllocator(Allocator):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(function.COMMENT)
-            return cursor.fetchone() == (function.mark(is_mariadb(connection)),)
+            return bool(cursor.fetchone() == (function.mark(is_mariadb(connection)),))
 
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
@@ -152,7 +152,8 @@ class MySQLAllocator(Allocator):
         self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool
     ) -> int | None:
         """Create the counter and return its ``last``; None if another transaction is at it."""
-        params = [allocation.name, cast(int, allocation.first_last) + 1]
+        assert allocation.first_last is not None
+        params: list[Any] = [allocation.name, allocation.first_last + 1]
         with connection.cursor() as cursor:
             try:
                 if is_mariadb(connection):
