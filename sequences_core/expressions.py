@@ -83,7 +83,7 @@ class NextValue(Func):
             name if is_expression else Value(name), Value(initial_value), Value(reset_value)
         )
 
-    def as_sql(self, compiler: Any, connection: Any, **kwargs: Any) -> Any:
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
         allocator = get_allocator(connection)
         if not allocator.supports_function:
             raise NotSupportedError(
@@ -96,7 +96,7 @@ class NextValue(Func):
                 f"manage.py sequences install --database={connection.alias}"
             )
         refuse_on_conflict(compiler.query)
-        return super().as_sql(compiler, connection, **kwargs)
+        return super().as_sql(compiler, connection, *args, **kwargs)
 
 
 def refuse_on_conflict(query: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,15 +18,10 @@ from sequences_core.expressions import has_function
 from . import checks, numbering
 from .scopes import Scope, counter_name, parts_of, path_of, value_of
 
-if TYPE_CHECKING:
-    Base = BigIntegerField[Any, Any]
-else:
-    Base = BigIntegerField
-
 REUSE = (None, "gaps", "last")
 
 
-class SequenceField(Base):
+class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at run time
     """An integer that the next number of a sequence is stored in when the row is inserted.
 
     In autocommit, where the database can do it, the number is taken inside the INSERT; else the

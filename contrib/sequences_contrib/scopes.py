@@ -16,7 +16,7 @@ Part = str | int | F | Value | Callable[[Model], Any]
 Scope = Part | Sequence[Part] | None
 
 
-def parts_of(scope: Scope) -> list[Part]:
+def parts_of(scope: Any) -> list[Part]:
     """Return the scope as a list of its parts."""
     if scope is None:
         return []
@@ -26,7 +26,7 @@ def parts_of(scope: Scope) -> list[Part]:
 def path_of(part: Part) -> str | None:
     """Return the path of fields that a part names; None for a constant or a function."""
     if isinstance(part, F):
-        return part.name
+        return str(part.name)  # type: ignore[attr-defined] # unknown to the stubs
     return part if isinstance(part, str) else None
 
 
