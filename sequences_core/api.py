@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 
 from django.conf import settings
@@ -69,6 +71,48 @@ def get_next_values(
     """
     timeout = _wait(nowait, timeout)
     return take(_request(sequence_name, batch_size, initial_value, None, timeout), using)
+
+
+def get_next_blocks(
+    batch_sizes: Mapping[str, int],
+    initial_value: InitialValue = 1,
+    *,
+    nowait: bool = False,
+    timeout: float | None = None,
+    using: str | None = None,
+) -> dict[str, range]:
+    """Take the next numbers of several sequences, in an order that can't deadlock.
+
+    Transactions that take the same sequences in opposite orders end up waiting for each other.
+    This takes them in the order of their names, whoever asks; so let it be a transaction's only
+    way to numbers. All are taken or none: an error marks the transaction, or the savepoint around
+    this call, for rollback.
+
+    >>> get_next_blocks({"invoices": 1, "lines": 3})
+    {'invoices': range(7, 8), 'lines': range(19, 22)}
+
+    :param batch_sizes: how many numbers of which sequence.
+    :param timeout: seconds to wait for other transactions, all in all.
+    """
+    if not isinstance(batch_sizes, Mapping):
+        raise TypeError(f"batch_sizes maps names to how many, not {batch_sizes!r}")
+    timeout = _wait(nowait, timeout)
+    requests = [
+        _request(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
+    ]
+    blocks = dict.fromkeys((request.name for request in requests), range(0))
+    if not any(request.count for request in requests):
+        return blocks
+    alias = using or router.db_for_write(Counter)
+    connection = connections[alias]
+    if not connection.in_atomic_block and connection.get_autocommit():
+        _outside_transaction(", ".join(blocks))
+    deadline = time.monotonic() + (timeout or 0)
+    with transaction.atomic(using=alias, savepoint=False):
+        for request in sorted(requests, key=lambda request: request.name):
+            left = timeout and max(0.0, deadline - time.monotonic())
+            blocks[request.name] = take(replace(request, timeout=left), alias)
+    return blocks
 
 
 def get_last_value(sequence_name: str = "default", *, using: str | None = None) -> int | None:

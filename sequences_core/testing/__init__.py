@@ -14,13 +14,14 @@ up for choice. Needs ``pip install sequences-core[testing]``.
 """
 
 from .base import Contract
+from .blocks import Blocks
 from .concurrency import Concurrency
 from .stateful import Model
 from .transactions import Transactions
 from .values import Values
 
 
-class AllocatorContract(Values, Transactions, Concurrency, Model):
+class AllocatorContract(Values, Transactions, Blocks, Concurrency, Model):
     """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
 
 
