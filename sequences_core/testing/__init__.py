@@ -13,15 +13,17 @@ The capability flags of the allocator choose among the tests; that numbers have 
 up for choice. Needs ``pip install sequences-core[testing]``.
 """
 
+from .bad_input import BadInput
 from .base import Contract
 from .blocks import Blocks
 from .concurrency import Concurrency
 from .stateful import Model
 from .transactions import Transactions
 from .values import Values
+from .waiting import Waiting
 
 
-class AllocatorContract(Values, Transactions, Blocks, Concurrency, Model):
+class AllocatorContract(Values, BadInput, Transactions, Blocks, Waiting, Concurrency, Model):
     """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
 
 

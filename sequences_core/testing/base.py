@@ -11,7 +11,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core import Allocator, get_allocator
+from sequences_core import Allocator, get_allocator, get_next_value
 from sequences_core.models import Counter
 
 PATIENCE = 60
@@ -70,6 +70,23 @@ class Contract:
     def counters(self) -> dict[str, int]:
         """The whole table, as this connection sees it."""
         return dict(Counter.objects.using(self.using).values_list("name", "last"))
+
+    def take(self, name: str = "s", **kwargs: Any) -> Callable[[], int]:
+        """A function that takes one number, and commits it."""
+
+        def in_transaction() -> int:
+            with self.atomic():
+                return get_next_value(name, using=self.using, **kwargs)
+
+        # Where BEGIN takes the lock of the whole database, only autocommit can bound the wait.
+        if "timeout" in kwargs and self.flag("locks_database"):
+            return lambda: get_next_value(name, using=self.using, **kwargs)
+        return in_transaction
+
+    def create(self, name: str = "s") -> None:
+        """Take and commit the first number."""
+        with self.atomic():
+            get_next_value(name, using=self.using)
 
     @contextmanager
     def elsewhere(self, function: Callable[[], Any]) -> Iterator[Elsewhere]:

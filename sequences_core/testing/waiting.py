@@ -1,0 +1,184 @@
+"""Who waits for whom, and for how long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from django.db import NotSupportedError
+
+from sequences_core import SequenceLocked, get_next_value, get_next_values
+
+from .base import BLINK, PATIENCE, Contract
+from .transactions import Rollback
+
+
+class Waiting(Contract):
+    """Waiting, and the arguments that bound it."""
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    @pytest.mark.parametrize("end", ["commit", "rollback"])
+    def test_second_taker_waits_for_the_end_of_the_first(self, end: str, exists: bool) -> None:
+        """The second taker waits, then goes on from what was committed."""
+        if exists:
+            self.create()
+        first = 2 if exists else 1
+        try:
+            with self.atomic():
+                assert get_next_value("s", using=self.using) == first
+                other = self.elsewhere(self.take())
+                thread = other.__enter__()
+                assert thread.is_waiting()
+                if end == "rollback":
+                    raise Rollback
+        except Rollback:
+            pass
+        other.__exit__(None, None, None)
+        assert thread.result() == (first + 1 if end == "commit" else first)
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    def test_other_names_never_wait(self, exists: bool) -> None:
+        """A taker of another name is done while the first transaction is still open."""
+        self.requires("locks_database", False)
+        if exists:
+            for name in ("a", "b"):
+                self.create(name)
+        with self.atomic():
+            get_next_value("a", using=self.using)
+            with self.elsewhere(self.take("b")) as other:
+                assert other.result() == (2 if exists else 1)
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    @pytest.mark.parametrize("timeout", [0, 0.2, 1.2])
+    def test_timeout_bounds_the_wait(self, timeout: float, exists: bool) -> None:
+        """Past ``timeout`` seconds SequenceLocked is raised; nothing is taken, nothing spoiled."""
+        self.requires("can_limit_wait")
+        if exists:
+            self.create()
+        else:
+            self.requires("can_limit_first_wait")
+        step = self.allocator.timeout_step
+
+        def expect_locked() -> float:
+            begin = time.monotonic()
+            with pytest.raises(SequenceLocked):
+                self.take(timeout=timeout)()
+            return time.monotonic() - begin
+
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            with self.elsewhere(expect_locked) as other:
+                waited = other.result()
+        assert timeout * 0.9 <= waited < timeout + step + 2
+        assert self.take(timeout=timeout)() == (3 if exists else 2)
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    def test_timeout_bounds_every_form_of_a_take(self, exists: bool) -> None:
+        """Batches, loops and computed first numbers don't wait any longer either."""
+        self.requires("can_limit_wait")
+        if exists:
+            self.create()
+        else:
+            self.requires("can_limit_first_wait")
+        takes: list[Callable[[], object]] = [
+            lambda: get_next_values(2, "s", nowait=True, using=self.using),
+            lambda: get_next_value("s", 1, 3, nowait=True, using=self.using),
+            lambda: get_next_value("s", lambda: 1, nowait=True, using=self.using),
+            lambda: get_next_values(2, "s", lambda: 1, timeout=0.01, using=self.using),
+        ]
+
+        def expect_locked() -> None:
+            for take in takes:
+                with pytest.raises(SequenceLocked):
+                    take()
+
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            with self.elsewhere(expect_locked) as other:
+                other.result()
+        assert self.counters() == {"s": 2 if exists else 1}
+
+    def test_nowait_is_timeout_zero(self) -> None:
+        """nowait takes a free counter at once, in every form of a take."""
+        self.requires("can_limit_wait")
+        with self.atomic():
+            for expected in (1, 2):
+                assert get_next_value("s", nowait=True, using=self.using) == expected
+                assert get_next_value("c", lambda: 1, nowait=True, using=self.using) == expected
+                assert get_next_value("l", 1, 3, nowait=True, using=self.using) == expected
+            assert get_next_values(3, "s", nowait=True, using=self.using) == range(3, 6)
+            assert get_next_values(3, "s", timeout=1.5, using=self.using) == range(6, 9)
+
+    def test_timeout_that_is_long_enough(self) -> None:
+        """A wait that ends before the timeout ends well."""
+        self.requires("can_limit_wait")
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            other = self.elsewhere(self.take(timeout=PATIENCE))
+            thread = other.__enter__()
+            assert thread.is_waiting()
+        other.__exit__(None, None, None)
+        assert thread.result() == 2
+
+    def test_timeout_is_for_one_call(self) -> None:
+        """The bound is gone with the call, after success and after failure."""
+        self.requires("can_limit_wait")
+        self.requires("locks_database", False)
+        step = self.allocator.timeout_step
+
+        def short_then_long() -> int:
+            with self.atomic():
+                get_next_value("free", timeout=0.01, using=self.using)
+                with pytest.raises(SequenceLocked), self.atomic():
+                    get_next_value("s", timeout=0.01, using=self.using)
+                get_next_value("free", nowait=True, using=self.using)
+                ready.set()
+                return get_next_value("s", using=self.using)
+
+        ready = threading.Event()
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            other = self.elsewhere(short_then_long)
+            thread = other.__enter__()
+            assert ready.wait(PATIENCE)
+            assert thread.is_waiting(step + BLINK)
+        other.__exit__(None, None, None)
+        assert thread.result() == 2
+
+    @pytest.mark.parametrize("end", ["success", "failure"])
+    def test_timeout_is_for_one_call_in_autocommit(self, end: str) -> None:
+        """Nor is the bound left to the session by a call that was a transaction of its own."""
+        self.requires("can_limit_wait")
+        free, held, tried = threading.Event(), threading.Event(), threading.Event()
+
+        def short_then_long() -> int:
+            if end == "success":
+                get_next_value("free", timeout=0.01, using=self.using)
+            free.set()
+            assert held.wait(PATIENCE)
+            if end == "failure":
+                with pytest.raises(SequenceLocked):
+                    get_next_value("s", timeout=0.01, using=self.using)
+            tried.set()
+            return get_next_value("s", using=self.using)
+
+        other = self.elsewhere(short_then_long)
+        thread = other.__enter__()
+        assert free.wait(PATIENCE)
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            held.set()
+            assert tried.wait(PATIENCE)
+            assert thread.is_waiting(self.allocator.timeout_step + BLINK)
+        other.__exit__(None, None, None)
+        assert thread.result() == 2
+
+    def test_timeout_is_never_ignored(self) -> None:
+        """A backend that can't bound a wait refuses the argument, before it takes anything."""
+        self.requires("can_limit_wait", False)
+        for kwargs in ({"nowait": True}, {"timeout": 1}):
+            with pytest.raises(NotSupportedError), self.atomic():
+                get_next_value("s", using=self.using, **kwargs)
+        assert self.counters() == {}
