@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,23 +19,28 @@ if TYPE_CHECKING:
     from sequences_core.models import Counter
 
 
-class NewCounter(models.Model):
+@functools.cache
+def _new_counter() -> type[models.Model]:
     """The table of counters with ``name`` not the primary key, for :func:`_create` alone.
 
     Django lets an upsert set any column but the primary key. Setting ``name`` to what it is
-    changes nothing, and locks the row.
+    changes nothing, and locks the row. Made on first use: a backend is importable before Django's
+    apps are loaded.
     """
 
-    name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
-    last = models.BigIntegerField(primary_key=True)
+    class NewCounter(models.Model):
+        name = models.CharField(max_length=MAX_NAME_LENGTH, unique=True)
+        last = models.BigIntegerField(primary_key=True)
 
-    class Meta:
-        apps = Apps()  # known to no migration
-        app_label = "sequences_orm"
-        db_table = TABLE
+        class Meta:
+            apps = Apps()  # known to no migration
+            app_label = "sequences_orm"
+            db_table = TABLE
 
-    def __str__(self) -> str:
-        return self.name
+        def __str__(self) -> str:
+            return self.name
+
+    return NewCounter
 
 
 class ORMAllocator(Allocator):
@@ -87,7 +93,7 @@ def _transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]
 
 
 def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models.QuerySet[Counter]:
-    from sequences_core.models import Counter  # not before Django's apps are loaded
+    from sequences_core.models import Counter  # see _new_counter
 
     return Counter.objects.using(connection.alias).filter(pk=allocation.name)
 
@@ -104,8 +110,9 @@ def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
 def _create(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
     """Lock the counter, and create it, standing before its first number, if there is none."""
     assert isinstance(allocation.initial_value, int)
-    new = NewCounter(name=allocation.name, last=allocation.initial_value - 1)
-    counters = NewCounter._base_manager.using(connection.alias)
+    model = _new_counter()
+    new = model(name=allocation.name, last=allocation.initial_value - 1)
+    counters = model._base_manager.using(connection.alias)
     if connection.features.supports_update_conflicts:
         # On MySQL an INSERT that meets a duplicate has locked it for reading, and two of them
         # that go on to update it deadlock. An upsert locks for writing.
