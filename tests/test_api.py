@@ -19,6 +19,7 @@ from sequences_core import (
     SequenceLocked,
     delete,
     get_last_value,
+    get_next_blocks,
     get_next_value,
     get_next_values,
     retry_atomic,
@@ -83,6 +84,7 @@ class Router:
 CALLS: dict[str, Callable[..., object]] = {
     "get_next_value": get_next_value,
     "get_next_values": lambda **kwargs: get_next_values(2, **kwargs),
+    "get_next_blocks": lambda **kwargs: get_next_blocks({"s": 2}, **kwargs),
     "set_last_value": lambda **kwargs: set_last_value(2, **kwargs),
     "delete": delete,
     "run_atomic": lambda **kwargs: run_atomic(get_next_value, **kwargs),

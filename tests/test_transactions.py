@@ -103,6 +103,37 @@ def test_a_serialization_failure_is_resolved(using: str) -> None:
     assert get_last_value("s", using=using) == 3
 
 
+def test_a_counter_that_moved_since_it_was_read(using: str) -> None:
+    """What the transaction has read is outdated when it takes: it is run again, and reads anew.
+
+    MySQL alone lets an UPDATE see what its SELECT didn't, and goes on.
+    """
+    run_atomic(taker(using, "s"), using=using)
+    begun = 0
+    connection: Any = connections[using]
+    set_isolation_level(using, "DEFERRED" if connection.vendor == "sqlite" else "REPEATABLE READ")
+    goes_on = connection.vendor == "mysql" and not connection.mysql_is_mariadb
+    if connection.vendor == "mysql" and connection.mysql_is_mariadb:
+        with connection.cursor() as cursor:  # the default from 11.8
+            cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
+
+    def block() -> list[int | None]:
+        nonlocal begun
+        begun += 1
+        seen = looker(using, "s")()
+        if begun == 1:
+            other = Elsewhere(lambda: run_atomic(taker(using, "s"), using=using), using)
+            other.start()
+            assert other.result() == 2
+        return [seen, taker(using, "s")()]
+
+    try:
+        result = run_atomic(block, using=using)
+    finally:
+        connection.close()  # and the level ends with the session
+    assert (result, begun) == (([1, 3], 1) if goes_on else ([2, 3], 2))
+
+
 class TestPostgreSQL:
     using = "postgresql"
     pytestmark = pytest.mark.django_db(

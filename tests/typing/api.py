@@ -26,6 +26,7 @@ from sequences_core import (
     delete,
     get_allocator,
     get_last_value,
+    get_next_blocks,
     get_next_value,
     get_next_values,
     retry_atomic,
@@ -43,6 +44,7 @@ def take_numbers() -> None:
         assert_type(get_next_value("invoices", timeout=0.5), int)
         assert_type(get_next_values(10), range)
         assert_type(get_next_values(10, "invoices", 1000, timeout=3), range)
+        assert_type(get_next_blocks({"invoices": 1, "lines": 3}), dict[str, range])
 
 
 def look_and_change() -> None:
