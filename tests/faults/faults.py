@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sequences_core.allocator import TABLE
+from sequences_core.testing.history import Series
 from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet
 from tests.servers.proxy import Proxy
@@ -104,6 +105,49 @@ def writer_frozen(arena: Arena, tally: Tally) -> None:
 
     arena.round(tally, act)
 
+
+def first_use(arena: Arena, tally: Tally) -> None:
+    """Counters that are new all the time, wanted by all writers at once, some of whom roll back."""
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(100)
+        fleet.kill()
+        fleet.wait_for_commits(100)
+
+    series = tuple(Series(f"new {number}") for number in range(2000))
+    arena.round(tally, act, surfacing="nothing", series=series, window=0.02)
+
+
+def any_order(arena: Arena, tally: Tally) -> None:
+    """Several counters in one transaction, each in any order: deadlocks, and another try."""
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(20)
+        fleet.wait_for_a_retry()
+
+    place = arena.place(options=QUICK[arena.kind])
+    arena.round(
+        tally, act, place, surfacing="conflicts", series=SEVERAL, ordered=False, attempts=500
+    )
+
+
+def one_call(arena: Arena, tally: Tally) -> None:
+    """The same by get_next_blocks, which has an order of its own: no deadlock."""
+
+    def act(fleet: Fleet) -> None:
+        fleet.wait_for_commits(50)
+
+    arena.round(tally, act, surfacing="nothing", series=SEVERAL, together=True, attempts=1)
+
+
+SEVERAL = (Series("invoices"), Series("lines"), Series("customers"))
+
+QUICK: dict[str, dict[str, Any]] = {
+    # PostgreSQL looks for a deadlock after a wait of 1 s.
+    "postgresql": {"options": "-c deadlock_timeout=20ms"},
+    "mysql": {},
+}
+"""Django's OPTIONS for deadlocks that are noticed soon."""
 
 IMPATIENT: dict[str, dict[str, Any]] = {
     # The driver has no timeout for reading; the server's take effect when it wakes up.

@@ -5,10 +5,10 @@ A way is a function of the writer's attempt and a series; ``WAYS`` has them by n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from sequences_core import Allocator, NextValue, get_next_value, get_next_values
+from sequences_core import Allocator, NextValue, get_next_blocks, get_next_value, get_next_values
 from sequences_core.testing.history import Series
 from tests.faults.tables import Numbered
 
@@ -52,6 +52,14 @@ def in_statement(attempt: Attempt, series: Series) -> None:
     row.refresh_from_db(fields=["number"])
     assert isinstance(row.number, int)
     attempt.taken(series, range(row.number, row.number + 1))
+
+
+def take_together(attempt: Attempt, series: Sequence[Series]) -> None:
+    """Several numbers of several series, in one call."""
+    sizes = {one.name: attempt.chance.randint(1, 3) for one in series}
+    blocks = get_next_blocks(sizes)
+    for one in series:
+        _insert(attempt, one, blocks[one.name])
 
 
 WAYS: dict[str, Way] = {

@@ -65,3 +65,27 @@ def test_made_read_only(arena: Arena) -> None:
     tally = Tally("made read-only", arena.name)
     storage.made_read_only(arena, tally)
     assert tally.verdict.problems == []
+
+
+def test_first_use(arena: Arena) -> None:
+    """New counters whose first takers race, roll back and die surface no error."""
+    tally = Tally("first use", arena.name)
+    faults.first_use(arena, tally)
+    assert tally.verdict.problems == []
+
+
+@SERVERS
+def test_any_order(arena: Arena) -> None:
+    """Transactions that take counters in opposite orders deadlock; run again, they are exact."""
+    tally = Tally("any order", arena.name)
+    faults.any_order(arena, tally)
+    assert tally.verdict.problems == []
+    assert tally.retries
+
+
+def test_one_call(arena: Arena) -> None:
+    """get_next_blocks takes the same counters without a deadlock."""
+    tally = Tally("one call", arena.name)
+    faults.one_call(arena, tally)
+    assert tally.verdict.problems == []
+    assert not tally.retries

@@ -16,7 +16,7 @@ from django.db import Error, connection, transaction
 from sequences_core import SequenceLocked, get_allocator, get_last_value, run_atomic
 from sequences_core.testing.history import Recorder, Series
 from tests.faults.tables import Place, go
-from tests.faults.takes import LOOPING, WAYS, ways_of
+from tests.faults.takes import LOOPING, WAYS, take_together, ways_of
 
 PAUSE = 0.02
 """Seconds before the next transaction, after an error."""
@@ -43,6 +43,10 @@ class Job:
     attempts: int = 10
     ordered: bool = True
     """Does it take several counters in the order that everybody takes them in?"""
+    together: bool = False
+    """Does it take several counters in one call?"""
+    window: float | None = None
+    """Seconds after which all writers go on to the next two series, which are new."""
     limit: int | None = None
     """How many transactions; None for no end."""
 
@@ -117,7 +121,11 @@ class Writer:
 
     def transaction(self) -> None:
         """Run one transaction, and write down how it ended."""
-        steps = self.chance.choices(self.job.series, k=self.chance.randint(1, 4))
+        series = self.job.series
+        if self.job.window:
+            first = int(time.monotonic() / self.job.window) % (len(series) - 1)
+            series = series[first : first + 2]
+        steps = self.chance.choices(series, k=self.chance.randint(1, 4))
         if self.job.ordered:
             steps.sort(key=self.job.series.index)
         attempts: list[Attempt] = []
@@ -177,6 +185,9 @@ class Writer:
         """Take from each series in its turn, some of it in savepoints; now and then roll back."""
         if self.chance.random() < 0.3:
             get_last_value(steps[0].name)  # a snapshot, where there are snapshots
+        if self.job.together:
+            take_together(attempt, self.chance.sample(self.job.series, k=len(self.job.series)))
+            steps = []
         for series in steps:
             ways = [way for way in self.ways if series.reset is None or way in LOOPING]
             way = WAYS[self.chance.choice(ways)]
