@@ -1,0 +1,50 @@
+"""Which errors end an SQLite transaction: only SQLite knows, and Django is told."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connections, transaction
+
+from sequences_core import get_last_value, get_next_value, get_next_values
+
+
+class TestErrors:
+    using = "sqlite"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["sqlite"], available_apps=["sequences_core"]
+    )
+
+    def test_an_interrupted_take_ends_the_transaction(self) -> None:
+        """An interrupt undoes all that the transaction wrote (sqlite.org/c3ref/interrupt.html)."""
+        connection = connections[self.using]
+        with transaction.atomic(using=self.using):
+            get_next_values(5, "s", using=self.using)
+            connection.connection.set_progress_handler(lambda: 1, 1)
+            with pytest.raises(OperationalError, match="interrupted"):
+                get_next_value("s", using=self.using)
+            connection.connection.set_progress_handler(None, 1)
+            assert not connection.connection.in_transaction
+            assert connection.needs_rollback
+        assert get_last_value("s", using=self.using) is None
+
+    def test_a_full_database_does_not(self) -> None:
+        """A take that finds no room takes nothing, and the transaction goes on."""
+        connection = connections[self.using]
+        try:
+            with transaction.atomic(using=self.using):
+                with connection.cursor() as cursor:
+                    pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+                    cursor.execute(f"PRAGMA max_page_count = {pages:d}")
+                get_next_value("s", using=self.using)
+                with pytest.raises(OperationalError, match="full"):
+                    self.fill()
+                assert connection.connection.in_transaction
+                assert not connection.needs_rollback
+                assert get_next_value("s", using=self.using) == 2
+        finally:
+            connection.close()  # the limit was the session's
+        assert get_last_value("s", using=self.using) == 2
+
+    def fill(self) -> None:
+        for number in range(10_000):
+            get_next_value(f"{number:0200}", using=self.using)
