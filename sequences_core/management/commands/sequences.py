@@ -10,10 +10,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections, router, transaction
 
-from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.api import database_errors, delete, set_last_value
+from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.exceptions import SequencesError
 from sequences_core.models import Counter
+from sequences_core.operations import install
 from sequences_core.registry import get_allocator
 
 DJANGO_SEQUENCES_TABLE = "sequences_sequence"
@@ -124,10 +125,10 @@ class Command(BaseCommand):
     def install(self, alias: str, options: dict[str, Any]) -> None:
         """Let the backend install what it wants."""
         connection = connections[alias]
-        allocator = get_allocator(connection)
         with database_errors(connection):
-            allocator.install(connection)
-        self._done(f"Database {alias!r} is ready for {type(allocator).__name__}.")
+            install(connection)
+        allocator = type(get_allocator(connection)).__name__
+        self._done(f"Database {alias!r} is ready for {allocator}.")
 
     @staticmethod
     def _read(alias: str, table: str) -> list[tuple[Any, Any]]:
