@@ -1,6 +1,7 @@
 # Each command installs what it needs first, into .venv; a second call finds it there.
 #   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle
 #   ARGS  arguments for the program behind the command
+#   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
 
 PYTHON ?= python3
 DB ?=
@@ -18,7 +19,7 @@ databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench servers servers-stop lint wheels matrix constraints clean
+.PHONY: help demo test bench bench-compare bench-readme servers servers-stop lint wheels matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,7 +31,13 @@ test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all t
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
-	$(BIN)/python -m benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
+
+bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
+	$(BIN)/python -m benchmarks compare $(A) $(B)
+
+bench-readme: .venv/.dev ## write README.rst's performance section from the committed results
+	$(BIN)/python -m benchmarks readme
 
 servers: .venv/.packages ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)

@@ -7,4 +7,12 @@ from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "contrib" / "demo"))
-INSTALLED_APPS = [*INSTALLED_APPS, "invoices"]
+INSTALLED_APPS = [
+    *INSTALLED_APPS,
+    "invoices",
+    "benchmarks.app",
+    "benchmarks.field",
+    "benchmarks.peers.autosequence",
+    "django_seq",
+    "benchmarks.peers.django_seq",
+]

@@ -1,0 +1,1 @@
+"""The head-to-head suite: what each way of numbering costs, and what it is good for."""

@@ -1,0 +1,59 @@
+"""Who takes part."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+from django.db import connection
+
+from benchmarks.contestants.base import Contestant
+from benchmarks.contestants.limits import BareStatement, PgBench, RawDriver, RoundTrip
+from benchmarks.contestants.ours import VENDORS, Allocate, Field, InStatement
+from benchmarks.contestants.peers import (
+    AutoIncrement,
+    AutoSequence,
+    DjangoSeq,
+    DjangoSequences,
+    LockedAutoSequence,
+    UntunedDjangoSequences,
+)
+from benchmarks.environment import CHOSEN
+from sequences_core.registry import GROUP
+
+
+def contestants() -> list[Contestant]:
+    """Those that take part on this database, ours first."""
+    chosen = json.loads(os.environ[CHOSEN])
+    return [contestant for contestant in everyone(connection.vendor) if contestant.name in chosen]
+
+
+def by_name(name: str) -> Contestant:
+    """The contestant of that name."""
+    return next(one for one in everyone(connection.vendor) if one.name == name)
+
+
+def everyone(vendor: str) -> Iterator[Contestant]:
+    """All that there are for a database of that vendor; some may turn out to be unfit."""
+    yield Field()
+    yield InStatement()
+    yield Allocate()
+    for backend in sorted(entry_points(group=GROUP).names):
+        # An entry point named like a vendor serves that vendor, and "auto" has found ours.
+        if backend not in VENDORS:
+            yield Allocate(backend)
+    if path := os.environ.get("BACKEND"):
+        yield Allocate(path)
+    yield DjangoSequences()
+    if vendor == "sqlite":
+        yield UntunedDjangoSequences()
+    yield DjangoSeq()
+    yield AutoSequence()
+    yield LockedAutoSequence()
+    yield AutoIncrement()
+    yield BareStatement()
+    yield RoundTrip()
+    yield RawDriver()
+    yield PgBench()

@@ -1,0 +1,122 @@
+"""What the suite asks of a way to number rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+
+Kind = Literal["ours", "third party", "peer", "price", "limit"]
+"""``price``: Django's own numbering, with holes; ``limit``: nothing can be faster than this."""
+
+ONE = "one"
+"""The scope of all rows where there is one counter for all writers."""
+
+Call = Callable[[str], Any]
+"""Takes from the counter of that name, in the transaction that is open."""
+
+
+class Rollback(Exception):
+    """Ends a transaction that is meant to fail."""
+
+
+class Contestant(ABC):
+    """One way to number rows, used as its documentation says."""
+
+    name: str
+    """As in the tables and charts."""
+    kind: Kind
+    requires: str | None = None
+    """The distribution that must be installed."""
+    app = ""
+    """The package in INSTALLED_APPS that it needs, if its tables may be impossible to make."""
+    alias = "default"
+    in_transaction = True
+    """Does its documentation ask for a transaction around create()?"""
+    needs_transaction = False
+    """Do its calls fail outside a transaction?"""
+    stores_rows = True
+    """Can one process be told to store one row?"""
+    gapless = True
+    """Does it promise numbers without holes?"""
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.alias]
+
+    @property
+    def vendor(self) -> str:
+        return self.connection.vendor
+
+    def unfit(self) -> str | None:
+        """Why it can't take part on this database; None if it can."""
+        if self.requires:
+            try:
+                version(self.requires)
+            except PackageNotFoundError:
+                return f"{self.requires} is not installed"
+        return None
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Make the settings say what it needs."""
+        return nullcontext()
+
+    def calls(self) -> Mapping[str, Call]:
+        """Its ways to take numbers by a call: plain, batch, looping, nowait."""
+        return {}
+
+    def block(self, name: str, count: int) -> Any:
+        """Take that many numbers at once from the counter of that name."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def create(self, scope: str) -> None:
+        """Store a row with the next number of its scope."""
+
+    def issue(self, scope: str, *, rollback: bool = False) -> None:
+        """Store such a row and commit, or roll back."""
+        if not (self.in_transaction or rollback):
+            return self.create(scope)
+        with suppress(Rollback), transaction.atomic(using=self.alias):
+            self.create(scope)
+            if rollback:
+                raise Rollback
+        return None
+
+    @abstractmethod
+    def models(self) -> Iterable[type[Model]]:
+        """The models whose rows :meth:`create` stores."""
+
+    def numbers(self) -> Iterable[tuple[str, int]]:
+        """The scope and number of each row that is stored."""
+        for model in self.models():
+            rows = model._default_manager.using(self.alias)
+            yield from rows.values_list("scope", "number")
+
+    def last(self, scope: str) -> int | None:
+        """Where the counter of that scope stands; None if there is no counter."""
+        return None
+
+    def forget(self) -> None:
+        """Start all counters anew."""
+
+    def bulk(self, count: int) -> None:
+        """Store that many rows at once, with the next numbers of one scope."""
+        raise NotImplementedError
+
+    def clear(self) -> None:
+        """Remove all rows and counters."""
+        operations = self.connection.ops
+        from django.core.management.color import no_style
+
+        tables = [model._meta.db_table for model in self.models()]
+        for statement in operations.sql_flush(no_style(), tables, reset_sequences=True):
+            with self.connection.cursor() as cursor:
+                cursor.execute(statement)
+        self.forget()

@@ -1,0 +1,199 @@
+"""The packages that people use today, each as its README says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
+from django.test import override_settings
+
+from benchmarks.app.models import Invoice
+from benchmarks.contestants.base import ONE, Call, Contestant
+
+
+class DjangoSequences(Contestant):
+    """get_next_value, then INSERT, in a transaction."""
+
+    name = "django-sequences"
+    kind = "peer"
+    requires = "django-sequences"
+    app = "sequences"
+
+    def models(self) -> Iterable[type[Model]]:
+        return [Invoice]
+
+    def calls(self) -> Mapping[str, Call]:
+        from sequences import get_next_value
+
+        return {
+            "plain": get_next_value,
+            "batch": lambda name: self.block(name, 100),
+            "looping": lambda name: get_next_value(name, reset_value=1000),
+            "nowait": lambda name: get_next_value(name, nowait=True),
+        }
+
+    def block(self, name: str, count: int) -> Any:
+        from sequences import get_next_values
+
+        return get_next_values(count, name)
+
+    def create(self, scope: str) -> None:
+        from sequences import get_next_value
+
+        number = get_next_value(scope)
+        Invoice.objects.using(self.alias).create(scope=scope, number=number)
+
+    def last(self, scope: str) -> int | None:
+        from sequences import get_last_value
+
+        last: int | None = get_last_value(scope, using=self.alias)
+        return last
+
+    def forget(self) -> None:
+        from sequences.models import Sequence
+
+        Sequence.objects.using(self.alias).all().delete()
+
+    def bulk(self, count: int) -> None:
+        numbers = self.block("bulk", count)
+        Invoice.objects.bulk_create(Invoice(scope="bulk", number=number) for number in numbers)
+
+
+class UntunedDjangoSequences(DjangoSequences):
+    """The same with Django's own settings of SQLite, which its README leaves as they are."""
+
+    name = "django-sequences, Django's settings"
+    alias = "untuned"
+
+    def active(self) -> AbstractContextManager[Any]:
+        # Not by using="untuned": on SQLite django-sequences 3.1 counts in the default all the same.
+        return override_settings(DATABASE_ROUTERS=[f"{__name__}.ToUntuned"])
+
+    def calls(self) -> Mapping[str, Call]:
+        return {}
+
+
+class ToUntuned:
+    """A database router."""
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return UntunedDjangoSequences.alias
+
+    db_for_write = db_for_read
+
+
+class DjangoSeq(Contestant):
+    """Its field, whose numbers are taken by a pre_save signal, in a transaction."""
+
+    name = "django-seq"
+    kind = "peer"
+    requires = "django-seq"
+    app = "django_seq"
+    needs_transaction = True
+    key = "benchmarks"
+
+    def models(self) -> Iterable[type[Model]]:
+        from benchmarks.peers.django_seq.models import SeqInvoice
+
+        return [SeqInvoice]
+
+    @property
+    def sequence(self) -> Any:
+        from django_seq.models import get_sequence_model
+
+        return get_sequence_model()
+
+    def calls(self) -> Mapping[str, Call]:
+        return {
+            "plain": self.sequence.get_next_value,
+            "nowait": lambda name: self.sequence.get_next_value(name, nowait=True),
+        }
+
+    def create(self, scope: str) -> None:
+        from benchmarks.peers.django_seq.models import SeqInvoice
+
+        SeqInvoice.objects.create(scope=scope)
+
+    def last(self, scope: str) -> int | None:
+        return int(self.sequence.get_current_value(f"{self.key}.{scope}"))
+
+    def forget(self) -> None:
+        self.sequence.objects.all().delete()
+
+    def bulk(self, count: int) -> None:
+        from benchmarks.peers.django_seq.models import SeqInvoice
+
+        SeqInvoice.objects.bulk_create(SeqInvoice(scope="bulk") for _ in range(count))
+
+
+class AutoSequence(Contestant):
+    """Its field: the highest number there is, plus one."""
+
+    name = "django-autosequence"
+    kind = "peer"
+    requires = "django-autosequence"
+    app = "autosequence"
+    in_transaction = False
+
+    def models(self) -> Iterable[type[Model]]:
+        from benchmarks.peers.autosequence.models import AutoInvoice, ScopedAutoInvoice
+
+        return [AutoInvoice, ScopedAutoInvoice]
+
+    def model(self, scope: str) -> type[Model]:
+        one, scoped = self.models()
+        return one if scope == ONE else scoped
+
+    def create(self, scope: str) -> None:
+        self.model(scope)._default_manager.create(scope=scope)
+
+    def bulk(self, count: int) -> None:
+        model = self.model(ONE)
+        model._default_manager.bulk_create(model(scope=ONE) for _ in range(count))
+
+
+class LockedAutoSequence(AutoSequence):
+    """Its README's advice for concurrent writers on PostgreSQL.
+
+    Its ``lock_table`` needs psycopg2; with psycopg 3 the same statement is run here.
+    """
+
+    name = "django-autosequence, lock_table"
+    in_transaction = True
+
+    def unfit(self) -> str | None:
+        if self.vendor != "postgresql":
+            return "its lock_table is for PostgreSQL"
+        return super().unfit()
+
+    def create(self, scope: str) -> None:
+        model = self.model(scope)
+        with transaction.atomic():
+            with self.connection.cursor() as cursor:
+                table = self.connection.ops.quote_name(model._meta.db_table)
+                cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+            model._default_manager.create(scope=scope)
+
+
+class AutoIncrement(Contestant):
+    """Django's own primary key as the number: holes after rollbacks, the price of gapless."""
+
+    name = "auto-increment"
+    kind = "price"
+    in_transaction = False
+    gapless = False
+
+    def models(self) -> Iterable[type[Model]]:
+        return [Invoice]
+
+    def numbers(self) -> Iterable[tuple[str, int]]:
+        return Invoice.objects.values_list("scope", "id")
+
+    def create(self, scope: str) -> None:
+        Invoice.objects.create(scope=scope, number=0)
+
+    def bulk(self, count: int) -> None:
+        Invoice.objects.bulk_create(Invoice(scope="bulk", number=0) for _ in range(count))

@@ -1,0 +1,42 @@
+"""Bulk: what do numbers add to a bulk_create of many rows?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from benchmarks.contestants import by_name, contestants
+from benchmarks.scale import current
+
+SCALE = current()
+
+
+@dataclass(frozen=True)
+class Cell:
+    contestant: str
+    rows: int
+    turn: int
+
+    def __str__(self) -> str:
+        return f"{self.contestant}, {self.rows} rows, turn {self.turn}"
+
+
+def cells() -> Iterator[Cell]:
+    for turn in range(SCALE.bulk_passes):
+        for contestant in contestants():
+            if contestant.stores_rows and contestant.kind != "limit":
+                yield Cell(contestant.name, SCALE.bulk_rows, turn)
+
+
+@pytest.mark.parametrize("cell", list(cells()), ids=str)
+def test_bulk(benchmark: Any, cell: Cell) -> None:
+    """One bulk_create in autocommit, which Django makes one transaction."""
+    contestant = by_name(cell.contestant)
+    with contestant.active():
+        contestant.clear()
+        benchmark.pedantic(contestant.bulk, args=(cell.rows,), rounds=1)
+        numbers = sorted(number for _, number in contestant.numbers())
+        assert not contestant.gapless or numbers == list(range(1, cell.rows + 1))

@@ -1,0 +1,230 @@
+"""One table, or a few, for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from benchmarks.report.ratios import ratios
+from benchmarks.report.tables import (
+    Entry,
+    Grid,
+    Table,
+    contestants,
+    measured,
+    number,
+    title_of,
+)
+from benchmarks.results import Results
+
+BUSIEST = 8
+"""The number of writers where only one is shown."""
+
+
+def tables(results: Results) -> Iterator[Table]:
+    """All tables of a run."""
+    if results.cells("call") or results.cells("contention"):
+        yield from ratio_table(results)
+    for database in measured(results):
+        for build in (call, contention, waits, growth, snapshots, bulk, overhead):
+            yield from build(results, database)
+    yield from failures(results)
+
+
+def ratio_table(results: Results) -> Iterator[Table]:
+    table = Table("Ratios to reach", ["", "database", "measured", "to reach", ""])
+    for ratio in ratios(results):
+        mark = Entry("reached", "best") if ratio.reached else Entry("missed", "bad")
+        table.add(ratio.text, ratio.title, f"{ratio.value:.2f}", ratio.limit_text, mark)
+    if table.rows:
+        yield table
+
+
+def call(results: Results, database: str) -> Iterator[Table]:
+    for mode, place in (
+        ("transaction", "in an open transaction"),
+        ("autocommit", "and its commit"),
+    ):
+        cells = results.cells("call", database=database, mode=mode)
+        if not cells:
+            continue
+        grid = Grid(results, database, contestants(results, database, cells))
+        for variant in ("plain", "batch", "looping", "nowait", "row"):
+
+            def median(name: str, mode: str = mode, variant: str = variant) -> float | None:
+                return results.value(
+                    "call", "median", database=database, mode=mode, variant=variant, contestant=name
+                )
+
+            grid.add(variant, median, relative=variant == "plain")
+        yield grid.table(
+            f"{title_of(results, database)}: median µs of one call, {place}",
+            "relative: to django-sequences; batch: of 100; row: with the INSERT of a row.",
+        )
+
+
+def contention(results: Results, database: str) -> Iterator[Table]:
+    cells = results.cells("contention", database=database)
+    if not cells:
+        return
+    grid = Grid(results, database, contestants(results, database, cells))
+    for cell in shapes(cells):
+
+        def rate(name: str, cell: dict[str, Any] = cell) -> float | None:
+            return results.value("contention", "rate", database=database, contestant=name, **cell)
+
+        def fault(name: str, cell: dict[str, Any] = cell) -> str:
+            found = results.cells("contention", database=database, contestant=name, **cell)
+            if not found:
+                return "failed"
+            if found[0]["exact"] is False:
+                return "not exact: " + str(found[0]["fault"])
+            return "no row committed" if found[0]["committed"] == 0 else ""
+
+        usual = cell == {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
+        grid.add(heading(cell), rate, best=max, fault=fault, relative=usual)
+    yield grid.table(
+        f"{title_of(results, database)}: rows per second, numbered and committed",
+        "Writers are processes. A figure is shown only where the numbers were 1..n, once each. "
+        "relative: to django-sequences.",
+    )
+
+
+def shapes(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cells' columns: writers, counters, latency, rollbacks."""
+    keys = ("writers", "counters", "latency", "rollbacks")
+    return [
+        dict(zip(keys, shape, strict=True))
+        for shape in dict.fromkeys(tuple(cell[key] for key in keys) for cell in cells)
+    ]
+
+
+def heading(cell: dict[str, Any]) -> str:
+    text = f"{cell['writers']} writer{'s' * (cell['writers'] > 1)}"
+    if cell["counters"] == "own":
+        text += ", own counters"
+    if cell["latency"]:
+        text += f", {cell['latency']} ms"
+    return f"{text}, 10 % rollbacks" if cell["rollbacks"] else text
+
+
+def waits(results: Results, database: str) -> Iterator[Table]:
+    shape = {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
+    cells = results.cells("contention", database=database, **shape)
+    cells = [cell for cell in cells if "p50" in cell]
+    if not cells:
+        return
+    grid = Grid(results, database, contestants(results, database, cells))
+    by_name = {cell["contestant"]: cell for cell in cells}
+    figures = {"p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "fairness": "slowest / fastest"}
+    for figure, column in figures.items():
+
+        def value(name: str, figure: str = figure) -> float | None:
+            return cast("float | None", by_name[name][figure])
+
+        grid.add(column, value, best=max if figure == "fairness" else min)
+    table = grid.table(
+        f"{title_of(results, database)}: wait for a row, {BUSIEST} writers, one counter"
+    )
+    table.columns.append("errors")
+    for row, name in zip(table.rows, grid.names, strict=True):
+        errors = by_name[name]["errors"]
+        text = ", ".join(f"{count} {error}" for error, count in errors.items())
+        row.append(Entry(text, "bad" if text else ""))
+    yield table
+
+
+def growth(results: Results, database: str) -> Iterator[Table]:
+    cells = [
+        cell for cell in results.cells("growth", database=database) if cell["growth"] != "snapshot"
+    ]
+    if not cells:
+        return
+    grid = Grid(results, database, contestants(results, database, cells))
+    for kind in ("counters", "numbers"):
+        for size in sorted({cell["size"] for cell in cells if cell["growth"] == kind}):
+
+            def median(name: str, kind: str = kind, size: int = size) -> float | None:
+                place = {"database": database, "contestant": name}
+                return results.value("growth", "median", growth=kind, size=size, **place)
+
+            of = "in the table" if kind == "counters" else "at once"
+            grid.add(f"{number(size)} {kind} {of}", median)
+    yield grid.table(f"{title_of(results, database)}: median µs of one call, as things grow")
+
+
+def snapshots(results: Results, database: str) -> Iterator[Table]:
+    cells = results.cells("growth", database=database, growth="snapshot")
+    if not cells:
+        return
+    kept = {"postgresql": "table, kB", "mysql": "history, versions"}
+    unit = kept.get(database if database != "mariadb" else "mysql", "")
+    table = Table(
+        f"{title_of(results, database)}: µs of one call while a snapshot stays open",
+        ["", "storage", "before", "takes", "then", "after it is closed", unit],
+        note="Old versions of the counter can't be removed before the snapshot is closed.",
+    )
+    for cell in cells:
+        details = cell["details"]
+        takes, cost = details["curve"][-1]
+        size = details["kept_during"]
+        if size is not None and database == "postgresql":
+            size /= 1024
+        row = [number(details["before"]), number(takes), number(cost), number(cell["median"])]
+        table.add(cell["contestant"], cell["storage"], *row, number(size))
+    yield table
+
+
+def bulk(results: Results, database: str) -> Iterator[Table]:
+    cells = results.cells("bulk", database=database)
+    if not cells:
+        return
+    names = contestants(results, database, cells)
+    plain = results.value("bulk", "median", database=database, contestant="auto-increment")
+    table = Table(
+        f"{title_of(results, database)}: bulk_create of {number(cells[0]['rows'])} rows",
+        ["", "ms", "relative to unnumbered"],
+    )
+    for name in names:
+        median = results.value("bulk", "median", database=database, contestant=name) or 0.0
+        table.add(name, number(median / 1e3), f"{median / plain:.2f}" if plain else "")
+    yield table
+
+
+def overhead(results: Results, database: str) -> Iterator[Table]:
+    cells = results.cells("overhead", database=database)
+    layers = [cell for cell in cells if not cell["layer"].startswith("start")]
+    if not layers:
+        return
+    table = Table(
+        f"{title_of(results, database)}: what the core adds to the bare statement",
+        ["layer", "median µs so far", "adds µs"],
+    )
+    before = None
+    for cell in layers:
+        added = f"{cell['median'] - before:+.1f}" if before is not None else ""
+        table.add(cell["layer"], number(cell["median"]), added)
+        before = cell["median"]
+    starts = {cell["layer"]: cell["median"] for cell in cells if cell not in layers}
+    if len(starts) == 2:
+        alone, with_core = starts.values()
+        table.note = f"Importing it adds {(with_core - alone) / 1e3:.0f} ms to Django's start."
+    yield table
+
+
+def failures(results: Results) -> Iterator[Table]:
+    table = Table("What gave no figure", ["database", "question", "who", "why"])
+    for name, entry in results.databases.items():
+        if error := entry.get("error"):
+            table.add(name, "all", "", Entry(error, "bad"))
+        for contestant in entry.get("contestants", ()):
+            if reason := contestant["left_out"]:
+                table.add(name, "all", contestant["name"], reason)
+    for failure in results.failures:
+        cell = dict(failure["cell"])
+        who = str(cell.pop("contestant", ""))
+        where = ", ".join(str(value) for value in cell.values())
+        question = f"{failure['question']}: {where}" if where else failure["question"]
+        table.add(failure["database"], question, who, Entry(failure["error"], "bad"))
+    if table.rows:
+        yield table

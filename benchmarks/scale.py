@@ -1,0 +1,87 @@
+"""How much is measured: in a few minutes, or in as many as it takes to be sure."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from benchmarks.environment import SCALE
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes of one run. Times are in seconds, of measuring, without what comes before it."""
+
+    name: str
+    call_passes: int
+    """How often each cell of Call gets its turn; drift of the machine then meets all alike."""
+    call_rounds: int
+    """Calls per turn."""
+    writers: tuple[int, ...]
+    latencies: tuple[int, ...]
+    """Round-trip times of the network, in milliseconds, beside 0."""
+    contention_passes: int
+    contention_seconds: float
+    """Per turn of a cell."""
+    headline_seconds: float
+    """The same for the busiest writers on one counter, whose fairness takes time to show."""
+    counters: tuple[int, ...]
+    batches: tuple[int, ...]
+    snapshot_takes: int
+    snapshot_seconds: float
+    """Under an open snapshot, whichever ends first."""
+    bulk_rows: int
+    bulk_passes: int
+    overhead_passes: int
+    imports: int
+
+    @property
+    def busiest(self) -> int:
+        """The number of writers where only one is shown."""
+        return 8
+
+
+QUICK = Scale(
+    name="quick",
+    call_passes=4,
+    call_rounds=40,
+    writers=(1, 8),
+    latencies=(1,),
+    contention_passes=1,
+    contention_seconds=0.25,
+    headline_seconds=0.5,
+    counters=(10, 1000),
+    batches=(1, 100, 10**6),
+    snapshot_takes=10_000,
+    snapshot_seconds=3,
+    bulk_rows=1000,
+    bulk_passes=2,
+    overhead_passes=5,
+    imports=3,
+)
+
+FULL = Scale(
+    name="full",
+    call_passes=12,
+    call_rounds=200,
+    writers=(1, 2, 4, 8, 16),
+    latencies=(1, 5),
+    contention_passes=3,
+    contention_seconds=0.6,
+    headline_seconds=2.5,
+    counters=(10, 1000, 10**6),
+    batches=(1, 100, 10_000, 10**6),
+    snapshot_takes=10**6,
+    snapshot_seconds=40,
+    bulk_rows=10_000,
+    bulk_passes=5,
+    overhead_passes=20,
+    imports=15,
+)
+
+SCALES = {scale.name: scale for scale in (QUICK, FULL)}
+
+
+def current() -> Scale:
+    """The scale that the run has chosen for its steps."""
+    return SCALES[os.environ[SCALE]]

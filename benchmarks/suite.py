@@ -1,0 +1,161 @@
+"""One run: database after database, question after question, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import steps
+from benchmarks.environment import CHOSEN, SCALE, URL
+from benchmarks.results import Results, summarised
+from benchmarks.scale import Scale
+from tests.servers import ServerError, launch
+from tests.servers.probe import describe
+
+QUESTIONS = ("call", "contention", "growth", "bulk", "overhead")
+
+WEIGHTS = {
+    "quick": {"call": 10, "contention": 22, "growth": 10, "bulk": 6, "overhead": 6},
+    "full": {"call": 60, "contention": 270, "growth": 120, "bulk": 45, "overhead": 20},
+}
+"""About how many seconds a question takes on a database: for the time that is left."""
+
+Watch = Callable[[str, float], None]
+"""Told what is measured now, and how many seconds' worth of the run is done."""
+
+
+@dataclass
+class Suite:
+    """What to run, and where to put what comes of it."""
+
+    results: Results
+    scale: Scale
+    databases: tuple[str, ...]
+    questions: tuple[str, ...]
+    watch: Watch
+
+    @property
+    def seconds(self) -> float:
+        """About how long it will take."""
+        return sum(self._weight(question) for _ in self.databases for question in self.questions)
+
+    def run(self) -> None:
+        """Measure everything that isn't in the results yet; what can't be is said there."""
+        for number, database in enumerate(self.databases):
+            done = self.results.databases.get(database, {}).get("done", [])
+            left = [question for question in self.questions if question not in done]
+            spent = sum(self._weight(question) for question in self.questions) * number
+            if left:
+                self._measure(database, left, spent)
+        self.watch("done", self.seconds)
+
+    def _weight(self, question: str) -> float:
+        return WEIGHTS[self.scale.name][question]
+
+    def _measure(self, database: str, questions: list[str], spent: float) -> None:
+        entry = self.results.databases.setdefault(database, {"done": []})
+        entry.pop("error", None)
+        self.watch(f"{database}: starting", spent)
+        try:
+            with server(database) as url:
+                entry["title"] = describe(url)
+                environment = self._prepare(entry, url)
+                try:
+                    for question in questions:
+                        self._ask(database, question, environment, spent)
+                        spent += self._weight(question)
+                        entry["done"].append(question)
+                        self.results.save()
+                finally:
+                    list(steps.run(["-m", "benchmarks.prepare", "drop"], environment))
+        except (ServerError, steps.StepFailed, OSError) as error:
+            entry["error"] = str(error).splitlines()[0]
+        except Exception as error:  # noqa: BLE001 # a driver's: the server can't be reached
+            entry["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        self.results.save()
+
+    def _prepare(self, entry: dict[str, Any], url: str) -> dict[str, str]:
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
+            SCALE: self.scale.name,
+            URL: url,
+        }
+        entry["contestants"] = []
+        for event in steps.run(["-m", "benchmarks.prepare"], environment):
+            if event.pop("event") == "contestant":
+                entry["contestants"].append(event)
+            else:
+                environment[URL] = event["url"]
+                entry["settings"] = event["settings"]
+        fit = [one["name"] for one in entry["contestants"] if not one["left_out"]]
+        return {**environment, CHOSEN: json.dumps(fit)}
+
+    def _ask(self, database: str, question: str, environment: dict[str, str], spent: float) -> None:
+        started = time.monotonic()
+        count, done, found = 1, 0, []
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            try:
+                for event in steps.run(command(question, file.name), environment):
+                    match event.pop("event"):
+                        case "cells":
+                            count = event["count"] or 1
+                        case "cell":
+                            progress = spent + self._weight(question) * done / count
+                            self.watch(f"{database}: {question}: {event['name']}", progress)
+                        case "done":
+                            done += 1
+                        case "failed":
+                            self._fail(database, question, event["cell"], event["error"])
+                        case "result":
+                            found.append(event)
+            except steps.StepFailed as error:
+                self._fail(database, question, {}, str(error).splitlines()[0])
+            if Path(file.name).stat().st_size:
+                failed = [failure["cell"].items() for failure in self.results.failures]
+                found += [
+                    cell
+                    for cell in summarised(Path(file.name))
+                    if not any(items and items <= cell.items() for items in failed)
+                ]
+        self.results.add(database, question, found)
+        self.results.data["seconds"] += round(time.monotonic() - started, 1)
+
+    def _fail(self, database: str, question: str, cell: dict[str, Any], error: str) -> None:
+        contestant = cell.get("contestant", "")
+        # A step that ends as a whole is the suite's own failure.
+        kind = self.results.kind(database, contestant) if contestant else "ours"
+        failure = {"database": database, "question": question, "kind": kind, "error": error}
+        cell = {key: value for key, value in cell.items() if key != "turn"}
+        entry = {**failure, "cell": cell}
+        if entry not in self.results.failures:
+            self.results.failures.append(entry)
+
+
+def command(question: str, json_file: str) -> list[str]:
+    """The arguments of python for a question."""
+    if question == "contention":
+        return ["-m", "benchmarks.questions.contention"]
+    folder = Path(__file__).parent
+    return [
+        *["-m", "pytest", "-c", str(folder / "pytest.ini"), "--rootdir", str(folder)],
+        *["--benchmark-quiet", f"--benchmark-json={json_file}"],
+        str(folder / "questions" / f"{question}.py"),
+    ]
+
+
+@contextmanager
+def server(database: str) -> Iterator[str]:
+    """The URL of a server that runs by itself, so that no other takes its processor time.
+
+    It keeps its own settings, crash safety included; a URL in the environment comes first.
+    """
+    try:
+        yield launch.start([database], durable=True)[database]
+    finally:
+        launch.stop()

@@ -1,0 +1,158 @@
+"""The benchmark suite: it finds numbers that are not exact, and says what it could not measure."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
+from sequences_orm import ORMAllocator
+
+from benchmarks.questions.contention import fault_in
+from benchmarks.questions.writers import Outcome
+from benchmarks.report.compare import comparison
+from benchmarks.results import Results
+from sequences_core import Allocation
+from tests.servers.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class AlwaysOne(ORMAllocator):
+    """A backend whose numbers are all the same."""
+
+    protocol = 1
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        return 1
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    names = ("DB", "SQLITE_URL", "POSTGRESQL_URL", "DJANGO_SETTINGS_MODULE")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--label", str(folder), *arguments],
+        cwd=ROOT,
+        env=inherited | environment | {"COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+
+
+@dataclass
+class Stored:
+    """What a contestant left in its tables."""
+
+    rows: list[tuple[str, int]]
+    counter: int | None = None
+
+    def numbers(self) -> Iterable[tuple[str, int]]:
+        return self.rows
+
+    def last(self, scope: str) -> int | None:
+        return self.counter
+
+
+@pytest.mark.parametrize(
+    ("numbers", "counter", "commits", "fault"),
+    [
+        ([1, 2, 3], 3, 3, None),
+        ([3, 1, 2], None, 3, None),
+        ([], None, 0, None),
+        ([1, 2, 2], 3, 3, "1 of 3 numbers given twice"),
+        ([1, 2, 4], 4, 3, "numbers up to 4 for 3 rows"),
+        ([0, 1, 2], 2, 3, "numbers up to 2 for 3 rows"),
+        ([1, 2, 3], 3, 2, "3 rows for 2 commits"),
+        ([1, 2], 2, 3, "2 rows for 3 commits"),
+        ([1, 2, 3], 5, 3, "the counter is at 5 after 3 rows"),
+    ],
+)
+def test_exactness(
+    numbers: list[int], counter: int | None, commits: int, fault: str | None
+) -> None:
+    """Numbers are exact if they are 1..n once each, n the commits and where the counter stands."""
+    stored = Stored([("one", number) for number in numbers], counter)
+    outcomes = [Outcome("one", committed=commits), Outcome("one")]
+    assert fault_in(stored, outcomes) == fault
+
+
+def test_exactness_of_own_counters() -> None:
+    """Counters of different writers are checked apart."""
+    stored = Stored([("w0", 1), ("w1", 1), ("w1", 2)])
+    assert fault_in(stored, [Outcome("w0", 1), Outcome("w1", 2)]) is None
+    assert fault_in(stored, [Outcome("w0", 2), Outcome("w1", 1)]) == "1 rows for 2 commits"
+
+
+def test_a_run(tmp_path: Path) -> None:
+    """A server out of reach and a backend that isn't exact are told, and the rest goes on."""
+    unreachable = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    done = run(
+        tmp_path,
+        *("--only", "bulk", "--db", "sqlite,postgresql"),
+        POSTGRESQL_URL=unreachable,
+        BACKEND=f"{__name__}.{AlwaysOne.__name__}",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "postgresql" in done.stdout
+    assert "OperationalError" in done.stdout
+    results = Results.load(tmp_path / "results.json")
+    measured = {cell["contestant"] for cell in results.cells("bulk", database="sqlite")}
+    assert {"SequenceField", "get_next_value", "django-sequences", "auto-increment"} <= measured
+    failed = {failure["cell"]["contestant"]: failure["kind"] for failure in results.failures}
+    broken = f"get_next_value, {__name__}.AlwaysOne backend"
+    assert failed[broken] == "third party"
+    assert broken not in measured
+    assert "error" in results.databases["postgresql"]
+    assert "<svg" in (tmp_path / "index.html").read_text()
+
+
+def test_nothing_measured(tmp_path: Path) -> None:
+    """A run that could measure nothing fails."""
+    url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    done = run(tmp_path, "--only", "bulk", "--db", "postgresql", POSTGRESQL_URL=url)
+    assert done.returncode == 1
+
+
+def test_unknown_question(tmp_path: Path) -> None:
+    """A question that there isn't is refused, with the names of those that there are."""
+    done = run(tmp_path, "--only", "colour")
+    assert done.returncode == 2
+    assert "there is call, contention" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "failed"), [("ours", True), ("peer", False)])
+def test_exit_status(tmp_path: Path, kind: str, failed: bool) -> None:
+    """The run fails if one of ours is not exact, and not if a peer isn't."""
+    results = Results(tmp_path / "results.json", "quick")
+    results.databases["sqlite"] = {"contestants": [{"name": "it", "kind": kind}]}
+    results.add("sqlite", "contention", [{"contestant": "it", "exact": False}])
+    assert results.ours_failed is failed
+
+
+def test_compare(tmp_path: Path) -> None:
+    """Two runs are compared cell by cell, by what both have measured."""
+    runs = []
+    for rate in (1000.0, 1500.0):
+        results = Results(tmp_path / "results.json", "quick")
+        results.add("sqlite", "contention", [{"contestant": "it", "writers": 8, "rate": rate}])
+        results.add("sqlite", "call", [{"contestant": str(rate), "median": 1.0}])
+        results.save()
+        runs.append(Results.load(results.path))
+    (table,) = comparison(*runs)
+    assert [entry.text for entry in table.rows[0]] == ["it, 8", "1 000", "1 500", "1.50"]
+
+
+def test_saved_results(tmp_path: Path) -> None:
+    """The file of results is JSON that reads back as it was, and has a line for each cell."""
+    results = Results(tmp_path / "results.json", "quick")
+    results.add("sqlite", "call", [{"contestant": "a"}, {"contestant": "b"}])
+    results.save()
+    assert json.loads(results.path.read_text()) == results.data
+    lines = results.path.read_text().splitlines()
+    assert sum(line.startswith('{"database":"sqlite"') for line in lines) == 2
