@@ -1,0 +1,183 @@
+"""README.rst and those of the distributions: their code runs, and what they name exists."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import NotSupportedError, connections, models
+from django.db.backends.sqlite3.base import DatabaseWrapper
+from django.db.migrations.state import ModelState, ProjectState
+from django.test.utils import isolate_apps
+from sybil.document import Document
+from sybil.example import Example
+from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
+
+from sequences_core import exceptions, get_allocator, get_last_value
+from sequences_core.management.commands.sequences import Command
+from tests.distributions import BACKENDS, ROOT
+
+README = ROOT / "README.rst"
+CONTRIB = ROOT / "contrib" / "README.rst"
+PAGES = [README, CONTRIB, *(ROOT / "backends" / name / "README.rst" for name in BACKENDS)]
+
+# The models of an example need an app, and during a test only this one is there.
+APP = "sequences_core"
+ON_EACH_DATABASE = pytest.mark.django_db(
+    transaction=True, databases="__all__", available_apps=[APP]
+)
+
+
+def name_of(page: Path) -> str:
+    return page.parent.name
+
+
+def examples(page: Path) -> list[Example]:
+    document = Document.parse(str(page), PythonCodeBlockParser(), DocTestParser())
+    document.namespace["__name__"] = f"{APP}.readme"
+    return list(document.examples())
+
+
+def source(example: Example) -> str:
+    return example.document.text[example.region.start : example.region.end]
+
+
+def assigned(setting: str) -> list[Any]:
+    """Every value that a page gives to a setting."""
+    blocks = [str(example.parsed) for page in PAGES for example in examples(page)]
+    return [
+        ast.literal_eval(statement.value)
+        for block in blocks
+        if f"{setting} =" in block
+        for statement in ast.parse(block).body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == setting
+    ]
+
+
+def mentioned(pattern: str) -> set[str]:
+    """What the pattern's group matches on all pages."""
+    found = {word for page in PAGES for word in re.findall(pattern, page.read_text(), re.MULTILINE)}
+    assert found
+    return found
+
+
+@pytest.fixture
+def default(using: str, settings: Any) -> Iterator[Any]:
+    """The database of this run, which the examples find as "default"."""
+    before = connections["default"]
+    connections["default"] = connections[using].copy(alias="default")
+    settings.SEQUENCES_BACKEND = "auto"  # forgets the allocator of the other one
+    settings.SEQUENCES_AUTOCOMMIT = "error"
+    try:
+        yield connections["default"]
+    finally:
+        connections["default"].close()
+        connections["default"] = before
+
+
+@ON_EACH_DATABASE
+@pytest.mark.parametrize("page", [README, CONTRIB], ids=name_of)
+def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
+    """The examples run one after the other, and print what the page says, on each database."""
+    in_statement = get_allocator(default).supports_function
+    made: list[type[models.Model]] = []
+    with isolate_apps(APP) as registry:
+        try:
+            for example in examples(page):
+                expected: AbstractContextManager[Any] = nullcontext()
+                if "NextValue(" in source(example) and not in_statement:
+                    expected = pytest.raises(NotSupportedError)
+                with expected:
+                    example.evaluate()
+                new = [model for model in registry.get_models() if model not in made]
+                with default.schema_editor() as editor:
+                    for model in new:
+                        editor.create_model(model)
+                made += new
+        finally:
+            with default.schema_editor() as editor:
+                for model in reversed(made):
+                    editor.delete_model(model)
+    if page == README:
+        assert get_last_value("payments") == (4 if in_statement else None)
+
+
+@ON_EACH_DATABASE
+def test_the_migration_numbers_the_rows(default: Any) -> None:
+    """The migration for a table that has rows numbers them in order, and new ones after them."""
+    wanted = ("import SequenceField", "class Migration")
+    namespace: dict[str, Any] = {}
+    with isolate_apps(APP):
+        for example in examples(README):
+            if any(text in source(example) for text in wanted):
+                example.namespace["models"] = models
+                example.evaluate()
+                namespace = example.namespace
+    state = ProjectState()
+    state.add_model(ModelState("shop", "Invoice", [("id", models.BigAutoField(primary_key=True))]))
+    bare: Any = state.apps.get_model("shop", "Invoice")
+    with default.schema_editor() as editor:
+        editor.create_model(bare)
+    try:
+        for pk in (7, 3, 5):
+            bare.objects.create(pk=pk)
+        with default.schema_editor(atomic=True) as editor:
+            state = namespace["Migration"]("0002_number", "shop").apply(state, editor)
+        numbered: Any = state.apps.get_model("shop", "Invoice")
+        assert numbered.objects.create(pk=9).number == 4
+        assert dict(numbered.objects.values_list("pk", "number")) == {3: 1, 5: 2, 7: 3, 9: 4}
+        assert numbered._meta.get_field("number").unique
+    finally:
+        with default.schema_editor() as editor:
+            editor.delete_model(bare)
+
+
+@pytest.mark.parametrize("choice", assigned("SEQUENCES_BACKEND"), ids=str)
+def test_each_choice_of_a_backend_works(choice: Any, settings: Any) -> None:
+    """Each value of SEQUENCES_BACKEND that a page shows leads to an installed backend."""
+    settings.SEQUENCES_BACKEND = choice
+    assert get_allocator(connections["default"])
+
+
+@pytest.mark.parametrize("mode", assigned("SEQUENCES_AUTOCOMMIT"))
+def test_each_mode_of_autocommit_is_one(mode: str, settings: Any) -> None:
+    """Each value of SEQUENCES_AUTOCOMMIT that a page shows passes the system check."""
+    settings.SEQUENCES_AUTOCOMMIT = mode
+    assert not [found for found in run_checks() if found.id == "sequences_core.E003"]
+
+
+@pytest.mark.parametrize("databases", assigned("DATABASES"), ids=str)
+def test_settings_of_sqlite_pass_the_check(databases: dict[str, Any]) -> None:
+    """What a page recommends for SQLite is what the system check asks for."""
+    for alias, database in databases.items():
+        if database["ENGINE"].endswith("sqlite3"):
+            wrapper = DatabaseWrapper(database, alias)
+            assert not get_allocator(wrapper).check(wrapper)
+
+
+def test_the_tree_of_errors_is_the_codes() -> None:
+    """The tree in README.rst is that of ``sequences_core.exceptions``."""
+    tree = (exceptions.__doc__ or "").split("::")[1].split("Bad arguments")[0]
+    for line in filter(None, map(str.strip, tree.splitlines())):
+        assert line in README.read_text()
+
+
+def test_extras_distributions_and_commands_exist() -> None:
+    """What the pages tell one to install or to run is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = mentioned(r"sequences-core\[(\w+)\]") | {"mysql", "oracle", "sqlite", "all"}
+    assert extras <= set(project["optional-dependencies"])
+    names = mentioned(r"pip install sequences-(\w+)") - {"core", "contrib"}
+    assert names <= set(BACKENDS)
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert mentioned(r"(?:^ +|``)make ([a-z-]+)") <= targets
+    parser = Command().create_parser("manage.py", "sequences")
+    for line in mentioned(r"^ +python manage\.py sequences ([^#\n]+)"):
+        assert parser.parse_args(line.split())
