@@ -16,7 +16,7 @@ from sequences_core.allocator import Allocation
 from sequences_core.expressions import has_function
 
 from . import checks, numbering
-from .scopes import Scope, counter_name, parts_of, path_of, value_of
+from .scopes import Scope, counter_name, parts_of, path_of, value_of, values_of
 
 REUSE = (None, "gaps", "last")
 
@@ -128,16 +128,15 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         """The counter's name without the scope."""
         return self.sequence_name or f"{self.model._meta.db_table}.{self.column}"
 
-    def counter_of(self, instance: Model) -> str | None:
+    def counter_of(self, instance: Model, using: str) -> str | None:
         """The name of the counter that numbers this instance; None for "no number"."""
         if not (parts := self.scope_parts):
             return self.counter_base()
         values: list[Any] = []
         for part in parts:
-            value = value_of(instance, part)
-            values += value if isinstance(value, list | tuple) else [value]
+            values += values_of(instance, part, using)
         name = counter_name(self.counter_base(), values, self.separator)
-        if name is None and not self.null:
+        if name is None and not self.null and self.explicit(instance) is None:
             raise ValueError(
                 f"{self} can't be numbered: its scope {parts!r} is null. Set the "
                 f"scope's fields before saving, or declare the field with null=True"
@@ -147,7 +146,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
     def rows_of(self, instance: Model, using: str) -> models.QuerySet[Any]:
         """The rows that share this instance's counter, if the scope is made of fields."""
         lookups = {
-            path: value_of(instance, part)
+            path: value_of(instance, path, using)
             for part in self.scope_parts
             if (path := path_of(part)) is not None
         }
@@ -176,7 +175,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
             # Without RETURNING the number is read back after the commit, by the primary key.
             and (
                 connection.features.can_return_columns_from_insert
-                or not (connection.in_atomic_block or self.primary_key)
+                or not (connection.in_atomic_block or self in self.model._meta.pk_fields)
             )
             and has_function(connection)
         )
@@ -213,9 +212,9 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         assert not callable(self.initial_value)
         return self.initial_value
 
-    def next_value(self, instance: Model, query: Any) -> Any:
+    def next_value(self, instance: Model, query: Any, using: str) -> Any:
         """The expression by which the INSERT of this instance takes its number, if it gets one."""
-        name = self.counter_of(instance)
+        name = self.counter_of(instance, using)
         if name is None:
             return None
         return NextValue(name, self.first, self.reset_value).resolve_expression(

@@ -44,7 +44,7 @@ class Number:
         """Return the number, None for "no number", or the expression that takes it."""
         field, query = self.field, self.query
         if len(query.objs) == 1 and field.is_in_statement(self.instance, connection):
-            return field.next_value(self.instance, query)
+            return field.next_value(self.instance, query, connection.alias)
         # The query lives as long as the statement.
         blocks: dict[Any, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
         if field not in blocks:
@@ -76,19 +76,30 @@ def number_inserts(cls: type[Model]) -> None:
         alone = autocommit and all(f.is_in_statement(self, connection) for f in numbered)
         together = autocommit and not alone
         block = transaction.atomic(using=using, savepoint=False) if together else nullcontext()
+        returns = connection.features.can_return_columns_from_insert
+        asked = [field for field in returning_fields if returns or field not in numbered]
         with database_errors(connection), block:
-            if connection.features.can_return_columns_from_insert:
-                return insert(self, manager, using, fields, returning_fields, raw)
-            others = [field for field in returning_fields if field not in numbered]
-            results = insert(self, manager, using, fields, others, raw)
-        known = dict(zip(others, results[0], strict=False)) if results else {}
-        known |= _numbers_of(self, manager, using, numbered, known, read=alone)
+            results = insert(self, manager, using, fields, asked, raw)
+        known = dict(zip(asked, results[0], strict=False)) if results else {}
+        if not returns:
+            read = alone or any(_is_expression(self, field) for field in numbered)
+            known |= _numbers_of(self, manager, using, numbered, known, read)
+        for field in numbered:
+            # The row of a parent may yet be rolled back with the child's.
+            if manager.model is self._meta.concrete_model:
+                self.__dict__.pop(field.tentative, None)
+            elif field.explicit(self) is None:
+                self.__dict__[field.tentative] = known.get(field)
         for field, value in known.items():
             setattr(self, field.attname, value)
         return [tuple(known[field] for field in takewhile(known.__contains__, returning_fields))]
 
     _do_insert.keeps_numbers = True  # type: ignore[attr-defined]
     cls._do_insert = _do_insert  # type: ignore[attr-defined]
+
+
+def _is_expression(instance: Model, field: SequenceField) -> bool:
+    return hasattr(getattr(instance, field.attname), "resolve_expression")
 
 
 def _numbers_of(
@@ -114,9 +125,9 @@ def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int,
     groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
     for row in rows:
         value = field.explicit(row)
-        if hasattr(value, "resolve_expression"):
+        if _is_expression(row, field):
             continue  # numbered by an expression of the user's own
-        name = field.counter_of(row)
+        name = field.counter_of(row, connection.alias)
         if name is None:
             continue
         new, explicit = groups.setdefault(name, ([], []))

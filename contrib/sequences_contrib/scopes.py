@@ -48,20 +48,45 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     return fields
 
 
-def value_of(instance: Model, part: Part) -> Any:
-    """Return the part's value for this instance; None where the path meets a null."""
+def values_of(instance: Model, part: Part, using: str) -> list[Any]:
+    """Return the part's values for this instance: one, unless a function returns a list.
+
+    None stands for a null that the path meets, and for an empty list.
+    """
+    if not callable(part):
+        return [value_of(instance, part, using)]
+    result = part(instance)
+    results = result if isinstance(result, list | tuple) else [result]
+    # Text that a function returns is a constant, not a field's name.
+    return [
+        value_of(instance, each, using) if isinstance(each, F | Value | Model) else each
+        for each in results
+    ] or [None]
+
+
+def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -> Any:
+    """Return the value of a constant or path; looks up what the instance doesn't hold."""
     if isinstance(part, Value):
         return part.value
-    path = path_of(part)
-    if path is None:
-        value = part(instance) if callable(part) else part
-        return value.pk if isinstance(value, Model) else value
-    current: Any = instance
-    for name in path.split(LOOKUP_SEP):
-        if current is None:
-            return None
-        current = getattr(current, name)
-    return current.pk if isinstance(current, Model) else current
+    if isinstance(part, int):
+        return part
+    if isinstance(part, Model):
+        return part.pk
+    current = instance
+    names = (part.name if isinstance(part, F) else part).split(LOOKUP_SEP)
+    while True:
+        options: Any = current._meta
+        name = names.pop(0)
+        field = options.pk if name == "pk" else options.get_field(name)
+        value = getattr(current, field.attname)
+        if value is None or not names:
+            return value
+        if not field.is_cached(current):
+            # Not by the descriptor: for a new instance it asks the default database.
+            related = field.related_model._base_manager.using(using)
+            target = related.filter(**{field.target_field.attname: value})
+            return target.values_list(LOOKUP_SEP.join(names), flat=True).get()
+        current = getattr(current, field.name)
 
 
 def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None:
