@@ -26,8 +26,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked = metafunc.definition.get_closest_marker("django_db") is not None
 
     def marks(name: str) -> list[pytest.MarkDecorator]:
-        # After each test only our table is emptied, which is quick.
-        apps = ["sequences_core"]
+        # After each test only the tables of these apps are emptied, which is quick.
+        apps = ["sequences_core", *getattr(metafunc.module, "APPS", [])]
         mark = pytest.mark.django_db(transaction=True, databases=[name], available_apps=apps)
         return [] if marked else [mark]
 

@@ -1,0 +1,288 @@
+"""What ``save()`` and ``create()`` do to the number, the counter and the statements."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from django.core.exceptions import FieldError
+from django.db import IntegrityError, connections, models, transaction
+from django.db.models import F
+
+from contrib.tests.blocks import MODES, atomic_if, rolled_back, statements
+from contrib.tests.numbered.models import (
+    Company,
+    Document,
+    First,
+    Invoice,
+    Patient,
+    Plain,
+    Project,
+    Receipt,
+    Ticket,
+)
+from sequences_core import NextValue, SequenceExhausted, get_last_value, set_last_value
+from sequences_core.arguments import MAX_VALUE
+
+APPS = ["contrib.tests.numbered"]
+
+
+def test_create_is_one_statement(using: str) -> None:
+    """In autocommit create() is one statement on PostgreSQL and MariaDB, and no transaction."""
+    expected = {
+        "postgresql": 1,
+        "mariadb": 1,
+        "mysql": 2,  # the INSERT, and the number read back
+        "sqlite": 4,  # BEGIN, the number, the INSERT, COMMIT
+    }
+    for number in (1, 2):
+        with statements(using, expected):
+            invoice = Invoice.objects.using(using).create()
+        assert invoice.number == number
+        assert invoice.pk
+        invoice.refresh_from_db()
+        assert invoice.number == number
+
+
+def test_create_in_a_transaction(using: str) -> None:
+    """Inside atomic() no savepoint is added."""
+    with transaction.atomic(using=using):
+        Invoice.objects.using(using).create()
+        with statements(using, {"postgresql": 1, "mariadb": 1, "": 2}):
+            invoice = Invoice.objects.using(using).create()
+    assert invoice.number == 2
+
+
+def test_scope_costs_no_statement(using: str) -> None:
+    """A scope whose value the instance holds is not looked up, even if it is a foreign key."""
+    project = Project.objects.using(using).create(code="p")
+    with statements(using, {"postgresql": 1, "mariadb": 1, "mysql": 2, "sqlite": 4}):
+        ticket = Ticket.objects.using(using).create(project_id=project.pk)
+    assert ticket.number == 1
+    assert get_last_value(f"numbered_ticket.number.{project.pk}", using=using) == 1
+
+
+def test_explicit_primary_key(using: str) -> None:
+    """A row that brings its primary key is numbered, whichever statements Django needs."""
+    invoice = Invoice.objects.using(using).create(pk=77)
+    assert (invoice.pk, invoice.number) == (77, 1)
+    invoice = Invoice(pk=99)
+    invoice.save(using=using)  # an UPDATE that finds no row, then the INSERT
+    assert (invoice.pk, invoice.number) == (99, 2)
+    invoice = Invoice(pk=100)
+    invoice.save(using=using, force_insert=True)
+    assert (invoice.pk, invoice.number) == (100, 3)
+
+
+def test_default_name_is_the_column(using: str) -> None:
+    """Without a name the counter is that of the table and column; other tables have their own."""
+    Plain.objects.using(using).create(code="a")
+    assert get_last_value("numbered_plain.number", using=using) == 1
+    assert Invoice.objects.using(using).create().number == 1
+
+
+def test_saving_twice_keeps_the_number(using: str) -> None:
+    """Saving again is an UPDATE and takes nothing, whatever fields it is given."""
+    invoice = Invoice.objects.using(using).create()
+    invoice.note = "changed"
+    invoice.save()
+    invoice.save(update_fields=["note"])
+    invoice.save(update_fields=["number"])
+    invoice.save(force_update=True)
+    deferred = Invoice.objects.using(using).only("note").get()
+    deferred.save()
+    Invoice.objects.using(using).update(note="again")
+    Invoice.objects.using(using).bulk_update([invoice], ["note"])
+    invoice.refresh_from_db()
+    assert invoice.number == 1
+    assert get_last_value("invoices", using=using) == 1
+
+
+def test_a_number_can_be_changed(using: str) -> None:
+    """An UPDATE may set the number, by a value or an expression, and takes nothing."""
+    invoice = Invoice.objects.using(using).create()
+    invoice.number = 5
+    invoice.save()
+    Invoice.objects.using(using).update(number=F("number") + 1)
+    invoice.refresh_from_db()
+    assert invoice.number == 6
+    assert get_last_value("invoices", using=using) == 1
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_a_failed_save_takes_nothing(in_transaction: bool, using: str) -> None:
+    """A save that fails leaves counter and instance as they were, and can be tried again."""
+    Plain.objects.using(using).create(code="taken")
+    rejected = Plain(code="taken")
+    with atomic_if(in_transaction, using):
+        for _ in range(3):
+            with pytest.raises(IntegrityError):
+                _save(rejected, using, in_transaction)
+            assert get_last_value("numbered_plain.number", using=using) == 1
+            assert rejected.pk is None
+        # Somebody else gets the number meanwhile.
+        assert Plain.objects.using(using).create(code="b").number == 2
+        rejected.code = "free"
+        _save(rejected, using, in_transaction)
+    assert rejected.number == 3
+    numbers = Plain.objects.using(using).order_by("number").values_list("number", flat=True)
+    assert list(numbers) == [1, 2, 3]
+
+
+def _save(instance: models.Model, using: str, in_transaction: bool) -> None:
+    # What fails in a transaction is left by a savepoint, as everywhere in Django.
+    with atomic_if(in_transaction, using):
+        instance.save(using=using)
+
+
+def test_a_failed_create_takes_nothing_of_several_counters(using: str) -> None:
+    """When the INSERT fails, none of the row's counters moves."""
+    Patient.objects.using(using).create()
+    with pytest.raises(IntegrityError):
+        Patient.objects.using(using).create(number=1)
+    documents = Document.objects.using(using)
+    documents.create(kind="a")
+    with pytest.raises(IntegrityError):
+        documents.create(kind="a", pk=documents.get().pk)
+    document = documents.create(kind="a")
+    assert (document.number, document.page) == (101, 1)
+
+
+def test_rollback_gives_the_number_back(using: str) -> None:
+    """What a rolled-back transaction or savepoint numbered is numbered by the next one."""
+    with rolled_back(using):
+        assert Invoice.objects.using(using).create().number == 1
+    with transaction.atomic(using=using):
+        assert Invoice.objects.using(using).create().number == 1
+        with rolled_back(using):
+            assert Invoice.objects.using(using).create().number == 2
+        assert Invoice.objects.using(using).create().number == 2
+    assert Invoice.objects.using(using).create().number == 3
+
+
+def test_explicit_value_is_kept_and_passed(using: str) -> None:
+    """An explicit value is stored as it is; the next save goes on above it."""
+    assert Invoice.objects.using(using).create(number=10).number == 10
+    assert Invoice.objects.using(using).create().number == 11
+    assert Invoice.objects.using(using).create(number=5).number == 5
+    assert Invoice.objects.using(using).create().number == 12
+    assert get_last_value("invoices", using=using) == 12
+
+
+def test_explicit_value_of_another_type(using: str) -> None:
+    """What the field can turn into an integer is a value too."""
+    assert Invoice.objects.using(using).create(number="10").number in {10, "10"}
+    assert Invoice.objects.using(using).create().number == 11
+    with pytest.raises(ValueError, match="number"):
+        Invoice.objects.using(using).create(number="ten")
+    assert get_last_value("invoices", using=using) == 11
+
+
+def test_explicit_value_that_rolls_back_moves_nothing(using: str) -> None:
+    """A row with an explicit number and the counter that passed it are one transaction."""
+    Plain.objects.using(using).create(code="a")
+    with pytest.raises(IntegrityError):
+        Plain.objects.using(using).create(code="a", number=50)
+    assert Plain.objects.using(using).create(code="b").number == 2
+
+
+def test_explicit_value_before_the_first_number(using: str) -> None:
+    """Below a computed first number an explicit value makes no counter; from it on, it does."""
+    documents = Document.objects.using(using)
+    name = "numbered_document.number.a.x"
+    assert documents.create(kind="a", number=7).number == 7
+    assert get_last_value(name, using=using) is None
+    assert documents.create(kind="a").number == 100
+    assert documents.create(kind="b", number=100).number == 100
+    assert documents.create(kind="b").number == 101
+
+
+def test_explicit_none_is_no_value(using: str) -> None:
+    """None asks for a number, as leaving it out does."""
+    assert Invoice.objects.using(using).create(number=None).number == 1
+
+
+def test_explicit_expression(using: str) -> None:
+    """An expression of the user's own is evaluated, and the instance gets its value."""
+    Invoice.objects.using(using).create()
+    invoice = Invoice(number=models.Value(7) + 1)
+    invoice.save(using=using)
+    assert invoice.number == 8
+    if connections[using].vendor != "sqlite":
+        invoice = Invoice.objects.using(using).create(number=NextValue("invoices"))
+        assert invoice.number == 2
+        assert get_last_value("invoices", using=using) == 2
+
+
+def test_no_instance_ever_holds_an_expression(using: str) -> None:
+    """After every kind of save the number is an int, before and after reading the row again."""
+    saved: list[Any] = [
+        Invoice.objects.using(using).create(),
+        First.objects.using(using).create(),
+        Patient.objects.using(using).create(),
+    ]
+    with transaction.atomic(using=using):
+        saved += [Invoice.objects.using(using).create(), First.objects.using(using).create()]
+    for instance in saved:
+        assert type(instance.number) is int
+        assert instance.pk
+        number = instance.number
+        instance.refresh_from_db()
+        assert instance.number == number
+        assert pickle.loads(pickle.dumps(instance)).number == number
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_the_same_instance_saved_as_a_copy(in_transaction: bool, using: str) -> None:
+    """Django's way to copy a row keeps the number, as all values; None asks for a new one."""
+    project = Project.objects.using(using).create(
+        code="p", company=Company.objects.using(using).create(name="c")
+    )
+    receipt = Receipt(project=project)
+    _save(receipt, using, in_transaction)
+    for number, expected in ((1, 1), (None, 2)):
+        receipt.pk, receipt.number = None, number
+        receipt._state.adding = True
+        _save(receipt, using, in_transaction)
+        assert receipt.number == expected
+    assert Receipt.objects.using(using).count() == 3
+
+
+def test_exhaustion_comes_out_of_the_save(using: str) -> None:
+    """A save past 2**63 - 1 raises SequenceExhausted, stores nothing and leaves the counter."""
+    set_last_value(MAX_VALUE - 1, "invoices", using=using)
+    assert Invoice.objects.using(using).create().number == MAX_VALUE
+    with pytest.raises(SequenceExhausted):
+        Invoice.objects.using(using).create()
+    with pytest.raises(SequenceExhausted), transaction.atomic(using=using):
+        Invoice.objects.using(using).create()
+    with pytest.raises(SequenceExhausted):
+        Invoice.objects.using(using).bulk_create([Invoice(), Invoice()])
+    assert Invoice.objects.using(using).count() == 1
+    assert get_last_value("invoices", using=using) == MAX_VALUE
+
+
+def test_get_or_create(using: str) -> None:
+    """get_or_create and update_or_create take a number only when they create."""
+    for created_now in (True, False):
+        first, created = Invoice.objects.using(using).get_or_create(note="a")
+        assert (first.number, created) == (1, created_now)
+    second, created = Invoice.objects.using(using).update_or_create(
+        note="b", defaults={"note": "c"}
+    )
+    assert (second.number, created) == (2, True)
+    second, created = Invoice.objects.using(using).update_or_create(
+        note="c", defaults={"note": "d"}
+    )
+    assert (second.number, second.note, created) == (2, "d", False)
+    assert Invoice.objects.using(using).create().number == 3
+
+
+def test_an_unknown_field_takes_nothing(using: str) -> None:
+    """A save refused by Django itself takes no number."""
+    with pytest.raises((FieldError, TypeError)):
+        Invoice.objects.using(using).create(nonsense=1)
+    with pytest.raises(ValueError, match="force both"):
+        Invoice().save(using=using, force_insert=True, force_update=True)
+    assert get_last_value("invoices", using=using) is None
