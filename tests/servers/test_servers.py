@@ -54,9 +54,10 @@ def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server() ->
 
 
 OWNER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from tests.servers import reaper
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a background job
 child = subprocess.Popen(["sleep", "600"])
 reaper.watch(Path(sys.argv[1]), child.pid)
 print(child.pid, flush=True)
