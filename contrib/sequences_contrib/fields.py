@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -68,8 +69,8 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
             raise ValueError("a sequence with a reset_value has no numbers to reuse")
         if nowait and timeout is not None:
             raise ValueError("nowait=True is timeout=0: give only one of them")
-        if not isinstance(separator, str) or not separator or separator.strip() != separator:
-            raise ValueError(f"a separator is text without white space at its ends: {separator!r}")
+        if not isinstance(separator, str) or not separator or re.search(r"[\s%\0]", separator):
+            raise ValueError(f"a separator is text without white space, % and NUL: {separator!r}")
         if callable(initial_value) and reset_value is not None:
             raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
         if reuse and (callable(initial_value) or any(map(callable, parts_of(scope)))):

@@ -92,12 +92,12 @@ def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -
 def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None:
     """Join ``base`` and the values; None if one of them is null or "".
 
-    Different values give different names: within a value, the separator, white space at an end
-    and NUL are written as %-codes.
+    Different values give different names: within a value, the separator's characters, white space
+    at an end and NUL are written as %-codes.
     """
     if any(value is None or value == "" for value in values):
         return None
-    special = re.compile(rf"{re.escape(separator)}|[%\0]|^\s|\s$")
+    special = re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
     return separator.join([base, *(special.sub(_code, str(value)) for value in values)])
 
 
