@@ -1,0 +1,184 @@
+"""bulk_create of numbered rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import IntegrityError, NotSupportedError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+
+from contrib.tests.blocks import MODES, atomic_if, rolled_back
+from contrib.tests.numbered.models import (
+    CreditNote,
+    Document,
+    First,
+    Invoice,
+    Patient,
+    Plain,
+    Project,
+    Receipt,
+    Seat,
+    Ticket,
+)
+from sequences_core import NextValue, get_last_value
+
+APPS = ["contrib.tests.numbered"]
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3, 7, 100])
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_rows_are_numbered_in_order(
+    in_transaction: bool, batch_size: int | None, using: str
+) -> None:
+    """N rows get n consecutive numbers in their order, whatever the batch size, and know them."""
+    Invoice.objects.using(using).create()
+    with atomic_if(in_transaction, using):
+        created = Invoice.objects.using(using).bulk_create(
+            [Invoice(note=str(i)) for i in range(7)], batch_size=batch_size
+        )
+    assert [invoice.number for invoice in created] == list(range(2, 9))
+    stored = Invoice.objects.using(using).exclude(note="").order_by("number")
+    assert list(stored.values_list("number", "note")) == [(i + 2, str(i)) for i in range(7)]
+    if connections[using].features.can_return_rows_from_bulk_insert:
+        assert [invoice.pk for invoice in created] == [invoice.pk for invoice in stored]
+    assert Invoice.objects.using(using).create().number == 9
+
+
+def test_a_batch_takes_one_block(using: str) -> None:
+    """The numbers of a batch cost one statement, however many rows there are."""
+    Invoice.objects.using(using).create()
+    with CaptureQueriesContext(connections[using]) as queries:
+        Invoice.objects.using(using).bulk_create([Invoice() for _ in range(100)])
+    assert sum("sequences_core_counter" in query["sql"] for query in queries) == 1
+    assert sum("numbered_invoice" in query["sql"] for query in queries) == 1
+
+
+def test_thousands_of_rows(using: str) -> None:
+    """Rows beyond what one statement can carry are numbered without a hole too."""
+    Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3000)])
+    numbers = Invoice.objects.using(using).order_by("pk").values_list("number", flat=True)
+    assert list(numbers) == list(range(1, 3001))
+
+
+def test_explicit_values_among_the_rows(using: str) -> None:
+    """Explicit numbers are kept, and the others go on above the highest of them."""
+    created = Invoice.objects.using(using).bulk_create(
+        [Invoice(), Invoice(number=10), Invoice(), Invoice(number=4)]
+    )
+    assert [invoice.number for invoice in created] == [11, 10, 12, 4]
+    assert Invoice.objects.using(using).create().number == 13
+
+
+def test_explicit_expressions_among_the_rows(using: str) -> None:
+    """An expression of the user's own may be among them; it takes its own number."""
+    if connections[using].vendor == "sqlite":  # has no function
+        return
+    Invoice.objects.using(using).create()
+    Invoice.objects.using(using).bulk_create(
+        [Invoice(), Invoice(number=NextValue("invoices")), Invoice()]
+    )
+    numbers = Invoice.objects.using(using).order_by("number").values_list("number", flat=True)
+    assert list(numbers) == [1, 2, 3, 4]
+
+
+def test_rows_of_several_scopes(using: str) -> None:
+    """Each scope's rows get a block of their own counter, in the order of the rows."""
+    a, b = (Project.objects.using(using).create(code=code) for code in "ab")
+    Ticket.objects.using(using).create(project=b)
+    rows = [Ticket(project=project) for project in (a, b, b, a, a)]
+    created = Ticket.objects.using(using).bulk_create(rows)
+    assert [ticket.number for ticket in created] == [1, 2, 3, 2, 3]
+
+
+def test_rows_without_a_scope(using: str) -> None:
+    """Rows whose scope is null stay without a number among those that get one."""
+    documents = Document.objects.using(using)
+    created = documents.bulk_create([Document(kind=kind) for kind in ("a", "", "a")])
+    assert [document.number for document in created] == [100, None, 101]
+    assert [document.page for document in created] == [0, 1, 2]
+    created = documents.bulk_create([Document(kind=""), Document(kind="")])
+    assert [document.number for document in created] == [None, None]
+    assert [document.page for document in created] == [0, 1]
+    receipts = Receipt.objects.using(using).bulk_create([Receipt(), Receipt()])
+    assert [receipt.number for receipt in receipts] == [None, None]
+
+
+def test_a_single_row(using: str) -> None:
+    """A bulk of one row is numbered like any other."""
+    (invoice,) = Invoice.objects.using(using).bulk_create([Invoice()])
+    assert invoice.number == 1
+    with transaction.atomic(using=using):
+        (invoice,) = Invoice.objects.using(using).bulk_create([Invoice()])
+    assert invoice.number == 2
+    assert Invoice.objects.using(using).bulk_create([]) == []
+    assert get_last_value("invoices", using=using) == 2
+
+
+def test_rows_with_primary_keys(using: str) -> None:
+    """Rows that bring a primary key, and those whose number it is, are numbered too."""
+    created = Invoice.objects.using(using).bulk_create([Invoice(pk=70), Invoice(), Invoice(pk=80)])
+    numbers = [invoice.number for invoice in created]
+    assert sorted(numbers) == [1, 2, 3]
+    stored = dict(Invoice.objects.using(using).values_list("pk", "number"))
+    assert (stored[70], stored[80]) == (numbers[0], numbers[2])
+    patients = Patient.objects.using(using).bulk_create([Patient(), Patient()])
+    assert [patient.pk for patient in patients] == [1, 2]
+    first = First.objects.using(using).bulk_create([First(), First()])
+    assert [row.number for row in first] == [1, 2]
+
+
+def test_reused_numbers(using: str) -> None:
+    """A bulk fills the gaps first, then goes on."""
+    seats = Seat.objects.using(using).bulk_create([Seat(room="r") for _ in range(5)])
+    assert [seat.number for seat in seats] == [0, 1, 2, 3, 4]
+    assert [seat.label for seat in seats] == [1, 2, 3, 4, 5]
+    Seat.objects.using(using).filter(number__in=[1, 3, 4]).delete()
+    seats = Seat.objects.using(using).bulk_create([Seat(room="r") for _ in range(5)])
+    assert [seat.number for seat in seats] == [1, 3, 4, 5, 6]
+    assert [seat.label for seat in seats] == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_a_failed_bulk_takes_nothing(in_transaction: bool, using: str) -> None:
+    """When a row is refused no number is lost, and the same instances can be saved afterwards."""
+    Plain.objects.using(using).create(code="taken")
+    rows = [Plain(code="a"), Plain(code="taken"), Plain(code="b")]
+    for batch_size in (None, 1):
+        with pytest.raises(IntegrityError), atomic_if(in_transaction, using):
+            Plain.objects.using(using).bulk_create(rows, batch_size=batch_size)
+        assert get_last_value("numbered_plain.number", using=using) == 1
+    # Somebody else gets the numbers meanwhile.
+    Plain.objects.using(using).bulk_create([Plain(code="c"), Plain(code="d")])
+    rows[1].code = "free"
+    Plain.objects.using(using).bulk_create(rows)
+    assert [row.number for row in rows] == [4, 5, 6]
+
+
+def test_rollback_gives_the_block_back(using: str) -> None:
+    """A bulk that is rolled back never happened."""
+    with rolled_back(using):
+        CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(5)])
+    created = CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(2)])
+    assert [note.number for note in created] == [1, 2]
+
+
+def test_conflicts_would_lose_numbers(using: str) -> None:
+    """ignore_conflicts and update_conflicts are refused when numbers would be taken."""
+    Plain.objects.using(using).create(code="a")
+    features = connections[using].features
+    target = {"unique_fields": ["code"]} if features.supports_update_conflicts_with_target else {}
+    bulks: list[Callable[[list[Plain]], object]] = [
+        lambda rows: Plain.objects.using(using).bulk_create(rows, ignore_conflicts=True),
+        lambda rows: Plain.objects.using(using).bulk_create(
+            rows, update_conflicts=True, update_fields=["code"], **target
+        ),
+    ]
+    for bulk in bulks:
+        for codes in ("a", "ab"):
+            with pytest.raises(NotSupportedError, match="conflicts"):
+                bulk([Plain(code=code) for code in codes])
+        assert get_last_value("numbered_plain.number", using=using) == 1
+        # Rows that bring their numbers lose none.
+        bulk([Plain(code="a", number=1)])
+    assert Plain.objects.using(using).create(code="b").number == 2

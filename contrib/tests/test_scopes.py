@@ -1,0 +1,186 @@
+"""What a field's scope can be, and which counter it leads to."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import models
+from django.db.models import F, Value
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.scopes import counter_name, values_of
+
+from contrib.tests.numbered.models import (
+    Company,
+    Document,
+    Project,
+    Receipt,
+    Ticket,
+)
+from sequences_core import Allocation, get_last_value
+
+APPS = ["contrib.tests.numbered"]
+
+
+def name(instance: models.Model, scope: Any, using: str = "", **options: Any) -> str | None:
+    """The counter of an instance's ``number`` if its field had that scope."""
+    field: Any = SequenceField("s", scope=scope, **{"null": True, **options})
+    field.set_attributes_from_name("number")
+    field.model = type(instance)
+    return field.counter_of(instance, using)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [
+        (None, "s"),
+        ([], "s"),
+        ("code", "s.x"),
+        (F("code"), "s.x"),
+        ("company", "s.7"),
+        ("company_id", "s.7"),
+        (F("company__name"), "s.acme"),
+        ("company__pk", "s.7"),
+        (Value("text"), "s.text"),
+        (2024, "s.2024"),
+        (0, "s.0"),
+        (lambda project: "a", "s.a"),
+        (lambda project: 0, "s.0"),
+        (lambda project: ["a", 1], "s.a.1"),
+        (lambda project: ("a", project.code), "s.a.x"),
+        (lambda project: project.company, "s.7"),
+        (lambda project: F("company__name"), "s.acme"),
+        (lambda project: [Value("v"), F("code"), "code"], "s.v.x.code"),
+        (["code", F("company__name"), 1, Value("v"), lambda project: "c"], "s.x.acme.1.v.c"),
+        (("code", "company"), "s.x.7"),
+        # No number.
+        (lambda project: None, None),
+        (lambda project: "", None),
+        (lambda project: [], None),
+        (lambda project: ["a", None], None),
+        (Value(None), None),
+        (["code", Value("")], None),
+    ],
+)
+def test_forms(scope: Any, expected: str | None) -> None:
+    """Fields, paths, constants and functions, alone and in lists, make the counter's name."""
+    assert name(Project(code="x", company=Company(pk=7, name="acme")), scope) == expected
+
+
+def test_null_on_the_way() -> None:
+    """A path that meets a null leads to no counter."""
+    for scope in ("company", "company__name", F("company__pk"), ["code", "company"]):
+        assert name(Project(code="x"), scope) is None
+    assert name(Receipt(), "project__company__name") is None
+    assert name(Project(code=""), "code") is None
+
+
+def test_separator() -> None:
+    """The parts are joined by the separator."""
+    project = Project(code="x", company=Company(pk=7, name="a.b"))
+    assert name(project, ["code", "company__name"], separator="/") == "s/x/a.b"
+    assert name(project, ["code", "company__name"], separator="::") == "s::x::a.b"
+
+
+def test_names_are_never_confused() -> None:
+    """Values that contain the separator, or white space at an end, have counters of their own."""
+    pairs = [("a.b", "c"), ("a", "b.c"), ("a%2Eb", "c"), ("a", "b", "c"), ("a ", "b"), ("a", "b ")]
+    names = {counter_name("s", pair, ".") for pair in pairs}
+    assert len(names) == len(pairs)
+    assert counter_name("s", ("ends ",), ".") == "s.ends%20"
+
+
+@example([["a:", "b"], ["a", ":b"]], "::")
+@given(
+    st.lists(
+        st.lists(st.text("a.:2E% \n\0é", min_size=1, max_size=3), min_size=1, max_size=3),
+        min_size=2,
+        max_size=2,
+    ),
+    st.sampled_from([".", "::", "2", "E", "25"]),
+)
+def test_names_are_injective(scopes: list[list[str]], separator: str) -> None:
+    """Different scopes never share a counter, whatever is in them, and each name is allowed."""
+    names = [counter_name("s", scope, separator) for scope in scopes]
+    for each in names:
+        assert each is not None
+        Allocation(each)
+    assert (names[0] == names[1]) is (scopes[0] == scopes[1])
+
+
+def test_models_and_lists_from_a_function() -> None:
+    """A function may return instances; they stand for their primary keys."""
+    company: Any = Company(pk=3)
+    assert values_of(company, lambda each: [each, 2], "") == [3, 2]
+    assert values_of(SimpleNamespace(kind="k"), lambda each: each.kind, "") == ["k"]  # type: ignore[arg-type]
+
+
+def test_each_value_has_its_counter(using: str) -> None:
+    """Rows are numbered by the scope, and what other rows do is no matter."""
+    a, b = (Company.objects.using(using).create(name=code) for code in "ab")
+    projects = [Project.objects.using(using).create(company=each, code="p") for each in (a, a, b)]
+    receipts = [
+        Receipt.objects.using(using).create(project=project).number
+        for project in [*projects, *projects]
+    ]
+    assert receipts == [1, 2, 1, 3, 4, 2]
+    assert get_last_value(f"receipts.r.{a.pk}", using=using) == 4
+
+
+def test_paths_are_looked_up_where_the_row_is_saved(using: str) -> None:
+    """A path from a bare foreign key value is followed in the database that is saved to."""
+    company = Company.objects.using(using).create(name="c")
+    project = Project.objects.using(using).create(company=company, code="p")
+    receipts = Receipt.objects.using(using)
+    assert receipts.create(project_id=project.pk).number == 1
+    created = receipts.bulk_create([Receipt(project_id=project.pk), Receipt(project=project)])
+    assert [receipt.number for receipt in created] == [2, 3]
+    assert get_last_value(f"receipts.r.{company.pk}", using=using) == 3
+    lonely = Project.objects.using(using).create(code="lonely")
+    assert receipts.create(project_id=lonely.pk).number is None
+
+
+def test_no_scope_no_number(using: str) -> None:
+    """With null=True a row without a scope is stored without a number, and stays so."""
+    receipt = Receipt.objects.using(using).create()
+    assert receipt.number is None
+    document = Document.objects.using(using).create(kind="")
+    assert (document.number, document.page) == (None, 0)
+    document.kind = "a"
+    document.save()
+    document.refresh_from_db()
+    assert document.number is None
+    assert get_last_value("numbered_document.number.a.x", using=using) is None
+    receipt = Receipt.objects.using(using).create(number=5)
+    assert receipt.number == 5
+
+
+def test_no_scope_for_a_number_that_must_be(using: str) -> None:
+    """Else the save raises ValueError with the field and the remedy, and stores nothing."""
+    for save in (
+        lambda: Ticket(title="t").save(using=using),
+        lambda: Ticket.objects.using(using).bulk_create([Ticket()]),
+    ):
+        with pytest.raises(ValueError, match=r"numbered\.Ticket\.number .*scope .*null=True"):
+            save()
+    assert not Ticket.objects.using(using).exists()
+
+
+def test_a_scope_changed_later_keeps_the_number(using: str) -> None:
+    """The number belongs to the scope that the row was inserted with."""
+    a, b = (Project.objects.using(using).create(code=code) for code in "ab")
+    ticket = Ticket.objects.using(using).create(project=a)
+    ticket.project = b
+    ticket.save()
+    assert ticket.number == 1
+    assert Ticket.objects.using(using).create(project=a).number == 2
+
+
+def test_the_initial_callable_gets_the_instance(using: str) -> None:
+    """A computed first number is asked for once per counter."""
+    documents = Document.objects.using(using)
+    assert [documents.create(kind="a").number for _ in range(3)] == [100, 101, 102]
+    assert documents.create(kind="b").number == 100
