@@ -89,6 +89,7 @@ def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
     in_statement = get_allocator(default).supports_function
     made: list[type[models.Model]] = []
     with isolate_apps(APP) as registry:
+        assert registry
         try:
             for example in examples(page):
                 expected: AbstractContextManager[Any] = nullcontext()
@@ -97,8 +98,8 @@ def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
                 with expected:
                     example.evaluate()
                 new = [model for model in registry.get_models() if model not in made]
-                with default.schema_editor() as editor:
-                    for model in new:
+                for model in new:
+                    with default.schema_editor() as editor:
                         editor.create_model(model)
                 made += new
         finally:
