@@ -31,6 +31,7 @@ BEGIN
     DECLARE guarded INT DEFAULT -1;
     DECLARE complaint VARCHAR(128) CHARACTER SET utf8mb4;
     IF sequence_name IS NULL OR CHAR_LENGTH(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
+            OR LOCATE(x'00', CAST(sequence_name AS BINARY))
             OR sequence_name REGEXP '^[[:space:]]|[[:space:]]$' THEN
         SIGNAL SQLSTATE '22023'
             SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
