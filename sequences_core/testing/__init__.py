@@ -17,13 +17,16 @@ from .bad_input import BadInput
 from .base import Contract
 from .blocks import Blocks
 from .concurrency import Concurrency
+from .expressions import InStatement
 from .stateful import Model
 from .transactions import Transactions
 from .values import Values
 from .waiting import Waiting
 
 
-class AllocatorContract(Values, BadInput, Transactions, Blocks, Waiting, Concurrency, Model):
+class AllocatorContract(
+    Values, BadInput, Transactions, Blocks, Waiting, InStatement, Concurrency, Model
+):
     """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
 
 

@@ -1,0 +1,300 @@
+"""What holds for numbers that the database takes inside a statement: all that holds for others."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, DataError, IntegrityError, NotSupportedError
+from django.db.models import Value
+from django.db.models.functions import Concat
+from django.db.models.sql import Query
+from django.db.models.sql.constants import SINGLE
+
+from sequences_core import (
+    FunctionMissing,
+    NextValue,
+    get_last_value,
+    get_next_value,
+    run_atomic,
+    set_last_value,
+)
+from sequences_core.allocator import EXHAUSTED, FUNCTION
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.expressions import forget_functions
+from sequences_core.operations import install
+
+from .concurrency import TAKERS, Concurrency
+from .transactions import Rollback
+from .values import LOOKALIKES
+
+BAD_NAMES = [
+    *(None, "", " leading", "trailing ", "line\n", "\ttab", "wide\u3000", "hard\u00a0", "nul\0"),
+    *("x" * (MAX_NAME_LENGTH + 1), "x" * 5000),
+]
+
+BAD_VALUES: list[tuple[int | None, int | None]] = [
+    (None, None),
+    (-1, None),
+    (None, 5),
+    (5, 5),
+    (5, 4),
+    (0, -1),
+    (MAX_VALUE + 1, None),
+]
+
+
+class InStatement(Concurrency):
+    """NextValue, where the backend has a function; where it has none, it says so."""
+
+    def select(self, *args: Any) -> int:
+        """Evaluate NextValue in a statement of its own."""
+        query = Query(None)
+        query.add_annotation(NextValue(*args), "number")
+        number: int = query.get_compiler(using=self.using).execute_sql(SINGLE)[0]
+        return number
+
+    def call(self, *args: Any) -> int:
+        """Call the function as any client of the database can."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT {FUNCTION}({', '.join(['%s'] * len(args))})", args)
+            return cursor.fetchone()[0]  # type: ignore[no-any-return]
+
+    def take_inside(self, name: str = "s") -> Callable[[], int]:
+        """A function that takes one number inside a statement, and commits it."""
+
+        def in_transaction() -> int:
+            with self.atomic():
+                return self.select(name)
+
+        return in_transaction
+
+    def test_without_a_function(self) -> None:
+        """A backend that has no function refuses NextValue, and takes nothing."""
+        self.requires("supports_function", False)
+        with pytest.raises(NotSupportedError, match="get_next_value"):
+            self.select("s")
+        assert self.counters() == {}
+
+    def test_function_numbers_are_consecutive(self) -> None:
+        """NextValue goes on where get_next_value stopped, and the other way round."""
+        self.requires("supports_function")
+        with self.atomic():
+            numbers = [self.select("s"), get_next_value("s", using=self.using), self.select("s")]
+            assert numbers == [1, 2, 3]
+            set_last_value(10, "s", using=self.using)
+            assert self.select("s") == 11
+        assert self.select("s") == 12  # in autocommit too
+        assert self.counters() == {"s": 12}
+
+    @pytest.mark.parametrize("initial", [0, 1, 2, 2**53 + 1, MAX_VALUE - 1])
+    def test_function_initial_value(self, initial: int) -> None:
+        """The first number is initial_value, from 0 up, and it means nothing later."""
+        self.requires("supports_function")
+        assert [self.select("s", initial), self.select("s", 7)] == [initial, initial + 1]
+
+    def test_function_loops(self) -> None:
+        """At reset_value the sequence restarts at initial_value, also at the ends of the range."""
+        self.requires("supports_function")
+        assert [self.select("s", 3, 6) for _ in range(7)] == [3, 4, 5, 3, 4, 5, 3]
+        assert [self.select("t", 0, 1) for _ in range(3)] == [0, 0, 0]
+        top = MAX_VALUE - 1
+        assert [self.select("u", top, MAX_VALUE) for _ in range(2)] == [top, top]
+        set_last_value(MAX_VALUE, "u", using=self.using)
+        assert self.select("u", 5, 9) == 5
+
+    def test_function_names_compare_byte_for_byte(self) -> None:
+        """Names that look alike are different counters, the same ones as for get_next_value."""
+        self.requires("supports_function")
+        with self.atomic():
+            for name in LOOKALIKES:
+                assert self.select(name) == 1, name
+                assert self.select(Value(name)) == 2, name
+                assert get_next_value(name, using=self.using) == 3, name
+            assert self.select(Concat(Value("computed."), Value("name"))) == 1
+        assert self.counters() == {**dict.fromkeys(LOOKALIKES, 3), "computed.name": 1}
+
+    @pytest.mark.parametrize("name", BAD_NAMES)
+    def test_function_refuses_bad_names(self, name: str | None) -> None:
+        """The function itself refuses a bad name, whoever calls it, and makes no counter."""
+        self.requires("supports_function")
+        with pytest.raises(DataError), self.atomic():
+            self.call(name, 1, None)
+        assert self.counters() == {}
+
+    @pytest.mark.parametrize(("initial", "reset"), BAD_VALUES)
+    def test_function_refuses_bad_values(self, initial: int | None, reset: int | None) -> None:
+        """So it does for values that are none, out of range, or contradict each other."""
+        self.requires("supports_function")
+        get_next_value("s", using=self.using)
+        with pytest.raises(DatabaseError), self.atomic():
+            self.call("s", initial, reset)
+        assert self.counters() == {"s": 1}
+
+    def test_function_is_exhausted(self) -> None:
+        """Past the end the function raises an error that says so, and the counter stays."""
+        self.requires("supports_function")
+        with self.atomic():
+            set_last_value(MAX_VALUE - 1, "s", using=self.using)
+            assert self.select("s") == MAX_VALUE
+            for _ in range(2):
+                with pytest.raises(DataError, match=EXHAUSTED), self.atomic():
+                    self.select("s")
+            assert self.select("t") == 1
+        assert self.counters() == {"s": MAX_VALUE, "t": 1}
+
+    def test_function_rollback_gives_numbers_back(self) -> None:
+        """What is rolled back, to a savepoint or as a whole, is taken by the next one."""
+        self.requires("supports_function")
+        with pytest.raises(Rollback), self.atomic():
+            assert self.select("s") == 1
+            raise Rollback
+        assert self.counters() == {}
+        with self.atomic():
+            assert self.select("s") == 1
+            with pytest.raises(Rollback), self.atomic():
+                assert self.select("s") == 2
+                raise Rollback
+            assert self.select("s") == 2
+        assert self.counters() == {"s": 2}
+
+    def test_function_in_insert_and_update(self) -> None:
+        """Each row stored gets a number; an INSERT that fails gives its number back."""
+        self.requires("supports_function")
+        with self.connection.cursor() as cursor:
+            cursor.execute("CREATE TEMPORARY TABLE numbered (id INT PRIMARY KEY, number BIGINT)")
+            number = f"{FUNCTION}('s', 1, NULL)"
+            insert = f"INSERT INTO numbered VALUES (%s, {number})"
+            cursor.execute(insert, [1])
+            with pytest.raises(IntegrityError):
+                cursor.execute(insert, [1])
+            with self.atomic():
+                cursor.execute(insert, [2])
+                with pytest.raises(IntegrityError), self.atomic():
+                    cursor.execute(insert, [2])
+            cursor.execute(f"UPDATE numbered SET number = {number}")
+            cursor.execute("SELECT number FROM numbered ORDER BY number")
+            assert [number for (number,) in cursor.fetchall()] == [3, 4]
+            cursor.execute("DROP TABLE numbered")
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    @pytest.mark.parametrize("end", ["commit", "rollback"])
+    @pytest.mark.parametrize("holder", ["allocate", "function"])
+    def test_function_waits(self, holder: str, end: str, exists: bool) -> None:
+        """The function waits for whoever holds the counter, and others wait for it."""
+        self.requires("supports_function")
+        if exists:
+            self.create()
+        first = 2 if exists else 1
+        takes = [self.take(), self.take_inside()]
+        with suppress(Rollback), self.atomic():
+            assert takes[holder == "function"]() == first
+            others = [self.elsewhere(take) for take in takes]
+            threads = [other.__enter__() for other in others]
+            assert all(thread.is_waiting() for thread in threads)
+            if end == "rollback":
+                raise Rollback
+        for other in others:
+            other.__exit__(None, None, None)
+        last = first if end == "commit" else first - 1
+        assert sorted(thread.result() for thread in threads) == [last + 1, last + 2]
+
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    def test_function_does_not_wait_for_other_names(self, exists: bool) -> None:
+        """A call for another name is done while the first transaction is still open."""
+        self.requires("supports_function")
+        if exists:
+            for name in ("a", "b"):
+                self.create(name)
+        with self.atomic():
+            self.select("a")
+            with self.elsewhere(self.take_inside("b")) as other:
+                assert other.result() == (2 if exists else 1)
+
+    def test_function_first_takers_all_succeed(self) -> None:
+        """Those who race for the first number, in either way, all get one, without an error."""
+        self.requires("supports_function")
+        for round_ in range(10):
+            name = f"s{round_}"
+            takes = [self.take_inside(name), self.take(name)] * (TAKERS // 2)
+            assert sorted(self.together(takes)) == list(range(1, TAKERS + 1))
+
+    def test_function_first_takers_outlive_the_first_ones_rollback(self) -> None:
+        """When the first taker rolls back, those who waited for it share out its numbers."""
+        self.requires("supports_function")
+        attempts = 200 if self.allocator.first_use_may_conflict else 1
+        for round_ in range(20):
+            name = f"s{round_}"
+
+            def commit(name: str = name) -> int:
+                return run_atomic(self.take_inside(name), attempts=attempts, using=self.using)
+
+            def roll_back(name: str = name) -> None:
+                def block() -> None:
+                    self.select(name)
+                    raise Rollback
+
+                with suppress(Rollback):
+                    run_atomic(block, attempts=attempts, using=self.using)
+
+            results = self.together([roll_back, commit, commit, commit] * 2)
+            assert sorted(number for number in results if number is not None) == list(range(1, 7))
+
+    def test_function_outcome_is_exact(self) -> None:
+        """Takers of both kinds that commit, fail and roll back leave 1..n, at each level."""
+        self.requires("supports_function")
+        for level in (None, *self.isolation_levels()):
+            conflicts = level not in {None, "READ COMMITTED"}
+            attempts = 200 if conflicts or self.allocator.first_use_may_conflict else 1
+            takers = [self._taker(seed, str(level), level, attempts) for seed in range(TAKERS)]
+            numbers = sorted(number for some in self.together(takers) for number in some)
+            assert numbers == list(range(1, len(numbers) + 1))
+            assert get_last_value(str(level), using=self.using) == len(numbers)
+
+    def _taker(
+        self, seed: int, name: str, level: str | None, attempts: int
+    ) -> Callable[[], list[int]]:
+        chance = random.Random(seed)
+
+        def block() -> list[int]:
+            numbers = [self.select(name)]
+            with suppress(DataError), self.atomic():
+                self.select(name)
+                self.call(name, -1, None)
+            numbers += [get_next_value(name, using=self.using), self.select(name)]
+            if chance.random() < 0.3:
+                raise Rollback
+            return numbers
+
+        def run() -> list[int]:
+            if level:
+                self.set_isolation_level(level)
+            committed: list[int] = []
+            for _ in range(12):
+                with suppress(Rollback):
+                    committed += run_atomic(block, attempts=attempts, using=self.using)
+            return committed
+
+        return run
+
+    def test_function_missing(self) -> None:
+        """Without the function the error names the command, and installing it mends that."""
+        self.requires("supports_function")
+        self.allocator.uninstall(self.connection)
+        self.allocator.uninstall(self.connection)  # idempotent
+        forget_functions()
+        try:
+            assert not self.allocator.is_installed(self.connection)
+            with pytest.raises(FunctionMissing, match="sequences install --database"):
+                self.select("s")
+            assert get_next_value("s", using=self.using) == 1
+            with pytest.raises(DatabaseError):
+                self.call("s", 1, None)
+        finally:
+            install(self.connection)
+        install(self.connection)  # idempotent
+        assert self.allocator.is_installed(self.connection)
+        assert self.select("s") == 2
