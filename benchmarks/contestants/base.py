@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
+from django.core.management.color import no_style
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -112,11 +113,13 @@ class Contestant(ABC):
 
     def clear(self) -> None:
         """Remove all rows and counters."""
-        operations = self.connection.ops
-        from django.core.management.color import no_style
-
-        tables = [model._meta.db_table for model in self.models()]
-        for statement in operations.sql_flush(no_style(), tables, reset_sequences=True):
-            with self.connection.cursor() as cursor:
-                cursor.execute(statement)
+        empty(self.connection, [model._meta.db_table for model in self.models()])
         self.forget()
+
+
+def empty(connection: BaseDatabaseWrapper, tables: list[str]) -> None:
+    """Empty the tables, with nothing left of the rows, and count their primary keys anew."""
+    statements = connection.ops.sql_flush(no_style(), tables, reset_sequences=True)
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)

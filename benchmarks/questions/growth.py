@@ -15,6 +15,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from benchmarks.contestants import by_name, contestants
+from benchmarks.contestants.base import empty
 from benchmarks.environment import URL
 from benchmarks.questions.snapshots import OPEN, holders, kept, snapshot
 from benchmarks.questions.transactions import Transactions
@@ -119,7 +120,8 @@ def test_counters(benchmark: Any, cell: Cell) -> None:
 def test_snapshot(benchmark: Any, cell: Cell) -> None:
     """What is timed by the benchmark is a call after the snapshot's end; the rest is "details"."""
     contestant = by_name(cell.contestant)
-    empty(cell.table)
+    empty(connection, [cell.table])
+    settle(cell.table)
     if cell.storage == "default":
         get_allocator(connection).uninstall(connection)
     take = contestant.calls()["plain"]
@@ -189,7 +191,7 @@ def fill(table: str, size: int) -> None:
         cursor.execute(f"SELECT COUNT(*) FROM {table} WHERE name LIKE %s", ["c%"])
         if cursor.fetchone()[0] >= size:
             return
-        cursor.execute(f"DELETE FROM {table}")
+        empty(connection, [table])
         names = [(f"c{number:03}",) for number in range(min(size, 1000))]
         cursor.executemany(f"INSERT INTO {table} (name, last) VALUES (%s, 0)", names)
         if size > 1000:
@@ -197,12 +199,6 @@ def fill(table: str, size: int) -> None:
             cursor.execute(
                 f"INSERT INTO {table} (name, last) SELECT {both}, 0 FROM {table} a, {table} b"
             )
-    settle(table)
-
-
-def empty(table: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {table}")
     settle(table)
 
 
