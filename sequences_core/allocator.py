@@ -14,7 +14,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import DatabaseError, NotSupportedError
@@ -62,6 +62,15 @@ class Allocation:
     reset_value: int | None = None
     timeout: float | None = None
 
+    first_last: int | None = field(init=False, repr=False, compare=False)
+    """The counter's value once this block has created it; None if that can't be said yet.
+
+    That is while ``initial_value`` is a callable, or when the first block would not fit.
+    """
+
+    highest_before: int = field(init=False, repr=False, compare=False)
+    """The highest ``last`` from which the block still fits."""
+
     def __post_init__(self) -> None:
         name = check_sequence_name(self.name)
         if name is not self.name:
@@ -82,22 +91,11 @@ class Allocation:
                 )
         if self.timeout is not None:
             check_timeout(self.timeout)
-
-    @property
-    def first_last(self) -> int | None:
-        """The counter's value once it is created by this block; None if that can't be said yet.
-
-        That is while ``initial_value`` is a callable, or when the first block would not fit.
-        """
-        if callable(self.initial_value):
-            return None
-        last = self.initial_value + self.count - 1
-        return last if last <= MAX_VALUE else None
-
-    @property
-    def highest_before(self) -> int:
-        """The highest ``last`` from which the block still fits."""
-        return MAX_VALUE - self.count
+        last = None if callable(self.initial_value) else self.initial_value + self.count - 1
+        if last is not None and last > MAX_VALUE:
+            last = None
+        object.__setattr__(self, "first_last", last)
+        object.__setattr__(self, "highest_before", MAX_VALUE - self.count)
 
 
 class Allocator(ABC):

@@ -7,10 +7,11 @@ from typing import Any
 
 from django.apps.config import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .allocator import FUNCTION
 from .exceptions import BackendError
 from .models import Counter
 from .registry import get_allocator
@@ -40,6 +41,30 @@ def check_settings(
             f"the database that holds the counters.",
             id="sequences_core.E004",
         )
+
+
+@register(Tags.database)
+def check_functions(
+    app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
+) -> Iterable[CheckMessage]:
+    """Check that the function of NextValue is there and current, where the backend has one."""
+    for alias in databases or ():
+        connection = connections[alias]
+        try:
+            allocator = get_allocator(connection)
+        except BackendError:
+            continue  # said by check_settings
+        if not allocator.supports_function:
+            continue
+        with connection.cursor() as cursor:
+            migrated = Counter._meta.db_table in connection.introspection.table_names(cursor)
+        if migrated and not allocator.is_installed(connection):
+            yield Warning(
+                f"Database {alias!r} has no current function {FUNCTION}: numbers are taken by "
+                f"statements of their own, and NextValue can't be used.",
+                hint=f"Run manage.py sequences install --database={alias}",
+                id="sequences_core.W001",
+            )
 
 
 def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
-from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from django.db import DatabaseError, OperationalError
@@ -74,14 +72,15 @@ class MySQLAllocator(Allocator):
     missing_table_codes: ClassVar = frozenset({1146})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        for attempt in itertools.count():
+        tries = 0
+        while True:
             found, last = self._update(connection, allocation)
-            if not found:
-                last = self._insert(connection, allocation, wait=attempt >= TRIES)
-            if found or last is not None:
+            if found:
                 return last
-            # Another transaction creates the counter: wait for its end in the update.
-        raise AssertionError("unreachable")
+            last = self._insert(connection, allocation, wait=tries >= TRIES)
+            if last is not None:
+                return last
+            tries += 1  # another transaction creates the counter: wait for its end in the update
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         return self._update(connection, allocation)[1]
@@ -127,26 +126,29 @@ class MySQLAllocator(Allocator):
         if allocation.reset_value is not None:
             statement = LOOPING_UPDATE
             params = [allocation.reset_value - 1, allocation.initial_value, name]
-        with connection.cursor() as cursor, ExitStack() as limit:
-            if timeout is not None:
-                if not is_mariadb(connection):
-                    if timeout:
-                        limit.enter_context(session_limit(cursor, timeout))
-                    elif not lock_now(cursor, name):
-                        return False, None
-                elif timeout:
-                    statement = MARIADB_LIMIT + statement
-                    params = [math.ceil(timeout), timeout, *params]
-                else:
-                    statement = MARIADB_NOWAIT + statement
-            try:
-                cursor.execute(statement, params)
-            except DatabaseError as error:
-                if self.error_code(error) == OUT_OF_RANGE:
-                    return True, None
-                raise
-            # Django's connections count the rows that match, changed or not.
-            return (True, cursor.lastrowid) if cursor.rowcount else (False, None)
+        with connection.cursor() as cursor:
+            if timeout is None:
+                return self._moved(cursor, statement, params)
+            if is_mariadb(connection):
+                if not timeout:
+                    return self._moved(cursor, MARIADB_NOWAIT + statement, params)
+                params = [math.ceil(timeout), timeout, *params]
+                return self._moved(cursor, MARIADB_LIMIT + statement, params)
+            if not timeout:
+                found = lock_now(cursor, name)
+                return self._moved(cursor, statement, params) if found else (False, None)
+            with session_limit(cursor, timeout):
+                return self._moved(cursor, statement, params)
+
+    def _moved(self, cursor: Any, statement: str, params: list[Any]) -> tuple[bool, int | None]:
+        try:
+            cursor.execute(statement, params)
+        except DatabaseError as error:
+            if self.error_code(error) == OUT_OF_RANGE:
+                return True, None
+            raise
+        # Django's connections count the rows that match, changed or not.
+        return (True, cursor.lastrowid) if cursor.rowcount else (False, None)
 
     def _insert(
         self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool
