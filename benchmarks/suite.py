@@ -22,7 +22,7 @@ QUESTIONS = ("call", "contention", "growth", "bulk", "overhead")
 
 WEIGHTS = {
     "quick": {"call": 10, "contention": 22, "growth": 10, "bulk": 6, "overhead": 6},
-    "full": {"call": 60, "contention": 270, "growth": 120, "bulk": 45, "overhead": 20},
+    "full": {"call": 60, "contention": 330, "growth": 100, "bulk": 25, "overhead": 15},
 }
 """About how many seconds a question takes on a database: for the time that is left."""
 
