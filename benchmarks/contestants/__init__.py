@@ -51,9 +51,11 @@ def everyone(vendor: str) -> Iterator[Contestant]:
         yield UntunedDjangoSequences()
     yield DjangoSeq()
     yield AutoSequence()
-    yield LockedAutoSequence()
+    if vendor == "postgresql":
+        yield LockedAutoSequence()
     yield AutoIncrement()
     yield BareStatement()
     yield RoundTrip()
     yield RawDriver()
-    yield PgBench()
+    if vendor == "postgresql":
+        yield PgBench()

@@ -189,8 +189,6 @@ class PgBench(Ours):
         return which("pgbench")
 
     def unfit(self) -> str | None:
-        if self.vendor != "postgresql":
-            return "pgbench is for PostgreSQL"
         if self.program is None:
             return "pgbench is not installed"
         return InStatement().unfit()

@@ -164,11 +164,6 @@ class LockedAutoSequence(AutoSequence):
     name = "django-autosequence, lock_table"
     in_transaction = True
 
-    def unfit(self) -> str | None:
-        if self.vendor != "postgresql":
-            return "its lock_table is for PostgreSQL"
-        return super().unfit()
-
     def create(self, scope: str) -> None:
         model = self.model(scope)
         with transaction.atomic():
