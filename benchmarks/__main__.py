@@ -61,10 +61,14 @@ def measure(arguments: argparse.Namespace) -> int:
     results = Results(path, scale.name)
     if arguments.resume and path.exists():
         results = Results.load(path)
-    with terminal.Progress() as progress:
-        suite = Suite(results, scale, databases, arguments.only, progress.show)
-        progress.begin(suite.seconds)
-        suite.run()
+    try:
+        with terminal.Progress() as progress:
+            suite = Suite(results, scale, databases, arguments.only, progress.show)
+            progress.begin(suite.seconds)
+            suite.run()
+    except KeyboardInterrupt:
+        print(f"Interrupted. What was measured is in {path}; --resume goes on from there.")
+        return 130
     finish(results)
     return int(results.ours_failed)
 
