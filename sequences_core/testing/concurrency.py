@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from django.db import DatabaseError
@@ -17,7 +18,7 @@ from sequences_core import (
     set_last_value,
 )
 
-from .base import Contract
+from .base import Contract, Elsewhere
 from .transactions import Rollback
 
 TAKERS = 8
@@ -55,6 +56,41 @@ class Concurrency(Contract):
             numbers = [number for number in results if number is not None]
             assert sorted(numbers) == list(range(1, 7))
             assert get_last_value(name, using=self.using) == 6
+
+    @pytest.mark.parametrize("initial", [1, lambda: 1], ids=["given", "computed"])
+    def test_a_first_taker_may_be_overtaken(self, initial: Any) -> None:
+        """Before whichever of its statements another one is faster, both get a number."""
+        self.requires("locks_database", False)
+        position = 0
+        while self._is_overtaken(f"s{position}", initial, position):
+            position += 1
+        assert position >= 1
+
+    def _is_overtaken(self, name: str, initial: Any, position: int) -> bool:
+        """Take while another takes before statement ``position``; false if there are fewer."""
+        attempts = 10 if self.allocator.first_use_may_conflict else 1
+        others: list[Elsewhere] = []
+        seen = 0
+
+        def other_take() -> int:
+            return run_atomic(self.take(name), attempts=attempts, using=self.using)
+
+        def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            nonlocal seen
+            if seen == position:
+                others.append(Elsewhere(other_take, self.using))
+                others[0].start()
+                others[0].is_waiting()  # it may: for what this transaction has locked
+            seen += 1
+            return execute(sql, params, many, context)
+
+        def block() -> int:
+            with self.connection.execute_wrapper(overtake):
+                return get_next_value(name, initial, using=self.using)
+
+        number = run_atomic(block, attempts=attempts, using=self.using)
+        assert not others or sorted([number, others[0].result()]) == [1, 2]
+        return bool(others)
 
     def test_first_takers_with_a_callable_all_succeed(self) -> None:
         """So do those whose initial value is computed meanwhile."""
