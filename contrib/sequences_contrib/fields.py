@@ -202,6 +202,8 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         if isinstance(value, numbering.Number):
             value = value.resolved(connection)
+            if isinstance(value, int):
+                return connection.ops.adapt_integerfield_value(value, "BigIntegerField")
         return super().get_db_prep_save(value, connection)
 
     def check(self, **kwargs: Any) -> list[Any]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Exists, F, Field, Max, Model, OuterRef, QuerySet
+from django.db.models import Exists, Field, Max, Model, OuterRef, QuerySet
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import database_errors, take
+from sequences_core.arguments import MAX_VALUE
 from sequences_core.expressions import refuse_on_conflict
 from sequences_core.models import Counter
 
@@ -45,11 +46,12 @@ class Number:
         field, query = self.field, self.query
         if len(query.objs) == 1 and field.is_in_statement(self.instance, connection):
             return field.next_value(self.instance, query, connection.alias)
-        # The query lives as long as the statement.
-        blocks: dict[Any, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
-        if field not in blocks:
-            blocks[field] = _number_rows(field, query, connection)
-        number = blocks[field].get(id(self.instance))
+        # The query lives as long as the statement; by the column, for a field is slow to hash.
+        blocks: dict[str, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
+        numbers = blocks.get(field.column)
+        if numbers is None:
+            numbers = blocks[field.column] = _number_rows(field, query, connection)
+        number = numbers.get(id(self.instance))
         return field.explicit(self.instance) if number is None else number
 
 
@@ -177,37 +179,42 @@ def _take(field: SequenceField, rows: list[Model], name: str, using: str) -> Ite
     return take(field.allocation(rows[0], name, len(rows)), using)
 
 
-def _reuse(field: SequenceField, rows: list[Model], name: str, using: str) -> list[int]:
+def _reuse(field: SequenceField, rows: list[Model], name: str, using: str) -> Iterable[int]:
     """Take free numbers; the counter is locked before its rows are looked at."""
-    counters = Counter.objects.using(using).filter(pk=name)
+    # Taking locks the counter as any taker does, with the field's bound on the wait, and a
+    # snapshot older than the lock is a conflict. Where the counter ends is known only below.
+    taken = take(field.allocation(rows[0], name), using)[0]
     others = field.rows_of(rows[0], using)
-    attname = field.attname
-    numbers: list[int] = []
-    for row in rows:
-        # Written as it is, not just read: a snapshot older than the lock then is a conflict.
-        if not counters.update(last=F("last")):
-            numbers += take(field.allocation(row, name), using)
-            continue
-        number = None
-        if field.reuse == "gaps":
-            start = numbers[-1] + 1 if numbers else field.first
-            free = _lowest_free(others, attname, start)
-            if free <= counters.get().last:
-                number = free
-        else:
-            highest = others.aggregate(highest=Max(attname))["highest"]
-            highest = max([*numbers[-1:], -1 if highest is None else highest])
-            number = max(highest + 1, field.first)
-            counters.update(last=number)
-        numbers += take(field.allocation(row, name), using) if number is None else [number]
+    if field.reuse == "gaps":
+        numbers = _gaps(others, field, len(rows))
+        last = max(taken - 1, numbers[-1])
+    else:
+        highest = others.aggregate(highest=Max(field.attname))["highest"]
+        start = field.first if highest is None else max(highest + 1, field.first)
+        numbers = list(range(start, start + len(rows)))
+        last = numbers[-1]
+    if last > MAX_VALUE:
+        raise SequenceExhausted(f"{len(rows)} more of sequence {name!r} would pass {MAX_VALUE}")
+    if last != taken:
+        Counter.objects.using(using).filter(pk=name).update(last=last)
     return numbers
 
 
-def _lowest_free(rows: QuerySet[Any], attname: str, start: int) -> int:
-    """Return the lowest number from ``start`` on that no row has; walks the number's index."""
-    if not rows.filter(**{attname: start}).exists():
-        return start
+def _gaps(rows: QuerySet[Any], field: SequenceField, count: int) -> list[int]:
+    """Return the lowest numbers that no row has; walks the number's index."""
+    attname = field.attname
     following = rows.filter(**{attname: OuterRef(attname) + 1})
-    ends = rows.filter(~Exists(following), **{f"{attname}__gte": start}).order_by(attname)
-    end: int = ends.values_list(attname, flat=True)[:1].get()
-    return end + 1
+    ends = rows.filter(~Exists(following)).order_by(attname).values_list(attname, flat=True)
+    begins = rows.order_by(attname).values_list(attname, flat=True)
+    free: list[int] = []
+    start = field.first
+    while len(free) < count:
+        used = begins.filter(**{f"{attname}__gte": start}).first()
+        if used == start:
+            start = ends.filter(**{f"{attname}__gte": start})[:1].get() + 1
+            used = begins.filter(**{f"{attname}__gt": start}).first()
+        missing = count - len(free)
+        stop = start + missing if used is None else min(start + missing, used)
+        free += range(start, stop)
+        start = stop
+    return free
