@@ -1,0 +1,282 @@
+"""The field in every kind of model, and in every way that Django has to save one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django import forms
+from django.contrib import admin
+from django.core.management import call_command
+from django.db import IntegrityError, connections, models
+from django.test import RequestFactory
+from django.test.utils import isolate_apps
+from rest_framework import serializers
+from sequences_contrib.fields import SequenceField
+
+from contrib.tests.blocks import atomic_if
+from contrib.tests.numbered.models import (
+    Company,
+    CreditNote,
+    Document,
+    First,
+    Invoice,
+    InvoiceProxy,
+    Patient,
+    Project,
+    SpecialInvoice,
+    Ticket,
+)
+from sequences_core import get_last_value
+
+APPS = ["contrib.tests.numbered"]
+
+
+def test_multi_table_inheritance(using: str) -> None:
+    """A child is numbered as its parent, and by its own field."""
+    Invoice.objects.using(using).create()
+    special = SpecialInvoice.objects.using(using).create()
+    assert (special.number, special.own) == (2, 1)
+    special.note = "changed"
+    special.save()
+    special.refresh_from_db()
+    assert (special.number, special.own, special.note) == (2, 1, "changed")
+    assert Invoice.objects.using(using).create().number == 3
+    # A child added to a parent that is there already.
+    parent = Invoice.objects.using(using).create()
+    child = SpecialInvoice(invoice_ptr=parent, number=parent.number)
+    child.save(using=using)
+    assert (child.number, child.own) == (4, 2)
+    assert get_last_value("invoices", using=using) == 4
+
+
+def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
+    """When the child's row fails, the parent's number is free, and the instance gets a new one."""
+    SpecialInvoice.objects.using(using).create(own=5)
+    with connections[using].cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX own_uniq ON numbered_specialinvoice (own)")
+    try:
+        special = SpecialInvoice(own=5)
+        with pytest.raises(IntegrityError):
+            special.save(using=using)
+        assert get_last_value("invoices", using=using) == 1
+        assert Invoice.objects.using(using).create().number == 2
+        special.pk, special.id, special.own = None, None, None
+        special.save(using=using)
+        assert (special.number, special.own) == (3, 6)
+    finally:
+        with connections[using].cursor() as cursor:
+            on = " ON numbered_specialinvoice" if connections[using].vendor == "mysql" else ""
+            cursor.execute(f"DROP INDEX own_uniq{on}")
+
+
+def test_proxy(using: str) -> None:
+    """A proxy shares its model's counter."""
+    Invoice.objects.using(using).create()
+    assert InvoiceProxy.objects.using(using).create().number == 2
+    assert Invoice.objects.using(using).create().number == 3
+
+
+def test_abstract(using: str) -> None:
+    """A field of an abstract model numbers each concrete model by itself."""
+    assert [CreditNote.objects.using(using).create().number for _ in range(2)] == [1, 2]
+    assert get_last_value("numbered_creditnote.number", using=using) == 2
+
+
+def test_primary_key_and_column_name(using: str) -> None:
+    """The number may be the primary key, in a column of another name."""
+    assert [Patient.objects.using(using).create().pk for _ in range(2)] == [1, 2]
+    patient = Patient()
+    patient.save(using=using)
+    assert patient.pk == 3
+    assert Patient.objects.using(using).create(pk=10).pk == 10
+    assert Patient.objects.using(using).create().pk == 11
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT no FROM numbered_patient ORDER BY no")
+        assert [number for (number,) in cursor.fetchall()] == [1, 2, 3, 10, 11]
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_composite_primary_key(in_transaction: bool, using: str) -> None:
+    """The number may be a part of a composite primary key."""
+    with isolate_apps("contrib.tests.numbered"):
+
+        class Line(models.Model):
+            pk = models.CompositePrimaryKey("invoice", "number")
+            invoice = models.IntegerField()
+            number = SequenceField(scope="invoice")
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.number}"
+
+    with connections[using].schema_editor() as editor:
+        editor.create_model(Line)
+    try:
+        with atomic_if(in_transaction, using):
+            lines = [Line.objects.using(using).create(invoice=invoice) for invoice in (1, 1, 2)]
+        assert [line.pk for line in lines] == [(1, 1), (1, 2), (2, 1)]
+        Line.objects.using(using).bulk_create([Line(invoice=1), Line(invoice=2)])
+        assert Line.objects.using(using).filter(invoice=1).count() == 3
+    finally:
+        with connections[using].schema_editor() as editor:
+            editor.delete_model(Line)
+
+
+def test_number_before_the_primary_key(using: str) -> None:
+    """The order of the columns does not matter to what an instance gets back."""
+    for expected in (1, 2):
+        first = First.objects.using(using).create()
+        assert (type(first.pk), first.number) == (int, expected)
+        assert First.objects.using(using).get(pk=first.pk).number == expected
+
+
+def test_async(using: str) -> None:
+    """Acreate, asave and abulk_create number as their counterparts do."""
+
+    async def main() -> list[int]:
+        first = await Invoice.objects.using(using).acreate()
+        second = Invoice()
+        await second.asave(using=using)
+        rows = await Invoice.objects.using(using).abulk_create([Invoice(), Invoice()])
+        third, _ = await Invoice.objects.using(using).aget_or_create(note="new")
+        return [first.number, second.number, *(row.number for row in rows), third.number]
+
+    assert async_to_sync(main)() == [1, 2, 3, 4, 5]
+
+
+def test_related_managers(using: str) -> None:
+    """Rows made through a relation are numbered by it."""
+    project = Project.objects.using(using).create(code="p")
+    assert [project.ticket_set.create().number for _ in range(2)] == [1, 2]
+    ticket = Ticket(title="x")
+    project.ticket_set.add(ticket, bulk=False)
+    assert ticket.number == 3
+
+
+def test_fixtures_are_loaded_as_they_are(using: str, tmp_path: Path) -> None:
+    """Dumpdata and loaddata keep every number, and take none."""
+    Invoice.objects.using(using).bulk_create([Invoice(note=str(i)) for i in range(3)])
+    file = tmp_path / "rows.json"
+    call_command("dumpdata", "numbered.invoice", database=using, output=str(file), verbosity=0)
+    rows = json.loads(file.read_text())
+    rows[1]["fields"]["number"] = 50
+    file.write_text(json.dumps(rows))
+    Invoice.objects.using(using).all().delete()
+    call_command("loaddata", str(file), database=using, verbosity=0)
+    numbers = Invoice.objects.using(using).order_by("note").values_list("number", flat=True)
+    assert list(numbers) == [1, 50, 3]
+    assert get_last_value("invoices", using=using) == 3
+
+
+def test_counters_travel_with_the_rows(using: str, tmp_path: Path) -> None:
+    """A fixture that holds the counters too goes on where it was dumped."""
+    Invoice.objects.using(using).bulk_create([Invoice(), Invoice()])
+    file = str(tmp_path / "all.json")
+    labels = ("numbered.invoice", "sequences_core.counter")
+    call_command("dumpdata", *labels, database=using, output=file, verbosity=0)
+    call_command("flush", database=using, interactive=False, verbosity=0, inhibit_post_migrate=True)
+    call_command("loaddata", file, database=using, verbosity=0)
+    assert Invoice.objects.using(using).create().number == 3
+
+
+class OnlyThere:
+    """A router that sends everything to one database."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return self.alias
+
+    db_for_write = db_for_read
+
+
+def test_routers(using: str, settings: Any) -> None:
+    """A save goes where the router says, number and scope too."""
+    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    project = Project.objects.create(code="p", company=Company.objects.create(name="c"))
+    assert Ticket.objects.create(project_id=project.pk).number == 1
+    assert Invoice.objects.create().number == 1
+    invoice = Invoice()
+    invoice.save()
+    assert invoice.number == 2
+    assert get_last_value("invoices", using=using) == 2
+
+
+def test_validation(using: str, settings: Any) -> None:
+    """Validation finds nothing to complain of in a number that is yet to come."""
+    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    Invoice.objects.create()
+    invoice = Invoice(note="n")
+    invoice.full_clean()
+    invoice.save()
+    assert invoice.number == 2
+    ticket = Ticket(project=Project.objects.create(code="p"), title="t")
+    ticket.full_clean()
+
+
+def test_forms_leave_the_number_out() -> None:
+    """A model form shows no field for the number."""
+    form = forms.modelform_factory(Invoice, fields="__all__")
+    assert list(form.base_fields) == ["note"]
+
+
+def test_admin_shows_the_number_read_only() -> None:
+    """In the admin the number can be shown, read-only, and not entered."""
+
+    class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+        readonly_fields = ("number",)
+        list_display = ("number", "note")
+
+    site = InvoiceAdmin(Invoice, admin.AdminSite())
+    assert site.check() == []
+    request = RequestFactory().get("/")
+    assert list(site.get_form(request).base_fields) == ["note"]
+    assert list(site.get_fields(request)) == ["note", "number"]
+
+
+def test_serializers_see_a_read_only_integer() -> None:
+    """Django REST framework serializes the number, and takes none from a client."""
+
+    class InvoiceSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+        class Meta:
+            model = Invoice
+            fields = "__all__"
+
+    field = InvoiceSerializer().fields["number"]
+    assert isinstance(field, serializers.IntegerField)
+    assert field.read_only
+    serializer = InvoiceSerializer(data={"number": 7, "note": "n"})
+    assert serializer.is_valid()
+    assert serializer.validated_data == {"note": "n"}
+    assert InvoiceSerializer(Invoice(number=7, note="n")).data["number"] == 7
+
+
+def test_an_editable_number_is_in_forms() -> None:
+    """With editable=True a form has it, and may leave it empty."""
+    with isolate_apps("contrib.tests.numbered"):
+
+        class Letter(models.Model):
+            number = SequenceField(editable=True)
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.number}"
+
+    form = forms.modelform_factory(Letter, fields="__all__")({})
+    assert list(form.fields) == ["number"]
+    assert form.is_valid()
+
+
+def test_document_with_two_counters(using: str) -> None:
+    """Two numbers of one row come from two counters, one of them looping."""
+    rows = [Document.objects.using(using).create(kind=kind) for kind in ("a", "", "a", "b")]
+    assert [(row.number, row.page) for row in rows] == [(100, 0), (None, 1), (101, 2), (100, 0)]

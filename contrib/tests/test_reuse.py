@@ -1,0 +1,163 @@
+"""Numbers of deleted rows, given again; and what other packages' users rely on."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+
+from contrib.tests.blocks import rolled_back
+from contrib.tests.numbered.models import Invoice, Project, Seat, Ticket
+from sequences_core import get_last_value
+
+APPS = ["contrib.tests.numbered"]
+
+
+def seat(using: str, room: str = "r", **values: Any) -> Seat:
+    return Seat.objects.using(using).create(room=room, **values)
+
+
+def test_gaps_are_filled_from_below(using: str) -> None:
+    """With reuse="gaps" the lowest free number comes first, then the next new one."""
+    assert [seat(using).number for _ in range(5)] == [0, 1, 2, 3, 4]
+    Seat.objects.using(using).filter(number__in=[0, 2, 3]).delete()
+    assert [seat(using).number for _ in range(4)] == [0, 2, 3, 5]
+    assert get_last_value("numbered_seat.number.r", using=using) == 5
+    Seat.objects.using(using).all().delete()
+    assert seat(using).number == 0
+
+
+def test_gaps_belong_to_a_scope(using: str) -> None:
+    """A gap of one scope is none of another's."""
+    for room in "aab":
+        seat(using, room)
+    Seat.objects.using(using).filter(room="a", number=0).delete()
+    assert seat(using, "b").number == 1
+    assert seat(using, "a").number == 0
+
+
+def test_gaps_below_an_explicit_number(using: str) -> None:
+    """Numbers that an explicit value jumped over are free."""
+    seat(using)
+    seat(using, number=4, label=9)
+    assert [seat(using).number for _ in range(4)] == [1, 2, 3, 5]
+
+
+def test_rows_that_came_without_the_counter(using: str) -> None:
+    """Rows loaded as they are, with no counter yet, are seen all the same."""
+    seats = [Seat(room="r", number=number, label=number + 1) for number in (0, 1, 3)]
+    for each in seats:
+        each.save_base(raw=True, using=using, force_insert=True)
+    assert get_last_value("numbered_seat.number.r", using=using) is None
+    created = [seat(using) for _ in range(3)]
+    assert [each.number for each in created] == [2, 4, 5]
+    assert [each.label for each in created] == [5, 6, 7]
+
+
+def test_last_goes_on_from_the_highest_left(using: str) -> None:
+    """With reuse="last" only what was deleted at the end is given again."""
+    seats = [seat(using) for _ in range(4)]
+    assert [each.label for each in seats] == [1, 2, 3, 4]
+    Seat.objects.using(using).filter(label__in=[2, 4]).delete()
+    assert seat(using).label == 4
+    Seat.objects.using(using).all().delete()
+    assert seat(using).label == 1
+
+
+def test_rollback_leaves_the_gap(using: str) -> None:
+    """A gap filled by a transaction that rolls back is open again."""
+    seats = [seat(using) for _ in range(3)]
+    seats[1].delete()
+    with rolled_back(using):
+        assert seat(using).number == 1
+    assert seat(using).number == 1
+
+
+def test_a_gap_that_is_not_committed_is_none(using: str) -> None:
+    """A row that another transaction has deleted, but not committed, is still there."""
+    seats = [seat(using) for _ in range(2)]
+    with rolled_back(using):
+        seats[0].delete()
+        assert seat(using).number == 0
+    assert seat(using).number == 2
+
+
+def test_150_at_once_fill_the_gaps(using: str) -> None:
+    """150 concurrent creates with gaps give 150 different numbers, the gaps first."""
+    gaps = list(range(0, 60, 2))
+    Seat.objects.using(using).bulk_create([Seat(room="r") for _ in range(60)])
+    Seat.objects.using(using).filter(number__in=gaps).delete()
+    workers, each = 10, 15
+    barrier = threading.Barrier(workers)
+    numbers: list[list[int]] = [[] for _ in range(workers)]
+    errors: list[BaseException] = []
+
+    def work(taken: list[int]) -> None:
+        try:
+            connections[using].ensure_connection()
+            barrier.wait(60)
+            taken += [seat(using).number for _ in range(each)]
+        except BaseException as error:  # noqa: BLE001 - shown below
+            errors.append(error)
+        finally:
+            connections[using].close()
+
+    threads = [threading.Thread(target=work, args=[taken]) for taken in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert errors == []
+    created = sorted(number for taken in numbers for number in taken)
+    assert created == sorted([*gaps, *range(60, 60 + workers * each - len(gaps))])
+    stored = Seat.objects.using(using).order_by("number").values_list("number", flat=True)
+    assert list(stored) == list(range(180))
+
+
+def test_the_search_uses_the_index(using: str) -> None:
+    """The search for a gap walks the index of scope and number, and never sorts the table."""
+    rows = 2000
+    connection = connections[using]
+    if connection.vendor != "postgresql":
+        return
+    Seat.objects.using(using).bulk_create(
+        [Seat(room=room, number=i, label=i + 1) for room in "ab" for i in range(rows)]
+    )
+    plans: list[str] = []
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and "numbered_seat" in sql:
+            with connection.connection.cursor() as cursor:
+                cursor.execute("EXPLAIN " + sql, params)
+                plans.append("\n".join(line for (line,) in cursor.fetchall()))
+        return execute(sql, params, many, context)
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE numbered_seat")
+    with transaction.atomic(using=using), connection.execute_wrapper(explain):
+        assert seat(using, "a").number == rows
+    searches = [plan for plan in plans if "Aggregate" not in plan]
+    assert searches
+    for plan in searches:
+        assert "Index" in plan, plan
+        assert "Sort" not in plan, plan
+
+
+def test_scope_and_constraint_at_once(using: str) -> None:
+    """unique_with numbers each combination by itself, and the database keeps it unique."""
+    project = Project.objects.using(using).create(code="p")
+    Ticket.objects.using(using).create(project=project)
+    with pytest.raises(IntegrityError):
+        Ticket.objects.using(using).create(project=project, number=1)
+    seat(using)
+    with pytest.raises(IntegrityError):
+        seat(using, number=0)
+
+
+def test_delete_the_last_and_go_on(using: str) -> None:
+    """Without reuse a deleted number stays a hole that its user made."""
+    invoices = [Invoice.objects.using(using).create() for _ in range(3)]
+    invoices[2].delete()
+    assert Invoice.objects.using(using).create().number == 4
