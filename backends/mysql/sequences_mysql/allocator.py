@@ -52,8 +52,9 @@ INSERT = f"""
 # "BIGINT value is out of range": undoes the statement, and only that.
 OUT_OF_RANGE = 1690
 
-# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators (1419).
-PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1419})
+# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
+# to users without SUPER, 1418 to all, for the function is not deterministic and writes.
+PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1418, 1419})
 
 
 class MySQLAllocator(Allocator):
@@ -102,8 +103,8 @@ class MySQLAllocator(Allocator):
                 warnings.warn(
                     f"the database function of NextValue was not made ({error}): numbers will be "
                     f"taken by a statement of their own. To have it, run manage.py sequences "
-                    f"install as a user with CREATE ROUTINE, and SUPER or "
-                    f"log_bin_trust_function_creators = 1",
+                    f"install as a user with CREATE ROUTINE, on a server with "
+                    f"log_bin_trust_function_creators = 1 if it has a binary log",
                     stacklevel=2,
                 )
 
