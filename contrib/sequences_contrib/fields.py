@@ -76,7 +76,8 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         if reuse and (callable(initial_value) or any(map(callable, parts_of(scope)))):
             raise ValueError("reuse needs a fixed initial_value, and a scope made of fields")
         first = 1 if callable(initial_value) else initial_value
-        Allocation(sequence_name or "checked later", 1, first, reset_value, timeout)
+        name = "checked later" if sequence_name is None else sequence_name
+        Allocation(name, 1, first, reset_value, timeout)
         self.sequence_name = sequence_name
         self.scope = scope
         self.separator = separator
@@ -108,17 +109,16 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         if cls._meta.abstract:
             return
         numbering.number_inserts(cls)
-        if self.unique_with:
+        # A migration's models have the constraints that migrations gave them, and no others.
+        if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
 
     def _add_constraint(self, cls: type[Model]) -> None:
         fields = (*self.unique_with, self.name)
         label = "_".join((cls._meta.app_label, cls._meta.model_name or "", *fields, "uniq"))
         constraint = models.UniqueConstraint(fields=fields, name=truncate_name(label, 30, 8))
-        # A migration's model brings its constraints with it.
-        if constraint.name not in {other.name for other in cls._meta.constraints}:
-            cls._meta.constraints = [*cls._meta.constraints, constraint]
-            cls._meta.original_attrs["constraints"] = cls._meta.constraints
+        cls._meta.constraints = [*cls._meta.constraints, constraint]
+        cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     @property
     def scope_parts(self) -> list[Any]:
