@@ -41,7 +41,7 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
         if current is None:
             raise FieldDoesNotExist(f"{fields[-1].name!r} is no relation, so no {name!r} follows")
         field = current._meta.pk if name == "pk" else current._meta.get_field(name)
-        if not getattr(field, "concrete", False):
+        if not getattr(field, "concrete", False) or field.many_to_many:
             raise FieldDoesNotExist(f"{current._meta.label}.{name} is no column")
         fields.append(field)
         current = field.related_model if field.is_relation else None
