@@ -1,0 +1,244 @@
+"""Migrations of models with a SequenceField: made once, applied everywhere, undone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, migrations, models
+from django.db.migrations.autodetector import MigrationAutodetector
+from django.db.migrations.graph import MigrationGraph
+from django.db.migrations.questioner import MigrationQuestioner
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import F
+from sequences_contrib.fields import SequenceField
+
+from contrib.tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
+from sequences_core import get_last_value, set_last_value
+
+LABEL = "letters"
+
+
+def state_of(*models_: ModelState) -> ProjectState:
+    state = ProjectState()
+    for model in models_:
+        state.add_model(model)
+    return state
+
+
+def letter(number: SequenceField) -> ModelState:
+    return ModelState(
+        LABEL, "Letter", [("id", models.BigAutoField(primary_key=True)), ("n", number)]
+    )
+
+
+def changes(old: ProjectState, new: ProjectState) -> list[Any]:
+    questioner = MigrationQuestioner(defaults={"ask_initial": True})
+    detected = MigrationAutodetector(old, new, questioner).changes(graph=MigrationGraph())
+    return [
+        operation
+        for migrations_ in detected.values()
+        for migration in migrations_
+        for operation in migration.operations
+    ]
+
+
+@pytest.mark.parametrize("model", [Invoice, Ticket, Receipt, Document, Seat])
+def test_no_second_migration(model: type[models.Model]) -> None:
+    """Makemigrations finds nothing to do for a model that its migration describes."""
+    live = ModelState.from_model(model, exclude_rels=True)
+    again = live.clone()
+    again.fields = {name: field.clone() for name, field in live.fields.items()}
+    assert changes(state_of(live), state_of(again)) == []
+
+
+class Steps:
+    """Applies operations to one database, and undoes them."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.states = [ProjectState()]
+        self.done: list[Any] = []
+
+    def apply(self, *operations: Any) -> Any:
+        """Apply them, each in a schema editor of its own; return the model."""
+        for operation in operations:
+            old = self.states[-1]
+            new = old.clone()
+            operation.state_forwards(LABEL, new)
+            with connections[self.using].schema_editor(atomic=True) as editor:
+                operation.database_forwards(LABEL, editor, old, new)
+            self.states.append(new)
+            self.done.append(operation)
+        return self.states[-1].apps.get_model(LABEL, "Letter")
+
+    def undo(self) -> None:
+        while self.done:
+            new, old = self.states.pop(), self.states[-1]
+            with connections[self.using].schema_editor(atomic=True) as editor:
+                self.done.pop().database_backwards(LABEL, editor, new, old)
+
+
+@pytest.fixture
+def steps(using: str) -> Iterator[Steps]:
+    steps = Steps(using)
+    try:
+        yield steps
+        steps.undo()
+        assert "letters_letter" not in connections[using].introspection.table_names()
+    finally:
+        with connections[using].cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS letters_letter")
+
+
+def create(*fields: tuple[str, Any]) -> Any:
+    common = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("kind", models.CharField(max_length=9, default="k")),
+    ]
+    return migrations.CreateModel("Letter", [*common, *fields])
+
+
+def add_constraint() -> Any:
+    return migrations.AddConstraint(
+        "letter", models.UniqueConstraint(fields=["kind", "number"], name="kind_number_uniq")
+    )
+
+
+def number_rows(apps: Any, schema_editor: Any) -> None:
+    """Number the rows that are there in the order of their ids, then set the counter."""
+    using = schema_editor.connection.alias
+    rows = apps.get_model(LABEL, "Letter").objects.using(using).order_by("id")
+    number = 0
+    for number, pk in enumerate(rows.values_list("pk", flat=True), 1):
+        rows.filter(pk=pk).update(number=number)
+    if number:
+        set_last_value(number, "letters", using=using)
+
+
+def test_adding_the_field_to_a_table_with_rows(using: str, steps: Steps) -> None:
+    """Added as null, filled by a data migration, made not null: the rows are 1..n in order."""
+    letters = steps.apply(create()).objects.using(using)
+    for _ in range(5):
+        letters.create()
+    letters.order_by("id")[1:2].get().delete()
+    steps.apply(
+        migrations.AddField("letter", "number", SequenceField("letters", null=True)),
+        migrations.RunPython(number_rows, migrations.RunPython.noop),
+    )
+    model = steps.apply(
+        migrations.AlterField("letter", "number", SequenceField("letters", unique=True))
+    )
+    numbers = model.objects.using(using).order_by("id").values_list("number", flat=True)
+    assert list(numbers) == [1, 2, 3, 4]
+    # The migration's own model numbers new rows too.
+    assert model.objects.using(using).create().number == 5
+    assert get_last_value("letters", using=using) == 5
+
+
+def test_unique_with_added_and_removed(using: str, steps: Steps) -> None:
+    """The constraint of unique_with comes and goes with its own operations, in any order."""
+    steps.apply(create())
+    with_number = migrations.AddField(
+        "letter", "number", SequenceField(unique_with="kind", null=True)
+    )
+    letters = steps.apply(with_number).objects.using(using)
+    letters.create(number=1)
+    letters.create(number=1).delete()  # no constraint yet
+    letters = steps.apply(add_constraint()).objects.using(using)
+    with pytest.raises(IntegrityError):
+        letters.create(number=1)
+    letters = steps.apply(migrations.RemoveConstraint("letter", "kind_number_uniq")).objects.using(
+        using
+    )
+    letters.create(number=1)
+    model = steps.apply(migrations.RemoveField("letter", "number"))
+    assert [field.name for field in model._meta.fields] == ["id", "kind"]
+    assert model.objects.using(using).count() == 2
+
+
+def test_renaming_and_altering(using: str, steps: Steps) -> None:
+    """A renamed field keeps the numbers; with a sequence_name it keeps the counter too."""
+    model = steps.apply(create(("number", SequenceField("letters"))))
+    model.objects.using(using).create()
+    model = steps.apply(
+        migrations.RenameField("letter", "number", "position"),
+        migrations.AlterField("letter", "position", SequenceField("letters", initial_value=5)),
+    )
+    assert model.objects.using(using).create().position == 2
+    model = steps.apply(migrations.AlterField("letter", "position", models.BigIntegerField()))
+    assert list(model.objects.using(using).values_list("position", flat=True)) == [1, 2]
+
+
+PROJECT = {
+    "settings.py": """
+SECRET_KEY = "none"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3",
+                         "OPTIONS": {"transaction_mode": "IMMEDIATE"}}}
+INSTALLED_APPS = ["sequences_core", "letters"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+""",
+    "letters/__init__.py": "",
+    "letters/models.py": """
+from django.db import models
+from django.db.models import F, Value
+from sequences_contrib.fields import SequenceField
+
+def kinds(letter): return [letter.kind]
+def first(letter): return 10
+
+class Box(models.Model):
+    code = models.CharField(max_length=9)
+
+class Letter(models.Model):
+    kind = models.CharField(max_length=9)
+    box = models.ForeignKey(Box, models.CASCADE)
+    a = SequenceField()
+    b = SequenceField(unique_with=("kind", "box"))
+    c = SequenceField(scope=[F("box__code"), Value("x"), 1, kinds], initial_value=first)
+    d = SequenceField(unique_with="kind", reuse="gaps", initial_value=0)
+""",
+}
+
+
+def test_makemigrations_is_stable(tmp_path: Path) -> None:
+    """Makemigrations writes a migration that runs, finds nothing more, and can be undone."""
+    for name, text in PROJECT.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+    def manage(*args: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *args, "--settings=settings", "--pythonpath=."],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    manage("makemigrations", "letters")
+    manage("makemigrations", "--check", "--dry-run")
+    manage("migrate")
+    manage("check", "--fail-level=WARNING")
+    models_file = tmp_path / "letters" / "models.py"
+    source = models_file.read_text()
+    models_file.write_text(source.replace("    d = Seq", "    # "))
+    manage("makemigrations", "letters")
+    manage("makemigrations", "--check", "--dry-run")
+    manage("migrate")
+    manage("migrate", "letters", "zero")
+
+
+def test_f_in_a_scope_is_compared_by_value() -> None:
+    """Two fields with equal scopes are equal to makemigrations, with others not."""
+    states = [
+        state_of(letter(SequenceField(scope=scope))) for scope in (F("kind"), F("kind"), "kind")
+    ]
+    assert changes(states[0], states[1]) == []
+    assert len(changes(states[0], states[2])) == 1

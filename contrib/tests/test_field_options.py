@@ -1,0 +1,202 @@
+"""The field's options, the migrations they make, and what the system checks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core import checks
+from django.db import models
+from django.db.migrations.writer import MigrationWriter
+from django.db.models import F, Value
+from django.test.utils import isolate_apps
+from sequences_contrib.fields import SequenceField
+
+from contrib.tests.numbered.models import Document, Invoice, Project, Receipt, Seat, Ticket, by_kind
+
+ISOLATED = "contrib.tests.numbered"
+
+
+def model_with(**fields: models.Field[Any, Any]) -> Any:
+    """A model that only this test knows."""
+    meta = type("Meta", (), {"app_label": "numbered"})
+    return type("Letter", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+
+
+def ours(model: Any, **kwargs: Any) -> list[Any]:
+    """What the checks of the field say; isolated, other models can't be related to."""
+    found = model.check(**kwargs)
+    return [message for message in found if message.id.startswith("sequences_contrib")]
+
+
+def ids(model: Any, **kwargs: Any) -> list[str]:
+    return [message.id for message in ours(model, **kwargs)]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "error"),
+    [
+        ({"sequence_name": ""}, ValueError),
+        ({"sequence_name": " x"}, ValueError),
+        ({"sequence_name": 7}, TypeError),
+        ({"sequence_name": "x" * 256}, ValueError),
+        ({"scope": "a", "unique_with": "b"}, ValueError),
+        ({"reuse": "all"}, ValueError),
+        ({"reuse": "gaps", "reset_value": 5}, ValueError),
+        ({"reuse": "gaps", "initial_value": lambda row: 1}, ValueError),
+        ({"reuse": "last", "scope": by_kind}, ValueError),
+        ({"nowait": True, "timeout": 1}, ValueError),
+        ({"timeout": -1}, ValueError),
+        ({"initial_value": -1}, ValueError),
+        ({"initial_value": "1"}, TypeError),
+        ({"initial_value": 5, "reset_value": 5}, ValueError),
+        ({"initial_value": lambda row: 1, "reset_value": 5}, TypeError),
+        ({"separator": ""}, ValueError),
+        ({"separator": " "}, ValueError),
+        ({"separator": "%"}, ValueError),
+    ],
+)
+def test_bad_options(kwargs: dict[str, Any], error: type[Exception]) -> None:
+    """Options that make no sense are refused where the field is declared."""
+    with pytest.raises(error):
+        SequenceField(**kwargs)
+
+
+FIELDS: list[Callable[[], SequenceField]] = [
+    SequenceField,
+    lambda: SequenceField("invoices", unique=True),
+    lambda: SequenceField(scope="project", null=True, separator="/"),
+    lambda: SequenceField(scope=["project", F("project__company"), Value("x"), 3, by_kind]),
+    lambda: SequenceField(unique_with="project"),
+    lambda: SequenceField(unique_with=["project", "kind"], reuse="gaps", initial_value=0),
+    lambda: SequenceField(initial_value=by_kind, timeout=1.5),
+    lambda: SequenceField(reset_value=5, nowait=True),
+    lambda: SequenceField(editable=True, blank=False, db_column="no", db_index=True),
+]
+
+
+@pytest.mark.parametrize("make", FIELDS)
+def test_deconstruction(make: Callable[[], SequenceField]) -> None:
+    """What a field deconstructs to makes the same field again, and can be written down."""
+    field = make()
+    _, path, args, kwargs = field.deconstruct()
+    assert path == "sequences_contrib.fields.SequenceField"
+    again = SequenceField(*args, **kwargs)
+    assert again.deconstruct()[1:] == (path, args, kwargs)
+    assert field.clone().deconstruct()[1:] == (path, args, kwargs)
+    MigrationWriter.serialize(field)
+
+
+def test_only_what_was_said_is_written_down() -> None:
+    """A migration holds no option that has its default."""
+    assert SequenceField().deconstruct()[2:] == ([], {})
+    assert SequenceField("s", unique_with="a").deconstruct()[3] == {
+        "sequence_name": "s",
+        "unique_with": ("a",),
+    }
+
+
+def test_unique_with_is_a_constraint() -> None:
+    """unique_with, a name or a tuple, adds a constraint that migrations see, with a short name."""
+    for model, fields in ((Ticket, ("project", "number")), (Seat, ("room", "number"))):
+        (constraint,) = model._meta.constraints
+        assert isinstance(constraint, models.UniqueConstraint)
+        assert constraint.fields == fields
+        assert len(constraint.name) <= 30
+        assert model._meta.original_attrs["constraints"] == [constraint]
+
+
+@isolate_apps(ISOLATED)
+def test_a_models_own_constraints_stay() -> None:
+    """unique_with adds to the constraints of the model."""
+
+    class Letter(models.Model):
+        year = models.IntegerField()
+        number = SequenceField(unique_with="year")
+
+        class Meta:
+            app_label = "numbered"
+            constraints = [models.CheckConstraint(condition=models.Q(year__gt=0), name="positive")]
+
+        def __str__(self) -> str:
+            return f"{self.year}/{self.number}"
+
+    assert len(Letter._meta.constraints) == 2
+    assert ids(Letter) == []
+
+
+def test_the_models_of_the_tests_pass_all_checks() -> None:
+    """Every option used as intended gives no message."""
+    for model in (Invoice, Ticket, Receipt, Document, Seat):
+        assert model.check() == []
+
+
+@pytest.mark.parametrize(
+    "scope", ["nothing", "code__x", F("project__nothing"), ["code", "project__company__x"], "many"]
+)
+def test_a_scope_that_leads_nowhere(scope: Any) -> None:
+    """A scope that can't be resolved is an error that names the field and the path."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            code=models.CharField(max_length=9),
+            project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+            many=models.ManyToManyField(Project, related_name="+"),
+            number=SequenceField(scope=scope),
+        )
+        (message,) = ours(letter)
+    assert message.id == "sequences_contrib.E001"
+    assert message.level == checks.ERROR
+    assert str(message.obj) == "numbered.Letter.number"
+    assert message.hint
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_a_scope_that_can_be_null(null: bool) -> None:
+    """A number that must be, by a scope that need not, is a warning with the remedy."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+            number=SequenceField(scope="project__company", null=null),
+        )
+        messages = ours(letter)
+    assert [message.id for message in messages] == ([] if null else ["sequences_contrib.W001"])
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        (lambda: SequenceField("invoices"), ["sequences_contrib.W002"]),
+        (lambda: SequenceField("numbered_plain.number"), ["sequences_contrib.W002"]),
+        (lambda: SequenceField("letters"), []),
+        (lambda: SequenceField("invoices", scope=[1]), []),
+        (SequenceField, []),
+    ],
+)
+def test_two_fields_on_one_counter(field: Callable[[], SequenceField], expected: list[str]) -> None:
+    """Two fields that share a counter are a warning that names both."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(number=field())
+        messages = ours(letter)
+    assert [message.id for message in messages] == expected
+    for message in messages:
+        assert "numbered." in message.msg
+        assert "sequence_name" in message.hint
+
+
+class CountersElsewhere:
+    """A router that keeps the counters off a database."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return app_label != "sequences_core"
+
+
+def test_a_model_without_its_counter(settings: Any) -> None:
+    """A model on a database that has no table of counters is an error."""
+    assert ids(Invoice, databases=["default"]) == []
+    settings.DATABASE_ROUTERS = [CountersElsewhere()]
+    (message,) = ours(Invoice, databases=["default"])
+    assert message.id == "sequences_contrib.E002"
+    assert "default" in message.msg
+    assert message.hint
+    assert ids(Invoice) == []  # a plain "check" asks for no database
