@@ -145,7 +145,12 @@ def test_compare(tmp_path: Path) -> None:
         results.save()
         runs.append(Results.load(results.path))
     (table,) = comparison(*runs)
-    assert [entry.text for entry in table.rows[0]] == ["it, 8", "1 000", "1 500", "1.50"]
+    assert [entry.text for entry in table.rows[0]] == [
+        "it, 8",
+        "1\N{NO-BREAK SPACE}000",
+        "1\N{NO-BREAK SPACE}500",
+        "1.50",
+    ]
 
 
 def test_saved_results(tmp_path: Path) -> None:

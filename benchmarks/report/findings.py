@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.report.tables import REFERENCE, TITLES, measured, number
-from benchmarks.results import Results
+from benchmarks.results import Cell, Results
 
-UNTUNED = "django-sequences, Django's settings"
+NOISE = 1.2
+"""What differs by less may be chance."""
 
 
 def listed(parts: Iterator[str] | list[str]) -> str:
@@ -41,7 +42,7 @@ def writers(results: Results) -> str:
         return "Rows per second by writers on one counter"
     parts = [f"{value:.1f}× on {TITLES[name]}" for name, value in found.items()]
     return (
-        f"8 writers, one counter: SequenceField commits {listed(parts)}\n"
+        f"8 writers, one counter: SequenceField commits {listed(parts)} "
         f"the rows that {REFERENCE} does"
     )
 
@@ -52,7 +53,7 @@ def network(results: Results) -> str:
         return "Rows per second by the latency of the network"
     parts = [f"{value:.1f}× on {TITLES[name]}" for name, value in found.items()]
     return (
-        f"8 writers, one counter, a network of 1 ms: SequenceField commits\n"
+        f"8 writers, one counter, a network of 1 ms: SequenceField commits "
         f"{listed(parts)} the rows that {REFERENCE} does"
     )
 
@@ -67,7 +68,7 @@ def call(results: Results) -> str:
             parts.append(f"{ours / theirs:.2f} on {TITLES[database]}")
     if not parts:
         return "The time of one call"
-    return f"One call of get_next_value, as a part of {REFERENCE}' time:\n{listed(parts)}"
+    return f"One call of get_next_value, as a part of {REFERENCE}' time: {listed(parts)}"
 
 
 def snapshot(results: Results) -> str:
@@ -80,18 +81,25 @@ def snapshot(results: Results) -> str:
     )
     if not cells:
         return "The time of one call while a snapshot stays open"
-    details = cells[0]["details"]
-    takes, cost = details["curve"][-1]
+    takes, slower = slowdown(cells[0])
     others = [
-        cell["details"]["curve"][-1][1] / cell["details"]["before"]
+        slowdown(cell)[1]
         for cell in results.cells("growth", growth="snapshot", contestant="get_next_value")
         if cell["database"] != "postgresql"
     ]
     elsewhere = f", elsewhere at most {max(others):.1f}×" if others else ""
     return (
-        f"A snapshot left open makes PostgreSQL's counters slower with every number taken:\n"
-        f"{cost / details['before']:.1f}× after {number(takes)} numbers{elsewhere}"
+        f"While a snapshot stays open, PostgreSQL's counters get slower with every number taken: "
+        f"{slower:.1f}× after {number(takes)} numbers{elsewhere}"
+        if slower > NOISE
+        else f"An open snapshot has cost nothing yet after {number(takes)} numbers"
     )
+
+
+def slowdown(cell: Cell) -> tuple[int, float]:
+    """How many numbers were taken, and the cost of the last ones as a multiple of the first's."""
+    curve = cell["details"]["curve"]
+    return curve[-1][0], curve[-1][1] / curve[0][1]
 
 
 def growth(results: Results) -> str:
@@ -104,7 +112,7 @@ def growth(results: Results) -> str:
                 medians = [cell["median"] for cell in sorted(cells, key=lambda cell: cell["size"])]
                 worst = max(worst, medians[-1] / medians[0])
     return (
-        f"However many counters there are, however many numbers are taken at once:\n"
+        f"However many counters there are, however many numbers are taken at once: "
         f"one call of get_next_value costs at most {worst:.2f}× what it does at the smallest size"
         if worst
         else "The time of one call as things grow"
@@ -119,7 +127,7 @@ def bulk(results: Results) -> str:
         if ours and plain:
             parts.append(f"{ours / plain:.2f} on {TITLES[database]}")
     return (
-        f"bulk_create with a SequenceField, as a multiple of unnumbered rows:\n{listed(parts)}"
+        f"bulk_create with a SequenceField, as a multiple of unnumbered rows: {listed(parts)}"
         if parts
         else "The time of a bulk_create"
     )

@@ -6,6 +6,7 @@ the same again.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,10 @@ SETTINGS: Any = {
     "svg.hashsalt": "benchmarks",
     "savefig.dpi": 110,
 }
+
+
+LINE = 95
+"""Characters of a title that fit on a line."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def figure(
 ) -> tuple[Figure, list[Axes]]:
     """A figure whose title states what it shows, with its axes in a list."""
     result = Figure(figsize=(10, height * rows + 0.8), layout="constrained")
-    result.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
+    result.suptitle(textwrap.fill(title, LINE), x=0.01, ha="left", fontsize=12, fontweight="bold")
     axes = result.subplots(rows, columns, squeeze=False)
     return result, list(axes.flat)
 

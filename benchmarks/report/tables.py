@@ -68,7 +68,7 @@ def number(value: float | None) -> str:
     if value is None:
         return ""
     if value >= 100:
-        return f"{value:,.0f}".replace(",", " ")
+        return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
     return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 
 
