@@ -17,6 +17,7 @@ from sequences_orm import ORMAllocator
 from benchmarks.questions.contention import fault_in
 from benchmarks.questions.writers import Outcome
 from benchmarks.report.compare import comparison
+from benchmarks.report.questions import contention
 from benchmarks.results import Results
 from sequences_core import Allocation
 from tests.servers.ports import free_port
@@ -133,6 +134,23 @@ def test_exit_status(tmp_path: Path, kind: str, failed: bool) -> None:
     results.databases["sqlite"] = {"contestants": [{"name": "it", "kind": kind}]}
     results.add("sqlite", "contention", [{"contestant": "it", "exact": False}])
     assert results.ours_failed is failed
+
+
+def test_table_of_inexact_numbers(tmp_path: Path) -> None:
+    """Where numbers were not exact the table says how, and shows no speed."""
+    results = Results(tmp_path / "results.json", "quick")
+    results.databases["sqlite"] = {
+        "done": ["contention"],
+        "contestants": [{"name": name, "kind": "peer"} for name in ("wrong", "right")],
+    }
+    shape = {"writers": 8, "counters": "one", "latency": 0, "rollbacks": False, "committed": 9}
+    wrong = {"contestant": "wrong", "exact": False, "fault": "3 of 9 numbers given twice"}
+    right = {"contestant": "right", "exact": True, "fault": None, "rate": 12.0}
+    results.add("sqlite", "contention", [{**shape, **wrong}, {**shape, **right}])
+    (table,) = contention(results, "sqlite")
+    texts = [(entry.text, entry.style) for row in table.rows for entry in row]
+    assert ("not exact: 3 of 9 numbers given twice", "bad") in texts
+    assert ("12.0", "best") in texts
 
 
 def test_compare(tmp_path: Path) -> None:
