@@ -107,7 +107,9 @@ def _line(axes: Axes, name: str, cells: list[dict[str, Any]], key: str) -> None:
         if cell["exact"] is False:
             # On the lower edge: there is no speed to show.
             place: Any = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            axes.plot(cell[key], 0.02, "X", color="red", markersize=9, **place)
+            place |= {"markersize": 9, "color": "red", "markeredgecolor": look.colour}
+            place["label"] = f"{look.label}: not exact"
+            axes.plot(cell[key], 0.02, "X", **place)
 
 
 def _panels(title: str, count: int) -> tuple[Figure, list[Axes]]:
