@@ -52,8 +52,10 @@ def get_next_value(
     :raises SequenceLocked: another transaction held the sequence for longer than ``timeout``.
     :raises SequenceExhausted: the number would be above 2**63 - 1.
     """
-    timeout = _wait(nowait, timeout)
-    return take(_request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
+    if nowait:
+        timeout = _no_time(timeout)
+    request = Allocation if callable(initial_value) else _checked
+    return take(request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
 
 
 def get_next_values(
@@ -69,8 +71,10 @@ def get_next_values(
 
     ``get_next_values(0)`` is an empty range and touches nothing.
     """
-    timeout = _wait(nowait, timeout)
-    return take(_request(sequence_name, batch_size, initial_value, None, timeout), using)
+    if nowait:
+        timeout = _no_time(timeout)
+    request = Allocation if callable(initial_value) else _checked
+    return take(request(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
 def get_next_blocks(
@@ -96,9 +100,10 @@ def get_next_blocks(
     """
     if not isinstance(batch_sizes, Mapping):
         raise TypeError(f"batch_sizes maps names to how many, not {batch_sizes!r}")
-    timeout = _wait(nowait, timeout)
+    if nowait:
+        timeout = _no_time(timeout)
     requests = [
-        _request(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
+        Allocation(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
     ]
     blocks = dict.fromkeys((request.name for request in requests), range(0))
     if not any(request.count for request in requests):
@@ -193,8 +198,9 @@ class Sequence:
         self, batch_size: int, *, nowait: bool = False, timeout: float | None = None
     ) -> range:
         """See :func:`get_next_values`; ValueError for a sequence with a ``reset_value``."""
-        timeout = _wait(nowait, timeout)
-        allocation = _request(
+        if nowait:
+            timeout = _no_time(timeout)
+        allocation = Allocation(
             self.sequence_name, batch_size, self.initial_value, self.reset_value, timeout
         )
         return take(allocation, self.using)
@@ -262,25 +268,12 @@ def _explain(connection: BaseDatabaseWrapper, error: DatabaseError, timeout: flo
         raise SequenceExhausted(str(error)) from error
 
 
-def _request(
-    name: str,
-    count: int,
-    initial_value: InitialValue,
-    reset_value: int | None,
-    timeout: float | None,
-) -> Allocation:
-    if callable(initial_value):  # perhaps a new one each time: nothing to keep
-        return Allocation(name, count, initial_value, reset_value, timeout)
-    return _checked(name, count, initial_value, reset_value, timeout)
-
-
 # The same few requests come again and again, and are checked once. Typed, for True is no count.
+# Not with a callable, which may be a new one each time.
 _checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
-def _wait(nowait: bool, timeout: float | None) -> float | None:
-    if not nowait:
-        return timeout
+def _no_time(timeout: float | None) -> float:
     if timeout is not None:
         raise ValueError("nowait=True is timeout=0: give only one of them")
     return 0
