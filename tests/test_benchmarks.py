@@ -16,6 +16,7 @@ from sequences_orm import ORMAllocator
 
 from benchmarks.questions.contention import fault_in
 from benchmarks.questions.writers import Outcome
+from benchmarks.report import readme
 from benchmarks.report.compare import comparison
 from benchmarks.report.questions import contention
 from benchmarks.results import Results
@@ -179,3 +180,12 @@ def test_saved_results(tmp_path: Path) -> None:
     assert json.loads(results.path.read_text()) == results.data
     lines = results.path.read_text().splitlines()
     assert sum(line.startswith('{"database":"sqlite"') for line in lines) == 2
+
+
+def test_performance_section() -> None:
+    """README.rst's performance section says what the committed results do, and no more."""
+    text = readme.README.read_text()
+    if readme.COMMITTED.exists():
+        assert text == readme.updated(text, Results.load(readme.COMMITTED))
+    else:
+        assert readme.BEGIN + "\n" + readme.END in text
