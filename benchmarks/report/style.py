@@ -33,7 +33,7 @@ SETTINGS: Any = {
     "ytick.color": INK,
     "svg.fonttype": "none",
     "svg.hashsalt": "benchmarks",
-    "savefig.dpi": 110,
+    "savefig.dpi": 90,
 }
 
 
