@@ -16,7 +16,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "sequences_core",
     "tests.app",
-    "contrib.tests.numbered",
+    "tests.numbered",
 ]
 
 VENDORS = ("sqlite", "postgresql", "mariadb", "mysql", "oracle")

@@ -8,8 +8,9 @@ import pytest
 from django.db import IntegrityError, NotSupportedError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from contrib.tests.blocks import MODES, atomic_if, rolled_back
-from contrib.tests.numbered.models import (
+from sequences_core import NextValue, get_last_value
+from tests.numbered.blocks import MODES, atomic_if, rolled_back
+from tests.numbered.models import (
     CreditNote,
     Document,
     First,
@@ -21,9 +22,8 @@ from contrib.tests.numbered.models import (
     Seat,
     Ticket,
 )
-from sequences_core import NextValue, get_last_value
 
-APPS = ["contrib.tests.numbered"]
+APPS = ["tests.numbered"]
 
 
 @pytest.mark.parametrize("batch_size", [None, 1, 3, 7, 100])

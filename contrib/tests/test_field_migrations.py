@@ -17,8 +17,8 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import F
 from sequences_contrib.fields import SequenceField
 
-from contrib.tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
-from sequences_core import get_last_value, set_last_value
+from sequences_core import get_last_value, get_next_values
+from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
 
@@ -110,14 +110,13 @@ def add_constraint() -> Any:
 
 
 def number_rows(apps: Any, schema_editor: Any) -> None:
-    """Number the rows that are there in the order of their ids, then set the counter."""
+    """Number the rows that are there in the order of their ids, as README.rst shows."""
     using = schema_editor.connection.alias
-    rows = apps.get_model(LABEL, "Letter").objects.using(using).order_by("id")
-    number = 0
-    for number, pk in enumerate(rows.values_list("pk", flat=True), 1):
-        rows.filter(pk=pk).update(number=number)
-    if number:
-        set_last_value(number, "letters", using=using)
+    letters = apps.get_model(LABEL, "Letter").objects.using(using)
+    rows = list(letters.filter(number=None).order_by("pk"))
+    for row, number in zip(rows, get_next_values(len(rows), "letters", using=using), strict=True):
+        row.number = number
+    letters.bulk_update(rows, ["number"], batch_size=1000)
 
 
 def test_adding_the_field_to_a_table_with_rows(using: str, steps: Steps) -> None:

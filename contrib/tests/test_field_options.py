@@ -13,9 +13,9 @@ from django.db.models import F, Value
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 
-from contrib.tests.numbered.models import Document, Invoice, Project, Receipt, Seat, Ticket, by_kind
+from tests.numbered.models import Document, Invoice, Project, Receipt, Seat, Ticket, by_kind
 
-ISOLATED = "contrib.tests.numbered"
+ISOLATED = "tests.numbered"
 
 
 def model_with(**fields: models.Field[Any, Any]) -> Any:

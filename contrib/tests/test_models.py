@@ -17,8 +17,9 @@ from django.test.utils import isolate_apps
 from rest_framework import serializers
 from sequences_contrib.fields import SequenceField
 
-from contrib.tests.blocks import atomic_if
-from contrib.tests.numbered.models import (
+from sequences_core import get_last_value
+from tests.numbered.blocks import atomic_if
+from tests.numbered.models import (
     Company,
     CreditNote,
     Document,
@@ -30,9 +31,8 @@ from contrib.tests.numbered.models import (
     SpecialInvoice,
     Ticket,
 )
-from sequences_core import get_last_value
 
-APPS = ["contrib.tests.numbered"]
+APPS = ["tests.numbered"]
 
 
 def test_multi_table_inheritance(using: str) -> None:
@@ -102,7 +102,7 @@ def test_primary_key_and_column_name(using: str) -> None:
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_composite_primary_key(in_transaction: bool, using: str) -> None:
     """The number may be a part of a composite primary key."""
-    with isolate_apps("contrib.tests.numbered"):
+    with isolate_apps("tests.numbered"):
 
         class Line(models.Model):
             pk = models.CompositePrimaryKey("invoice", "number")
@@ -260,7 +260,7 @@ def test_serializers_see_a_read_only_integer() -> None:
 
 def test_an_editable_number_is_in_forms() -> None:
     """With editable=True a form has it, and may leave it empty."""
-    with isolate_apps("contrib.tests.numbered"):
+    with isolate_apps("tests.numbered"):
 
         class Letter(models.Model):
             number = SequenceField(editable=True)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connections, transaction
 
-from contrib.tests.blocks import rolled_back
-from contrib.tests.numbered.models import Invoice, Project, Seat, Ticket
 from sequences_core import get_last_value
+from tests.numbered.blocks import rolled_back
+from tests.numbered.models import Invoice, Project, Seat, Ticket
 
-APPS = ["contrib.tests.numbered"]
+APPS = ["tests.numbered"]
 
 
 def seat(using: str, room: str = "r", **values: Any) -> Seat:

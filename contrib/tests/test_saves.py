@@ -10,8 +10,10 @@ from django.core.exceptions import FieldError
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models import F
 
-from contrib.tests.blocks import MODES, atomic_if, rolled_back, statements
-from contrib.tests.numbered.models import (
+from sequences_core import NextValue, SequenceExhausted, get_last_value, set_last_value
+from sequences_core.arguments import MAX_VALUE
+from tests.numbered.blocks import MODES, atomic_if, rolled_back, statements
+from tests.numbered.models import (
     Company,
     Document,
     First,
@@ -22,10 +24,8 @@ from contrib.tests.numbered.models import (
     Receipt,
     Ticket,
 )
-from sequences_core import NextValue, SequenceExhausted, get_last_value, set_last_value
-from sequences_core.arguments import MAX_VALUE
 
-APPS = ["contrib.tests.numbered"]
+APPS = ["tests.numbered"]
 
 
 def test_create_is_one_statement(using: str) -> None:

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.scopes import counter_name, values_of
 
-from contrib.tests.numbered.models import (
+from sequences_core import Allocation, get_last_value
+from tests.numbered.models import (
     Company,
     Document,
     Project,
     Receipt,
     Ticket,
 )
-from sequences_core import Allocation, get_last_value
 
-APPS = ["contrib.tests.numbered"]
+APPS = ["tests.numbered"]
 
 
 def name(instance: models.Model, scope: Any, using: str = "", **options: Any) -> str | None:
