@@ -62,25 +62,23 @@ class Steps:
     def __init__(self, using: str) -> None:
         self.using = using
         self.states = [ProjectState()]
-        self.done: list[Any] = []
+        self.done: list[migrations.Migration] = []
 
     def apply(self, *operations: Any) -> Any:
-        """Apply them, each in a schema editor of its own; return the model."""
+        """Apply them, each as a migration of its own; return the model."""
         for operation in operations:
-            old = self.states[-1]
-            new = old.clone()
-            operation.state_forwards(LABEL, new)
+            migration = migrations.Migration(f"{len(self.done):04}", LABEL)
+            migration.operations = [operation]
             with connections[self.using].schema_editor(atomic=True) as editor:
-                operation.database_forwards(LABEL, editor, old, new)
-            self.states.append(new)
-            self.done.append(operation)
+                self.states.append(migration.apply(self.states[-1].clone(), editor))
+            self.done.append(migration)
         return self.states[-1].apps.get_model(LABEL, "Letter")
 
     def undo(self) -> None:
         while self.done:
-            new, old = self.states.pop(), self.states[-1]
+            self.states.pop()
             with connections[self.using].schema_editor(atomic=True) as editor:
-                self.done.pop().database_backwards(LABEL, editor, new, old)
+                self.done.pop().unapply(self.states[-1].clone(), editor)
 
 
 @pytest.fixture

@@ -1,0 +1,157 @@
+"""What comes out when many save at once."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+
+from sequences_core import SequenceLocked, get_last_value
+from tests.numbered.blocks import rolled_back
+from tests.numbered.models import Invoice, Patient, Plain, Project, Ticket
+
+APPS = ["tests.numbered"]
+PATIENCE = 120
+"""Seconds after which something that should have happened never will."""
+
+
+def together(functions: list[Callable[[], Any]], using: str) -> None:
+    """Run the functions at once, each in a thread with a connection of its own."""
+    barrier = threading.Barrier(len(functions))
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], Any]) -> None:
+        try:
+            connections[using].ensure_connection()
+            barrier.wait(PATIENCE)
+            function()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+        finally:
+            connections[using].close()
+
+    threads = [threading.Thread(target=run, args=[function]) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("start", ["first use", "counter"])
+def test_outcome_is_exact(start: str, using: str) -> None:
+    """Eight writers that commit, fail and roll back, in every way to save, leave 1..n."""
+    if start == "counter":
+        Plain.objects.using(using).create(code="first")
+    rows = Plain.objects.using(using)
+
+    def writer(seed: int) -> Callable[[], None]:
+        chance = random.Random(seed)
+
+        def fail() -> None:
+            with pytest.raises(IntegrityError):
+                rows.create(code="taken")
+
+        def fail_in_savepoint() -> None:
+            with pytest.raises(IntegrityError), transaction.atomic(using=using):
+                rows.create(code="taken")
+
+        def work() -> None:
+            for i in range(15):
+                code = f"{seed}-{i}"
+                match chance.randrange(5):
+                    case 0:
+                        rows.create(code=code)
+                    case 1:
+                        with transaction.atomic(using=using):
+                            rows.create(code=code)
+                            with rolled_back(using):
+                                rows.create(code=code + "b")
+                            Plain(code=code + "c").save(using=using)
+                    case 2:
+                        with rolled_back(using):
+                            rows.create(code=code)
+                    case 3:
+                        fail()
+                        with transaction.atomic(using=using):
+                            rows.create(code=code)
+                            fail_in_savepoint()
+                    case _:
+                        rows.bulk_create([Plain(code=f"{code}{part}") for part in "xyz"])
+
+        return work
+
+    # Outside the counter: a row that the writers run into.
+    rows.bulk_create([Plain(code="taken", number=0)])
+    before = get_last_value("numbered_plain.number", using=using)
+    assert before == (1 if start == "counter" else None)
+    together([writer(seed) for seed in range(8)], using)
+    numbers = sorted(rows.exclude(number=0).values_list("number", flat=True))
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert get_last_value("numbered_plain.number", using=using) == len(numbers)
+
+
+def test_first_rows_of_many_scopes(using: str) -> None:
+    """First rows of several scopes, saved at once, are numbered from 1 in each."""
+    projects = [Project.objects.using(using).create(code=str(i)) for i in range(5)]
+
+    def work() -> None:
+        for project in projects:
+            Ticket.objects.using(using).create(project=project)
+
+    together([work] * 8, using)
+    for project in projects:
+        numbers = project.ticket_set.using(using).order_by("number")
+        assert list(numbers.values_list("number", flat=True)) == list(range(1, 9))
+
+
+def test_a_save_waits_for_the_one_before(using: str) -> None:
+    """While a transaction holds the counter, another save waits; then it goes on from there."""
+    numbers: list[int] = []
+
+    def save() -> None:
+        try:
+            numbers.append(Invoice.objects.using(using).create().number)
+        finally:
+            connections[using].close()
+
+    Invoice.objects.using(using).create()
+    other = threading.Thread(target=save)
+    with transaction.atomic(using=using):
+        assert Invoice.objects.using(using).create().number == 2
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(PATIENCE)
+    assert numbers == [3]
+
+
+def test_a_locked_counter_comes_out_of_the_save(using: str) -> None:
+    """With nowait or a timeout the save raises SequenceLocked, and stores nothing."""
+    if connections[using].vendor == "sqlite":
+        return  # The save's own BEGIN waits for the lock of the whole database.
+    Patient.objects.using(using).create()
+    errors: list[BaseException] = []
+
+    def save() -> None:
+        try:
+            Patient.objects.using(using).create()
+        except BaseException as error:  # noqa: BLE001 - looked at below
+            errors.append(error)
+        finally:
+            connections[using].close()
+
+    with transaction.atomic(using=using):
+        Patient.objects.using(using).create()
+        other = threading.Thread(target=save)
+        other.start()
+        other.join(PATIENCE)
+    (error,) = errors
+    assert isinstance(error, SequenceLocked), error
+    assert Patient.objects.using(using).create().pk == 3
