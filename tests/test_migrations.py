@@ -130,11 +130,11 @@ class TestPostgreSQL:
             assert self.ask(f"SELECT pg_stat_get_xact_tuples_hot_updated({oid})") == len(names)
 
     def test_uninstall_undoes_install(self) -> None:
-        """The fillfactor is 10 while installed, and the default otherwise; both can be repeated."""
+        """The fillfactor is 50 while installed, and the default otherwise; both can be repeated."""
         connection = connections[self.using]
         allocator = get_allocator(connection)
         options = f"SELECT reloptions FROM pg_class WHERE oid = '{TABLE}'::regclass"
-        assert self.ask(options) == ["fillfactor=10"]
+        assert self.ask(options) == ["fillfactor=50"]
         try:
             for _ in range(2):
                 allocator.uninstall(connection)
@@ -142,4 +142,4 @@ class TestPostgreSQL:
         finally:
             for _ in range(2):
                 allocator.install(connection)
-                assert self.ask(options) == ["fillfactor=10"]
+                assert self.ask(options) == ["fillfactor=50"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Exists, Field, Max, Model, OuterRef, QuerySet
+from django.db.models.sql.compiler import SQLInsertCompiler
 
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import database_errors, take
@@ -47,7 +48,7 @@ class Number:
         if len(query.objs) == 1 and field.is_in_statement(self.instance, connection):
             return field.next_value(self.instance, query, connection.alias)
         # The query lives as long as the statement; by the column, for a field is slow to hash.
-        blocks: dict[str, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
+        blocks: dict[str | None, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
         numbers = blocks.get(field.column)
         if numbers is None:
             numbers = blocks[field.column] = _number_rows(field, query, connection)
@@ -56,7 +57,7 @@ class Number:
 
 
 def number_inserts(cls: type[Model]) -> None:
-    """Let the INSERT of each instance of ``cls`` keep a number and its row together.
+    """Let the INSERT of each instance of ``cls`` give it its number, also without RETURNING.
 
     ``Model._do_insert`` is where Django knows the database and that it will be an INSERT.
     """
@@ -76,11 +77,9 @@ def number_inserts(cls: type[Model]) -> None:
         connection = connections[using]
         autocommit = not connection.in_atomic_block and connection.get_autocommit()
         alone = autocommit and all(f.is_in_statement(self, connection) for f in numbered)
-        together = autocommit and not alone
-        block = transaction.atomic(using=using, savepoint=False) if together else nullcontext()
         returns = connection.features.can_return_columns_from_insert
         asked = [field for field in returning_fields if returns or field not in numbered]
-        with database_errors(connection), block:
+        with database_errors(connection):
             results = insert(self, manager, using, fields, asked, raw)
         known = dict(zip(asked, results[0], strict=False)) if results else {}
         if not returns:
@@ -98,6 +97,35 @@ def number_inserts(cls: type[Model]) -> None:
 
     _do_insert.keeps_numbers = True  # type: ignore[attr-defined]
     cls._do_insert = _do_insert  # type: ignore[attr-defined]
+
+
+def _together(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an INSERT run in one transaction with the statements that take its numbers.
+
+    Every INSERT comes by here before its first statement. Model.save() and, from Django 6.1 on,
+    bulk_create() are often in autocommit.
+    """
+
+    @functools.wraps(execute_sql)
+    def wrapper(compiler: Any, returning_fields: Any = None) -> Any:
+        from .fields import SequenceField
+
+        query, connection = compiler.query, compiler.connection
+        numbered = [field for field in query.fields if isinstance(field, SequenceField)]
+        autocommit = not connection.in_atomic_block and connection.get_autocommit()
+        if not numbered or query.raw or not autocommit:
+            return execute_sql(compiler, returning_fields)
+        # Where nothing can be returned only save() says what it wants, and reads it back.
+        single = len(query.objs) == 1 and returning_fields is not None
+        if single and all(f.is_in_statement(query.objs[0], connection) for f in numbered):
+            return execute_sql(compiler, returning_fields)
+        with transaction.atomic(using=connection.alias, savepoint=False):
+            return execute_sql(compiler, returning_fields)
+
+    return wrapper
+
+
+SQLInsertCompiler.execute_sql = _together(SQLInsertCompiler.execute_sql)  # type: ignore[method-assign]
 
 
 def _is_expression(instance: Model, field: SequenceField) -> bool:

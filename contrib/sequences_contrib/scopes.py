@@ -73,7 +73,8 @@ def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -
     if isinstance(part, Model):
         return part.pk
     current = instance
-    names = (part.name if isinstance(part, F) else part).split(LOOKUP_SEP)
+    path = part.name if isinstance(part, F) else part  # type: ignore[attr-defined] # no stub
+    names = path.split(LOOKUP_SEP)
     while True:
         options: Any = current._meta
         name = names.pop(0)

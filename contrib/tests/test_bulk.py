@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, NotSupportedError, connections, transaction
@@ -167,7 +168,9 @@ def test_conflicts_would_lose_numbers(using: str) -> None:
     """ignore_conflicts and update_conflicts are refused when numbers would be taken."""
     Plain.objects.using(using).create(code="a")
     features = connections[using].features
-    target = {"unique_fields": ["code"]} if features.supports_update_conflicts_with_target else {}
+    target: dict[str, Any] = {}
+    if features.supports_update_conflicts_with_target:
+        target["unique_fields"] = ["code"]
     bulks: list[Callable[[list[Plain]], object]] = [
         lambda rows: Plain.objects.using(using).bulk_create(rows, ignore_conflicts=True),
         lambda rows: Plain.objects.using(using).bulk_create(

@@ -68,7 +68,7 @@ class Steps:
         """Apply them, each as a migration of its own; return the model."""
         for operation in operations:
             migration = migrations.Migration(f"{len(self.done):04}", LABEL)
-            migration.operations = [operation]
+            migration.operations = [operation]  # type: ignore[misc] # as makemigrations does
             with connections[self.using].schema_editor(atomic=True) as editor:
                 self.states.append(migration.apply(self.states[-1].clone(), editor))
             self.done.append(migration)
@@ -94,7 +94,7 @@ def steps(using: str) -> Iterator[Steps]:
 
 
 def create(*fields: tuple[str, Any]) -> Any:
-    common = [
+    common: list[tuple[str, Any]] = [
         ("id", models.BigAutoField(primary_key=True)),
         ("kind", models.CharField(max_length=9, default="k")),
     ]

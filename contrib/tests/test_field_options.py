@@ -13,7 +13,16 @@ from django.db.models import F, Value
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 
-from tests.numbered.models import Document, Invoice, Project, Receipt, Seat, Ticket, by_kind
+from tests.numbered.models import (
+    Document,
+    Invoice,
+    Project,
+    Receipt,
+    Seat,
+    Ticket,
+    after_hundred,
+    by_kind,
+)
 
 ISOLATED = "tests.numbered"
 
@@ -70,7 +79,7 @@ FIELDS: list[Callable[[], SequenceField]] = [
     lambda: SequenceField(scope=["project", F("project__company"), Value("x"), 3, by_kind]),
     lambda: SequenceField(unique_with="project"),
     lambda: SequenceField(unique_with=["project", "kind"], reuse="gaps", initial_value=0),
-    lambda: SequenceField(initial_value=by_kind, timeout=1.5),
+    lambda: SequenceField(initial_value=after_hundred, timeout=1.5),
     lambda: SequenceField(reset_value=5, nowait=True),
     lambda: SequenceField(editable=True, blank=False, db_column="no", db_index=True),
 ]

@@ -119,10 +119,12 @@ def test_composite_primary_key(in_transaction: bool, using: str) -> None:
         editor.create_model(Line)
     try:
         with atomic_if(in_transaction, using):
-            lines = [Line.objects.using(using).create(invoice=invoice) for invoice in (1, 1, 2)]
+            lines = [
+                Line._base_manager.using(using).create(invoice=invoice) for invoice in (1, 1, 2)
+            ]
         assert [line.pk for line in lines] == [(1, 1), (1, 2), (2, 1)]
-        Line.objects.using(using).bulk_create([Line(invoice=1), Line(invoice=2)])
-        assert Line.objects.using(using).filter(invoice=1).count() == 3
+        Line._base_manager.using(using).bulk_create([Line(invoice=1), Line(invoice=2)])
+        assert Line._base_manager.using(using).filter(invoice=1).count() == 3
     finally:
         with connections[using].schema_editor() as editor:
             editor.delete_model(Line)

@@ -200,7 +200,8 @@ def test_explicit_value_before_the_first_number(using: str) -> None:
 
 def test_explicit_none_is_no_value(using: str) -> None:
     """None asks for a number, as leaving it out does."""
-    assert Invoice.objects.using(using).create(number=None).number == 1
+    none: Any = None
+    assert Invoice.objects.using(using).create(number=none).number == 1
 
 
 def test_explicit_expression(using: str) -> None:
@@ -282,7 +283,8 @@ def test_get_or_create(using: str) -> None:
 def test_an_unknown_field_takes_nothing(using: str) -> None:
     """A save refused by Django itself takes no number."""
     with pytest.raises((FieldError, TypeError)):
-        Invoice.objects.using(using).create(nonsense=1)
+        objects: Any = Invoice.objects.using(using)
+        objects.create(nonsense=1)
     with pytest.raises(ValueError, match="force both"):
         Invoice().save(using=using, force_insert=True, force_update=True)
     assert get_last_value("invoices", using=using) is None

@@ -70,7 +70,7 @@ LIMITED = {
 
 # Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
 # changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
-STORAGE = f"ALTER TABLE {TABLE} SET (fillfactor = 10)"
+STORAGE = f"ALTER TABLE {TABLE} SET (fillfactor = 50)"
 DEFAULT_STORAGE = f"ALTER TABLE {TABLE} RESET (fillfactor)"
 
 
