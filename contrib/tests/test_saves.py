@@ -282,8 +282,8 @@ def test_get_or_create(using: str) -> None:
 
 def test_an_unknown_field_takes_nothing(using: str) -> None:
     """A save refused by Django itself takes no number."""
+    objects: Any = Invoice.objects.using(using)
     with pytest.raises((FieldError, TypeError)):
-        objects: Any = Invoice.objects.using(using)
         objects.create(nonsense=1)
     with pytest.raises(ValueError, match="force both"):
         Invoice().save(using=using, force_insert=True, force_update=True)
