@@ -217,8 +217,8 @@ class Transactions(Contract):
 
     def test_run_atomic_runs_the_block_again(self) -> None:
         """run_atomic repeats on what is_retryable says, up to attempts, and on nothing else."""
-        code = min(self.allocator.retryable_codes, key=str)
-        ends: list[BaseException | None] = [self._error(code), self._error(code), None]
+        codes = self.allocator.retryable_codes
+        ends: list[BaseException | None] = [*map(self._error, codes), None]
 
         def block() -> int:
             number = get_next_value("s", using=self.using)
@@ -228,9 +228,9 @@ class Transactions(Contract):
 
         assert run_atomic(block, using=self.using) == 1
         assert ends == []
-        ends = [self._error(code), self._error(code), None]
+        ends = [*map(self._error, codes), None]
         with pytest.raises(DatabaseError):
-            run_atomic(block, attempts=2, using=self.using)
+            run_atomic(block, attempts=len(codes), using=self.using)
         for error in (Rollback(), DatabaseError("no conflict")):
             ends = [error, None]
             with pytest.raises(type(error)):
@@ -240,9 +240,12 @@ class Transactions(Contract):
     def _error(self, code: str | int) -> DatabaseError:
         """What Django would raise for that code, in any driver's form."""
         error = DatabaseError(code, "made by the test")
-        error.__cause__ = Exception()
-        attribute = "sqlstate" if isinstance(code, str) else "sqlite_errorcode"
-        setattr(error.__cause__, attribute, code)
+        cause: Any = Exception()
+        if isinstance(code, str):
+            cause.sqlstate = code
+        elif code < 256:  # SQLite's primary codes have a byte
+            cause.sqlite_errorcode = code
+        error.__cause__ = cause
         return error
 
     def test_run_atomic_owns_the_commit(self) -> None:
