@@ -200,6 +200,7 @@ class CountersElsewhere:
         return app_label != "sequences_core"
 
 
+@pytest.mark.django_db
 def test_a_model_without_its_counter(settings: Any) -> None:
     """A model on a database that has no table of counters is an error."""
     assert ids(Invoice, databases=["default"]) == []
