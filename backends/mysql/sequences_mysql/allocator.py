@@ -49,6 +49,11 @@ INSERT = f"""
          UPDATE last = last + LAST_INSERT_ID(0)
 """
 
+# A COMMIT that lost to a conflict may say so by the storage engine's code for a deadlock.
+DEADLOCK = 1213
+ERROR_DURING_COMMIT = 1180
+DEADLOCK_OF_ENGINE = "error 149 "
+
 # "BIGINT value is out of range": undoes the statement, and only that.
 OUT_OF_RANGE = 1690
 
@@ -66,9 +71,10 @@ class MySQLAllocator(Allocator):
     timeout_step = 1.0
     supports_function = True
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
-    # https://mariadb.com/kb/en/mariadb-error-code-reference/: deadlock, and MariaDB's "record has
-    # changed since last read"; lock wait timeout, max_statement_time, NOWAIT; no such table.
-    retryable_codes: ClassVar = frozenset({1213, 1020})
+    # https://mariadb.com/kb/en/mariadb-error-code-reference/: deadlock, MariaDB's "record has
+    # changed since last read", and MySQL's rollback at COMMIT, by Group Replication; lock wait
+    # timeout, max_statement_time, NOWAIT; no such table.
+    retryable_codes: ClassVar = frozenset({DEADLOCK, 1020, 3101})
     lock_timeout_codes: ClassVar = frozenset({1205, 1969, 3572})
     missing_table_codes: ClassVar = frozenset({1146})
 
@@ -88,6 +94,8 @@ class MySQLAllocator(Allocator):
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
+        if code == ERROR_DURING_COMMIT and DEADLOCK_OF_ENGINE in str(error):
+            return DEADLOCK
         return code if isinstance(code, int) else None
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
