@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import dj_database_url
 
@@ -30,6 +30,20 @@ SQLITE = {
     "init_command": "PRAGMA journal_mode = WAL",
 }
 """What the README recommends."""
+
+
+class Serving(Protocol):
+    """A server, or a cluster of them."""
+
+    @property
+    def url(self) -> str:
+        """Where to make the tables, and to read them in the end."""
+
+    def start(self) -> object:
+        """Start, and wait until it answers."""
+
+    def close(self) -> None:
+        """End, and leave nothing."""
 
 
 @dataclass
@@ -57,11 +71,18 @@ class Arena:
     """A database and its server; a context manager that starts and removes it.
 
     By default a server of its own that keeps what it has committed; for SQLite a file in
-    ``disk``, by default in a temporary folder.
+    ``disk``, by default in a temporary folder. ``options`` are for Django, on all ways there.
     """
 
-    def __init__(self, name: str, server: Server | None = None, disk: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        server: Serving | None = None,
+        disk: Path | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self.name = name
+        self.options = options or {}
         self._server = server or (KINDS[name](durable=True) if name in KINDS else None)
         self.folder = Path(tempfile.mkdtemp(prefix="sequences-faults-"))
         self.file = (disk or self.folder) / "db.sqlite3"
@@ -71,7 +92,7 @@ class Arena:
     @property
     def server(self) -> Server:
         """The server; SQLite has none."""
-        assert self._server
+        assert isinstance(self._server, Server)
         return self._server
 
     @property
@@ -89,9 +110,8 @@ class Arena:
     ) -> Place:
         """The database as writers see it: by another ``url``, with more of Django's OPTIONS."""
         database: dict[str, Any] = dict(dj_database_url.parse(url or self.url))
-        if not self._server:
-            database["OPTIONS"] = SQLITE
-        database["OPTIONS"] = {**database.get("OPTIONS", {}), **(options or {})}
+        own = self.options if self._server else SQLITE
+        database["OPTIONS"] = {**database.get("OPTIONS", {}), **own, **(options or {})}
         return Place(database, backend)
 
     def round(
@@ -99,13 +119,15 @@ class Arena:
         tally: Tally,
         act: Callable[[Fleet], object],
         *places: Place,
+        failover: bool = False,
         size: int = 6,
         surfacing: Surfacing = "anything",
         **job: Any,
     ) -> Verdict:
         """Let writers write while ``act`` does its worst, then check; all of it added up.
 
-        The writers go to ``places`` in turn, by default to the arena's own.
+        The writers go to ``places`` in turn, by default to the arena's own; with ``failover``
+        each goes on to the next one when it has an error there.
         ``surfacing`` says which errors may surface in a writer: none, those that
         ``run_atomic`` runs a block again after, or any.
         """
@@ -116,13 +138,15 @@ class Arena:
 
         def jobs(number: int) -> Job:
             path = self.folder / f"{seed + number}.history"
-            place = places[number % len(places)]
-            return Job(place=place, history=path, seed=seed + number, **job)
+            start = number % len(places)
+            turn = (*places[start:], *places[:start])
+            turn = turn if failover else turn[:1]
+            return Job(turn, path, seed=seed + number, **job)
 
         with Fleet(jobs, size) as fleet:
             fleet.wait_for_commits(size)
             act(fleet)
-        rows, counters = call(tables.read, self.place())
+        rows, counters = call(tables.read, [*places, self.place()])
         verdict = check(transactions(fleet.histories), rows, counters, jobs(0).series)
         for failure in fleet.failures:
             verdict.object(failure)
@@ -142,9 +166,13 @@ class Arena:
         return verdict
 
     def __enter__(self) -> Self:
-        if self._server:
-            self._server.start()
-        call(tables.make, self.place())
+        try:
+            if self._server:
+                self._server.start()
+            call(tables.make, self.place())
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:

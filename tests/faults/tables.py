@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from django.apps.registry import Apps
 from django.conf import settings
 from django.core.management import call_command
 from django.core.signals import setting_changed
-from django.db import connection, connections, models, transaction
+from django.db import OperationalError, connection, connections, models, transaction
 
+from sequences_core import run_atomic
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row
 
@@ -77,15 +79,23 @@ def make(place: Place) -> None:
 
 def empty(place: Place) -> None:
     """Start anew."""
-    go(place)
-    with transaction.atomic():
+
+    def delete() -> None:
         Numbered._base_manager.all().delete()
         Counter.objects.all().delete()
 
-
-def read(place: Place) -> tuple[list[Row], dict[str, int]]:
-    """The rows and the counters, once all clients' sessions have ended."""
     go(place)
+    run_atomic(delete, attempts=50)  # in a cluster a last writer's may still be under way
+
+
+def read(places: Sequence[Place]) -> tuple[list[Row], dict[str, int]]:
+    """The rows and the counters at the last place, once nobody is left at any of them."""
+    for place in places[:-1]:
+        go(place)
+        with suppress(OperationalError):  # nobody is left at a server that is gone
+            connection.ensure_connection()
+            wait_until_alone()
+    go(places[-1])
     wait_until_alone()
     with transaction.atomic():
         rows = Numbered._base_manager.values_list("counter", "number", "transaction")

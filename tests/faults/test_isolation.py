@@ -122,4 +122,4 @@ def _start_from_rows(place: Place) -> tuple[list[Row], dict[str, int], bool]:
         Numbered._base_manager.create(counter="imported", number=number, transaction="t")
     other.rollback()
     other.close()
-    return *tables.read(place), refused
+    return *tables.read([place]), refused

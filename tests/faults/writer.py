@@ -34,7 +34,8 @@ SERIES = (
 class Job:
     """What a writer does, and where it writes its history."""
 
-    place: Place
+    places: tuple[Place, ...]
+    """Where to write; to the next one when there is an error that no retry can help."""
     history: Path
     seed: int
     series: tuple[Series, ...] = SERIES
@@ -43,6 +44,8 @@ class Job:
     attempts: int = 10
     ordered: bool = True
     """Does it take several counters in the order that everybody takes them in?"""
+    fates: tuple[str, ...] = ("transaction", "transaction", "savepoint", "undone")
+    """Is a number taken in the transaction itself, in a savepoint, or in one rolled back to?"""
     together: bool = False
     """Does it take several counters in one call?"""
     window: float | None = None
@@ -102,6 +105,8 @@ class Writer:
         self.history = Recorder(job.history)
         self.stopping = False
         self.count = 0
+        self.place = 0
+        go(job.places[0])
         self.ways = job.ways or ways_of(get_allocator(connection))
         signal.signal(signal.SIGTERM, self.stop)
 
@@ -179,6 +184,9 @@ class Writer:
             if get_allocator(connection).is_retryable(error):
                 attempt.end(committed=False)
         connection.close()
+        if len(self.job.places) > 1 and not get_allocator(connection).is_retryable(error):
+            self.place += 1
+            go(self.job.places[self.place % len(self.job.places)])
         time.sleep(PAUSE)
 
     def body(self, attempt: Attempt, steps: list[Series]) -> None:
@@ -191,7 +199,7 @@ class Writer:
         for series in steps:
             ways = [way for way in self.ways if series.reset is None or way in LOOPING]
             way = WAYS[self.chance.choice(ways)]
-            fate = self.chance.choice(["transaction", "transaction", "savepoint", "undone"])
+            fate = self.chance.choice(self.job.fates)
             kept = len(attempt.blocks)
             scope: Callable[[], AbstractContextManager[Any]] = (
                 nullcontext if fate == "transaction" else transaction.atomic
@@ -202,7 +210,9 @@ class Writer:
                     if fate == "undone":
                         raise Rollback
             except (Rollback, SequenceLocked) as end:
-                if fate == "transaction":
+                # Where the server has dropped the whole transaction by itself, Django finds out by
+                # the savepoint that is gone, and would roll back at the end without a word.
+                if fate == "transaction" or connection.needs_rollback:
                     raise Rollback from end
                 attempt.undo(kept)
         if self.chance.random() < 0.2:
@@ -212,5 +222,4 @@ class Writer:
 def write(job: Job) -> None:
     """The main function of a writer process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    go(job.place)
     Writer(job).run()

@@ -1,0 +1,123 @@
+"""MySQL Group Replication on loopback: with one primary, or with writers on every member."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import closing
+from typing import Any, Self
+
+from tests.servers.errors import ServerError
+from tests.servers.mysql import MySQL
+from tests.servers.mysqld import NAME
+from tests.servers.ports import HOST, free_port
+from tests.servers.probe import connect
+
+PATIENCE = 90.0
+"""Seconds for a member to join, or for the group to choose a primary."""
+
+STATES = "SELECT member_port, member_state, member_role FROM performance_schema.replication_group_members"
+
+
+class Member(MySQL):
+    """One member of a group."""
+
+    title = "MySQL with Group Replication"
+
+    def __init__(self, group: Group) -> None:
+        super().__init__(durable=group.durable)
+        self.group = group
+        self.group_port = free_port()
+
+    def options(self) -> dict[str, str | int]:
+        """What Group Replication asks for."""
+        seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.members)
+        return {
+            **super().options(),
+            "performance_schema": "ON",
+            "server_id": self.port,
+            "report_host": HOST,
+            "gtid_mode": "ON",
+            "enforce_gtid_consistency": "ON",
+            "plugin_load_add": "group_replication.so",
+            "loose_group_replication_group_name": self.group.name,
+            "loose_group_replication_start_on_boot": "OFF",
+            "loose_group_replication_local_address": f"{HOST}:{self.group_port}",
+            "loose_group_replication_group_seeds": seeds,
+            "loose_group_replication_recovery_get_public_key": "ON",
+            "loose_group_replication_single_primary_mode": "OFF" if self.group.multi else "ON",
+            "loose_group_replication_enforce_update_everywhere_checks": (
+                "ON" if self.group.multi else "OFF"
+            ),
+            # No statement before all that the former primary had committed is there.
+            "loose_group_replication_consistency": "BEFORE_ON_PRIMARY_FAILOVER",
+            "loose_group_replication_member_expel_timeout": 0,
+        }
+
+    def join(self, *, bootstrap: bool = False) -> None:
+        """Join the group, or found it, and wait until it is online."""
+        source = f"SOURCE_USER = '{NAME}', SOURCE_PASSWORD = '{NAME}'"
+        statements = [
+            f"CHANGE REPLICATION SOURCE TO {source} FOR CHANNEL 'group_replication_recovery'",
+            f"SET GLOBAL group_replication_bootstrap_group = {bootstrap:d}",
+            "START GROUP_REPLICATION",
+            "SET GLOBAL group_replication_bootstrap_group = 0",
+        ]
+        for statement in statements:
+            self.query(statement)
+        deadline = time.monotonic() + PATIENCE
+        while (self.port, "ONLINE") not in {row[:2] for row in self.query(STATES)}:
+            if time.monotonic() > deadline:
+                last = self.log.read_text(errors="replace")[-2000:]
+                raise ServerError(f"{self.title}: no member of its group:\n{last}")
+            time.sleep(0.1)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement here and return its rows."""
+        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+
+class Group:
+    """A group of members; `multi`: all of them are primaries."""
+
+    def __init__(self, size: int = 3, *, multi: bool = False, durable: bool = False) -> None:
+        self.name = str(uuid.uuid4())
+        self.multi = multi
+        self.durable = durable
+        self.members: list[Member] = []
+        self.members += [Member(self) for _ in range(size)]
+
+    @property
+    def url(self) -> str:
+        """A primary."""
+        return self.primary().url
+
+    def start(self) -> Self:
+        """Start all; the first one founds the group."""
+        for member in self.members:
+            member.start()
+            member.join(bootstrap=member is self.members[0])
+        return self
+
+    def primary(self) -> Member:
+        """A primary, as the members that run agree."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            for member in self.members:
+                try:
+                    states = member.query(STATES)
+                except Exception:  # noqa: BLE001 - it doesn't run
+                    continue
+                ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
+                # Those that remain need a while to give up one that was killed.
+                if found := [one for one in self.members if one.port in ports and one.answers()]:
+                    return found[0]
+            time.sleep(0.1)
+        raise ServerError("The group has no primary.")
+
+    def close(self) -> None:
+        """End and remove all members."""
+        for member in self.members:
+            member.close()

@@ -1,0 +1,113 @@
+"""PostgreSQL with a standby that takes over when the primary is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Self
+
+from tests.servers.errors import ServerError
+from tests.servers.ports import HOST
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.probe import connect
+from tests.servers.proxy import Proxy
+
+PATIENCE = 60.0
+"""Seconds for the standby to connect."""
+
+
+class Standby(PostgreSQL):
+    """A copy of a primary that follows it, by way of `port`, until it is promoted."""
+
+    title = "PostgreSQL, standby"
+
+    def __init__(self, primary: PostgreSQL, upstream: int, *, durable: bool = False) -> None:
+        super().__init__(durable=durable)
+        self.primary = primary
+        self.upstream = upstream
+
+    def prepare(self) -> None:
+        """Copy the primary."""
+        if not self.data.exists():
+            self.initialise(self.data)
+
+    def initialise(self, data: Path) -> None:
+        """Copy the primary, with the settings of a standby."""
+        made = subprocess.run(
+            [
+                self.binaries / "pg_basebackup",
+                f"--pgdata={data}",
+                f"--dbname=host={HOST} port={self.upstream} user=postgres",
+                "--checkpoint=fast",
+                "--write-recovery-conf",
+                "--no-sync",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd="/",
+            **self.popen(),
+        )
+        if made.returncode:
+            raise ServerError(f"pg_basebackup failed:\n{made.stdout}")
+
+    def promote(self) -> None:
+        """Become a primary, and wait until it is one."""
+        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("SELECT pg_promote()")
+            if cursor.fetchone() != (True,):
+                raise ServerError("The standby was not promoted.")
+
+
+class Pair:
+    """A primary and its standby, with a network between them."""
+
+    def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
+        names = {"synchronous_standby_names": "*"} if synchronous else {}
+        self.primary = PostgreSQL(durable=durable, settings=names)
+        self.link: Proxy | None = None
+        self.standby: Standby | None = None
+        self.durable = durable
+        self.leader: PostgreSQL = self.primary
+
+    @property
+    def url(self) -> str:
+        """The one that takes writes."""
+        return self.leader.url
+
+    def start(self) -> Self:
+        """Start both, and wait until the standby follows."""
+        self.primary.start()
+        self.link = Proxy(self.primary.port)
+        self.standby = Standby(self.primary, self.link.port, durable=self.durable)
+        self.standby.start()
+        deadline = time.monotonic() + PATIENCE
+        while not self.follows():
+            if time.monotonic() > deadline:
+                raise ServerError("The standby never connected.")
+            time.sleep(0.05)
+        return self
+
+    def follows(self) -> bool:
+        """Whether the standby gets what the primary writes."""
+        with closing(connect(self.primary.url)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+            return bool(cursor.fetchone()[0])
+
+    def fail_over(self) -> None:
+        """Lose the primary, by SIGKILL, and promote the standby."""
+        assert self.standby
+        self.primary.kill()
+        self.standby.promote()
+        self.leader = self.standby
+
+    def close(self) -> None:
+        """End and remove both."""
+        if self.standby:
+            self.standby.close()
+        if self.link:
+            self.link.close()
+        self.primary.close()
