@@ -155,3 +155,22 @@ def test_a_locked_counter_comes_out_of_the_save(using: str) -> None:
     (error,) = errors
     assert isinstance(error, SequenceLocked), error
     assert Patient.objects.using(using).create().pk == 3
+
+
+def test_bulks_over_the_same_scopes(using: str) -> None:
+    """Bulks that take from several counters, in whatever order of rows, never deadlock."""
+    projects = [Project.objects.using(using).create(code=str(i)) for i in range(5)]
+    rounds = 10
+
+    def work(order: list[Project]) -> Callable[[], None]:
+        def bulks() -> None:
+            for _ in range(rounds):
+                rows = [Ticket(project=project) for project in order]
+                Ticket.objects.using(using).bulk_create(rows)
+
+        return bulks
+
+    together([work(projects), work(projects[::-1])] * 3, using)
+    for project in projects:
+        numbers = project.ticket_set.using(using).order_by("number")
+        assert list(numbers.values_list("number", flat=True)) == list(range(1, 6 * rounds + 1))
