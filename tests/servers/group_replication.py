@@ -16,7 +16,10 @@ from tests.servers.probe import connect
 PATIENCE = 90.0
 """Seconds for a member to join, or for the group to choose a primary."""
 
-STATES = "SELECT member_port, member_state, member_role FROM performance_schema.replication_group_members"
+STATES = """
+    SELECT member_port, member_state, member_role
+      FROM performance_schema.replication_group_members
+"""
 
 
 class Member(MySQL):
