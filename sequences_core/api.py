@@ -290,8 +290,11 @@ def _move(alias: str, name: str, value: int, force: bool) -> int:
     movable = counters if force else counters.filter(last__lte=value)
     if movable.update(last=value):
         return value
-    last = _last_value(alias, name)
-    if last is not None:
+    # Locked, for another transaction may have created the counter since the update looked.
+    found = list(counters.select_for_update().values_list("last", flat=True))
+    if found:
+        last = value if force else max(value, found[0])
+        counters.update(last=last)
         return last
     connection = connections[alias]
     taken = get_allocator(connection).allocate(connection, Allocation(name, initial_value=value))

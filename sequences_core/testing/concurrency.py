@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -60,37 +61,61 @@ class Concurrency(Contract):
     @pytest.mark.parametrize("initial", [1, lambda: 1], ids=["given", "computed"])
     def test_a_first_taker_may_be_overtaken(self, initial: Any) -> None:
         """Before whichever of its statements another one is faster, both get a number."""
+
+        def take(name: str) -> int:
+            return get_next_value(name, initial, using=self.using)
+
+        for number, others in self._overtaken(take):
+            assert {number, others} == {1, 2}
+
+    def test_a_first_setter_may_be_overtaken(self) -> None:
+        """Before whichever of its statements a taker is faster, the counter is set all the same."""
+        names: list[str] = []
+
+        def set_to_100(name: str) -> None:
+            names.append(name)
+            set_last_value(100, name, using=self.using)
+
+        for _, number in self._overtaken(set_to_100):
+            assert number in {1, 101}
+            assert get_last_value(names[-1], using=self.using) == max(100, number)
+
+    def _overtaken(self, function: Callable[[str], Any]) -> Iterator[tuple[Any, int]]:
+        """Call it in a transaction while another one takes first, before each of its statements.
+
+        Yields its result and the number that the other one got.
+        """
         self.requires("locks_database", False)
-        position = 0
-        while self._is_overtaken(f"s{position}", initial, position):
-            position += 1
-        assert position >= 1
-
-    def _is_overtaken(self, name: str, initial: Any, position: int) -> bool:
-        """Take while another takes before statement ``position``; false if there are fewer."""
         attempts = 10 if self.allocator.first_use_may_conflict else 1
-        others: list[Elsewhere] = []
-        seen = 0
 
-        def other_take() -> int:
-            return run_atomic(self.take(name), attempts=attempts, using=self.using)
+        def run(name: str, position: int) -> tuple[Any, list[Elsewhere]]:
+            others: list[Elsewhere] = []
+            seen = 0
 
-        def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-            nonlocal seen
-            if seen == position:
-                others.append(Elsewhere(other_take, self.using))
-                others[0].start()
-                others[0].is_waiting()  # it may: for what this transaction has locked
-            seen += 1
-            return execute(sql, params, many, context)
+            def take() -> int:
+                return run_atomic(self.take(name), attempts=attempts, using=self.using)
 
-        def block() -> int:
-            with self.connection.execute_wrapper(overtake):
-                return get_next_value(name, initial, using=self.using)
+            def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+                nonlocal seen
+                if seen == position and not others:
+                    others.append(Elsewhere(take, self.using))
+                    others[0].start()
+                    others[0].is_waiting()  # it may: for what this transaction has locked
+                seen += 1
+                return execute(sql, params, many, context)
 
-        number = run_atomic(block, attempts=attempts, using=self.using)
-        assert not others or sorted([number, others[0].result()]) == [1, 2]
-        return bool(others)
+            def block() -> Any:
+                with self.connection.execute_wrapper(overtake):
+                    return function(name)
+
+            return run_atomic(block, attempts=attempts, using=self.using), others
+
+        for position in itertools.count():
+            result, others = run(f"s{position}", position)
+            if not others:
+                assert position
+                break
+            yield result, others[0].result()
 
     def test_first_takers_with_a_callable_all_succeed(self) -> None:
         """So do those whose initial value is computed meanwhile."""
