@@ -112,10 +112,11 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
     assert report.reasons == {
         "AcmeAllocator.can_limit_wait is False",
         "AcmeAllocator.locks_database is True",
+        "AcmeAllocator.supports_function is False",
     }
     assert report.count("passed") + report.count("skipped") == len(report.outcomes)
     assert report.count("passed") > 75
-    assert report.count("skipped") < 20
+    assert report.count("skipped") < report.count("passed")
     assert report.outcomes["TestAcme", "test_outcome_is_exact"] == "passed"
 
 
