@@ -76,7 +76,7 @@ class GaleraNode(MariaDB):
         found = subprocess.run(command, capture_output=True, text=True, cwd="/", **self.popen())
         for line in found.stderr.splitlines():
             if "Recovered position:" in line:
-                return line.split()[-1]
+                return str(line.split()[-1])
         raise ServerError(f"No position to join from:\n{found.stderr[-2000:]}")
 
     def is_synced(self) -> bool:
