@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.conf import settings
+
+# About no database, and slow: left to a run of everything, or to who names them.
+UNHURRIED = {"test_benchmarks.py", "test_packaging.py", "test_thirdparty.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    hurried = bool(os.environ.get("DB")) and not named
 
     def wanted(item: pytest.Item) -> bool:
+        if hurried and item.path.name in UNHURRIED:
+            return False
         using = getattr(getattr(item, "cls", None), "using", "default")
         return using in settings.DATABASES
 
