@@ -7,8 +7,14 @@ import os
 import pytest
 from django.conf import settings
 
-# About no database, and slow: left to a run of everything, or to who names them.
-UNHURRIED = {"test_benchmarks.py", "test_packaging.py", "test_thirdparty.py"}
+# Slow, and about no server of DB: left to a run of everything, or to who names them.
+UNHURRIED = {
+    "test_benchmarks.py",
+    "test_merge_on_h2.py",
+    "test_packaging.py",
+    "test_registry_errors.py",
+    "test_thirdparty.py",
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
