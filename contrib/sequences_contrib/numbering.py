@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Exists, Field, Max, Model, OuterRef, QuerySet
+from django.db.models import Count, Exists, Field, Max, Model, OuterRef, QuerySet
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
@@ -236,6 +236,10 @@ def _gaps(rows: QuerySet[Any], field: SequenceField, count: int) -> list[int]:
     begins = rows.order_by(attname).values_list(attname, flat=True)
     free: list[int] = []
     start = field.first
+    # Counting an index is much faster than looking for a gap that isn't there.
+    known = rows.filter(**{f"{attname}__gte": start}).aggregate(n=Count("pk"), last=Max(attname))
+    if known["n"] and known["last"] - start + 1 == known["n"]:
+        start += known["n"]
     while len(free) < count:
         used = begins.filter(**{f"{attname}__gte": start}).first()
         if used == start:
