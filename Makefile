@@ -19,7 +19,7 @@ databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench bench-compare bench-readme servers servers-stop lint wheels matrix constraints clean
+.PHONY: help demo test bench faults bench-compare bench-readme servers servers-stop lint wheels matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
 
 bench-readme: .venv/.dev ## write README.rst's performance section from the committed results
 	$(BIN)/python -m benchmarks readme
+
+faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
+	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
 
 servers: .venv/.packages ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)

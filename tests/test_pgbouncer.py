@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-import subprocess
 from collections.abc import Iterator
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,60 +11,10 @@ from django.db import connections, transaction
 from sequences_core import SequenceLocked, get_next_value, get_next_values
 from sequences_core.models import Counter
 from tests.aliases import known_to_django
-from tests.servers import PostgreSQL, Server
-from tests.servers.install import install
-from tests.servers.ports import HOST
+from tests.servers import PostgreSQL
+from tests.servers.pgbouncer import PgBouncer
 
 DIRECT, POOLED = "direct", "pooled"
-
-
-class PgBouncer(Server):
-    """A pool of one session, which clients get for one transaction at a time."""
-
-    name = "pgbouncer"
-    title = "PgBouncer"
-    user = "postgres"
-    stop_signal = signal.SIGINT
-
-    def __init__(self, server: PostgreSQL) -> None:
-        super().__init__()
-        self.server = server
-
-    def install(self) -> None:
-        install("pgbouncer")
-
-    @cached_property
-    def version(self) -> str:
-        banner = subprocess.check_output([install("pgbouncer"), "--version"], text=True)
-        return banner.split()[1]
-
-    @property
-    def url(self) -> str:
-        return self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
-
-    def initialise(self, data: Path) -> None:
-        data.mkdir()
-
-    def command(self) -> list[str | Path]:
-        file = self.data / "pgbouncer.ini"
-        file.write_text(
-            f"""
-[databases]
-* = host={HOST} port={self.server.port} user=postgres
-[pgbouncer]
-listen_addr = {HOST}
-listen_port = {self.port}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 1
-"""
-        )
-        return [install("pgbouncer"), file]
-
-    def answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""Clusters: one short round each of those that start fast; ``make faults`` has the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults import galera, pooled, standby
+from tests.faults.arena import Arena, Tally
+
+
+@pytest.mark.databases("postgresql")
+def test_pool_killed(arena: Arena) -> None:
+    """PgBouncer in transaction mode changes nothing, timeouts and its own end included."""
+    tally = Tally("pool killed", arena.name)
+    pooled.pool_killed(arena, tally)
+    assert tally.verdict.problems == []
+
+
+@pytest.mark.databases("postgresql")
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_primary_killed(arena: Arena, synchronous: bool) -> None:
+    """A synchronous standby goes on without a loss; an asynchronous one has lost commits."""
+    tally = Tally("primary killed", arena.name)
+    standby.primary_killed(tally, synchronous=synchronous)
+    assert bool(tally.verdict.lost) is not synchronous
+    assert tally.verdict.exact is synchronous
+
+
+@pytest.mark.databases("mariadb")
+def test_writers_on_all_nodes(arena: Arena) -> None:
+    """In a Galera cluster whole blocks run again end with the exact outcome."""
+    tally = Tally("writers everywhere", "galera")
+    with galera.galera() as (cluster_arena, cluster):
+        galera.writers_everywhere(cluster_arena, tally, cluster)
+    assert tally.verdict.problems == []

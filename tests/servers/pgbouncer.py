@@ -1,0 +1,75 @@
+"""PgBouncer in transaction mode, before a PostgreSQL server."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from functools import cached_property
+from pathlib import Path
+
+from tests.servers.base import Server
+from tests.servers.install import install
+from tests.servers.ports import HOST
+from tests.servers.postgresql import PostgreSQL
+
+
+class PgBouncer(Server):
+    """A pool of `sessions` sessions, which clients get for one transaction at a time.
+
+    A session that nobody wants for `idle` seconds is closed.
+    """
+
+    name = "pgbouncer"
+    title = "PgBouncer"
+    user = "postgres"
+    stop_signal = signal.SIGINT
+
+    def __init__(self, server: PostgreSQL, *, sessions: int = 1, idle: int = 600) -> None:
+        super().__init__()
+        self.server = server
+        self.sessions = sessions
+        self.idle = idle
+
+    def install(self) -> None:
+        """Provide the program."""
+        install("pgbouncer")
+
+    @cached_property
+    def version(self) -> str:
+        """Such as "1.18.0"."""
+        banner = subprocess.check_output([install("pgbouncer"), "--version"], text=True)
+        return banner.split()[1]
+
+    @property
+    def url(self) -> str:
+        """The server's database, by way of the pool."""
+        return self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
+
+    def initialise(self, data: Path) -> None:
+        """Make the folder of its configuration."""
+        data.mkdir()
+
+    def command(self) -> list[str | Path]:
+        """The program, with its configuration as it is now."""
+        file = self.data / "pgbouncer.ini"
+        file.write_text(
+            f"""
+[databases]
+* = host={HOST} port={self.server.port} user=postgres
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {self.sessions}
+server_idle_timeout = {self.idle}
+"""
+        )
+        return [install("pgbouncer"), file]
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
