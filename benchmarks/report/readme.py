@@ -35,12 +35,18 @@ def write() -> None:
 
 
 def updated(text: str, results: Results) -> str:
-    """The text of README.rst with the section of these results.
+    """The text of README.rst with the section of these results."""
+    return spliced(text, BEGIN, "\n".join(section(results)))
 
-    Raises ValueError when the two marks are not there.
+
+def spliced(text: str, mark: str, section: str) -> str:
+    """The text with the section between ``mark`` and the END that follows.
+
+    Raises ValueError when the two are not there.
     """
-    begin, end = text.index(BEGIN), text.index(END)
-    return text[:begin] + BEGIN + "\n" + "\n".join(section(results)) + "\n\n" + text[end:]
+    begin = text.index(mark)
+    end = text.index(END, begin)
+    return text[:begin] + mark + "\n" + section.strip("\n") + "\n\n" + text[end:]
 
 
 def section(results: Results) -> Iterator[str]:

@@ -48,10 +48,10 @@ class Serving(Protocol):
 
 @dataclass
 class Tally:
-    """All rounds of one fault on one database."""
+    """All rounds of one fault at one site."""
 
     fault: str
-    database: str
+    site: str
     rounds: int = 0
     seconds: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
@@ -83,7 +83,7 @@ class Arena:
     ) -> None:
         self.name = name
         self.options = options or {}
-        self._server = server or (KINDS[name](durable=True) if name in KINDS else None)
+        self.serving = server or (KINDS[name](durable=True) if name in KINDS else None)
         self.folder = Path(tempfile.mkdtemp(prefix="sequences-faults-"))
         self.file = (disk or self.folder) / "db.sqlite3"
         self.chance = random.Random(name)
@@ -91,14 +91,14 @@ class Arena:
 
     @property
     def server(self) -> Server:
-        """The server; SQLite has none."""
-        assert isinstance(self._server, Server)
-        return self._server
+        """The server, where it is a single one; SQLite has none."""
+        assert isinstance(self.serving, Server)
+        return self.serving
 
     @property
     def url(self) -> str:
         """Where the database is."""
-        return self._server.url if self._server else f"sqlite:///{self.file}"
+        return self.serving.url if self.serving else f"sqlite:///{self.file}"
 
     @property
     def kind(self) -> str:
@@ -110,7 +110,7 @@ class Arena:
     ) -> Place:
         """The database as writers see it: by another ``url``, with more of Django's OPTIONS."""
         database: dict[str, Any] = dict(dj_database_url.parse(url or self.url))
-        own = self.options if self._server else SQLITE
+        own = self.options if self.serving else SQLITE
         database["OPTIONS"] = {**database.get("OPTIONS", {}), **own, **(options or {})}
         return Place(database, backend)
 
@@ -167,8 +167,8 @@ class Arena:
 
     def __enter__(self) -> Self:
         try:
-            if self._server:
-                self._server.start()
+            if self.serving:
+                self.serving.start()
             call(tables.make, self.place())
         except BaseException:
             self.__exit__()
@@ -176,8 +176,8 @@ class Arena:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._server:
-            self._server.close()
+        if self.serving:
+            self.serving.close()
         if not self.failed:  # else the histories are worth reading
             shutil.rmtree(self.folder)
 

@@ -122,7 +122,7 @@ def any_order(arena: Arena, tally: Tally) -> None:
     """Several counters in one transaction, each in any order: deadlocks, and another try."""
 
     def act(fleet: Fleet) -> None:
-        fleet.wait_for_commits(20)
+        fleet.wait_for_commits(50)
         fleet.wait_for_a_retry()
 
     place = arena.place(options=QUICK[arena.kind])

@@ -22,25 +22,29 @@ COMMITS = 150
 
 
 @contextmanager
-def galera() -> Iterator[tuple[Arena, Galera]]:
+def galera() -> Iterator[Arena]:
     """A cluster, and its arena."""
-    cluster = Galera(durable=True)
-    with Arena("galera", cluster, options=OPTIONS) as arena:
-        yield arena, cluster
+    with Arena("galera", Galera(durable=True), options=OPTIONS) as arena:
+        yield arena
 
 
-def _nodes(arena: Arena, cluster: Galera) -> list[Place]:
-    return [arena.place(node.url) for node in cluster.nodes]
+def _cluster(arena: Arena) -> Galera:
+    assert isinstance(arena.serving, Galera)
+    return arena.serving
 
 
-def writers_everywhere(arena: Arena, tally: Tally, cluster: Galera) -> None:
+def _nodes(arena: Arena) -> list[Place]:
+    return [arena.place(node.url) for node in _cluster(arena).nodes]
+
+
+def writers_everywhere(arena: Arena, tally: Tally) -> None:
     """Writers on all nodes."""
-    _write(arena, tally, *_nodes(arena, cluster))
+    _write(arena, tally, *_nodes(arena))
 
 
-def writers_on_one_node(arena: Arena, tally: Tally, cluster: Galera) -> None:
+def writers_on_one_node(arena: Arena, tally: Tally) -> None:
     """All writers on one node: there they wait for each other, as without a cluster."""
-    _write(arena, tally, _nodes(arena, cluster)[0])
+    _write(arena, tally, _nodes(arena)[0])
 
 
 def _write(arena: Arena, tally: Tally, *places: Place) -> None:
@@ -53,9 +57,9 @@ def _write(arena: Arena, tally: Tally, *places: Place) -> None:
     )
 
 
-def node_killed(arena: Arena, tally: Tally, cluster: Galera) -> None:
+def node_killed(arena: Arena, tally: Tally) -> None:
     """SIGKILL of a node while writers are on all of them; it comes back and joins."""
-    node = arena.chance.choice(cluster.nodes)
+    node = arena.chance.choice(_cluster(arena).nodes)
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(10)
@@ -65,4 +69,4 @@ def node_killed(arena: Arena, tally: Tally, cluster: Galera) -> None:
         node.start()
         fleet.wait_for_commits(10)
 
-    arena.round(tally, act, *_nodes(arena, cluster), failover=True, attempts=1000)
+    arena.round(tally, act, *_nodes(arena), failover=True, attempts=1000)

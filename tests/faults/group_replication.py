@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet
+from tests.faults.tables import Place
 from tests.servers.group_replication import Group
 
 COMMITS = 150
@@ -14,16 +15,24 @@ COMMITS = 150
 
 
 @contextmanager
-def group(*, multi: bool = False) -> Iterator[tuple[Arena, Group]]:
+def group(*, multi: bool = False) -> Iterator[Arena]:
     """A group of three, and its arena."""
-    members = Group(multi=multi, durable=True)
-    with Arena("group replication", members) as arena:
-        yield arena, members
+    with Arena("group replication", Group(multi=multi, durable=True)) as arena:
+        yield arena
 
 
-def primary_killed(arena: Arena, tally: Tally, group: Group) -> None:
+def _group(arena: Arena) -> Group:
+    assert isinstance(arena.serving, Group)
+    return arena.serving
+
+
+def _members(arena: Arena) -> list[Place]:
+    return [arena.place(member.url) for member in _group(arena).members]
+
+
+def primary_killed(arena: Arena, tally: Tally) -> None:
     """SIGKILL of the primary; the group chooses another, and the writers find it."""
-    places = [arena.place(member.url) for member in group.members]
+    group = _group(arena)
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(20)
@@ -35,32 +44,31 @@ def primary_killed(arena: Arena, tally: Tally, group: Group) -> None:
         lost.join()
         fleet.wait_for_commits(10)
 
-    arena.round(tally, act, *places, failover=True)
+    arena.round(tally, act, *_members(arena), failover=True)
 
 
-def writers_everywhere(arena: Arena, tally: Tally, group: Group) -> None:
+def writers_everywhere(arena: Arena, tally: Tally) -> None:
     """Writers on all members of a group in which each is a primary; without savepoints.
 
     MySQL 9.7 keeps silent when SAVEPOINT is the first statement after a transaction has lost to
     another member's: the rest of it then commits alone.
     """
-    places = [arena.place(member.url) for member in group.members]
     arena.round(
         tally,
         lambda fleet: fleet.wait_for_commits(COMMITS),
-        *places,
+        *_members(arena),
         surfacing="conflicts",
         attempts=1000,
         fates=("transaction",),
     )
 
 
-def writers_on_one_member(arena: Arena, tally: Tally, group: Group) -> None:
+def writers_on_one_member(arena: Arena, tally: Tally) -> None:
     """All writers on one of them."""
     arena.round(
         tally,
         lambda fleet: fleet.wait_for_commits(COMMITS),
-        arena.place(group.members[0].url),
+        _members(arena)[0],
         surfacing="conflicts",
         attempts=1000,
     )

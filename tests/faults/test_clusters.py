@@ -21,7 +21,8 @@ def test_pool_killed(arena: Arena) -> None:
 def test_primary_killed(arena: Arena, synchronous: bool) -> None:
     """A synchronous standby goes on without a loss; an asynchronous one has lost commits."""
     tally = Tally("primary killed", arena.name)
-    standby.primary_killed(tally, synchronous=synchronous)
+    with standby.pair(synchronous=synchronous) as pair:
+        standby.primary_killed(pair, tally)
     assert bool(tally.verdict.lost) is not synchronous
     assert tally.verdict.exact is synchronous
 
@@ -30,6 +31,6 @@ def test_primary_killed(arena: Arena, synchronous: bool) -> None:
 def test_writers_on_all_nodes(arena: Arena) -> None:
     """In a Galera cluster whole blocks run again end with the exact outcome."""
     tally = Tally("writers everywhere", "galera")
-    with galera.galera() as (cluster_arena, cluster):
-        galera.writers_everywhere(cluster_arena, tally, cluster)
+    with galera.galera() as cluster:
+        galera.writers_everywhere(cluster, tally)
     assert tally.verdict.problems == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection, connections, transaction
@@ -12,54 +10,32 @@ from django.db.models import Max
 from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row, Series, Transaction, check
-from tests.faults import tables
+from tests.faults import isolation, tables
 from tests.faults.arena import Arena, Tally
-from tests.faults.fleet import Fleet, call
+from tests.faults.fleet import call
+from tests.faults.isolation import LEVELS, isolated
 from tests.faults.tables import Numbered, Place
-
-LEVELS = ("read committed", "repeatable read", "serializable")
-
-
-def isolated(arena: Arena, level: str, snapshot: bool | None = None) -> Place:
-    """The database at an isolation level, and MariaDB with innodb_snapshot_isolation or not."""
-    options: dict[str, Any] = {"isolation_level": level}
-    if arena.kind == "postgresql":
-        options["isolation_level"] = LEVELS.index(level) + 2  # psycopg's IsolationLevel
-    if snapshot is not None:
-        options["init_command"] = f"SET SESSION innodb_snapshot_isolation = {snapshot:d}"
-    return arena.place(options=options)
 
 
 @pytest.mark.databases("postgresql", "mariadb", "mysql")
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_outcome_is_exact_at_every_level(arena: Arena, level: str) -> None:
     """Blocks run again by run_atomic end with the exact outcome; READ COMMITTED needs none."""
-    tally = Tally(level, arena.name)
-    snapshot = False if arena.name == "mariadb" else None
-    _check(arena, tally, isolated(arena, level, snapshot), level)
+    _check(arena, level)
 
 
 @pytest.mark.databases("mariadb")
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_outcome_is_exact_with_snapshot_isolation(arena: Arena, level: str) -> None:
     """So it is with MariaDB's innodb_snapshot_isolation, the default from 11.8 on."""
+    _check(arena, level, snapshot=True)
+
+
+def _check(arena: Arena, level: str, *, snapshot: bool = False) -> None:
     tally = Tally(level, arena.name)
-    _check(arena, tally, isolated(arena, level, snapshot=True), level)
-
-
-def _check(arena: Arena, tally: Tally, place: Place, level: str) -> None:
-    lowest = level == LEVELS[0]
-    # At REPEATABLE READ an UPDATE of MySQL goes on from the last committed row, unasked.
-    certain = level == LEVELS[2] or arena.kind == "postgresql"
-
-    def act(fleet: Fleet) -> None:
-        fleet.wait_for_commits(40)
-        if certain and not lowest:
-            fleet.wait_for_a_retry()
-
-    arena.round(tally, act, place, attempts=500, surfacing="nothing" if lowest else "conflicts")
+    isolation.at(level, snapshot=snapshot)(arena, tally)
     assert tally.verdict.problems == []
-    assert not (lowest and tally.retries)
+    assert not (level == LEVELS[0] and tally.retries)
 
 
 @pytest.mark.databases("mariadb")

@@ -65,6 +65,7 @@ class Pair:
     """A primary and its standby, with a network between them."""
 
     def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
+        self.synchronous = synchronous
         names = {"synchronous_standby_names": "*"} if synchronous else {}
         self.primary = PostgreSQL(durable=durable, settings=names)
         self.link: Proxy | None = None

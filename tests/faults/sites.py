@@ -1,0 +1,99 @@
+"""Where faults are tried, and which: single servers, clusters, a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from tests.faults import faults, galera, group_replication, pooled, standby, storage
+from tests.faults.arena import Arena
+from tests.faults.faults import Fault
+from tests.faults.isolation import LEVELS, at
+from tests.servers.launch import DEFAULT
+
+SERVERS = ("postgresql", "mariadb", "mysql")
+
+FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
+    "writers killed": (faults.writers_killed, DEFAULT),
+    "first use": (faults.first_use, DEFAULT),
+    "one call": (faults.one_call, DEFAULT),
+    "any order": (faults.any_order, SERVERS),
+    "made read-only": (storage.made_read_only, DEFAULT),
+    "disk full": (storage.disk_full, ("sqlite",)),
+    "server killed": (faults.server_killed, SERVERS),
+    "connections cut": (faults.connections_cut, SERVERS),
+    "server frozen": (faults.server_frozen, SERVERS),
+    "writer frozen": (faults.writer_frozen, SERVERS),
+    **{level: (at(level), SERVERS) for level in LEVELS},
+    **{
+        f"{level}, snapshot isolation": (at(level, snapshot=True), ("mariadb",)) for level in LEVELS
+    },
+    "pool killed": (pooled.pool_killed, ("postgresql",)),
+}
+"""The faults of single servers, and on which databases they are tried."""
+
+LOSSY = "PostgreSQL, asynchronous standby"
+"""The one site that is there to show a loss."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place with faults of its own; ``enter`` starts what they need."""
+
+    name: str
+    database: str
+    """The database of DB without which there is no such site."""
+    enter: Callable[[], AbstractContextManager[Arena]]
+    faults: dict[str, Fault]
+    lasting: bool = True
+    """Is it after a round what it was before?"""
+
+
+SITES = (
+    *(
+        Site(
+            name,
+            name,
+            partial(Arena, name),
+            {fault: function for fault, (function, names) in FAULTS.items() if name in names},
+        )
+        for name in DEFAULT
+    ),
+    *(
+        Site(
+            name,
+            "postgresql",
+            partial(standby.pair, synchronous=name != LOSSY),
+            {"primary killed": standby.primary_killed},
+            lasting=False,
+        )
+        for name in ("PostgreSQL, synchronous standby", LOSSY)
+    ),
+    Site(
+        "Galera",
+        "mariadb",
+        galera.galera,
+        {
+            "writers on all nodes": galera.writers_everywhere,
+            "writers on one node": galera.writers_on_one_node,
+            "node killed": galera.node_killed,
+        },
+    ),
+    Site(
+        "Group Replication, one primary",
+        "mysql",
+        group_replication.group,
+        {"primary killed": group_replication.primary_killed},
+    ),
+    Site(
+        "Group Replication, all primaries",
+        "mysql",
+        partial(group_replication.group, multi=True),
+        {
+            "writers on all members": group_replication.writers_everywhere,
+            "writers on one member": group_replication.writers_on_one_member,
+        },
+    ),
+)

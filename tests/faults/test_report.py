@@ -1,0 +1,86 @@
+"""The long run: what it does with a fault that fails, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.progress import Progress
+
+from benchmarks.report import readme
+from sequences_core.testing.history import Verdict
+from tests.faults import report
+from tests.faults.__main__ import PATIENCE, run
+from tests.faults.arena import Arena, Tally
+from tests.faults.sites import Site
+
+
+def test_the_run_goes_on_after_an_exception() -> None:
+    """A round that ends in an exception is a problem; the site starts anew, the next fault runs."""
+    entered = 0
+
+    @contextmanager
+    def enter() -> Iterator[Any]:
+        nonlocal entered
+        entered += 1
+        yield entered
+
+    def fine(arena: Arena, tally: Tally) -> None:
+        tally.rounds += 1
+
+    def broken(arena: Arena, tally: Tally) -> None:
+        raise OSError("no disk")
+
+    site = Site("here", "sqlite", enter, {"broken": broken, "fine": fine})
+    with Progress(disable=True) as progress:
+        first, second = run(site, ["broken", "fine"], 5, progress)
+    assert (first.rounds, first.verdict.problem_count) == (0, PATIENCE)
+    assert "no disk" in first.verdict.problems[0]
+    assert (second.rounds, second.verdict.exact) == (5, True)
+    assert entered == PATIENCE + 1
+
+
+@pytest.fixture
+def results() -> report.Results:
+    """Two faults on one database."""
+    kills = Tally("writers killed", "mysql", rounds=2, retries=3)
+    kills.verdict = Verdict(committed=40, rolled_back=2, holes=1)
+    kills.done.update({"writers killed": 1500, "writers killed in mid-transaction": 1400})
+    naive, ordered = Tally("any order", "mysql", retries=5), Tally("one call", "mysql")
+    naive.verdict.committed = ordered.verdict.committed = 50
+    return report.Results([kills, naive, ordered], fuzzed=20_000)
+
+
+def test_results_are_read_as_they_were_written(results: report.Results, tmp_path: Path) -> None:
+    """What the run writes, the README is made from."""
+    report.write(results, tmp_path)
+    assert report.Results.load(tmp_path / "faults.json") == results
+    assert "1,500 writers killed" in (tmp_path / "faults.rst").read_text()
+
+
+def test_figures_of_several_faults_are_added_up(results: report.Results) -> None:
+    """Kills in mid-transaction are among the kills."""
+    figures = report.figures(*results.tallies)
+    assert figures["kills"] == 1500
+    assert figures["transactions"] == 142
+    assert figures["retries"] == 8
+    assert (figures["holes"], figures["duplicates"], figures["lost"]) == (1, 0, 0)
+
+
+def test_what_is_run_again_is_compared(results: report.Results) -> None:
+    """The choice that causes conflicts stands beside the one that avoids them."""
+    shown = "\n".join(report.comparisons(results))
+    assert "any order: 10.0" in shown
+    assert "one call: 0.0" in shown
+
+
+def test_readme_is_made_from_the_committed_results() -> None:
+    """README.rst's table of faults says what the committed results do, and no more."""
+    text = readme.README.read_text()
+    if report.COMMITTED.exists():
+        assert text == report.updated(text, report.Results.load(report.COMMITTED))
+    else:
+        assert report.BEGIN + "\n" + readme.END in text
