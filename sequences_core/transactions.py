@@ -37,16 +37,25 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
 
     :param attempts: how often at the most; the error of the last attempt is raised.
     :raises RuntimeError: a transaction is open already, so that COMMIT would not be in the block.
+    :raises TransactionManagementError: the block caught an error that ended the transaction, or
+        called ``set_rollback(True)``: a result is returned only for what was committed.
     """
     check_integer("attempts", attempts)
     if attempts < 1:
         raise ValueError("attempts is at least 1")
     alias = using or router.db_for_write(Counter)
-    allocator = get_allocator(connections[alias])
+    connection = connections[alias]
+    allocator = get_allocator(connection)
     for attempt in range(attempts):
         try:
             with transaction.atomic(using=alias, durable=True):
-                return block()
+                result = block()
+                if connection.needs_rollback:  # atomic() would roll back without a word
+                    raise transaction.TransactionManagementError(
+                        "the block returned, but its transaction can only be rolled back: let "
+                        "errors out of the block, or catch them around an atomic() of their own"
+                    )
+            return result
         except DatabaseError as error:
             if attempt + 1 == attempts or not allocator.is_retryable(error):
                 raise

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 
 from sequences_core import (
     Allocator,
@@ -154,6 +154,26 @@ class TestPostgreSQL:
         seen = sorted(steps for steps, _ in results)
         assert seen == [[1, 2], [2, 2]]  # as if one had begun when the other had ended
         assert sum(begun) == 3
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_no_result_of_what_was_rolled_back(using: str, lost: bool) -> None:
+    """A block that has caught the error that ended its transaction does not return a number."""
+
+    def block() -> int:
+        number = taker(using, "s")()
+        if lost:
+            connections[using].close()
+            return number
+        try:
+            with transaction.atomic(using=using, savepoint=False):
+                raise DatabaseError("caught")
+        except DatabaseError:
+            return number
+
+    with pytest.raises(transaction.TransactionManagementError, match="only be rolled back"):
+        run_atomic(block, using=using)
+    assert run_atomic(taker(using, "s"), using=using) == 1
 
 
 @pytest.mark.django_db(transaction=True)
