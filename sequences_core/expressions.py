@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.signals import setting_changed
 from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BigIntegerField, Expression, Func, Value
+from django.db.models import BigIntegerField, Expression
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
@@ -43,7 +44,7 @@ setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressio
 
 
 @deconstructible(path="sequences_core.expressions.NextValue")
-class NextValue(Func):
+class NextValue(Expression):
     """The next number of a sequence, for ``create()``, ``bulk_create()``, ``update()``.
 
     No round trip of the client happens between taking the number and storing it. ``name`` may be
@@ -61,7 +62,6 @@ class NextValue(Func):
     the sequence is exhausted.
     """
 
-    function = FUNCTION
     output_field = BigIntegerField()
 
     def __init__(
@@ -72,18 +72,33 @@ class NextValue(Func):
     ) -> None:
         if callable(initial_value):
             raise TypeError("the database can't call initial_value: give an int")
-        is_expression = hasattr(name, "resolve_expression")
-        Allocation(
-            "checked by the database" if is_expression else name,  # type: ignore[arg-type]
+        super().__init__()
+        self._expressions: list[Any] = [name] if hasattr(name, "resolve_expression") else []
+        checked = Allocation(
+            "default" if self._expressions else name,  # type: ignore[arg-type]
             1,
             initial_value,
             reset_value,
         )
-        super().__init__(
-            name if is_expression else Value(name), Value(initial_value), Value(reset_value)
-        )
+        self._name = checked.name
+        # As literals, which are of one type whatever their size; they were checked to be ints.
+        last = "NULL" if reset_value is None else f"{reset_value:d}"
+        self._sql = f"{FUNCTION}(%s, {initial_value:d}, {last})"
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **kwargs: Any) -> Any:
+    @property
+    def allowed_default(self) -> bool:  # type: ignore[override]
+        return all(name.allowed_default for name in self._expressions)
+
+    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
+        return super().resolve_expression(*args, **kwargs) if self._expressions else self
+
+    def get_source_expressions(self) -> list[Any]:
+        return self._expressions
+
+    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
+        self._expressions = list(exprs)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         allocator = get_allocator(connection)
         if not allocator.supports_function:
             raise NotSupportedError(
@@ -96,7 +111,10 @@ class NextValue(Func):
                 f"manage.py sequences install --database={connection.alias}"
             )
         refuse_on_conflict(compiler.query)
-        return super().as_sql(compiler, connection, *args, **kwargs)
+        for name in self._expressions:
+            sql, params = compiler.compile(name)
+            return self._sql % sql, tuple(params)
+        return self._sql, (self._name,)
 
 
 def refuse_on_conflict(query: Any) -> None:

@@ -197,14 +197,10 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         value = getattr(model_instance, self.attname)
         if not add or hasattr(value, "resolve_expression"):
             return value
-        return numbering.Number(self, model_instance)
-
-    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        if isinstance(value, numbering.Number):
-            value = value.resolved(connection)
-            if isinstance(value, int):
-                return connection.ops.adapt_integerfield_value(value, "BigIntegerField")
-        return super().get_db_prep_save(value, connection)
+        insert: numbering.Insert | None = model_instance.__dict__.get(numbering.KEY)
+        if insert is None:
+            return numbering.Unnumbered(self, model_instance)
+        return insert.number(self, model_instance)
 
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
@@ -215,14 +211,10 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         assert not callable(self.initial_value)
         return self.initial_value
 
-    def next_value(self, instance: Model, query: Any, using: str) -> Any:
+    def next_value(self, instance: Model, using: str) -> NextValue | None:
         """The expression by which the INSERT of this instance takes its number, if it gets one."""
         name = self.counter_of(instance, using)
-        if name is None:
-            return None
-        return NextValue(name, self.first, self.reset_value).resolve_expression(
-            query, for_save=True
-        )
+        return None if name is None else NextValue(name, self.first, self.reset_value)
 
 
 DEFAULTS: dict[str, Any] = {

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, Exists, Field, Max, Model, OuterRef, QuerySet
-from django.db.models.sql.compiler import SQLInsertCompiler
 
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import database_errors, take
@@ -22,38 +21,77 @@ from sequences_core.models import Counter
 if TYPE_CHECKING:
     from .fields import SequenceField
 
+KEY = "_sequences_insert"
 
-class Number:
-    """What a field's ``pre_save`` stands in for the number, until the INSERT is compiled.
 
-    Only then are all rows of the statement known, and the connection. To Django's compiler it is
-    an expression that :meth:`resolved` turns into a plain value, or into NextValue.
+class Insert:
+    """Rows that are on their way into a table; each of them knows it meanwhile.
+
+    ``inside`` are the fields whose number the INSERT takes by itself. All rows get those of the
+    other fields together, when the statement asks for the first one: not before, so that other
+    fields' ``pre_save`` have set what the scope may need.
     """
 
-    __slots__ = ("field", "instance", "query")
-    contains_aggregate = contains_over_clause = contains_column_references = False
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        rows: Sequence[Model],
+        inside: Sequence[SequenceField] = (),
+        on_conflict: Any = None,
+    ) -> None:
+        self.connection = connection
+        self.rows = rows
+        self.inside = inside
+        self.on_conflict = on_conflict
+        self._numbers: dict[str, dict[int, int]] = {}
+
+    @contextmanager
+    def in_transaction(self, needed: bool) -> Iterator[None]:
+        """Let the rows know; with a transaction of its own if one is ``needed`` and none open."""
+        autocommit = not self.connection.in_atomic_block and self.connection.get_autocommit()
+        using = self.connection.alias
+        for row in self.rows:
+            row.__dict__[KEY] = self
+        try:
+            with (
+                database_errors(self.connection),
+                transaction.atomic(using, savepoint=False)
+                if needed and autocommit
+                else nullcontext(),
+            ):
+                yield
+        finally:
+            for row in self.rows:
+                row.__dict__.pop(KEY, None)
+
+    def number(self, field: SequenceField, row: Model) -> Any:
+        """Return the row's number, None for "no number", or the expression that takes it."""
+        if field in self.inside:
+            return field.next_value(row, self.connection.alias)
+        numbers = self._numbers.get(field.attname)
+        if numbers is None:
+            numbers = self._numbers[field.attname] = _number_rows(field, self)
+        number = numbers.get(id(row))
+        return field.explicit(row) if number is None else number
+
+
+class Unnumbered:
+    """What ``pre_save`` returns where no statement is under way that it could be for.
+
+    From Django 6.1 on, Model.save() asks once before the statement is made, to see whether it
+    gets an expression. A statement made by other means than Django's own takes the number inside.
+    """
+
+    __slots__ = ("field", "instance")
 
     def __init__(self, field: SequenceField, instance: Model) -> None:
         self.field = field
         self.instance = instance
-        self.query: Any = None
 
-    def resolve_expression(self, query: Any, *args: Any, **kwargs: Any) -> Number:
-        self.query = query
-        return self
-
-    def resolved(self, connection: BaseDatabaseWrapper) -> Any:
-        """Return the number, None for "no number", or the expression that takes it."""
-        field, query = self.field, self.query
-        if len(query.objs) == 1 and field.is_in_statement(self.instance, connection):
-            return field.next_value(self.instance, query, connection.alias)
-        # The query lives as long as the statement; by the column, for a field is slow to hash.
-        blocks: dict[str | None, dict[int, int]] = query.__dict__.setdefault("sequences_blocks", {})
-        numbers = blocks.get(field.column)
-        if numbers is None:
-            numbers = blocks[field.column] = _number_rows(field, query, connection)
-        number = numbers.get(id(self.instance))
-        return field.explicit(self.instance) if number is None else number
+    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
+        using = router.db_for_write(type(self.instance), instance=self.instance)
+        value = self.field.next_value(self.instance, using)
+        return value and value.resolve_expression(query, *args, **kwargs)
 
 
 def number_inserts(cls: type[Model]) -> None:
@@ -69,22 +107,19 @@ def number_inserts(cls: type[Model]) -> None:
     def _do_insert(
         self: Model, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
     ) -> Any:
-        from .fields import SequenceField
-
-        numbered = [field for field in fields if isinstance(field, SequenceField)]
+        numbered = _numbered(fields)
         if raw or not numbered:
             return insert(self, manager, using, fields, returning_fields, raw)
         connection = connections[using]
-        autocommit = not connection.in_atomic_block and connection.get_autocommit()
-        alone = autocommit and all(f.is_in_statement(self, connection) for f in numbered)
+        inside = [field for field in numbered if field.is_in_statement(self, connection)]
         returns = connection.features.can_return_columns_from_insert
         asked = [field for field in returning_fields if returns or field not in numbered]
-        with database_errors(connection):
+        with Insert(connection, [self], inside).in_transaction(inside != numbered):
             results = insert(self, manager, using, fields, asked, raw)
         known = dict(zip(asked, results[0], strict=False)) if results else {}
         if not returns:
-            read = alone or any(_is_expression(self, field) for field in numbered)
-            known |= _numbers_of(self, manager, using, numbered, known, read)
+            read = inside or any(_is_expression(self, field) for field in numbered)
+            known |= _numbers_of(self, manager, connection, numbered, known, bool(read))
         for field in numbered:
             # The row of a parent may yet be rolled back with the child's.
             if manager.model is self._meta.concrete_model:
@@ -99,33 +134,33 @@ def number_inserts(cls: type[Model]) -> None:
     cls._do_insert = _do_insert  # type: ignore[attr-defined]
 
 
-def _together(execute_sql: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an INSERT run in one transaction with the statements that take its numbers.
-
-    Every INSERT comes by here before its first statement. Model.save() and, from Django 6.1 on,
-    bulk_create() are often in autocommit.
-    """
-
-    @functools.wraps(execute_sql)
-    def wrapper(compiler: Any, returning_fields: Any = None) -> Any:
-        from .fields import SequenceField
-
-        query, connection = compiler.query, compiler.connection
-        numbered = [field for field in query.fields if isinstance(field, SequenceField)]
-        autocommit = not connection.in_atomic_block and connection.get_autocommit()
-        if not numbered or query.raw or not autocommit:
-            return execute_sql(compiler, returning_fields)
-        # Where nothing can be returned only save() says what it wants, and reads it back.
-        single = len(query.objs) == 1 and returning_fields is not None
-        if single and all(f.is_in_statement(query.objs[0], connection) for f in numbered):
-            return execute_sql(compiler, returning_fields)
-        with transaction.atomic(using=connection.alias, savepoint=False):
-            return execute_sql(compiler, returning_fields)
-
-    return wrapper
+_batched_insert = QuerySet._batched_insert  # type: ignore[attr-defined]
 
 
-SQLInsertCompiler.execute_sql = _together(SQLInsertCompiler.execute_sql)  # type: ignore[method-assign]
+@functools.wraps(_batched_insert)
+def _numbered_insert(
+    self: Any,
+    objs: Sequence[Model],
+    fields: Any,
+    batch_size: int | None,
+    on_conflict: Any = None,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Let bulk_create() take one block for all its batches, in their transaction."""
+    if not _numbered(fields):
+        return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
+    with Insert(connections[self.db], objs, (), on_conflict).in_transaction(True):
+        return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
+
+
+QuerySet._batched_insert = _numbered_insert  # type: ignore[attr-defined]
+
+
+def _numbered(fields: Iterable[Any]) -> list[SequenceField]:
+    from .fields import SequenceField
+
+    return [field for field in fields if isinstance(field, SequenceField)]
 
 
 def _is_expression(instance: Model, field: SequenceField) -> bool:
@@ -135,29 +170,40 @@ def _is_expression(instance: Model, field: SequenceField) -> bool:
 def _numbers_of(
     instance: Model,
     manager: Any,
-    using: str,
+    connection: BaseDatabaseWrapper,
     numbered: list[SequenceField],
     known: dict[Field[Any, Any], Any],
     read: bool,
 ) -> dict[Any, Any]:
     """Return the numbers of a row just inserted without RETURNING."""
-    names = [field.attname for field in numbered]
     if not read:
         return {field: getattr(instance, field.attname) for field in numbered}
-    pk = manager.model._meta.pk
-    row = manager.using(using).filter(pk=known.get(pk, getattr(instance, pk.attname)))
-    return dict(zip(numbered, row.values_list(*names).get(), strict=True))
+    quote: Callable[[Any], str] = connection.ops.quote_name
+    options = manager.model._meta
+    keys = options.pk_fields
+    values = [
+        field.get_db_prep_value(known.get(field, getattr(instance, field.attname)), connection)
+        for field in keys
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {', '.join(quote(field.column) for field in numbered)} "
+            f"FROM {quote(options.db_table)} "
+            f"WHERE {' AND '.join(f'{quote(field.column)} = %s' for field in keys)}",
+            values,
+        )
+        return dict(zip(numbered, cursor.fetchone(), strict=True))
 
 
-def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int, int]:
-    """Take the numbers of all rows of one statement; return them by the instances' ids."""
-    rows: Sequence[Model] = query.objs
+def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
+    """Take the numbers of all rows; return them by the instances' ids."""
+    using = insert.connection.alias
     groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
-    for row in rows:
+    for row in insert.rows:
         value = field.explicit(row)
         if _is_expression(row, field):
             continue  # numbered by an expression of the user's own
-        name = field.counter_of(row, connection.alias)
+        name = field.counter_of(row, using)
         if name is None:
             continue
         new, explicit = groups.setdefault(name, ([], []))
@@ -165,10 +211,10 @@ def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int,
             new.append(row)
         else:
             explicit.append((row, field.get_prep_value(value)))
-    features = connection.features
+    features = insert.connection.features
     returns = (
         features.can_return_columns_from_insert
-        if len(rows) == 1
+        if len(insert.rows) == 1
         else features.can_return_rows_from_bulk_insert
     )
     tentative = field.tentative
@@ -177,11 +223,11 @@ def _number_rows(field: SequenceField, query: Any, connection: Any) -> dict[int,
     for name, (new, explicit) in sorted(groups.items()):
         if explicit:
             highest = max(number for _, number in explicit)
-            _pass(field, explicit[0][0], name, highest, connection.alias)
+            _pass(field, explicit[0][0], name, highest, using)
             numbers |= {id(row): number for row, number in explicit}
         if new:
-            refuse_on_conflict(query)
-            taken = _take(field, new, name, connection.alias)
+            refuse_on_conflict(insert)
+            taken = _take(field, new, name, using)
             for row, number in zip(new, taken, strict=True):
                 numbers[id(row)] = number
                 if not returns:

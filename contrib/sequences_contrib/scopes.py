@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -98,8 +99,13 @@ def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None
     """
     if any(value is None or value == "" for value in values):
         return None
-    special = re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
+    special = _special(separator)
     return separator.join([base, *(special.sub(_code, str(value)) for value in values)])
+
+
+@lru_cache
+def _special(separator: str) -> re.Pattern[str]:
+    return re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
 
 
 def _code(match: re.Match[str]) -> str:

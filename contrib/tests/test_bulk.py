@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -46,13 +47,30 @@ def test_rows_are_numbered_in_order(
     assert Invoice.objects.using(using).create().number == 9
 
 
-def test_a_batch_takes_one_block(using: str) -> None:
-    """The numbers of a batch cost one statement, however many rows there are."""
+@pytest.mark.parametrize(("batch_size", "batches"), [(None, 1), (30, 4)])
+def test_a_bulk_takes_one_block(batch_size: int | None, batches: int, using: str) -> None:
+    """The numbers of all rows cost one statement, however many batches there are."""
     Invoice.objects.using(using).create()
     with CaptureQueriesContext(connections[using]) as queries:
-        Invoice.objects.using(using).bulk_create([Invoice() for _ in range(100)])
+        Invoice.objects.using(using).bulk_create([Invoice() for _ in range(100)], batch_size)
     assert sum("sequences_core_counter" in query["sql"] for query in queries) == 1
-    assert sum("numbered_invoice" in query["sql"] for query in queries) == 1
+    assert sum("numbered_invoice" in query["sql"] for query in queries) == batches
+
+
+def test_counters_are_locked_in_one_order(using: str) -> None:
+    """Bulks of many scopes take their counters by name, so that none waits for another in turn."""
+    a, b, c = (Project.objects.using(using).create(code=code) for code in "abc")
+    for project in (a, b, c):
+        Ticket.objects.using(using).create(project=project)
+    with CaptureQueriesContext(connections[using]) as queries:
+        Ticket.objects.using(using).bulk_create(
+            [Ticket(project=project) for project in (c, b, a)], batch_size=1
+        )
+    taken = [query["sql"] for query in queries if "numbered_ticket.number." in query["sql"]]
+    names = [re.search(r"numbered_ticket\.number\.\d+", sql) for sql in taken]
+    found = [name[0] for name in names if name]
+    assert len(found) == 3
+    assert found == sorted(found)
 
 
 def test_thousands_of_rows(using: str) -> None:

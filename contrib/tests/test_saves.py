@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import FieldError
-from django.db import IntegrityError, connections, models, transaction
+from django.db import IntegrityError, NotSupportedError, connections, models, transaction
 from django.db.models import F
 
 from sequences_core import NextValue, SequenceExhausted, get_last_value, set_last_value
@@ -73,6 +73,22 @@ def test_explicit_primary_key(using: str) -> None:
     invoice = Invoice(pk=100)
     invoice.save(using=using, force_insert=True)
     assert (invoice.pk, invoice.number) == (100, 3)
+
+
+def test_an_insert_by_other_means(using: str) -> None:
+    """An INSERT that neither save() nor bulk_create() made takes its number inside, or fails."""
+    fields = [field for field in Invoice._meta.local_fields if not field.primary_key]
+
+    def insert() -> None:
+        Invoice._base_manager._insert([Invoice()], fields=fields, using=using)  # type: ignore[attr-defined]
+
+    if connections[using].vendor == "sqlite":
+        with pytest.raises(NotSupportedError, match="SequenceField"):
+            insert()
+        return
+    insert()
+    assert Invoice.objects.using(using).get().number == 1
+    assert get_last_value("invoices", using=using) == 1
 
 
 def test_default_name_is_the_column(using: str) -> None:
