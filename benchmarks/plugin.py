@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import gc
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -48,6 +49,15 @@ def cell_of(item: pytest.Item) -> dict[str, Any]:
     """The cell that a test measures; tests and results name it in the same way."""
     cell = getattr(item, "callspec").params["cell"]  # noqa: B009
     return asdict(cell)
+
+
+@pytest.fixture(autouse=True)
+def same_heap() -> Iterator[None]:
+    """Let the garbage collector, which stays on, see what the cell makes, and nothing older."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.test import override_settings
 
@@ -51,6 +52,14 @@ class Allocate(Ours):
         self.alias = alias
         self.kind = "ours" if backend in (*OURS, "auto") else "third party"
         self.name = "get_next_value" if backend == "auto" else f"get_next_value, {backend} backend"
+
+    def unfit(self) -> str | None:
+        try:
+            with self.active():
+                get_allocator(self.connection)
+        except ImproperlyConfigured as error:
+            return str(error)
+        return None
 
     def calls(self) -> Mapping[str, Call]:
         calls: dict[str, Call] = {

@@ -42,12 +42,12 @@ def variants(contestant: Contestant) -> list[str]:
 
 
 def cells() -> Iterator[Cell]:
-    fit = contestants()
+    fit = [(one.name, variant) for one in contestants() for variant in variants(one)]
     for turn in range(SCALE.call_passes):
         for mode in ("transaction", "autocommit"):
-            for contestant in fit:
-                for variant in variants(contestant):
-                    yield Cell(contestant.name, variant, mode, turn)
+            # There and back, so that nobody always comes after the same one.
+            for name, variant in fit if turn % 2 == 0 else reversed(fit):
+                yield Cell(name, variant, mode, turn)
 
 
 def target(contestant: Contestant, cell: Cell) -> Callable[[str], Any]:

@@ -17,15 +17,15 @@ from django.db import DatabaseError, connection, transaction
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
 from benchmarks.environment import URL
-from benchmarks.questions.snapshots import OPEN, holders, kept, snapshot
+from benchmarks.questions.snapshots import OPEN, kept, snapshot
 from benchmarks.questions.transactions import Transactions
 from benchmarks.scale import current
 from sequences_core import get_allocator
 
 SCALE = current()
 
-TURNS = 3
-CALLS = 200
+TURNS = 5
+CALLS = 300
 """Per turn."""
 
 CHUNK = 250
@@ -44,7 +44,8 @@ SETTLE = {"postgresql": ["VACUUM ANALYZE", "CHECKPOINT"], "sqlite": ["PRAGMA wal
 class Cell:
     contestant: str
     growth: str
-    """counters: of a table; numbers: of a batch; snapshot: takes while one is open."""
+    """counters: of a table, any of them; counter: one and the same in a table of so many; numbers:
+    of a batch; snapshot: takes while one is open."""
     size: int
     storage: str
     """chosen: the table as migrate makes it; default: with the database's own settings."""
@@ -69,6 +70,7 @@ def counter_cells() -> Iterator[Cell]:
         for turn in range(TURNS):
             for name in parties():
                 yield Cell(name, "counters", size, "chosen", turn)
+                yield Cell(name, "counter", size, "chosen", turn)
 
 
 def batch_cells() -> Iterator[Cell]:
@@ -111,7 +113,8 @@ def test_counters(benchmark: Any, cell: Cell) -> None:
 
         def setup() -> Any:
             transactions.renew()
-            return (counter_name(chance.randrange(cell.size), cell.size),), {}
+            number = chance.randrange(cell.size) if cell.growth == "counters" else cell.size // 2
+            return (counter_name(number, cell.size),), {}
 
         benchmark.pedantic(contestant.calls()["plain"], setup=setup, rounds=CALLS, warmup_rounds=10)
 
@@ -128,10 +131,10 @@ def test_snapshot(benchmark: Any, cell: Cell) -> None:
     with contestant.active():
         try:
             before = median_of(take, 200)
-            size_before = kept(cell.table)
+            kept_before = kept(cell.table)
             with snapshot(os.environ[URL], cell.table):
                 curve = list(takes(take, SCALE.snapshot_takes, SCALE.snapshot_seconds))
-                during, held_by = kept(cell.table), holders()
+                kept_during = kept(cell.table)
             with Transactions() as transactions:
                 benchmark.pedantic(
                     take,
@@ -140,15 +143,15 @@ def test_snapshot(benchmark: Any, cell: Cell) -> None:
                     rounds=CALLS,
                     warmup_rounds=20,
                 )
+            kept_after = kept(cell.table)
         finally:
             if cell.storage == "default":
                 get_allocator(connection).install(connection)
     benchmark.extra_info["details"] = {
         "before": round(before * 1e6, 1),
         "curve": thinned(curve),
-        "kept_before": size_before,
-        "kept_during": during,
-        "holders": len(held_by),
+        "fit": [round(figure, 5) for figure in line_through(curve)],
+        "kept": {"before": kept_before, "during": kept_during, "after": kept_after},
     }
 
 
@@ -170,6 +173,14 @@ def median_of(take: Callable[[str], Any], count: int) -> float:
             take("snapshot")
             times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def line_through(curve: list[tuple[int, float]]) -> tuple[float, float]:
+    """The µs of the first call, and what each number taken adds to the next: a straight line."""
+    if len(curve) < 2:
+        return curve[0][1], 0.0
+    slope, intercept = statistics.linear_regression(*zip(*curve, strict=True))
+    return intercept, slope
 
 
 def thinned(curve: list[tuple[int, float]], points: int = 60) -> list[tuple[int, float]]:

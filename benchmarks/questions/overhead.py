@@ -26,10 +26,11 @@ CALLS = 100
 """In one transaction, less than a millisecond on SQLite."""
 
 SETUP = """
-import django
+import django.db
 from django.conf import settings
 settings.configure(INSTALLED_APPS={apps}, DATABASES={{"default": {{"ENGINE": "{engine}"}}}})
 django.setup()
+django.db.connection.ops
 """
 
 
@@ -101,7 +102,7 @@ def imports() -> Iterator[Cell]:
 
 @pytest.mark.parametrize("cell", list(imports()), ids=str)
 def test_start(benchmark: Any, cell: Cell) -> None:
-    """A process that sets Django up and ends."""
+    """A process that sets Django up, database backend included, and ends."""
     apps = ["sequences_core"] if cell.layer.endswith("sequences_core") else []
     engine = connection.settings_dict["ENGINE"]
     command = [sys.executable, "-c", SETUP.format(apps=apps, engine=engine)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from benchmarks.report.tables import (
     number,
     title_of,
 )
-from benchmarks.results import Results
+from benchmarks.results import Cell, Results
 
 BUSIEST = 8
 """The number of writers where only one is shown."""
@@ -110,69 +111,104 @@ def heading(cell: dict[str, Any]) -> str:
 
 def waits(results: Results, database: str) -> Iterator[Table]:
     shape = {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
-    cells = results.cells("contention", database=database, **shape)
-    cells = [cell for cell in cells if "p50" in cell]
-    if not cells:
+    cells = [cell for cell in results.cells("contention", database=database) if "errors" in cell]
+    busiest = {
+        cell["contestant"]: cell
+        for cell in cells
+        if all(cell[key] == value for key, value in shape.items())
+    }
+    if not busiest:
         return
-    grid = Grid(results, database, contestants(results, database, cells))
-    by_name = {cell["contestant"]: cell for cell in cells}
+    grid = Grid(results, database, contestants(results, database, busiest.values()))
     figures = {"p50": "p50 ms", "p95": "p95 ms", "p99": "p99 ms", "fairness": "slowest / fastest"}
     for figure, column in figures.items():
 
         def value(name: str, figure: str = figure) -> float | None:
-            return cast("float | None", by_name[name][figure])
+            return cast("float | None", busiest[name].get(figure))
 
         grid.add(column, value, best=max if figure == "fairness" else min)
     table = grid.table(
-        f"{title_of(results, database)}: wait for a row, {BUSIEST} writers, one counter"
+        f"{title_of(results, database)}: wait for a row, {BUSIEST} writers, one counter",
+        "slowest / fastest: rows of the writers. errors: in all cells, by class and code.",
     )
     table.columns.append("errors")
     for row, name in zip(table.rows, grid.names, strict=True):
-        errors = by_name[name]["errors"]
-        text = ", ".join(f"{count} {error}" for error, count in errors.items())
+        errors = Counter[str]()
+        for cell in cells:
+            if cell["contestant"] == name:
+                errors.update(cell["errors"])
+        text = ", ".join(f"{number(count)} {error}" for error, count in errors.most_common())
         row.append(Entry(text, "bad" if text else ""))
     yield table
 
 
+GROWTH = {
+    ("counters", "counter"): (
+        "as counters grow in number",
+        {"counters": "any of {}", "counter": "always the same of {}"},
+        "Any of many: PostgreSQL logs all of a page at its first change after a checkpoint.",
+    ),
+    ("numbers",): ("as blocks grow", {"numbers": "{} at once"}, ""),
+}
+"""The tables of what grows: title, the columns of each kind, and a note."""
+
+
 def growth(results: Results, database: str) -> Iterator[Table]:
-    cells = [
-        cell for cell in results.cells("growth", database=database) if cell["growth"] != "snapshot"
-    ]
-    if not cells:
-        return
-    grid = Grid(results, database, contestants(results, database, cells))
-    for kind in ("counters", "numbers"):
-        for size in sorted({cell["size"] for cell in cells if cell["growth"] == kind}):
+    for kinds, (title, headings, note) in GROWTH.items():
+        cells = [
+            cell
+            for kind in kinds
+            for cell in results.cells("growth", database=database, growth=kind)
+        ]
+        if not cells:
+            continue
+        grid = Grid(results, database, contestants(results, database, cells))
+        for kind in kinds:
+            for size in sorted({cell["size"] for cell in cells if cell["growth"] == kind}):
 
-            def median(name: str, kind: str = kind, size: int = size) -> float | None:
-                place = {"database": database, "contestant": name}
-                return results.value("growth", "median", growth=kind, size=size, **place)
+                def median(name: str, kind: str = kind, size: int = size) -> float | None:
+                    place = {"database": database, "contestant": name}
+                    return results.value("growth", "median", growth=kind, size=size, **place)
 
-            of = "in the table" if kind == "counters" else "at once"
-            grid.add(f"{number(size)} {kind} {of}", median)
-    yield grid.table(f"{title_of(results, database)}: median µs of one call, as things grow")
+                grid.add(headings[kind].format(number(size)), median)
+        yield grid.table(f"{title_of(results, database)}: median µs of one call, {title}", note)
 
 
 def snapshots(results: Results, database: str) -> Iterator[Table]:
     cells = results.cells("growth", database=database, growth="snapshot")
     if not cells:
         return
-    kept = {"postgresql": "table, kB", "mysql": "history, versions"}
-    unit = kept.get(database if database != "mariadb" else "mysql", "")
     table = Table(
         f"{title_of(results, database)}: µs of one call while a snapshot stays open",
-        ["", "storage", "before", "takes", "then", "after it is closed", unit],
-        note="Old versions of the counter can't be removed before the snapshot is closed.",
+        ["", "storage", "before", "takes", "then", "1 000 add", "after it", "versions", "kB"],
+        note="Until all numbers are taken or the time for it is up. 1 000 add: by a straight line "
+        "through all calls. Versions and kB: what the database keeps before, with and after it."
+        + projection(cells[0]),
     )
     for cell in cells:
         details = cell["details"]
         takes, cost = details["curve"][-1]
-        size = details["kept_during"]
-        if size is not None and database == "postgresql":
-            size /= 1024
-        row = [number(details["before"]), number(takes), number(cost), number(cell["median"])]
-        table.add(cell["contestant"], cell["storage"], *row, number(size))
+        row = [details["before"], takes, cost, details["fit"][1] * 1000, cell["median"]]
+        kept = [details["kept"][when] for when in ("before", "during", "after")]
+        versions = " → ".join(number(one["versions"]) for one in kept)
+        size = " → ".join(number(one["bytes"] // 1024) for one in kept if one["bytes"] is not None)
+        table.add(
+            cell["contestant"], cell["storage"], *map(number, row), versions.strip(" →"), size
+        )
     yield table
+
+
+def projection(cell: Cell) -> str:
+    """How long all the numbers would have taken, if time was up before."""
+    done, wanted = cell["details"]["curve"][-1][0], cell["size"]
+    first, slope = cell["details"]["fit"]
+    seconds = (first * wanted + slope * wanted**2 / 2) / 1e6
+    if done == wanted or slope <= 0:
+        return ""
+    return (
+        f" By that line {number(wanted)} numbers of {cell['contestant']} would take "
+        f"{seconds / 60:.0f} minutes."
+    )
 
 
 def bulk(results: Results, database: str) -> Iterator[Table]:

@@ -64,10 +64,10 @@ def contestants(results: Results, database: str, cells: Iterable[Any]) -> list[s
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, thousands apart."""
+    """Three significant digits, thousands apart; what was counted is shown to the last one."""
     if value is None:
         return ""
-    if value >= 100:
+    if value >= 100 or isinstance(value, int):
         return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
     return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 

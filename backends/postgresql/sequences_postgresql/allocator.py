@@ -90,6 +90,8 @@ class PostgreSQLAllocator(Allocator):
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         name, first_last = allocation.name, allocation.first_last
         if allocation.reset_value is None:
+            if allocation.count == 1:
+                return self._last(connection, UPSERT_ONE, [name, first_last], allocation.timeout)
             params: list[Any] = [name, first_last, allocation.count, allocation.highest_before]
             return self._last(connection, UPSERT, params, allocation.timeout)
         params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
