@@ -68,11 +68,11 @@ def _check_shared(field: SequenceField) -> Iterable[checks.CheckMessage]:
         for other in model._meta.local_fields
         if isinstance(other, SequenceField)
         and other is not field
-        and (other.counter_base(), other.scope_parts) == (field.counter_base(), field.scope_parts)
+        and (other.counter_base, other.scope_parts) == (field.counter_base, field.scope_parts)
     ]
     if others:
         yield checks.Warning(
-            f"The counter {field.counter_base()!r} numbers {', '.join(others)} too.",
+            f"The counter {field.counter_base!r} numbers {', '.join(others)} too.",
             hint="Give each its own sequence_name. If they are to share one series of numbers, "
             "silence this check.",
             obj=field,

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model
+from django.db.models.constants import LOOKUP_SEP
 from django.utils.functional import cached_property
 
 from sequences_core import NextValue, get_allocator
@@ -120,29 +121,41 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         cls._meta.constraints = [*cls._meta.constraints, constraint]
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
-    @property
+    @cached_property
     def scope_parts(self) -> list[Any]:
         """The parts of the scope, or of ``unique_with``."""
         return list(self.unique_with) or parts_of(self.scope)
 
+    @cached_property
     def counter_base(self) -> str:
         """The counter's name without the scope."""
         return self.sequence_name or f"{self.model._meta.db_table}.{self.column}"
 
     def counter_of(self, instance: Model, using: str) -> str | None:
         """The name of the counter that numbers this instance; None for "no number"."""
-        if not (parts := self.scope_parts):
-            return self.counter_base()
-        values: list[Any] = []
-        for part in parts:
-            values += values_of(instance, part, using)
-        name = counter_name(self.counter_base(), values, self.separator)
+        if not self.scope_parts:
+            return self.counter_base
+        values: list[Any]
+        if self._scope_attributes is not None:
+            values = [getattr(instance, name) for name in self._scope_attributes]
+        else:
+            values = [v for part in self.scope_parts for v in values_of(instance, part, using)]
+        name = counter_name(self.counter_base, values, self.separator)
         if name is None and not self.null and self.explicit(instance) is None:
             raise ValueError(
-                f"{self} can't be numbered: its scope {parts!r} is null. Set the "
+                f"{self} can't be numbered: its scope {self.scope_parts!r} is null. Set the "
                 f"scope's fields before saving, or declare the field with null=True"
             )
         return name
+
+    @cached_property
+    def _scope_attributes(self) -> list[str] | None:
+        # A model's own fields, which most scopes are made of, need no search for each row.
+        names = [path_of(part) or LOOKUP_SEP for part in self.scope_parts]
+        if any(name == "pk" or LOOKUP_SEP in name for name in names):
+            return None
+        fields: list[Any] = [self.model._meta.get_field(name) for name in names]
+        return [field.attname for field in fields]
 
     def rows_of(self, instance: Model, using: str) -> models.QuerySet[Any]:
         """The rows that share this instance's counter, if the scope is made of fields."""
@@ -185,7 +198,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         """The value that the instance has, but for a number that a failed INSERT has left."""
         value = getattr(instance, self.attname)
         if value is not None and instance._state.adding:
-            return None if instance.__dict__.get(self.tentative) == value else value
+            return None if getattr(instance, self.tentative, None) == value else value
         return value
 
     @cached_property
@@ -197,7 +210,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         value = getattr(model_instance, self.attname)
         if not add or hasattr(value, "resolve_expression"):
             return value
-        insert: numbering.Insert | None = model_instance.__dict__.get(numbering.KEY)
+        insert: numbering.Insert | None = getattr(model_instance, numbering.KEY, None)
         if insert is None:
             return numbering.Unnumbered(self, model_instance)
         return insert.number(self, model_instance)

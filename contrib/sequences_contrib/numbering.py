@@ -51,7 +51,7 @@ class Insert:
         autocommit = not self.connection.in_atomic_block and self.connection.get_autocommit()
         using = self.connection.alias
         for row in self.rows:
-            row.__dict__[KEY] = self
+            setattr(row, KEY, self)  # its __dict__ would be made just for this
         try:
             with (
                 database_errors(self.connection),
@@ -62,7 +62,7 @@ class Insert:
                 yield
         finally:
             for row in self.rows:
-                row.__dict__.pop(KEY, None)
+                delattr(row, KEY)
 
     def number(self, field: SequenceField, row: Model) -> Any:
         """Return the row's number, None for "no number", or the expression that takes it."""
@@ -150,6 +150,8 @@ def _numbered_insert(
     """Let bulk_create() take one block for all its batches, in their transaction."""
     if not _numbered(fields):
         return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
+    if len(set(map(id, objs))) < len(objs):
+        raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
     with Insert(connections[self.db], objs, (), on_conflict).in_transaction(True):
         return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
 
@@ -201,12 +203,14 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
     groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
     for row in insert.rows:
         value = field.explicit(row)
-        if _is_expression(row, field):
+        if hasattr(value, "resolve_expression"):
             continue  # numbered by an expression of the user's own
         name = field.counter_of(row, using)
         if name is None:
             continue
-        new, explicit = groups.setdefault(name, ([], []))
+        if name not in groups:
+            groups[name] = [], []
+        new, explicit = groups[name]
         if value is None:
             new.append(row)
         else:
@@ -217,7 +221,6 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
         if len(insert.rows) == 1
         else features.can_return_rows_from_bulk_insert
     )
-    tentative = field.tentative
     numbers: dict[int, int] = {}
     # In the order of their names, so that two statements never wait for each other.
     for name, (new, explicit) in sorted(groups.items()):
@@ -231,7 +234,8 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             for row, number in zip(new, taken, strict=True):
                 numbers[id(row)] = number
                 if not returns:
-                    row.__dict__[tentative] = row.__dict__[field.attname] = number
+                    setattr(row, field.attname, number)
+                    setattr(row, field.tentative, number)
     return numbers
 
 

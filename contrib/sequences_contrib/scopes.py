@@ -99,13 +99,13 @@ def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None
     """
     if any(value is None or value == "" for value in values):
         return None
-    special = _special(separator)
-    return separator.join([base, *(special.sub(_code, str(value)) for value in values)])
+    return _joined(base, tuple(map(str, values)), separator)
 
 
-@lru_cache
-def _special(separator: str) -> re.Pattern[str]:
-    return re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
+@lru_cache(maxsize=1024)
+def _joined(base: str, values: tuple[str, ...], separator: str) -> str:
+    special = re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
+    return separator.join([base, *(special.sub(_code, value) for value in values)])
 
 
 def _code(match: re.Match[str]) -> str:

@@ -182,6 +182,13 @@ def test_rollback_gives_the_block_back(using: str) -> None:
     assert [note.number for note in created] == [1, 2]
 
 
+def test_an_instance_twice_is_refused(using: str) -> None:
+    """One instance can't have two numbers, and both of its rows would get the second one."""
+    with pytest.raises(ValueError, match="twice"):
+        Invoice.objects.using(using).bulk_create([Invoice()] * 2)
+    assert get_last_value("invoices", using=using) is None
+
+
 def test_conflicts_would_lose_numbers(using: str) -> None:
     """ignore_conflicts and update_conflicts are refused when numbers would be taken."""
     Plain.objects.using(using).create(code="a")
