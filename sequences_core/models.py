@@ -16,6 +16,10 @@ class NameField(models.CharField):  # type: ignore[type-arg] # not generic at ru
     MySQL's and MariaDB's default collations ignore case and accents; utf8mb4_bin still ignores
     trailing spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
     PostgreSQL's "C" is what comparing bytes is, whatever the operating system's locales become.
+    Not run, but documented: SQL Server's BIN2 collations compare code points
+    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support);
+    TiDB has utf8mb4_0900_bin from 7.4 only, and no name ends in a space
+    (https://docs.pingcap.com/tidb/stable/character-set-and-collation).
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -30,7 +34,11 @@ class NameField(models.CharField):  # type: ignore[type-arg] # not generic at ru
     def _binary_collation(connection: Any) -> str | None:
         if connection.vendor == "postgresql":
             return "C"
+        if connection.vendor == "microsoft":
+            return "Latin1_General_100_BIN2"
         if connection.vendor == "mysql":
+            if connection.display_name == "TiDB":
+                return "utf8mb4_bin"
             return "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
         return None
 

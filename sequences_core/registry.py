@@ -63,6 +63,9 @@ def _choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
     if choice != "auto":
         return f"{setting} = {choice!r}", choice
     asked_by, vendor = f"Database {connection.alias!r}", connection.vendor
+    engine = connection.settings_dict["ENGINE"]
+    if "." not in engine and _find(engine):  # it may borrow another database's vendor
+        return f"{asked_by} of engine {engine!r}", engine
     if _find(vendor):
         return f"{asked_by} of vendor {vendor!r}", vendor
     if _find(FALLBACK):

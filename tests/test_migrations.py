@@ -33,6 +33,25 @@ def test_the_models_are_as_the_migrations_say() -> None:
     assert "No changes" in out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("vendor", "display_name", "collation"),
+    [
+        ("postgresql", "PostgreSQL", "C"),
+        ("microsoft", "SQL Server", "Latin1_General_100_BIN2"),
+        ("mysql", "TiDB", "utf8mb4_bin"),
+        ("cockroachdb", "CockroachDB", None),
+    ],
+)
+def test_names_have_a_binary_collation(
+    vendor: str, display_name: str, collation: str | None
+) -> None:
+    """Also on databases that don't run here, by what their documentation says."""
+    connection: Any = connections["default"].copy(alias="elsewhere")
+    connection.vendor, connection.display_name = vendor, display_name
+    parameters = Counter._meta.pk.db_parameters(connection)
+    assert parameters["collation"] == collation
+
+
 def test_migrate_forward_and_backward(using: str) -> None:
     """To zero and back, twice, on the one database that is named: no other one is asked."""
     # The others may not be used here: pytest-django would raise.

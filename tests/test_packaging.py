@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 import tarfile
@@ -126,15 +127,18 @@ def test_extras_pull_backend_and_driver(wheels: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_entry_point_is_the_name_of_the_vendor(wheels: dict[str, Path], name: str) -> None:
-    """Each backend registers one allocator, under the name of its folder."""
+    """Each backend registers one allocator, under the name of its folder, and for an engine."""
     with zipfile.ZipFile(wheels[f"sequences-{name}"]) as archive:
         (file,) = [path for path in archive.namelist() if path.endswith("/entry_points.txt")]
         text = archive.read(file).decode()
-    section, line = text.split("\n", 1)
-    key, _, value = line.strip().partition(" = ")
-    assert (section, key) == (f"[{GROUP}]", name)
-    assert value.startswith(f"sequences_{name}:")
-    assert value.endswith("Allocator")
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    assert parser.sections() == [GROUP]
+    entries = dict(parser[GROUP])
+    assert set(entries) == ({"orm", "django_tidb"} if name == "orm" else {name})
+    for value in entries.values():
+        assert value.startswith(f"sequences_{name}:")
+        assert value.endswith("Allocator")
 
 
 INSTALLED = """

@@ -13,6 +13,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.test import override_settings
+from sequences_mysql import MySQLAllocator
 
 from sequences_core import Allocator, BackendNotFound, get_allocator
 from tests.distributions import install_into, run
@@ -52,6 +53,26 @@ def test_absent_setting_is_auto(connection: BaseDatabaseWrapper, settings: Any) 
 def test_auto_falls_back_to_orm(microsoft: BaseDatabaseWrapper) -> None:
     """A vendor without a backend of its own is served by ``orm``."""
     assert chosen("auto", microsoft) == "ORMAllocator"
+
+
+@pytest.mark.parametrize("vendor", ["cockroachdb", "yugabyte", "microsoft", "firebird"])
+def test_databases_that_borrow_nothing(connection: BaseDatabaseWrapper, vendor: str) -> None:
+    """CockroachDB, YugabyteDB and SQL Server, by their vendors, are served by ``orm``."""
+    stranger = connection.copy(alias="stranger")
+    stranger.vendor = vendor
+    assert chosen("auto", stranger) == "ORMAllocator"
+
+
+def test_an_engine_that_borrows_a_vendor(connection: BaseDatabaseWrapper) -> None:
+    """TiDB calls itself "mysql"; a backend named like the engine comes before the vendor's."""
+    tidb = connection.copy(alias="tidb")
+    tidb.vendor = "mysql"
+    assert chosen("auto", tidb) == "MySQLAllocator"
+    tidb.settings_dict["ENGINE"] = "django_tidb"
+    assert chosen("auto", tidb) == "ORMAllocator"
+    assert chosen("mysql", tidb) == "MySQLAllocator"
+    (found,) = MySQLAllocator().check(tidb)
+    assert found.id == "sequences_mysql.E001"
 
 
 def test_auto_finds_a_third_party(microsoft: BaseDatabaseWrapper, site: Path) -> None:

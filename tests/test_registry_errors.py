@@ -26,7 +26,7 @@ from sequences_core import (
 )
 from tests.distributions import BACKENDS, run
 
-OURS = ", ".join(BACKENDS)
+OURS = ", ".join(sorted([*BACKENDS, "django_tidb"]))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_failed_import(connection: BaseDatabaseWrapper, site: Path) -> None:
     assert message.startswith(
         "SEQUENCES_BACKEND = 'driverless': the sequences backend 'driverless' of odd-allocators "
         "is installed, but importing odd_import:Allocator failed: ModuleNotFoundError: No module "
-        "named 'driver_that_nobody_has'. Installed backends: driverless, duck, "
+        "named 'driver_that_nobody_has'. Installed backends: django_tidb, driverless, duck, "
     )
 
 

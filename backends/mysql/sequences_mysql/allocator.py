@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.core.checks import CheckMessage, Error
 from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -97,6 +99,18 @@ class MySQLAllocator(Allocator):
         if code == ERROR_DURING_COMMIT and DEADLOCK_OF_ENGINE in str(error):
             return DEADLOCK
         return code if isinstance(code, int) else None
+
+    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        if connection.settings_dict["ENGINE"] != "django_tidb":
+            return ()
+        return [
+            Error(
+                f"Database {connection.alias!r} is TiDB, which has no stored functions, and for "
+                f"which this backend was not made.",
+                hint='pip install sequences-orm, and leave SEQUENCES_BACKEND at "auto".',
+                id="sequences_mysql.E001",
+            )
+        ]
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import sqlite3
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +18,11 @@ from sequences_core.arguments import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from sequences_core.models import Counter
+
+SQLSTATES = ("sqlstate", "pgcode")
+"""Where the errors of psycopg and of psycopg2 have it."""
+
+SQLSTATE = re.compile("[0-9A-Z]{5}")
 
 
 @functools.cache
@@ -49,11 +55,18 @@ class ORMAllocator(Allocator):
     protocol = 1
     single_statement = False
     first_use_may_conflict = True  # on MySQL, see sequences_mysql
-    # SQLSTATE or the driver's number, of MySQL and MariaDB, SQLite, Oracle: no two overlap.
+    # SQLSTATE, or the number of MySQL and MariaDB, or SQLite's, or Oracle's with its prefix.
+    # The last four are TiDB's: https://docs.pingcap.com/tidb/stable/error-codes
     retryable_codes: ClassVar = frozenset(
-        {"40001", "40P01", 1213, 1020, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, 60, 8177}
+        {
+            *("40001", "40P01", 1213, 1020, "ORA-00060", "ORA-08177"),
+            *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+            *(8002, 8005, 8022, 9007),
+        }
     )
-    missing_table_codes: ClassVar = frozenset({"42P01", 1146, "no such table", 942})
+    missing_table_codes: ClassVar = frozenset(
+        {"42P01", "42S02", 1146, "no such table", "ORA-00942"}
+    )
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         counters = _counters(connection, allocation)
@@ -70,19 +83,25 @@ class ORMAllocator(Allocator):
             return counters.get().last if _move(counters, allocation) else None
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # PostgreSQL goes on after no error; its drivers are those that give a SQLSTATE.
-        return hasattr(error.__cause__, "sqlstate") or self.is_retryable(error)
+        # PostgreSQL goes on after no error, nor do those that speak its protocol; their drivers
+        # are those that give a SQLSTATE, psycopg and psycopg2.
+        cause = error.__cause__
+        return any(hasattr(cause, name) for name in SQLSTATES) or self.is_retryable(error)
 
     def error_code(self, error: BaseException) -> str | int | None:
         cause = error.__cause__
-        if sqlstate := getattr(cause, "sqlstate", None):  # psycopg
-            return str(sqlstate)
+        for name in SQLSTATES:
+            if sqlstate := getattr(cause, name, None):
+                return str(sqlstate)
         if sqlite_code := getattr(cause, "sqlite_errorcode", None):
             missing = str(error).startswith("no such table")
             return "no such table" if missing else int(sqlite_code) & 0xFF
         first = error.args[0] if error.args else None
-        code = getattr(first, "code", first)  # of oracledb's error object, or mysqlclient's number
-        return code if isinstance(code, int) else None
+        if oracle_code := getattr(first, "code", None):
+            return f"ORA-{oracle_code:05}"
+        if isinstance(first, int) or (isinstance(first, str) and SQLSTATE.fullmatch(first)):
+            return first  # of mysqlclient; of pyodbc, for SQL Server
+        return None
 
 
 def _transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
