@@ -24,9 +24,9 @@ class Variable:
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
-        self.value: int | None = None
+        self.value: Any = None
 
-    def getvalue(self) -> int | None:
+    def getvalue(self) -> Any:
         return self.value
 
 
@@ -41,7 +41,7 @@ class Recorder:
     """In place of ``oracledb.connect``: connection and cursor in one, for one session.
 
     A block that has an OUT bind is answered with the next of ``answers``: its value, or an error
-    that is raised. Queries find no rows.
+    that is raised. ``errors`` and ``rows`` say which texts are refused, and which find a row.
     """
 
     version = "19.3.0.0.0"
@@ -50,7 +50,9 @@ class Recorder:
     def __init__(self) -> None:
         self.executions: list[Execution] = []
         self.input_sizes: list[Any] = []
-        self.answers: list[int | oracledb.Error | None] = []
+        self.answers: list[Any] = []
+        self.errors: dict[str, oracledb.Error] = {}
+        self.rows: dict[str | None, tuple[Any, ...]] = {}
         self.autocommit = False
         self.ends: list[str] = []
 
@@ -74,14 +76,16 @@ class Recorder:
     def execute(self, text: str, binds: Any) -> None:
         self.statement = text
         self.executions.append(Execution(text, binds))
+        if text in self.errors:
+            raise self.errors[text]
         for variable in _out(binds):
             answer = self.answers.pop(0)
             if isinstance(answer, oracledb.Error):
                 raise answer
             variable.value = answer
 
-    def fetchone(self) -> None:
-        """No row."""
+    def fetchone(self) -> tuple[Any, ...] | None:
+        return self.rows.get(self.statement)
 
     def commit(self) -> None:
         self.ends.append("commit")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from sequences_oracle.allocator import LOOPING_MERGE, MERGE, UPDATE
+from sequences_oracle.blocks import LOOPING_MERGE, MERGE, UPDATE
 
 from sequences_core import (
     Allocation,

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 from django.db import DatabaseError, connections
-from sequences_oracle.allocator import LIMITED, upsert_block
+from sequences_oracle.blocks import LIMITED, upsert_block
 
 from sequences_core.allocator import TABLE
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import connections
+from sequences_oracle.function import CREATE
 
 from sequences_core import Allocation
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
@@ -100,6 +102,23 @@ def test_names(connect: Connect, record: Record) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM sequences_core_counter")
         assert {name for (name,) in cursor.fetchall()} == set(longest)
+
+
+def test_function(connect: Connect) -> None:
+    """The function's one MERGE counts, loops and stops as the two of the blocks do."""
+    connection = connect()
+    text = re.sub(r"\b(sequence_name|initial_value|reset_value)\b", r":\1", CREATE)
+    text = text.replace("INTO taken", "INTO :last")
+
+    def take(name: str, initial: int = 1, reset: int | None = None) -> int | None:
+        binds = {"sequence_name": name, "initial_value": initial, "reset_value": reset}
+        return merge(connection, SimpleNamespace(text=text, binds=binds))
+
+    assert [take("s", 5), take("s"), take("zero", 0)] == [5, 6, 0]
+    assert [take("loop", 3, 6) for _ in range(5)] == [3, 4, 5, 3, 4]
+    assert [take("end", MAX_VALUE - 1), take("end")] == [MAX_VALUE - 1, MAX_VALUE]
+    assert take("end") is None
+    assert take("end", 7, 9) == 7
 
 
 def test_update(connect: Connect, record: Record) -> None:

@@ -1,0 +1,95 @@
+"""The database function behind NextValue: a number taken inside somebody else's statement.
+
+Oracle lets a function write where an INSERT … VALUES or an UPDATE … SET calls it, and in no query
+(ORA-14551; "PL/SQL Functions that SQL Statements Can Invoke",
+https://docs.oracle.com/en/database/oracle/oracle-database/23/lnpls/pl-sql-functions-that-sql-statements-can-invoke.html).
+What it wrote is part of the calling statement, and is undone with it: when that fails, and also
+when an UPDATE that met a concurrent one starts over and calls the function again, where only
+variables of packages would remember the first call (T. Kyte, Expert Oracle Database Architecture,
+"Write Consistency"). So no number is lost to either.
+
+Any client can call it, so it checks by itself what the core checks in Python.
+"""
+
+from __future__ import annotations
+
+from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+
+from .blocks import upsert_block
+
+MERGE = f"""
+     MERGE INTO {TABLE} counter
+     USING dual
+        ON (counter.name = sequence_name)
+      WHEN MATCHED THEN
+           UPDATE SET counter.last = CASE
+                      WHEN reset_value IS NULL OR counter.last < reset_value - 1
+                      THEN counter.last + 1
+                      ELSE initial_value END
+            WHERE reset_value IS NOT NULL OR counter.last < {MAX_VALUE}
+      WHEN NOT MATCHED THEN
+           INSERT (name, last)
+           VALUES (sequence_name, initial_value)
+"""
+
+# What str.strip() strips. Escaped, for a source is kept in the database's character set.
+SPACES = "".join(f"\\{code:04X}" for code in range(0x3001) if chr(code).isspace())
+
+# -20000 to -20999 are for applications. '' is NULL, and so has no LENGTH.
+BODY = f"""(
+    sequence_name IN VARCHAR2,
+    initial_value IN NUMBER DEFAULT 1,
+    reset_value IN NUMBER DEFAULT NULL
+) RETURN NUMBER AS  /* %s */
+    spaces NVARCHAR2(40) := UNISTR('{SPACES}');
+    taken NUMBER;
+BEGIN
+    IF sequence_name IS NULL OR LENGTH(sequence_name) > {MAX_NAME_LENGTH}
+            OR INSTR(sequence_name, CHR(0)) > 0
+            OR INSTR(spaces, SUBSTR(sequence_name, 1, 1)) > 0
+            OR INSTR(spaces, SUBSTR(sequence_name, -1)) > 0 THEN
+        raise_application_error(-20001, '{FUNCTION}: bad sequence name');
+    END IF;
+    IF initial_value IS NULL OR initial_value NOT BETWEEN 0 AND {MAX_VALUE}
+            OR MOD(initial_value, 1) <> 0
+            OR reset_value NOT BETWEEN initial_value + 1 AND {MAX_VALUE}
+            OR MOD(reset_value, 1) <> 0 THEN
+        raise_application_error(-20002, '{FUNCTION}: bad initial_value or reset_value');
+    END IF;
+{upsert_block(MERGE) % {"name": "sequence_name", "last": "taken"}}
+    IF taken IS NULL THEN
+        raise_application_error(-20003, '{EXHAUSTED}: ' || sequence_name);
+    END IF;
+    RETURN taken;
+END;
+"""
+
+MARK = function_mark(BODY)
+
+CREATE = f"CREATE OR REPLACE FUNCTION {FUNCTION}" + BODY.replace("%s", MARK)
+
+# Before 23ai there is no IF EXISTS.
+DROP = f"""
+BEGIN
+    FOR found IN (SELECT object_name FROM user_objects
+                   WHERE object_name = '{FUNCTION.upper()}' AND object_type = 'FUNCTION') LOOP
+        EXECUTE IMMEDIATE 'DROP FUNCTION {FUNCTION}';
+    END LOOP;
+END;
+"""
+
+# A function that doesn't compile is kept all the same. One that was made invalid by a change of the
+# table has no errors: its next call compiles it again.
+ERRORS = f"""
+    SELECT text
+      FROM user_errors
+     WHERE name = '{FUNCTION.upper()}' AND type = 'FUNCTION' AND attribute = 'ERROR'
+"""
+
+IS_INSTALLED = f"""
+    SELECT 1
+      FROM user_source
+     WHERE name = '{FUNCTION.upper()}' AND type = 'FUNCTION' AND text LIKE '%{MARK}%'
+       AND NOT EXISTS ({ERRORS.rstrip()})
+"""

@@ -1,0 +1,111 @@
+"""What Django sends about the database function: installing it, and calling it in an INSERT."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import oracledb
+import pytest
+from django.db import ProgrammingError, connections
+from oracledb.errors import _Error
+from sequences_oracle.function import CREATE, DROP, ERRORS, IS_INSTALLED
+
+from sequences_core import NextValue, SequenceExhausted, get_allocator
+from sequences_core.allocator import EXHAUSTED
+from sequences_core.operations import install
+from tests.app.models import Invoice
+from tests.numbered.models import Invoice as NumberedInvoice
+
+ALIAS = "recorded"
+
+
+def refuse(code: int, message: str) -> oracledb.Error:
+    """What the driver raises for an error of the server."""
+    return oracledb.DatabaseError(_Error(message, code=code))
+
+
+def texts(recorder: Any) -> list[str]:
+    return [execution.text for execution in recorder.executions]
+
+
+def test_create_is_one_whole_unit(recorder: Any) -> None:
+    """Django takes a last semicolon off, and a bind in the text would stay one: neither happens."""
+    install(connections[ALIAS])
+    assert texts(recorder) == [IS_INSTALLED, CREATE, ERRORS]
+    assert CREATE.startswith("CREATE OR REPLACE FUNCTION sequences_next_value(")
+    assert CREATE.endswith("END;\n")
+    assert len(re.findall(r"\bBEGIN\b", CREATE)) == len(re.findall(r"\bEND;", CREATE))
+    assert not re.search(r":\w|%[^r]", re.sub(r"'.*?'", "", CREATE))
+    assert [execution.binds for execution in recorder.executions] == [[], [], []]
+
+
+def test_installing_again_makes_nothing(recorder: Any) -> None:
+    """A current function is left alone: making one would commit."""
+    recorder.rows[IS_INSTALLED] = (1,)
+    install(connections[ALIAS])
+    assert texts(recorder) == [IS_INSTALLED]
+
+
+def test_mark_is_looked_for(recorder: Any) -> None:
+    """The look finds this version's mark, which is in the source once."""
+    (mark,) = re.findall(r"LIKE '%(.*?)%'", IS_INSTALLED)
+    assert CREATE.count(f"/* {mark} */") == 1
+    allocator = get_allocator(connections[ALIAS])
+    assert not allocator.is_installed(connections[ALIAS])
+    recorder.rows[IS_INSTALLED] = (1,)
+    assert allocator.is_installed(connections[ALIAS])
+
+
+def test_installing_without_the_privilege(recorder: Any) -> None:
+    """ORA-01031 is a warning that names the privilege, and migrating goes on."""
+    recorder.errors[CREATE] = refuse(1031, "ORA-01031: insufficient privileges")
+    with pytest.warns(UserWarning, match="GRANT CREATE PROCEDURE"):
+        install(connections[ALIAS])
+
+
+def test_installing_what_does_not_compile(recorder: Any) -> None:
+    """Oracle keeps such a function without a word: here it is an error that has the reason."""
+    recorder.rows[ERRORS] = ("PL/SQL: ORA-00942: table or view does not exist",)
+    with pytest.raises(ProgrammingError, match="ORA-00942"):
+        install(connections[ALIAS])
+
+
+def test_uninstalling(recorder: Any) -> None:
+    """It is one block, which finds out by itself whether there is something to drop."""
+    get_allocator(connections[ALIAS]).uninstall(connections[ALIAS])
+    assert texts(recorder) == [DROP]
+    assert DROP.endswith("END;\n")
+
+
+def test_insert(recorder: Any) -> None:
+    """A row's INSERT has VALUES, not a query, in which no function may write (ORA-14551)."""
+    recorder.rows[IS_INSTALLED] = (1,)
+    recorder.answers = [[7]]
+    invoice = Invoice(number=NextValue("s"))
+    invoice.save(using=ALIAS)
+    insert = recorder.executions[-1]
+    assert invoice.pk == 7
+    assert "VALUES (sequences_next_value(:arg0, 1, NULL)) RETURNING" in insert.text
+    assert insert.binds[":arg0"] == "s"
+
+
+def test_field(recorder: Any) -> None:
+    """In autocommit a save of SequenceField is that one statement, and the number comes back."""
+    recorder.rows[IS_INSTALLED] = (1,)
+    recorder.answers = [[3], [9]]
+    invoice = NumberedInvoice(note="x")
+    invoice.save(using=ALIAS)
+    look, insert = recorder.executions
+    assert look.text == IS_INSTALLED
+    assert "VALUES (sequences_next_value(" in insert.text
+    assert {invoice.pk, invoice.number} == {3, 9}
+    assert recorder.ends == []
+
+
+def test_exhausted(recorder: Any) -> None:
+    """The function's own error becomes SequenceExhausted."""
+    recorder.rows[IS_INSTALLED] = (1,)
+    recorder.answers = [refuse(20003, f"ORA-20003: {EXHAUSTED}: invoices")]
+    with pytest.raises(SequenceExhausted):
+        NumberedInvoice(note="x").save(using=ALIAS)
