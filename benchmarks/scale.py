@@ -21,12 +21,22 @@ class Scale:
     latencies: tuple[int, ...]
     """Round-trip times of the network, in milliseconds, beside 0."""
     contention_passes: int
+    """Of what is compared first: the busiest writers on one counter, at each latency."""
+    other_passes: int
+    """Of the other cells."""
     contention_seconds: float
     """Per turn of a cell."""
     headline_seconds: float
     """The same for the busiest writers on one counter, whose fairness takes time to show."""
+    sqlite_seconds: float
+    """The same on SQLite, for some. Who waits there sleeps for up to 100 ms before looking again,
+    while the last one to commit goes on at once (https://www.sqlite.org/c3ref/busy_timeout.html;
+    the times are in main.c, sqliteDefaultBusyCallback): it is a minute before luck evens out."""
     counters: tuple[int, ...]
     batches: tuple[int, ...]
+    growth_passes: int
+    growth_calls: int
+    """Per turn."""
     snapshot_takes: int
     snapshot_seconds: float
     """Under an open snapshot, whichever ends first."""
@@ -48,12 +58,16 @@ QUICK = Scale(
     writers=(1, 8),
     latencies=(1,),
     contention_passes=1,
+    other_passes=1,
     contention_seconds=0.25,
     headline_seconds=0.5,
+    sqlite_seconds=1.0,
     counters=(10, 1000),
     batches=(1, 100, 10**6),
+    growth_passes=2,
+    growth_calls=100,
     snapshot_takes=10_000,
-    snapshot_seconds=3,
+    snapshot_seconds=2,
     bulk_rows=1000,
     bulk_passes=2,
     overhead_passes=5,
@@ -62,19 +76,23 @@ QUICK = Scale(
 
 FULL = Scale(
     name="full",
-    call_passes=12,
-    call_rounds=200,
+    call_passes=16,
+    call_rounds=100,
     writers=(1, 2, 4, 8, 16),
     latencies=(1, 5),
-    contention_passes=3,
+    contention_passes=4,
+    other_passes=2,
     contention_seconds=0.5,
-    headline_seconds=2.0,
+    headline_seconds=1.5,
+    sqlite_seconds=15.0,
     counters=(10, 1000, 10**6),
     batches=(1, 100, 10_000, 10**6),
+    growth_passes=5,
+    growth_calls=300,
     snapshot_takes=10**6,
-    snapshot_seconds=30,
+    snapshot_seconds=20,
     bulk_rows=10_000,
-    bulk_passes=5,
+    bulk_passes=9,
     overhead_passes=20,
     imports=15,
 )

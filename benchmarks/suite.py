@@ -124,7 +124,9 @@ class Suite:
                     if not any(items and items <= cell.items() for items in failed)
                 ]
         self.results.add(database, question, found)
-        self.results.data["seconds"] += round(time.monotonic() - started, 1)
+        seconds = round(time.monotonic() - started, 1)
+        self.results.databases[database].setdefault("seconds", {})[question] = seconds
+        self.results.data["seconds"] += seconds
 
     def _fail(self, database: str, question: str, cell: dict[str, Any], error: str) -> None:
         contestant = cell.get("contestant", "")

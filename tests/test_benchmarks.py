@@ -18,7 +18,7 @@ from benchmarks.questions.contention import fault_in
 from benchmarks.questions.writers import Outcome
 from benchmarks.report import readme
 from benchmarks.report.compare import comparison
-from benchmarks.report.questions import contention
+from benchmarks.report.questions import contention, projection, waits
 from benchmarks.results import Results
 from sequences_core import Allocation
 from tests.servers.ports import free_port
@@ -128,6 +128,17 @@ def test_unknown_question(tmp_path: Path) -> None:
     assert "there is call, contention" in done.stderr
 
 
+def test_backend_that_is_none(tmp_path: Path) -> None:
+    """A backend that can't be loaded takes no part, with the reason; the others do."""
+    done = run(tmp_path, "--only", "bulk", "--db", "sqlite", BACKEND="no.such.Backend")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = Results.load(tmp_path / "results.json")
+    left_out = {one["name"]: one["left_out"] for one in results.databases["sqlite"]["contestants"]}
+    assert "no.such.Backend" in left_out["get_next_value, no.such.Backend backend"]
+    assert left_out["get_next_value"] is None
+    assert results.cells("bulk", contestant="get_next_value")
+
+
 @pytest.mark.parametrize(("kind", "failed"), [("ours", True), ("peer", False)])
 def test_exit_status(tmp_path: Path, kind: str, failed: bool) -> None:
     """The run fails if one of ours is not exact, and not if a peer isn't."""
@@ -152,6 +163,41 @@ def test_table_of_inexact_numbers(tmp_path: Path) -> None:
     texts = [(entry.text, entry.style) for row in table.rows for entry in row]
     assert ("not exact: 3 of 9 numbers given twice", "bad") in texts
     assert ("12.0", "best") in texts
+
+
+def test_table_of_errors(tmp_path: Path) -> None:
+    """Failed transactions are told by class, from all cells, and mark the speed of their own."""
+    results = Results(tmp_path / "results.json", "quick")
+    results.databases["sqlite"] = {
+        "done": ["contention"],
+        "contestants": [{"name": "it", "kind": "peer"}],
+    }
+    shape = {"contestant": "it", "counters": "one", "latency": 0, "rollbacks": False}
+    shape |= {"exact": True, "fault": None, "committed": 9, "rate": 9}
+    results.add(
+        "sqlite",
+        "contention",
+        [
+            {**shape, "writers": 1, "errors": {}},
+            {**shape, "writers": 8, "errors": {"IntegrityError 23505": 2}},
+            {**shape, "writers": 16, "errors": {"IntegrityError 23505": 3, "Error": 1}},
+        ],
+    )
+    (rates,), (errors,) = contention(results, "sqlite"), waits(results, "sqlite")
+    assert [entry.text for entry in rates.rows[0][1:3]] == ["9", "9 †"]
+    assert errors.rows[0][-1].text == "5 IntegrityError 23505, 1 Error"
+    assert errors.rows[0][-1].style == "bad"
+
+
+@pytest.mark.parametrize(
+    ("taken", "slope", "text"),
+    [(50_000, 0.01, "would take 85 minutes"), (10**6, 0.01, ""), (50_000, 0.0, "")],
+)
+def test_projection(taken: int, slope: float, text: str) -> None:
+    """Where time was up before all numbers were taken, the table says how long all would take."""
+    details = {"curve": [[250, 80.0], [taken, 580.0]], "fit": [80.0, slope]}
+    cell = {"contestant": "it", "size": 10**6, "details": details}
+    assert (text in projection(cell)) if text else not projection(cell)
 
 
 def test_compare(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from importlib.metadata import entry_points
 from django.db import connection
 
 from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.limits import BareStatement, PgBench, RawDriver, RoundTrip
+from benchmarks.contestants.limits import (
+    BareStatement,
+    PgBench,
+    PgBenchTransaction,
+    RawDriver,
+    RoundTrip,
+)
 from benchmarks.contestants.ours import VENDORS, Allocate, Field, InStatement
 from benchmarks.contestants.peers import (
     AutoIncrement,
@@ -59,3 +65,4 @@ def everyone(vendor: str) -> Iterator[Contestant]:
     yield RawDriver()
     if vendor == "postgresql":
         yield PgBench()
+        yield PgBenchTransaction()

@@ -154,7 +154,11 @@ class RawDriver(Ours):
         if self.by_function:
             InStatement().create(scope)
         else:
-            Invoice.objects.create(scope=scope, number=UNKNOWN)
+            insert_unknown(scope)
+
+
+def insert_unknown(scope: str) -> None:
+    Invoice.objects.create(scope=scope, number=UNKNOWN)
 
 
 def run(sql: str, params: Any) -> int:
@@ -199,11 +203,28 @@ class PgBench(Ours):
         raise NotImplementedError
 
     def script(self, *, own: bool) -> str:
-        """The statement, with all writers in one scope or each in its own."""
+        """What a writer runs, with all writers in one scope or each in its own."""
+        return self.statement(InStatement().create, own=own) + ";\n"
+
+    def statement(self, call: Call, *, own: bool) -> str:
+        """The statement that ``call`` issues, for pgbench."""
         from psycopg import ClientCursor
 
-        scope = "@" if own else ONE
-        sql, params = statement_of(InStatement().create, scope)
+        sql, params = statement_of(call, "@" if own else ONE)
         connection.ensure_connection()
         text = ClientCursor(connection.connection).mogrify(sql, params)
-        return text.replace("'@'", "('w' || :client_id)") + ";\n"
+        return text.replace("'@'", "('w' || :client_id)")
+
+
+class PgBenchTransaction(PgBench):
+    """The same for get_next_value: take the number, insert the row, commit."""
+
+    name = "pgbench, take then insert"
+
+    def unfit(self) -> str | None:
+        return None if self.program else "pgbench is not installed"
+
+    def script(self, *, own: bool) -> str:
+        take = self.statement(get_next_value, own=own)
+        insert = self.statement(insert_unknown, own=own).replace(str(UNKNOWN), ":last")
+        return f"BEGIN;\n{take} \\gset\n{insert};\nCOMMIT;\n"

@@ -24,10 +24,6 @@ from sequences_core import get_allocator
 
 SCALE = current()
 
-TURNS = 5
-CALLS = 300
-"""Per turn."""
-
 CHUNK = 250
 """Takes under a snapshot whose median makes one point of the curve, in one transaction."""
 
@@ -67,14 +63,14 @@ def parties() -> list[str]:
 
 def counter_cells() -> Iterator[Cell]:
     for size in SCALE.counters:
-        for turn in range(TURNS):
+        for turn in range(SCALE.growth_passes):
             for name in parties():
                 yield Cell(name, "counters", size, "chosen", turn)
                 yield Cell(name, "counter", size, "chosen", turn)
 
 
 def batch_cells() -> Iterator[Cell]:
-    for turn in range(TURNS):
+    for turn in range(SCALE.growth_passes):
         for size in SCALE.batches:
             for name in parties():
                 yield Cell(name, "numbers", size, "chosen", turn)
@@ -98,10 +94,10 @@ def test_numbers(benchmark: Any, cell: Cell) -> None:
             contestant.block,
             args=(name, cell.size),
             setup=transactions.renew,
-            rounds=CALLS,
+            rounds=SCALE.growth_calls,
             warmup_rounds=1,
         )
-    assert last[-1] == (CALLS + 1) * cell.size
+    assert last[-1] == (SCALE.growth_calls + 1) * cell.size
 
 
 @pytest.mark.parametrize("cell", list(counter_cells()), ids=str)
@@ -116,7 +112,9 @@ def test_counters(benchmark: Any, cell: Cell) -> None:
             number = chance.randrange(cell.size) if cell.growth == "counters" else cell.size // 2
             return (counter_name(number, cell.size),), {}
 
-        benchmark.pedantic(contestant.calls()["plain"], setup=setup, rounds=CALLS, warmup_rounds=10)
+        benchmark.pedantic(
+            contestant.calls()["plain"], setup=setup, rounds=SCALE.growth_calls, warmup_rounds=10
+        )
 
 
 @pytest.mark.parametrize("cell", list(snapshot_cells()), ids=str)
@@ -140,7 +138,7 @@ def test_snapshot(benchmark: Any, cell: Cell) -> None:
                     take,
                     args=("snapshot",),
                     setup=transactions.renew,
-                    rounds=CALLS,
+                    rounds=SCALE.growth_calls,
                     warmup_rounds=20,
                 )
             kept_after = kept(cell.table)

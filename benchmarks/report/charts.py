@@ -136,7 +136,7 @@ def call(results: Results) -> Figure | None:
         _bars(one, medians, "µs")
         limit = next((cell for cell in cells if cell["contestant"].startswith("bare")), None)
         if limit:
-            one.axvline(limit["median"], color=INK, linestyle="--", label="limit: bare statement")
+            _limit(one, limit["median"], "limit: bare statement")
         one.set_title(title_of(results, database))
         one.set_xlabel("median µs of one call in a transaction")
     legend(result, [axes[0]])
@@ -148,13 +148,19 @@ def _bars(axes: Axes, values: dict[str, float], unit: str) -> None:
     colours = [look_of(name).colour for name in names]
     labels = [look_of(name).label for name in names]
     bars = axes.barh(labels, list(values.values()), color=colours, height=0.65)
-    texts = [f" {value:.0f} {unit}" for value in values.values()]
-    axes.bar_label(bars, texts, fontsize=8.5)
+    texts = [f"{value:.0f} {unit}" for value in values.values()]
+    # Over the line of the limit, with room of its own.
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.2}
+    axes.bar_label(bars, texts, fontsize=8.5, padding=4, bbox=box)
     axes.margins(x=0.18)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def _limit(axes: Axes, value: float, label: str) -> None:
+    axes.axvline(value, color=INK, linestyle="--", label=label, zorder=1.5)
 
 
 def snapshot(results: Results) -> Figure | None:
@@ -175,6 +181,10 @@ def snapshot(results: Results) -> Figure | None:
             label = look.label + ", PostgreSQL's own storage settings" * default
             colour = SKY if default else look.colour
             one.plot(x, y, color=colour, linestyle=":" if default else "-", label=label)
+            if cell["contestant"] == "get_next_value" and not default:
+                first, slope = cell["details"]["fit"]
+                line = [first + slope * taken for taken in (0, x[-1])]
+                one.plot((0, x[-1]), line, color=INK, linewidth=0.8, label="a straight line")
         one.set_ylim(bottom=0)
         plain_ticks(one)
         one.xaxis.set_major_formatter(one.yaxis.get_major_formatter())
@@ -230,7 +240,7 @@ def bulk(results: Results) -> Figure | None:
         unnumbered = medians.pop("auto-increment", None)
         _bars(one, medians, "ms")
         if unnumbered:
-            one.axvline(unnumbered, color=INK, linestyle="--", label="limit: unnumbered rows")
+            _limit(one, unnumbered, "limit: unnumbered rows")
         one.set_title(title_of(results, database))
         one.set_xlabel("median ms")
     legend(result, [axes[0]])

@@ -97,9 +97,13 @@ def snapshot(results: Results) -> str:
 
 
 def slowdown(cell: Cell) -> tuple[int, float]:
-    """How many numbers were taken, and the cost of the last ones as a multiple of the first's."""
-    curve = cell["details"]["curve"]
-    return curve[-1][0], curve[-1][1] / curve[0][1]
+    """How many numbers were taken, and the cost of the last as a multiple of the first's.
+
+    By the straight line through all: where the machine was busy for a moment must not count.
+    """
+    takes = cell["details"]["curve"][-1][0]
+    first, slope = cell["details"]["fit"]
+    return takes, (first + slope * takes) / first
 
 
 def growth(results: Results) -> str:

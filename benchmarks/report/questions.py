@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, cast
 
-from benchmarks.report.ratios import ratios
+from benchmarks.report.ratios import FAIR_SECONDS, ratios
 from benchmarks.report.tables import (
+    SOME_FAILED_NOTE,
     Entry,
     Grid,
     Table,
     contestants,
+    failing,
     measured,
     number,
     title_of,
@@ -82,12 +84,15 @@ def contention(results: Results, database: str) -> Iterator[Table]:
                 return "not exact: " + str(found[0]["fault"])
             return "no row committed" if found[0]["committed"] == 0 else ""
 
+        def mark(name: str, cell: dict[str, Any] = cell) -> str:
+            return failing(results.cells("contention", database=database, contestant=name, **cell))
+
         usual = cell == {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
-        grid.add(heading(cell), rate, best=max, fault=fault, relative=usual)
+        grid.add(heading(cell), rate, best=max, fault=fault, mark=mark, relative=usual)
     yield grid.table(
         f"{title_of(results, database)}: rows per second, numbered and committed",
         "Writers are processes. A figure is shown only where the numbers were 1..n, once each. "
-        "relative: to django-sequences.",
+        f"relative: to django-sequences. {SOME_FAILED_NOTE}",
     )
 
 
@@ -124,12 +129,16 @@ def waits(results: Results, database: str) -> Iterator[Table]:
     for figure, column in figures.items():
 
         def value(name: str, figure: str = figure) -> float | None:
-            return cast("float | None", busiest[name].get(figure))
+            cell = busiest[name]
+            if figure == "fairness" and cell.get("seconds", 0) < FAIR_SECONDS.get(database, 0):
+                return None
+            return cast("float | None", cell.get(figure))
 
         grid.add(column, value, best=max if figure == "fairness" else min)
     table = grid.table(
         f"{title_of(results, database)}: wait for a row, {BUSIEST} writers, one counter",
-        "slowest / fastest: rows of the writers. errors: in all cells, by class and code.",
+        "slowest / fastest: by the rows of each writer, where it was measured for long enough "
+        "to mean something. errors: in all cells, by class and code.",
     )
     table.columns.append("errors")
     for row, name in zip(table.rows, grid.names, strict=True):

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from benchmarks.report.ratios import ratios
 from benchmarks.report.tables import (
+    SOME_FAILED,
+    SOME_FAILED_NOTE,
     TITLES,
     Entry,
     Grid,
     Table,
     contestants,
+    failing,
     measured,
     title_of,
 )
@@ -103,18 +106,24 @@ def _by_database(
         def figure(name: str, database: str = database) -> float | None:
             return results.value(question, value, database=database, contestant=name, **shape)
 
+        def mark(name: str, database: str = database) -> str:
+            found = results.cells(question, database=database, contestant=name, **shape)
+            return failing(found)
+
         def fault(name: str, database: str = database) -> str:
             found = results.cells(question, database=database, contestant=name, **shape)
             return "not exact" if found and found[0].get("exact") is False else ""
 
-        grid.add(value, figure, best=max if value == "rate" else min, fault=fault)
+        grid.add(value, figure, best=max if value == "rate" else min, fault=fault, mark=mark)
         columns[database] = {}
         for name, entry in zip(grid.names, grid.columns[value], strict=True):
             columns[database][name] = entry.text
             labels[name] = grid.label(name)
             if entry.style == "best":
                 bold.add((database, name))
-    table = Table(title, ["", *(TITLES[name] for name in columns)])
+    marked_ones = any(SOME_FAILED in text for texts in columns.values() for text in texts.values())
+    note = SOME_FAILED_NOTE if marked_ones else ""
+    table = Table(title, ["", *(TITLES[name] for name in columns)], note=note)
     for name, label in labels.items():
         texts = (
             Entry(columns[database].get(name, ""), "best" if (database, name) in bold else "")
@@ -125,10 +134,18 @@ def _by_database(
 
 
 def _ratios(results: Results) -> Table:
-    table = Table("Ratios", ["", "database", "measured", "promised"])
-    for ratio in ratios(results):
-        measured_text = Entry(f"{ratio.value:.2f}", "" if ratio.reached else "bad")
-        table.add(ratio.text, ratio.title, measured_text, ratio.limit_text)
+    databases = [name for name in measured(results) if name in TITLES]
+    found = list(ratios(results))
+    table = Table("Ratios, and what they were to be", ["", *(TITLES[name] for name in databases)])
+    for text in dict.fromkeys(ratio.text for ratio in found):
+        row = {
+            ratio.title: Entry(
+                f"{ratio.value:.2f} ({ratio.limit_text})", "" if ratio.reached else "bad"
+            )
+            for ratio in found
+            if ratio.text == text
+        }
+        table.add(text, *(row.get(title_of(results, name), Entry("")) for name in databases))
     table.note = "In italics: not reached in this run."
     return table
 

@@ -64,7 +64,8 @@ LOOKS = {
     "django-autosequence, lock_table": Look("django-autosequence, lock_table", PINK, ":", "P"),
     "auto-increment": Look("auto-increment (has gaps)", GREY, "--", ""),
     "raw driver": Look("limit: our statements by the driver alone", INK, "--", ""),
-    "pgbench": Look("limit: pgbench", INK, "-.", ""),
+    "pgbench": Look("limit: pgbench, NextValue's statement", INK, "-.", ""),
+    "pgbench, take then insert": Look("limit: pgbench, take then insert", INK, ":", ""),
 }
 
 

@@ -11,6 +11,9 @@ from benchmarks.results import Results
 REFERENCE = "django-sequences"
 """What the relative columns compare with."""
 
+SOME_FAILED = " †"
+SOME_FAILED_NOTE = "†: some transactions failed, and are not counted."
+
 TITLES = {
     "postgresql": "PostgreSQL",
     "mariadb": "MariaDB",
@@ -72,6 +75,11 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if value < 10 else f"{value:.1f}"
 
 
+def failing(found: Iterable[Any]) -> str:
+    """The mark of a rate whose cell had transactions that failed."""
+    return SOME_FAILED if any(cell.get("errors") for cell in found) else ""
+
+
 def times(value: float | None, reference: float | None) -> str:
     """``value`` as a multiple of the reference."""
     return f"{value / reference:.2f}" if value and reference else ""
@@ -102,15 +110,19 @@ class Grid:
         *,
         best: Callable[..., str] = min,
         fault: Callable[[str], str] = lambda name: "",
+        mark: Callable[[str], str] = lambda name: "",
         relative: bool = False,
     ) -> None:
-        """Add a column; with ``relative``, one more of multiples of the reference."""
+        """Add a column; with ``relative``, one more of multiples of the reference.
+
+        ``fault`` says what to show in place of the figure, ``mark`` what to put after it.
+        """
         values = {name: value(name) for name in self.names}
         winner = bolded(values, best, self.kinds)
         self.columns[column] = [
             Entry(fault(name), "bad")
             if fault(name)
-            else Entry(number(values[name]), "best" if name == winner else "")
+            else Entry(number(values[name]) + mark(name), "best" if name == winner else "")
             for name in self.names
         ]
         if relative:
