@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import galera, pooled, standby
+from tests.faults import galera, group_replication, pooled, standby
 from tests.faults.arena import Arena, Tally
 
 
@@ -33,4 +33,13 @@ def test_writers_on_all_nodes(arena: Arena) -> None:
     tally = Tally("writers everywhere", "galera")
     with galera.galera() as cluster:
         galera.writers_everywhere(cluster, tally)
+    assert tally.verdict.problems == []
+
+
+@pytest.mark.databases("mysql")
+def test_writers_on_all_members(arena: Arena) -> None:
+    """So they do in a group of MySQL servers all of which are primaries."""
+    tally = Tally("writers everywhere", "group replication")
+    with group_replication.group(multi=True) as group:
+        group_replication.writers_everywhere(group, tally)
     assert tally.verdict.problems == []
