@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import django.db
 import oracledb
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError, connections, transaction
@@ -32,6 +33,10 @@ LOCKED = [
     refuse(54, "ORA-00054: resource busy and acquire with NOWAIT specified or timeout expired"),
     refuse(30006, "ORA-30006: resource busy; acquire with WAIT timeout expired"),
 ]
+
+
+# An OperationalError to older drivers, a DatabaseError to newer ones, which say DPY-4011 as well.
+NETWORK = refuse(3113, "ORA-03113: end-of-file on communication channel")
 
 
 @pytest.mark.parametrize("error", LOCKED)
@@ -83,7 +88,7 @@ def test_conflict_leaves_the_transaction(recorder: Any) -> None:
         (refuse(1, "ORA-00001: unique constraint (A.B) violated"), IntegrityError),
         (refuse(6550, "ORA-06550: line 1, column 7:\nPLS-00905: invalid"), DatabaseError),
         (refuse(1034, "ORA-01034: ORACLE not available"), OperationalError),
-        (refuse(3113, "ORA-03113: end-of-file on communication channel"), DatabaseError),
+        (NETWORK, getattr(django.db, type(NETWORK).__name__)),
         (refuse(0, "DPY-4011: the database or network closed the connection"), DatabaseError),
     ],
     ids=["duplicate", "PL/SQL", "shutdown", "network", "driver"],
