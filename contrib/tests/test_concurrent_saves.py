@@ -5,43 +5,15 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import IntegrityError, connections, transaction
 
 from sequences_core import SequenceLocked, get_last_value
-from tests.numbered.blocks import rolled_back
+from tests.numbered.blocks import PATIENCE, rolled_back, together
 from tests.numbered.models import Invoice, Patient, Plain, Project, Ticket
 
 APPS = ["tests.numbered"]
-PATIENCE = 120
-"""Seconds after which something that should have happened never will."""
-
-
-def together(functions: list[Callable[[], Any]], using: str) -> None:
-    """Run the functions at once, each in a thread with a connection of its own."""
-    barrier = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], Any]) -> None:
-        try:
-            connections[using].ensure_connection()
-            barrier.wait(PATIENCE)
-            function()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            errors.append(error)
-        finally:
-            connections[using].close()
-
-    threads = [threading.Thread(target=run, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
-    if errors:
-        raise errors[0]
 
 
 @pytest.mark.parametrize("start", ["first use", "counter"])

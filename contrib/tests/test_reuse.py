@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connections, transaction
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import rolled_back
+from tests.numbered.blocks import rolled_back, together
 from tests.numbered.models import Invoice, Project, Seat, Ticket
 
 APPS = ["tests.numbered"]
@@ -97,19 +97,10 @@ def test_numbers_that_an_old_snapshot_does_not_show(using: str) -> None:
         with connections[using].cursor() as cursor:
             cursor.execute("SELECT COUNT(*) FROM numbered_seat")
         others: list[Seat] = []
-        thread = threading.Thread(target=_take_seats, args=[using, others])
-        thread.start()
-        thread.join(60)
+        together([lambda: others.extend(seat(using) for _ in range(2))], using)
         assert [(other.number, other.label) for other in others] == [(1, 4), (3, 5)]
         late = seat(using)
         assert (late.number, late.label) == (4, 6)
-
-
-def _take_seats(using: str, taken: list[Seat]) -> None:
-    try:
-        taken += [seat(using) for _ in range(2)]
-    finally:
-        connections[using].close()
 
 
 def test_150_at_once_fill_the_gaps(using: str) -> None:
@@ -118,26 +109,15 @@ def test_150_at_once_fill_the_gaps(using: str) -> None:
     Seat.objects.using(using).bulk_create([Seat(room="r") for _ in range(60)])
     Seat.objects.using(using).filter(number__in=gaps).delete()
     workers, each = 10, 15
-    barrier = threading.Barrier(workers)
     numbers: list[list[int]] = [[] for _ in range(workers)]
-    errors: list[BaseException] = []
 
-    def work(taken: list[int]) -> None:
-        try:
-            connections[using].ensure_connection()
-            barrier.wait(60)
-            taken += [seat(using).number for _ in range(each)]
-        except BaseException as error:  # noqa: BLE001 - shown below
-            errors.append(error)
-        finally:
-            connections[using].close()
+    def worker(taken: list[int]) -> Callable[[], None]:
+        def work() -> None:
+            taken.extend(seat(using).number for _ in range(each))
 
-    threads = [threading.Thread(target=work, args=[taken]) for taken in numbers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert errors == []
+        return work
+
+    together([worker(taken) for taken in numbers], using)
     created = sorted(number for taken in numbers for number in taken)
     assert created == sorted([*gaps, *range(60, 60 + workers * each - len(gaps))])
     stored = Seat.objects.using(using).order_by("number").values_list("number", flat=True)

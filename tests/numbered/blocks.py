@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -10,6 +11,34 @@ from django.db import connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 MODES = {"autocommit": False, "atomic": True}
+
+PATIENCE = 120
+"""Seconds after which something that should have happened never will."""
+
+
+def together(functions: list[Callable[[], Any]], using: str) -> None:
+    """Run the functions at once, each in a thread with a connection of its own."""
+    barrier = threading.Barrier(len(functions))
+    errors: list[BaseException] = []
+
+    def run(function: Callable[[], Any]) -> None:
+        try:
+            connections[using].ensure_connection()
+            barrier.wait(PATIENCE)
+            function()
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            errors.append(error)
+        finally:
+            connections[using].close()
+
+    threads = [threading.Thread(target=run, args=[function]) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    if errors:
+        raise errors[0]
 
 
 @contextmanager
