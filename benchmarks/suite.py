@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import steps
 from benchmarks.environment import CHOSEN, SCALE, URL
-from benchmarks.results import Results, summarised
+from benchmarks.results import Cell, Results, summarised
 from benchmarks.scale import Scale
 from tests.servers import ServerError, launch
 from tests.servers.probe import describe
@@ -98,35 +98,46 @@ class Suite:
 
     def _ask(self, database: str, question: str, environment: dict[str, str], spent: float) -> None:
         started = time.monotonic()
+        try:
+            found = self._answers(database, question, environment, spent)
+        except Exception as error:  # noqa: BLE001 # one question less, and no more than that
+            self._fail(database, question, {}, f"{type(error).__name__}: {error}".splitlines()[0])
+            found = []
+        self.results.add(database, question, found)
+        seconds = round(time.monotonic() - started, 1)
+        self.results.databases[database].setdefault("seconds", {})[question] = seconds
+        self.results.data["seconds"] += seconds
+
+    def _answers(
+        self, database: str, question: str, environment: dict[str, str], spent: float
+    ) -> list[Cell]:
         count, done, found = 1, 0, []
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            try:
-                for event in steps.run(command(question, file.name), environment):
-                    match event.pop("event"):
-                        case "cells":
-                            count = event["count"] or 1
-                        case "cell":
-                            progress = spent + self._weight(question) * done / count
-                            self.watch(f"{database}: {question}: {event['name']}", progress)
-                        case "done":
-                            done += 1
-                        case "failed":
-                            self._fail(database, question, event["cell"], event["error"])
-                        case "result":
-                            found.append(event)
-            except steps.StepFailed as error:
-                self._fail(database, question, {}, str(error).splitlines()[0])
+            for event in steps.run(command(question, file.name), environment):
+                match event.pop("event"):
+                    case "cells":
+                        count = event["count"] or 1
+                    case "cell":
+                        progress = spent + self._weight(question) * done / count
+                        self.watch(f"{database}: {question}: {event['name']}", progress)
+                    case "done":
+                        done += 1
+                    case "failed":
+                        self._fail(database, question, event["cell"], event["error"])
+                    case "result":
+                        found.append(event)
             if Path(file.name).stat().st_size:
-                failed = [failure["cell"].items() for failure in self.results.failures]
+                failed = [
+                    failure["cell"].items()
+                    for failure in self.results.failures
+                    if (failure["database"], failure["question"]) == (database, question)
+                ]
                 found += [
                     cell
                     for cell in summarised(Path(file.name))
                     if not any(items and items <= cell.items() for items in failed)
                 ]
-        self.results.add(database, question, found)
-        seconds = round(time.monotonic() - started, 1)
-        self.results.databases[database].setdefault("seconds", {})[question] = seconds
-        self.results.data["seconds"] += seconds
+        return found
 
     def _fail(self, database: str, question: str, cell: dict[str, Any], error: str) -> None:
         contestant = cell.get("contestant", "")
