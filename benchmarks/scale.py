@@ -53,14 +53,14 @@ class Scale:
 
 QUICK = Scale(
     name="quick",
-    call_passes=4,
-    call_rounds=40,
+    call_passes=3,
+    call_rounds=30,
     writers=(1, 8),
     latencies=(1,),
     contention_passes=1,
     other_passes=1,
     contention_seconds=0.25,
-    headline_seconds=0.5,
+    headline_seconds=0.4,
     sqlite_seconds=1.0,
     counters=(10, 1000),
     batches=(1, 100, 10**6),
@@ -70,8 +70,8 @@ QUICK = Scale(
     snapshot_seconds=2,
     bulk_rows=1000,
     bulk_passes=2,
-    overhead_passes=5,
-    imports=3,
+    overhead_passes=3,
+    imports=2,
 )
 
 FULL = Scale(

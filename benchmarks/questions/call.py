@@ -6,6 +6,7 @@ times, so that a machine that slows down meanwhile slows down all of them alike.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,7 @@ from benchmarks.questions.transactions import Transactions
 from benchmarks.scale import current
 
 WARMUP = 20
-"""Calls before the timed ones: the first creates the counter and fills caches, and the server may
-still be busy with what the cell before has left to do."""
+"""Calls before the timed ones: the first creates the counter, others fill caches."""
 
 VARIANTS = ("plain", "batch", "looping", "nowait", "row")
 
@@ -45,14 +45,18 @@ def has(contestant: Contestant, variant: str) -> bool:
 
 
 def cells() -> Iterator[Cell]:
-    """What is compared is measured side by side."""
+    """What is compared is measured side by side, in another order each turn.
+
+    For a server may still be busy with what the cell before has left behind, rows above all.
+    """
     fit = contestants()
-    shapes = [(one.name, variant) for variant in VARIANTS for one in fit if has(one, variant)]
     for turn in range(SCALE.call_passes):
+        chance = random.Random(turn)
         for mode in ("transaction", "autocommit"):
-            # There and back, so that nobody always comes after the same one.
-            for name, variant in shapes if turn % 2 == 0 else reversed(shapes):
-                yield Cell(name, variant, mode, turn)
+            for variant in chance.sample(VARIANTS, len(VARIANTS)):
+                names = [one.name for one in fit if has(one, variant)]
+                for name in chance.sample(names, len(names)):
+                    yield Cell(name, variant, mode, turn)
 
 
 def target(contestant: Contestant, cell: Cell) -> Callable[[str], Any]:

@@ -190,7 +190,7 @@ def snapshot(results: Results) -> Figure | None:
         one.xaxis.set_major_formatter(one.yaxis.get_major_formatter())
         grid(one)
         one.set_title(title_of(results, database))
-        one.set_xlabel("numbers taken since the snapshot was opened")
+        one.set_xlabel("numbers taken under the snapshot")
         one.set_ylabel("median µs of one call")
     legend(result, axes)
     return result

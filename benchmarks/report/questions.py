@@ -190,9 +190,9 @@ def snapshots(results: Results, database: str) -> Iterator[Table]:
     table = Table(
         f"{title_of(results, database)}: µs of one call while a snapshot stays open",
         ["", "storage", "before", "takes", "then", "1 000 add", "after it", "versions", "kB"],
-        note="Until all numbers are taken or the time for it is up. 1 000 add: by a straight line "
-        "through all calls. Versions and kB: what the database keeps before, with and after it."
-        + projection(cells[0]),
+        note="Storage: as migrate chooses it, or the database's own. Takes: until all numbers are "
+        "taken or the time for it is up. 1 000 add: by a straight line through all calls. Versions "
+        "and kB: what the database keeps before, with and after it." + projection(cells[0]),
     )
     for cell in cells:
         details = cell["details"]

@@ -19,7 +19,9 @@ ORANGE, AMBER, PINK = "#D55E00", "#E69F00", "#CC79A7"
 GREY, INK, PALE = "#8A8A8A", "#222222", "#DDDDDD"
 
 SETTINGS: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    # The browser that shows an SVG may have the second only, whose letters are as wide.
+    "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,

@@ -72,7 +72,7 @@ def number(value: float | None) -> str:
         return ""
     if value >= 100 or isinstance(value, int):
         return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
-    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
+    return f"{round(value, 3) + 0.0:.3g}" if value < 10 else f"{value:.1f}"
 
 
 def failing(found: Iterable[Any]) -> str:
