@@ -190,7 +190,8 @@ class Allocator(ABC):
 
     def error_code(self, error: BaseException) -> str | int | None:
         """The database's code for an error that Django raised: SQLSTATE, errno, ORA number."""
-        return getattr(error.__cause__, "sqlstate", None)
+        cause = error.__cause__
+        return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # of psycopg2
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         """What ``manage.py check`` should say of this connection's settings."""

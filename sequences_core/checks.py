@@ -85,6 +85,8 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
 
 def _reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:
     level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
-    # A string for MySQL, a member of psycopg's IsolationLevel or its number for PostgreSQL.
-    text = str(getattr(level, "name", level)).lower().replace("_", " ")
-    return text in {"read uncommitted", "1"}
+    if isinstance(level, int):  # PostgreSQL's, by a number that depends on the driver
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+        return level == IsolationLevel.READ_UNCOMMITTED
+    return str(level).lower() == "read uncommitted"

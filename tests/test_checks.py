@@ -10,13 +10,16 @@ from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import connections
-from psycopg import IsolationLevel
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 VENDORS = {
     name: connections[name].vendor for name in django_settings.DATABASES if name != "default"
 }
 ALL = list(VENDORS)
 SQLITE = [name for name in ALL if VENDORS[name] == "sqlite"]
+
+UNCOMMITTED = IsolationLevel.READ_UNCOMMITTED
+others = [level for level in IsolationLevel if level != UNCOMMITTED]
 
 # In the form that MySQL takes, and in both that PostgreSQL takes.
 LEVELS: dict[str, dict[str, list[object]]] = {
@@ -25,8 +28,8 @@ LEVELS: dict[str, dict[str, list[object]]] = {
         "others": ["read committed", "repeatable read", "serializable", None],
     },
     "postgresql": {
-        "uncommitted": [IsolationLevel.READ_UNCOMMITTED, 1],
-        "others": [*[*IsolationLevel][1:], 2, 3, 4, None],
+        "uncommitted": [UNCOMMITTED, int(UNCOMMITTED)],
+        "others": [*others, *map(int, others), None],
     },
 }
 
@@ -77,8 +80,8 @@ def test_read_uncommitted_is_refused(
 ) -> None:
     """E002: another transaction could see a number that is given back."""
     set_option(monkeypatch, name, "isolation_level", level)
-    assert [message.id for message in ours()] == ["sequences_core.E002"]
-    assert repr(name) in ours()[0].msg
+    assert ids() == {"sequences_core.E002"}
+    assert any(repr(name) in message.msg for message in ours())
 
 
 @with_levels("others")
