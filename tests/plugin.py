@@ -20,10 +20,12 @@ UNHURRIED = {
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
-    hurried = bool(os.environ.get("DB")) and not named
+    narrowed = bool(os.environ.get("DB"))
 
     def wanted(item: pytest.Item) -> bool:
-        if hurried and item.path.name in UNHURRIED:
+        if narrowed and not named and item.path.name in UNHURRIED:
+            return False
+        if narrowed and _has_no_database(item):
             return False
         using = getattr(getattr(item, "cls", None), "using", "default")
         return using in settings.DATABASES
@@ -32,6 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if wanted(item)]
+
+
+def _has_no_database(item: pytest.Item) -> bool:
+    """Does the test have parameters for other databases only, so that pytest would skip it?"""
+    mark = item.get_closest_marker("skip")
+    return mark is not None and str(mark.kwargs.get("reason")).startswith("got empty parameter")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
