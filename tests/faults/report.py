@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from benchmarks.report import readme
 from benchmarks.report.tables import TITLES, Table
 from sequences_core.testing.history import Verdict
 from tests.faults.arena import Tally
+from tests.faults.sites import LOSSY
 
 FOLDER = Path(__file__).with_name("results")
 COMMITTED = FOLDER / "faults.json"
@@ -106,7 +108,7 @@ def totals(results: Results) -> Iterator[str]:
     for tally in results.tallies:
         done.update(tally.done)
     deeds = ", ".join(f"{number(count)} {name}" for name, count in sorted(done.items()))
-    yield f"In all: {deeds}."
+    yield from textwrap.wrap(f"In all: {deeds}.", 110)
     if results.fuzzed:
         yield (
             f"{number(results.fuzzed)} examples of any arguments whatever had the same outcome on "
@@ -122,6 +124,8 @@ def summary(results: Results) -> Iterator[str]:
         there = [tally for tally in results.tallies if tally.site == site]
         row = map(number, figures(*there).values())
         table.add(TITLES.get(site, site), str(len(there)), *row)
+    if LOSSY in sites:
+        table.note = "The asynchronous standby is among them to show what it loses."
     yield from readme.rst(table)
     yield from totals(results)
     yield ""
