@@ -58,7 +58,7 @@ wheels: $(UV) ## build one wheel per distribution into dist/
 	$(UV) build --quiet --wheel --all-packages --out-dir dist
 	@ls dist
 
-matrix: .venv/.dev ## run the tests on every supported Python and Django
+matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on every supported Python and Django
 	$(BIN)/nox $(ARGS)
 
 constraints: $(UV) ## choose new versions for constraints.txt

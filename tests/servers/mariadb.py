@@ -36,6 +36,7 @@ class MariaDB(Mysqld):
                 which("mariadb-install-db") or "mariadb-install-db",
                 "--no-defaults",
                 f"--datadir={data}",
+                f"--tmpdir={self.tmpdir}",
                 f"--extra-file={setup}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",

@@ -70,6 +70,7 @@ class MySQL(Mysqld):
                 "--no-defaults",
                 "--initialize-insecure",
                 f"--datadir={self.seen(data)}",
+                f"--tmpdir={self.tmpdir}",
                 f"--init-file={self.setup_file()}",
                 "--innodb-flush-method=nosync",
                 "--innodb-redo-log-capacity=32M",

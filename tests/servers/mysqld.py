@@ -60,6 +60,11 @@ class Mysqld(Server):
         """Where it is, as the user who may do everything."""
         return f"mysql://{NAME}:{NAME}@{HOST}:{self.port}/{NAME}"
 
+    @property
+    def tmpdir(self) -> str:
+        """Where it puts temporary files: our TMPDIR may be closed to its user, or outside its root."""
+        return str(self.seen(self.directory))
+
     def setup_file(self) -> Path:
         """A file with SETUP, for the initialisation to run."""
         file = self.directory / "setup.sql"
@@ -73,6 +78,7 @@ class Mysqld(Server):
             **({} if self.durable else {**FAST, self.log_size: "32M"}),
             "port": self.port,
             "datadir": str(self.seen(self.data)),
+            "tmpdir": self.tmpdir,
             # Relative to the data directory: an absolute path can be too long for a socket.
             "socket": "server.sock",
             "pid_file": "server.pid",

@@ -30,8 +30,11 @@ def _run(server: Server, sql: str) -> list[tuple[object, ...]]:
         return rows
 
 
-def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server() -> None:
+def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """kill() is a crash, start() comes back on the same port and data, close() removes all."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # closed to the servers' users
     servers = [KINDS[name](durable=True) for name in chosen(os.environ.get("DB")) if name in KINDS]
     boot(servers)
     try:
