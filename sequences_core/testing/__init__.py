@@ -9,10 +9,10 @@ A backend's test module is this, with pytest-django configured for its database:
         using = "default"
         backend = "mydatabase"
 
-The tests' Django settings have ``sequences_core`` in ``INSTALLED_APPS``, a database that several threads
-can open, and ``SEQUENCES_BACKEND`` set to the same backend: the kit chooses it for its tests, but
-before them ``migrate`` prepares the test database, the function of ``NextValue`` included, for the
-backend of the settings.
+The tests' Django settings have ``sequences_core`` in ``INSTALLED_APPS``, a database that several
+threads can open, and ``SEQUENCES_BACKEND`` set to the same backend. The kit chooses it for its
+tests, but before them ``migrate`` prepares the test database, the function of ``NextValue``
+included, for the backend of the settings.
 
 The capability flags of the allocator choose among the tests; that numbers have no holes is not
 up for choice. Needs ``pip install sequences-core[testing]``.

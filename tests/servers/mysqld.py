@@ -62,7 +62,7 @@ class Mysqld(Server):
 
     @property
     def tmpdir(self) -> str:
-        """Where it puts temporary files: our TMPDIR may be closed to its user, or outside its root."""
+        """Where it puts temporary files: TMPDIR may be closed to its user, or outside its root."""
         return str(self.seen(self.directory))
 
     def setup_file(self) -> Path:
