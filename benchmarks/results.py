@@ -107,8 +107,9 @@ class Results:
     def ours_failed(self) -> bool:
         """Did one of ours fail, or nothing work at all?"""
         ours = any(failure["kind"] == "ours" for failure in self.failures) or any(
-            cell["exact"] is False and self.kind(cell["database"], cell["contestant"]) == "ours"
+            cell["exact"] is False or not cell["committed"]
             for cell in self.cells("contention")
+            if self.kind(cell["database"], cell["contestant"]) == "ours"
         )
         return ours or not self.data["cells"]
 

@@ -139,12 +139,22 @@ def test_backend_that_is_none(tmp_path: Path) -> None:
     assert results.cells("bulk", contestant="get_next_value")
 
 
-@pytest.mark.parametrize(("kind", "failed"), [("ours", True), ("peer", False)])
-def test_exit_status(tmp_path: Path, kind: str, failed: bool) -> None:
-    """The run fails if one of ours is not exact, and not if a peer isn't."""
+@pytest.mark.parametrize(
+    ("kind", "exact", "committed", "failed"),
+    [
+        ("ours", True, 9, False),
+        ("ours", False, 9, True),
+        ("ours", True, 0, True),
+        ("peer", False, 9, False),
+        ("peer", True, 0, False),
+    ],
+)
+def test_exit_status(tmp_path: Path, kind: str, exact: bool, committed: int, failed: bool) -> None:
+    """The run fails if one of ours is not exact or commits nothing, and not if a peer does so."""
     results = Results(tmp_path / "results.json", "quick")
     results.databases["sqlite"] = {"contestants": [{"name": "it", "kind": kind}]}
-    results.add("sqlite", "contention", [{"contestant": "it", "exact": False}])
+    cell = {"contestant": "it", "exact": exact, "committed": committed}
+    results.add("sqlite", "contention", [cell])
     assert results.ours_failed is failed
 
 

@@ -17,7 +17,7 @@ from benchmarks.contestants.limits import (
     RawDriver,
     RoundTrip,
 )
-from benchmarks.contestants.ours import VENDORS, Allocate, Field, InStatement
+from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
 from benchmarks.contestants.peers import (
     AutoIncrement,
     AutoSequence,
@@ -36,6 +36,21 @@ def contestants() -> list[Contestant]:
     return [contestant for contestant in everyone(connection.vendor) if contestant.name in chosen]
 
 
+def others() -> list[str]:
+    """The registered backends that any database could use, each by one name.
+
+    One that is named like a vendor of Django's serves that vendor, and "auto" has found ours.
+    """
+    points = sorted(
+        entry_points(group=GROUP), key=lambda point: (point.name not in OURS, point.name)
+    )
+    names: dict[str, str] = {}
+    for point in points:
+        if point.name not in VENDORS:
+            names.setdefault(point.value, point.name)
+    return list(names.values())
+
+
 def by_name(name: str) -> Contestant:
     """The contestant of that name."""
     return next(one for one in everyone(connection.vendor) if one.name == name)
@@ -46,10 +61,8 @@ def everyone(vendor: str) -> Iterator[Contestant]:
     yield Field()
     yield InStatement()
     yield Allocate()
-    for backend in sorted(entry_points(group=GROUP).names):
-        # An entry point named like a vendor serves that vendor, and "auto" has found ours.
-        if backend not in VENDORS:
-            yield Allocate(backend)
+    for backend in others():
+        yield Allocate(backend)
     if path := os.environ.get("BACKEND"):
         yield Allocate(path)
     yield DjangoSequences()

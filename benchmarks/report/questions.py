@@ -68,10 +68,11 @@ def call(results: Results, database: str) -> Iterator[Table]:
 
 def contention(results: Results, database: str) -> Iterator[Table]:
     cells = results.cells("contention", database=database)
-    if not cells:
-        return
-    grid = Grid(results, database, contestants(results, database, cells))
+    grids: dict[str, Grid] = {}
     for cell in shapes(cells):
+        title, column = heading(cell)
+        if title not in grids:
+            grids[title] = Grid(results, database, contestants(results, database, cells))
 
         def rate(name: str, cell: dict[str, Any] = cell) -> float | None:
             return results.value("contention", "rate", database=database, contestant=name, **cell)
@@ -88,12 +89,13 @@ def contention(results: Results, database: str) -> Iterator[Table]:
             return failing(results.cells("contention", database=database, contestant=name, **cell))
 
         usual = cell == {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
-        grid.add(heading(cell), rate, best=max, fault=fault, mark=mark, relative=usual)
-    yield grid.table(
-        f"{title_of(results, database)}: rows per second, numbered and committed",
-        "Writers are processes. A figure is shown only where the numbers were 1..n, once each. "
-        f"relative: to django-sequences. {SOME_FAILED_NOTE}",
-    )
+        grids[title].add(column, rate, best=max, fault=fault, mark=mark, relative=usual)
+    for title, grid in grids.items():
+        yield grid.table(
+            f"{title_of(results, database)}: rows per second, {title}",
+            "Writers are processes. A figure is shown only where the numbers were 1..n, once each. "
+            f"relative: to django-sequences. {SOME_FAILED_NOTE}",
+        )
 
 
 def shapes(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,13 +107,14 @@ def shapes(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def heading(cell: dict[str, Any]) -> str:
-    text = f"{cell['writers']} writer{'s' * (cell['writers'] > 1)}"
-    if cell["counters"] == "own":
-        text += ", own counters"
+def heading(cell: dict[str, Any]) -> tuple[str, str]:
+    """The table and the column of such a cell."""
+    counters = {"one": "one counter", "own": "a counter each"}[cell["counters"]]
     if cell["latency"]:
-        text += f", {cell['latency']} ms"
-    return f"{text}, 10 % rollbacks" if cell["rollbacks"] else text
+        return f"{cell['writers']} writers", f"{counters}, {cell['latency']} ms network"
+    if cell["rollbacks"]:
+        return f"{cell['writers']} writers", f"{counters}, 10 % rollbacks"
+    return counters, f"{cell['writers']} writer{'s' * (cell['writers'] > 1)}"
 
 
 def waits(results: Results, database: str) -> Iterator[Table]:

@@ -75,7 +75,10 @@ def shown(table: Table) -> Any:
     """The table for rich."""
     result = Shown(title=table.title, caption=table.note or None, title_justify="left")
     for number, column in enumerate(table.columns):
-        result.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+        if number == 0:
+            result.add_column(column, min_width=20, overflow="fold")
+        else:
+            result.add_column(column, justify="right", overflow="fold")
     for row in table.rows:
         result.add_row(*(Text(entry.text, STYLES[entry.style]) for entry in row))
     return result
