@@ -63,7 +63,7 @@ def database(name: str) -> Iterator[str]:
     if connection.vendor == "sqlite":
         own = str(Path(given).with_name(own))
     connection.settings_dict["TEST"]["NAME"] = own
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
         yield describe(url)
     finally:

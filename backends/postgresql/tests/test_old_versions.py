@@ -1,7 +1,7 @@
 """The README's query for what keeps a counter's old versions."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import connections, transaction
@@ -25,29 +25,32 @@ def rows(cursor: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.django_db(databases=["postgresql"], transaction=True)
-def test_the_query_names_who_holds_old_versions() -> None:
-    """The README's query names the open snapshot, its age, and what it makes the table keep."""
-    connection = connections["postgresql"]
-    reader = connection.copy()
-    try:
-        with connection.cursor() as cursor, reader.cursor() as reading:
-            reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            reading.execute("SELECT pg_backend_pid(), count(*) FROM sequences_core_counter")
-            pid = reading.fetchone()[0]
-            for _ in range(30):
-                with transaction.atomic(using="postgresql"):
-                    get_next_value("held", using="postgresql")
-            cursor.execute("SELECT pg_stat_force_next_flush()")
-            (held,) = [row for row in rows(cursor) if f" {pid} " in str(row["holder"])]
-            assert held["holder"].startswith("client backend ")
-            assert held["holder"].endswith(" idle in transaction")
-            assert held["transactions_since"] >= 30
-            assert held["open_for"].total_seconds() > 0
-            assert held["old_versions"] >= 29
-            assert held["table_size"].endswith(("kB", "bytes"))
-            reading.execute("ROLLBACK")
-            found = rows(cursor)
-            assert found, "the table's line is there without a holder, too"
-            assert not [row for row in found if f" {pid} " in str(row["holder"])]
-    finally:
-        reader.close()
+class TestOldVersions:
+    using: ClassVar[str] = "postgresql"
+
+    def test_the_query_names_who_holds_old_versions(self) -> None:
+        """The README's query names the open snapshot, its age, and what it makes the table keep."""
+        connection = connections[self.using]
+        reader = connection.copy()
+        try:
+            with connection.cursor() as cursor, reader.cursor() as reading:
+                reading.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                reading.execute("SELECT pg_backend_pid(), count(*) FROM sequences_core_counter")
+                pid = reading.fetchone()[0]
+                for _ in range(30):
+                    with transaction.atomic(using=self.using):
+                        get_next_value("held", using=self.using)
+                cursor.execute("SELECT pg_stat_force_next_flush()")
+                (held,) = [row for row in rows(cursor) if f" {pid} " in str(row["holder"])]
+                assert held["holder"].startswith("client backend ")
+                assert held["holder"].endswith(" idle in transaction")
+                assert held["transactions_since"] >= 30
+                assert held["open_for"].total_seconds() > 0
+                assert held["old_versions"] >= 29
+                assert held["table_size"].endswith(("kB", "bytes"))
+                reading.execute("ROLLBACK")
+                found = rows(cursor)
+                assert found, "the table's line is there without a holder, too"
+                assert not [row for row in found if f" {pid} " in str(row["holder"])]
+        finally:
+            reader.close()
