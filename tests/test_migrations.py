@@ -33,6 +33,7 @@ def test_the_models_are_as_the_migrations_say() -> None:
     assert "No changes" in out.getvalue()
 
 
+@pytest.mark.django_db  # MariaDB and MySQL, as the default, are asked which they are
 @pytest.mark.parametrize(
     ("vendor", "display_name", "collation"),
     [
