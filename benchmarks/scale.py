@@ -76,13 +76,13 @@ QUICK = Scale(
 
 FULL = Scale(
     name="full",
-    call_passes=16,
+    call_passes=14,
     call_rounds=100,
     writers=(1, 2, 4, 8, 16),
     latencies=(1, 5),
     contention_passes=4,
     other_passes=2,
-    contention_seconds=0.5,
+    contention_seconds=0.4,
     headline_seconds=1.5,
     sqlite_seconds=15.0,
     counters=(10, 1000, 10**6),
@@ -92,7 +92,7 @@ FULL = Scale(
     snapshot_takes=10**6,
     snapshot_seconds=20,
     bulk_rows=10_000,
-    bulk_passes=9,
+    bulk_passes=7,
     overhead_passes=20,
     imports=15,
 )

@@ -21,8 +21,8 @@ from tests.servers.probe import describe
 QUESTIONS = ("call", "contention", "growth", "bulk", "overhead")
 
 WEIGHTS = {
-    "quick": {"call": 10, "contention": 22, "growth": 10, "bulk": 6, "overhead": 6},
-    "full": {"call": 60, "contention": 330, "growth": 100, "bulk": 25, "overhead": 15},
+    "quick": {"call": 9, "contention": 26, "growth": 9, "bulk": 4, "overhead": 5},
+    "full": {"call": 85, "contention": 270, "growth": 95, "bulk": 28, "overhead": 16},
 }
 """About how many seconds a question takes on a database: for the time that is left."""
 
