@@ -71,27 +71,30 @@ def main() -> int:
         metavar="fault",
         help=f"default: all of {', '.join(map(repr, known))}, and {FUZZ!r}",
     )
+    parser.add_argument(
+        "--update", action="store_true", help="put the named faults into the last whole report"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.faults) - {*known, FUZZ}:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     databases = chosen(os.environ.get("DB"))
-    whole = databases == DEFAULT and not arguments.faults
-    results = report.Results()
+    kept = arguments.update or (databases == DEFAULT and not arguments.faults)
+    results = report.Results.load(report.COMMITTED) if arguments.update else report.Results()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         for site in SITES:
             faults = [one for one in site.faults if one in (arguments.faults or site.faults)]
             if site.database in databases:
                 for tally in run(site, faults, arguments.rounds, progress):
-                    results.tallies.append(tally)
-                    if whole:
+                    results.add(tally)
+                    if kept:
                         report.write(results)
     same = True
     if FUZZ in (arguments.faults or [FUZZ]):
         examples = arguments.rounds * FUZZED
         same = fuzz(examples)
         results.fuzzed = examples if same else 0
-    if whole:
+    if kept:
         report.write(results)
         readme.README.write_text(report.updated(readme.README.read_text(), results))
     print(report.text(results))

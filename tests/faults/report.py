@@ -39,6 +39,14 @@ class Results:
     fuzzed: int = 0
     """Examples that had the same outcome on every database; 0 if one had not."""
 
+    def add(self, new: Tally) -> None:
+        """Add the tally of a fault, in the place of an earlier one."""
+        for place, tally in enumerate(self.tallies):
+            if (tally.site, tally.fault) == (new.site, new.fault):
+                self.tallies[place] = new
+                return
+        self.tallies.append(new)
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file that a run has written."""

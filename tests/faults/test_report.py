@@ -61,6 +61,16 @@ def test_results_are_read_as_they_were_written(results: report.Results, tmp_path
     assert "1,500 writers killed" in (tmp_path / "faults.rst").read_text()
 
 
+def test_a_fault_that_is_run_again_takes_its_place(results: report.Results) -> None:
+    """So that one fault can be put into a report of all."""
+    again = Tally("any order", "mysql", rounds=20)
+    results.add(again)
+    assert results.tallies[1] is again
+    assert len(results.tallies) == 3
+    results.add(Tally("any order", "mariadb"))
+    assert len(results.tallies) == 4
+
+
 def test_figures_of_several_faults_are_added_up(results: report.Results) -> None:
     """Kills in mid-transaction are among the kills."""
     figures = report.figures(*results.tallies)

@@ -38,7 +38,9 @@ class Member(MySQL):
         return {
             **super().options(),
             "performance_schema": "ON",
-            "server_id": self.port,
+            # From the id Group Replication makes auto_increment_offset, and MySQL ignores one that
+            # is above auto_increment_increment, 7: primaries would make equal keys.
+            "server_id": self.group.members.index(self) + 1,
             "report_host": HOST,
             "gtid_mode": "ON",
             "enforce_gtid_consistency": "ON",
