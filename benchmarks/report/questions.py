@@ -158,11 +158,11 @@ GROWTH = {
     ("counters", "counter"): (
         "as counters grow in number",
         {"counters": "any of {}", "counter": "always the same of {}"},
-        "Any of many: PostgreSQL logs all of a page at its first change after a checkpoint.",
+        "Any of many: the first change of a page after a checkpoint writes all of it to the log.",
     ),
     ("numbers",): ("as blocks grow", {"numbers": "{} at once"}, ""),
 }
-"""The tables of what grows: title, the columns of each kind, and a note."""
+"""The tables of what grows: title, the columns of each kind, and a note on PostgreSQL."""
 
 
 def growth(results: Results, database: str) -> Iterator[Table]:
@@ -183,7 +183,8 @@ def growth(results: Results, database: str) -> Iterator[Table]:
                     return results.value("growth", "median", growth=kind, size=size, **place)
 
                 grid.add(headings[kind].format(number(size)), median)
-        yield grid.table(f"{title_of(results, database)}: median µs of one call, {title}", note)
+        title = f"{title_of(results, database)}: median µs of one call, {title}"
+        yield grid.table(title, note if database == "postgresql" else "")
 
 
 def snapshots(results: Results, database: str) -> Iterator[Table]:
