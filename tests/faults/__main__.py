@@ -56,7 +56,7 @@ def run(site: Site, faults: list[str], rounds: int, progress: Progress) -> Itera
 def fuzz(examples: int) -> bool:
     """Run tests/faults/test_fuzz.py with so many examples; is the outcome the same everywhere?"""
     test = Path(__file__).with_name("test_fuzz.py")
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", str(test)]
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--timeout=0", str(test)]
     return not subprocess.call(command, env={**os.environ, "FUZZ_EXAMPLES": str(examples)})
 
 
