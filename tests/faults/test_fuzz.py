@@ -78,8 +78,11 @@ NUMBERS = st.one_of(
     st.sampled_from([Decimal(1), 1.0, "1", 1j, [1], b"1"]),
 )
 
+# None that a busy machine might need for the statement itself, which counts on MariaDB.
 TIMEOUTS = st.one_of(
-    st.none(), st.sampled_from([0, 0.001, 1, 5.5, 10**9, -1, True, "1"]), st.floats()
+    st.none(),
+    st.sampled_from([0, 1, 5.5, 10**9, -1, True, "1"]),
+    st.floats().filter(lambda seconds: not 0 < seconds < 1),
 )
 
 Call = Callable[[str], Any]
@@ -141,12 +144,15 @@ def test_the_same_outcome_everywhere(program: list[Call]) -> None:
     assert all(table == tables[SERVERS[0]] for table in tables.values()), tables
 
 
+OF_ONE_KIND = ("postgresql", "mysql", "oracle", "sqlite")
+"""Backends for one kind of database each: Hypothesis finds their names in the sources."""
+
 SETTINGS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.text(max_size=10),
     st.integers() | st.booleans() | st.just([]) | st.just(object),
     st.sampled_from(["auto", "allow", "warn", "error", "orm", ".", "a.b", "os.path", "Orm"]),
-)
+).filter(lambda value: value not in OF_ONE_KIND)
 
 
 @settings(max_examples=EXAMPLES // 5, deadline=None, database=None)

@@ -15,6 +15,7 @@ from sequences_core.allocator import TABLE, Allocation, Allocator
 
 from . import function
 from .waiting import (
+    MARIADB_LEAST,
     MARIADB_LIMIT,
     MARIADB_NOWAIT,
     TRIES,
@@ -155,7 +156,7 @@ class MySQLAllocator(Allocator):
             if is_mariadb(connection):
                 if not timeout:
                     return self._moved(cursor, MARIADB_NOWAIT + statement, params)
-                params = [math.ceil(timeout), timeout, *params]
+                params = [math.ceil(timeout), max(timeout, MARIADB_LEAST), *params]
                 return self._moved(cursor, MARIADB_LIMIT + statement, params)
             if not timeout:
                 found = lock_now(cursor, name)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # seconds for a row lock and in microseconds for the statement.
 MARIADB_NOWAIT = "SET STATEMENT innodb_lock_wait_timeout = 0 FOR"
 MARIADB_LIMIT = "SET STATEMENT innodb_lock_wait_timeout = %s, max_statement_time = %s FOR"
+# Seconds: the limit counts the statement's own time as well, and a busy machine may need some
+# milliseconds for it without any wait. (Below a microsecond it would be none at all.)
+MARIADB_LEAST = 0.1
 
 # MySQL can't: no SET_VAR for this variable (warning 3637). NOWAIT works for a row that is there,
 # an uncommitted one included; else the session's variable, whose smallest value is 1 second.

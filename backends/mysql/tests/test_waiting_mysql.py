@@ -1,0 +1,42 @@
+"""MariaDB's limit of a wait counts the statement's own time, too."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+
+from sequences_core import SequenceLocked, get_next_value
+from sequences_core.allocator import TABLE
+
+
+class TestMariaDB:
+    using = "mariadb"
+
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["mariadb"], available_apps=["sequences_core"]
+    )
+
+    def take(self, **kwargs: Any) -> int:
+        with transaction.atomic(using=self.using):
+            return get_next_value("s", using=self.using, **kwargs)
+
+    def test_a_small_timeout_is_one(self) -> None:
+        """Below a microsecond, where the server's limit would be none, it still ends the wait."""
+        self.take()
+        with closing(connections[self.using].copy()) as other:
+            other.set_autocommit(False)
+            with other.cursor() as cursor:
+                cursor.execute(f"UPDATE {TABLE} SET last = 7")
+            begun = time.monotonic()
+            with pytest.raises(SequenceLocked):
+                self.take(timeout=1e-9)
+            assert time.monotonic() - begun < 0.8  # a lock wait's own limit is 1 s
+
+    def test_a_small_timeout_is_no_limit_to_work(self) -> None:
+        """It leaves time for the statement: who needn't wait gets the number."""
+        for number in range(1, 500):
+            assert self.take(timeout=1e-6) == number
