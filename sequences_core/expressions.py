@@ -58,8 +58,8 @@ class NextValue(Expression):
 
     Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
     built, for a backend that has no function; FunctionMissing, if it is not installed. The
-    statement itself raises DataError where the function refuses a name that is an expression, or
-    the sequence is exhausted.
+    statement itself raises DataError (Oracle: DatabaseError) where the function refuses a name that
+    is an expression, or the sequence is exhausted.
     """
 
     output_field = BigIntegerField()

@@ -27,6 +27,7 @@ KEY = "_sequences_insert"
 class Insert:
     """Rows that are on their way into a table; each of them knows it meanwhile.
 
+    ``returns`` says whether Django gets the numbers back from the statement.
     ``inside`` are the fields whose number the INSERT takes by itself. All rows get those of the
     other fields together, when the statement asks for the first one: not before, so that other
     fields' ``pre_save`` have set what the scope may need.
@@ -36,11 +37,13 @@ class Insert:
         self,
         connection: BaseDatabaseWrapper,
         rows: Sequence[Model],
+        returns: bool,
         inside: Sequence[SequenceField] = (),
         on_conflict: Any = None,
     ) -> None:
         self.connection = connection
         self.rows = rows
+        self.returns = returns
         self.inside = inside
         self.on_conflict = on_conflict
         self._numbers: dict[str, dict[int, int]] = {}
@@ -114,7 +117,7 @@ def number_inserts(cls: type[Model]) -> None:
         inside = [field for field in numbered if field.is_in_statement(self, connection)]
         returns = connection.features.can_return_columns_from_insert
         asked = [field for field in returning_fields if returns or field not in numbered]
-        with Insert(connection, [self], inside).in_transaction(inside != numbered):
+        with Insert(connection, [self], returns, inside).in_transaction(inside != numbered):
             results = insert(self, manager, using, fields, asked, raw)
         known = dict(zip(asked, results[0], strict=False)) if results else {}
         if not returns:
@@ -152,7 +155,9 @@ def _numbered_insert(
         return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
     if len(set(map(id, objs))) < len(objs):
         raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
-    with Insert(connections[self.db], objs, (), on_conflict).in_transaction(True):
+    connection = connections[self.db]
+    returns = connection.features.can_return_rows_from_bulk_insert
+    with Insert(connection, objs, returns, (), on_conflict).in_transaction(True):
         return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
 
 
@@ -215,12 +220,6 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             new.append(row)
         else:
             explicit.append((row, field.get_prep_value(value)))
-    features = insert.connection.features
-    returns = (
-        features.can_return_columns_from_insert
-        if len(insert.rows) == 1
-        else features.can_return_rows_from_bulk_insert
-    )
     numbers: dict[int, int] = {}
     # In the order of their names, so that two statements never wait for each other.
     for name, (new, explicit) in sorted(groups.items()):
@@ -233,7 +232,7 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             taken = _take(field, new, name, using)
             for row, number in zip(new, taken, strict=True):
                 numbers[id(row)] = number
-                if not returns:
+                if not insert.returns:
                     setattr(row, field.attname, number)
                     setattr(row, field.tentative, number)
     return numbers

@@ -103,6 +103,14 @@ def test_field(recorder: Any) -> None:
     assert recorder.ends == []
 
 
+def test_bulk_of_one(recorder: Any) -> None:
+    """A bulk INSERT returns nothing here, and the instance knows its number all the same."""
+    recorder.rows[IS_INSTALLED] = (1,)
+    recorder.answers = [5]
+    (invoice,) = NumberedInvoice.objects.using(ALIAS).bulk_create([NumberedInvoice(note="x")])
+    assert invoice.number == 5
+
+
 def test_exhausted(recorder: Any) -> None:
     """The function's own error becomes SequenceExhausted."""
     recorder.rows[IS_INSTALLED] = (1,)
