@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def table(self) -> str:
-        return TABLES.get(self.contestant, OUR_TABLE)
+        return table_of(self.contestant)
 
 
 def parties() -> list[str]:
@@ -61,12 +61,23 @@ def parties() -> list[str]:
     return [one.name for one in contestants() if "batch" in one.calls()]
 
 
+def table_of(contestant: str) -> str:
+    return TABLES.get(contestant, OUR_TABLE)
+
+
+def tables() -> list[str]:
+    return sorted({table_of(name) for name in parties()})
+
+
 def counter_cells() -> Iterator[Cell]:
+    """Table after table: two large ones together would not fit into memory by default."""
     for size in SCALE.counters:
-        for turn in range(SCALE.growth_passes):
-            for name in parties():
-                yield Cell(name, "counters", size, "chosen", turn)
-                yield Cell(name, "counter", size, "chosen", turn)
+        for table in tables():
+            names = [name for name in parties() if table_of(name) == table]
+            for turn in range(SCALE.growth_passes):
+                for name in names:
+                    yield Cell(name, "counters", size, "chosen", turn)
+                    yield Cell(name, "counter", size, "chosen", turn)
 
 
 def batch_cells() -> Iterator[Cell]:
@@ -121,7 +132,7 @@ def test_counters(benchmark: Any, cell: Cell) -> None:
 def test_snapshot(benchmark: Any, cell: Cell) -> None:
     """What is timed by the benchmark is a call after the snapshot's end; the rest is "details"."""
     contestant = by_name(cell.contestant)
-    empty(connection, [cell.table])
+    empty(connection, tables())
     settle(cell.table)
     if cell.storage == "default":
         get_allocator(connection).uninstall(connection)
@@ -200,7 +211,7 @@ def fill(table: str, size: int) -> None:
         cursor.execute(f"SELECT COUNT(*) FROM {table} WHERE name LIKE %s", ["c%"])
         if cursor.fetchone()[0] >= size:
             return
-        empty(connection, [table])
+        empty(connection, tables())
         names = [(f"c{number:03}",) for number in range(min(size, 1000))]
         cursor.executemany(f"INSERT INTO {table} (name, last) VALUES (%s, 0)", names)
         if size > 1000:
