@@ -159,9 +159,9 @@ def main() -> None:
                 text = f"{type(error).__name__}: {error}".splitlines()[0]
                 emit("failed", cell=asdict(cell), error=text)
                 failed.add(cell)
-                if isinstance(error, (TimeoutError, EOFError)):
-                    writers.close()
-                    writers = stack.enter_context(Writers(max(scale.writers)))
+                # Others may still be at it, or wait for the start, or have answered already.
+                writers.close()
+                writers = stack.enter_context(Writers(max(scale.writers)))
             emit("done")
     gapless = {party.name: party.gapless for party in parties}
     for cell in wanted:

@@ -6,7 +6,6 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -121,10 +120,15 @@ def _turn(task: Task, pipe: Connection) -> Outcome:
     contestant = by_name(task.contestant)
     _reach(contestant.connection, task.port)
     outcome = Outcome(task.scope)
+    # The raw driver's errors don't become Django's.
+    connection: Any = contestant.connection
+    errors = (Error, connection.Database.Error)
     with contestant.active():
         # Fills caches, Django's and the database's, and leaves nothing behind.
-        with suppress(Error):
+        try:
             contestant.issue(task.scope, rollback=True)
+        except errors as error:
+            outcome.errors[_described(error)] += 1
         pipe.send("ready")
         start = pipe.recv()
         time.sleep(max(0.0, start - time.monotonic()))
@@ -134,7 +138,7 @@ def _turn(task: Task, pipe: Connection) -> Outcome:
             rollback = task.rollbacks and attempts % ROLLBACK_EVERY == 0
             try:
                 contestant.issue(task.scope, rollback=rollback)
-            except Error as error:
+            except errors as error:
                 outcome.errors[_described(error)] += 1
             else:
                 if rollback:
@@ -158,9 +162,9 @@ def _reach(connection: Any, port: int | None) -> None:
     connection.ensure_connection()
 
 
-def _described(error: Error) -> str:
+def _described(error: Exception) -> str:
     """The error's class, with the database's code where it has one."""
-    cause = error.__cause__
+    cause = error.__cause__ or error
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
     if code is None and error.args and isinstance(error.args[0], int):
         code = error.args[0]
