@@ -38,3 +38,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 30,
         "init_command": "PRAGMA journal_mode = WAL",
     }
+    # The same without a sync for each commit: a power loss may take the last ones with it.
+    DATABASES["relaxed"] = {
+        **DATABASES["default"],
+        "NAME": f"{DATABASES['default']['NAME']}-relaxed",
+        "OPTIONS": {
+            **DATABASES["default"]["OPTIONS"],
+            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
+        },
+    }

@@ -17,7 +17,7 @@ from benchmarks.contestants.limits import (
     RawDriver,
     RoundTrip,
 )
-from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
+from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement, RelaxedField
 from benchmarks.contestants.peers import (
     AutoIncrement,
     AutoSequence,
@@ -59,6 +59,8 @@ def by_name(name: str) -> Contestant:
 def everyone(vendor: str) -> Iterator[Contestant]:
     """All that there are for a database of that vendor; some may turn out to be unfit."""
     yield Field()
+    if vendor == "sqlite":
+        yield RelaxedField()
     yield InStatement()
     yield Allocate()
     for backend in others():

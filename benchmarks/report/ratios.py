@@ -11,6 +11,7 @@ from benchmarks.report.tables import REFERENCE, measured, title_of
 from benchmarks.results import Results
 
 UNTUNED = "django-sequences, Django's settings"
+RELAXED = "SequenceField, synchronous = NORMAL"
 BARE = "bare statement, Django's cursor"
 BUSY = {"writers": 8, "counters": "one", "rollbacks": False}
 
@@ -106,6 +107,10 @@ def _contention(results: Results, database: str) -> Iterator[Ratio]:
             network = f", {latency} ms network" if latency else ""
             text = f"rows/s of SequenceField / {reference}{network}"
             yield Ratio(text, title, value, "≥", limit)
+    value = _ratio(of("rate", RELAXED), of("rate", UNTUNED))
+    if value:
+        text = f"rows/s of {RELAXED} / {UNTUNED}"
+        yield Ratio(text, title, value, "≥", ROWS["sqlite", 0])
     value = _ratio(of("rate", "get_next_value"), of("rate", REFERENCE))
     if value and database in ALLOCATED:
         text = f"rows/s of get_next_value / {REFERENCE}"

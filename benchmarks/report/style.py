@@ -54,6 +54,9 @@ class Look:
 
 LOOKS = {
     "SequenceField": Look("SequenceField (ours)", BLUE, width=2.6),
+    "SequenceField, synchronous = NORMAL": Look(
+        "SequenceField, synchronous = NORMAL (ours)", BLUE, ":", width=2.2
+    ),
     "NextValue": Look("NextValue (ours)", SKY, marker="D"),
     "get_next_value": Look("get_next_value (ours)", GREEN, marker="s", width=2.2),
     "get_next_value, orm backend": Look("get_next_value, ORM backend (ours)", GREEN, ":", "s"),

@@ -12,7 +12,8 @@ from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
 
 from .waiting import GUARD
 
-# A name one character too long is let in, to be refused: what happens to a longer one depends on
+# A bad name has no counter, so names are checked only where none is found.
+# One that is a character too long is let in, to be refused: what happens to a longer one depends on
 # the session's sql_mode. Errors 1264 (out of range) and 1406 (data too long) are DataErrors to
 # mysqlclient. encoded is 0 for "no such counter", 2**64 - 1 for "exhausted", else last + 1.
 #
@@ -30,12 +31,6 @@ BEGIN
     DECLARE encoded BIGINT UNSIGNED DEFAULT 0;
     DECLARE guarded INT DEFAULT -1;
     DECLARE complaint VARCHAR(128) CHARACTER SET utf8mb4;
-    IF sequence_name IS NULL OR CHAR_LENGTH(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
-            OR LOCATE(x'00', CAST(sequence_name AS BINARY))
-            OR sequence_name REGEXP '^[[:space:]]|[[:space:]]$' THEN
-        SIGNAL SQLSTATE '22023'
-            SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
-    END IF;
     IF initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value THEN
         SIGNAL SQLSTATE '22023' SET MYSQL_ERRNO = 1406,
             MESSAGE_TEXT = '{FUNCTION}: bad initial_value or reset_value';
@@ -53,6 +48,13 @@ BEGIN
          WHERE name = sequence_name;
         SET encoded = LAST_INSERT_ID();
         IF encoded = 0 AND guarded = -1 THEN
+            IF sequence_name IS NULL
+                    OR CHAR_LENGTH(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
+                    OR LOCATE(x'00', CAST(sequence_name AS BINARY))
+                    OR sequence_name REGEXP '^[[:space:]]|[[:space:]]$' THEN
+                SIGNAL SQLSTATE '22023'
+                    SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
+            END IF;
             SET guarded = IFNULL(IF({{unlocked_gaps}}, GET_LOCK({KEY}, 2), 0), 0);
         ELSEIF encoded = 0 THEN
             INSERT INTO {TABLE} (name, last)
