@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from django.db import models
@@ -21,6 +22,17 @@ from . import checks, numbering
 from .scopes import Scope, counter_name, parts_of, path_of, value_of, values_of
 
 REUSE = (None, "gaps", "last")
+
+HASHABLE = (
+    models.BooleanField,
+    models.CharField,
+    models.DateField,
+    models.ForeignKey,
+    models.IntegerField,
+    models.TextField,
+    models.UUIDField,
+)
+"""Fields whose values are, as all that are common in a scope."""
 
 
 class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at run time
@@ -135,11 +147,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         """The name of the counter that numbers this instance; None for "no number"."""
         if not self.scope_parts:
             return self.counter_base
-        values: list[Any]
-        if self._scope_attributes is not None:
-            values = [getattr(instance, name) for name in self._scope_attributes]
-        else:
-            values = [v for part in self.scope_parts for v in values_of(instance, part, using)]
+        values = [v for part in self.scope_parts for v in values_of(instance, part, using)]
         name = counter_name(self.counter_base, values, self.separator)
         if name is None and not self.null and self.explicit(instance) is None:
             raise ValueError(
@@ -149,13 +157,15 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         return name
 
     @cached_property
-    def _scope_attributes(self) -> list[str] | None:
-        # A model's own fields, which most scopes are made of, need no search for each row.
+    def scope_of(self) -> Callable[[Model], Any] | None:
+        """Reads what decides on the counter, if that is fields of the model's own and hashable."""
         names = [path_of(part) or LOOKUP_SEP for part in self.scope_parts]
         if any(name == "pk" or LOOKUP_SEP in name for name in names):
             return None
         fields: list[Any] = [self.model._meta.get_field(name) for name in names]
-        return [field.attname for field in fields]
+        if not all(isinstance(field, HASHABLE) for field in fields):
+            return None
+        return attrgetter(*(field.attname for field in fields)) if fields else lambda instance: ()
 
     def rows_of(self, instance: Model, using: str) -> models.QuerySet[Any]:
         """The rows that share this instance's counter, if the scope is made of fields."""

@@ -206,20 +206,26 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
     """Take the numbers of all rows; return them by the instances' ids."""
     using = insert.connection.alias
     groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
+    attname, scope_of = field.attname, field.scope_of
+    seen: dict[Any, list[Model]] = {}
     for row in insert.rows:
+        value = getattr(row, attname)
+        if value is None and scope_of and (alike := seen.get(scope_of(row))) is not None:
+            alike.append(row)
+            continue
         value = field.explicit(row)
         if hasattr(value, "resolve_expression"):
             continue  # numbered by an expression of the user's own
         name = field.counter_of(row, using)
         if name is None:
             continue
-        if name not in groups:
-            groups[name] = [], []
-        new, explicit = groups[name]
-        if value is None:
-            new.append(row)
-        else:
+        new, explicit = groups.setdefault(name, ([], []))
+        if value is not None:
             explicit.append((row, field.get_prep_value(value)))
+            continue
+        new.append(row)
+        if scope_of:
+            seen[scope_of(row)] = new
     numbers: dict[int, int] = {}
     # In the order of their names, so that two statements never wait for each other.
     for name, (new, explicit) in sorted(groups.items()):

@@ -80,7 +80,8 @@ def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -
         options: Any = current._meta
         name = names.pop(0)
         field = options.pk if name == "pk" else options.get_field(name)
-        value = getattr(current, field.attname)
+        # As the database will have it: "07" and 7 are one integer.
+        value = field.get_prep_value(getattr(current, field.attname))
         if value is None or not names:
             return value
         if not field.is_cached(current):

@@ -79,6 +79,12 @@ def test_null_on_the_way() -> None:
     assert name(Project(code=""), "code") is None
 
 
+def test_a_value_in_another_form() -> None:
+    """What the database will store as the same value leads to the same counter."""
+    assert name(Project(code=7, company_id="07"), ["code", "company"]) == "s.7.7"
+    assert name(Project(code="7", company_id=7), ["code", "company"]) == "s.7.7"
+
+
 def test_separator() -> None:
     """The parts are joined by the separator."""
     project = Project(code="x", company=Company(pk=7, name="a.b"))
