@@ -218,7 +218,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         value = getattr(model_instance, self.attname)
-        if not add or hasattr(value, "resolve_expression"):
+        if not add or (value is not None and hasattr(value, "resolve_expression")):
             return value
         insert: numbering.Insert | None = getattr(model_instance, numbering.KEY, None)
         if insert is None:

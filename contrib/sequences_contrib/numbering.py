@@ -236,11 +236,13 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
         if new:
             refuse_on_conflict(insert)
             taken = _take(field, new, name, using)
-            for row, number in zip(new, taken, strict=True):
-                numbers[id(row)] = number
-                if not insert.returns:
-                    setattr(row, field.attname, number)
-                    setattr(row, field.tentative, number)
+            numbers |= zip(map(id, new), taken, strict=True)
+            if not insert.returns:
+                tentative = field.tentative
+                for row in new:
+                    number = numbers[id(row)]
+                    setattr(row, attname, number)
+                    setattr(row, tentative, number)
     return numbers
 
 
