@@ -182,13 +182,13 @@ class MySQLAllocator(Allocator):
         params: list[Any] = [allocation.name, allocation.first_last + 1]
         with connection.cursor() as cursor:
             try:
-                if is_mariadb(connection):
-                    cursor.execute(INSERT if wait else MARIADB_NOWAIT + INSERT, params)
-                    return self._decoded(cursor)
-                with guard(cursor, allocation.name):
-                    if lock_now(cursor, allocation.name):
-                        return None
-                    cursor.execute(INSERT, params)
+                with guard(cursor, allocation.name, is_mariadb(connection)):
+                    if not is_mariadb(connection):
+                        if lock_now(cursor, allocation.name):
+                            return None
+                        cursor.execute(INSERT, params)
+                    else:
+                        cursor.execute(INSERT if wait else MARIADB_NOWAIT + INSERT, params)
                     return self._decoded(cursor)
             except OperationalError as error:
                 if wait or self.error_code(error) not in self.lock_timeout_codes:

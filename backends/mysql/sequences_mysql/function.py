@@ -10,7 +10,7 @@ from __future__ import annotations
 from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
 
-from .waiting import GUARD
+from .waiting import GUARD, unlocked_gaps
 
 # A bad name has no counter, so names are checked only where none is found.
 # One that is a character too long is let in, to be refused: what happens to a longer one depends on
@@ -75,16 +75,10 @@ BEGIN
 END
 """
 
-# Above READ COMMITTED, and in a Galera cluster, which refuses GET_LOCK, nobody is guarded: there
-# the first takers of a name may have to run again.
-MYSQL_UNLOCKED_GAPS = "@@transaction_isolation = 'READ-COMMITTED'"
-MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
-
 
 def body(mariadb: bool) -> str:
     """Return the function's source after its name; ``%s`` is its comment."""
-    condition = MARIADB_UNLOCKED_GAPS if mariadb else MYSQL_UNLOCKED_GAPS
-    return BODY.replace("{unlocked_gaps}", condition)
+    return BODY.replace("{unlocked_gaps}", unlocked_gaps(mariadb))
 
 
 def create(mariadb: bool) -> str:

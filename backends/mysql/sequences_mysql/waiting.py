@@ -31,13 +31,15 @@ MYSQL_LIMIT = (
 )
 MYSQL_UNLIMIT = "SET SESSION innodb_lock_wait_timeout = @sequences_core_wait"
 
-# So MySQL's creators of one name take turns, each for as long as it takes to look and insert; not
-# above READ COMMITTED, where an UPDATE that finds no row locks the gap, and the InnoDB deadlock
-# detector, which doesn't see this lock, has to sort out who may insert. Its name has 64 characters
-# at most, and is the whole server's.
+# So creators of one name take turns, each for as long as it takes to look and insert: MySQL's, who
+# can't try an INSERT without waiting, and MariaDB's, whose function can't. Not above READ
+# COMMITTED, where an UPDATE that finds no row locks the gap, and the InnoDB deadlock detector,
+# which doesn't see this lock, has to sort out who may insert; nor in a Galera cluster, which
+# refuses GET_LOCK. Its name has 64 characters at most, and is the whole server's.
 GUARD = f"SHA2(CONCAT(CONVERT(DATABASE() USING utf8mb4), '.{TABLE}.', %s), 256)"
-MYSQL_GUARD = f"SELECT IF(@@transaction_isolation = 'READ-COMMITTED', GET_LOCK({GUARD}, 2), NULL)"
-MYSQL_UNGUARD = f"SELECT RELEASE_LOCK({GUARD})"
+MYSQL_UNLOCKED_GAPS = "@@transaction_isolation = 'READ-COMMITTED'"
+MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
+UNGUARD = f"SELECT RELEASE_LOCK({GUARD})"
 
 # Above READ COMMITTED, gap locks make MariaDB's INSERT that doesn't wait fail however often.
 TRIES = 10
@@ -53,14 +55,22 @@ def lock_now(cursor: Any, name: str) -> bool:
     return cursor.fetchone() is not None
 
 
+def unlocked_gaps(mariadb: bool) -> str:
+    """The condition under which an UPDATE that finds no row locks nothing."""
+    return MARIADB_UNLOCKED_GAPS if mariadb else MYSQL_UNLOCKED_GAPS
+
+
 @contextmanager
-def guard(cursor: Any, name: str) -> Iterator[None]:
-    """Let one MySQL session at a time create the counter; nobody waits for a row in the block."""
-    cursor.execute(MYSQL_GUARD, [name])
+def guard(cursor: Any, name: str, mariadb: bool) -> Iterator[None]:
+    """Let one session at a time create the counter; nobody waits for a row in the block."""
+    condition = unlocked_gaps(mariadb)
+    cursor.execute(f"SELECT IF({condition}, GET_LOCK({GUARD}, 2), NULL)", [name])
+    guarded = cursor.fetchone() == (1,)
     try:
         yield
     finally:
-        cursor.execute(MYSQL_UNGUARD, [name])
+        if guarded:
+            cursor.execute(UNGUARD, [name])
 
 
 @contextmanager
