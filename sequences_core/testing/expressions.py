@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +18,7 @@ from django.db.models.sql import Query
 from sequences_core import (
     FunctionMissing,
     NextValue,
+    delete,
     get_last_value,
     get_next_value,
     run_atomic,
@@ -251,6 +254,41 @@ class InStatement(Concurrency):
             results = self.together([roll_back, commit] * TAKERS)
             numbers = [number for number in results if number is not None]
             assert sorted(numbers) == list(range(1, TAKERS + 1))
+
+    def test_function_first_takers_of_both_kinds(self) -> None:
+        """Those who take in a statement and by a call meet at new counters, and half roll back."""
+        self.requires("supports_function")
+        attempts = 200 if self.allocator.first_use_may_conflict else 1
+        names = [f"s{number}" for number in range(400)]
+        for name in names:
+            # What a deleted counter leaves in an index is locked too.
+            set_last_value(1, name, using=self.using)
+            delete(name, using=self.using)
+        barrier = threading.Barrier(2 * TAKERS)
+        errors: list[DatabaseError] = []
+
+        def taker(inside: bool, fails: bool) -> Callable[[], None]:
+            def take(name: str) -> None:
+                self.select(name) if inside else get_next_value(name, using=self.using)
+                if fails:
+                    raise Rollback
+
+            def take_all() -> None:
+                for name in names:
+                    barrier.wait(60)
+                    try:
+                        run_atomic(partial(take, name), attempts=attempts, using=self.using)
+                    except Rollback:
+                        pass
+                    except DatabaseError as error:
+                        errors.append(error)  # and on to the barrier, where the others wait
+
+            return take_all
+
+        kinds = [(inside, fails) for inside in (True, False) for fails in (True, False)]
+        self.together([taker(*kind) for kind in kinds] * (TAKERS // 2))
+        assert errors == []
+        assert self.counters() == dict.fromkeys(names, TAKERS)
 
     def test_function_outcome_is_exact(self) -> None:
         """Takers of both kinds that commit, fail and roll back leave 1..n, at each level."""
