@@ -18,7 +18,6 @@ from django.db.models.sql import Query
 from sequences_core import (
     FunctionMissing,
     NextValue,
-    delete,
     get_last_value,
     get_next_value,
     run_atomic,
@@ -27,6 +26,7 @@ from sequences_core import (
 from sequences_core.allocator import EXHAUSTED, FUNCTION
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
 from sequences_core.expressions import forget_functions
+from sequences_core.models import Counter
 from sequences_core.operations import install
 
 from .concurrency import TAKERS, Concurrency
@@ -259,11 +259,11 @@ class InStatement(Concurrency):
         """Those who take in a statement and by a call meet at new counters, and half roll back."""
         self.requires("supports_function")
         attempts = 200 if self.allocator.first_use_may_conflict else 1
-        names = [f"s{number}" for number in range(400)]
-        for name in names:
-            # What a deleted counter leaves in an index is locked too.
-            set_last_value(1, name, using=self.using)
-            delete(name, using=self.using)
+        names = [f"s{number}" for number in range(150)]
+        # What deleted counters leave in the index, for a moment, is locked too.
+        counters = Counter.objects.using(self.using)
+        counters.bulk_create([Counter(name=name, last=1) for name in names])
+        counters.all().delete()
         barrier = threading.Barrier(2 * TAKERS)
         errors: list[DatabaseError] = []
 
