@@ -207,6 +207,13 @@ class Allocator(ABC):
         """Is FUNCTION there, as this version of the backend makes it?"""
         return False
 
+    def last_id(self, connection: BaseDatabaseWrapper) -> str | None:
+        """Without RETURNING: SQL for the id that an INSERT generated, if a SELECT may go with it.
+
+        Both are then sent at once, with a semicolon between; None is "not on this connection".
+        """
+        return None
+
     def _update_or_create(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
     ) -> int | None:

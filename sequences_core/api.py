@@ -29,6 +29,10 @@ from .registry import get_allocator
 
 InitialValue = int | Callable[[], int]
 
+# The same few requests come again and again, and are checked once. Typed, for True is no count.
+# Not with a callable, which may be a new one each time.
+checked = lru_cache(maxsize=1024, typed=True)(Allocation)
+
 
 def get_next_value(
     sequence_name: str = "default",
@@ -54,7 +58,7 @@ def get_next_value(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else _checked
+    request = Allocation if callable(initial_value) else checked
     return take(request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
 
 
@@ -73,7 +77,7 @@ def get_next_values(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else _checked
+    request = Allocation if callable(initial_value) else checked
     return take(request(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
@@ -266,11 +270,6 @@ def _explain(connection: BaseDatabaseWrapper, error: DatabaseError, timeout: flo
         raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
     if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):
         raise SequenceExhausted(str(error)) from error
-
-
-# The same few requests come again and again, and are checked once. Typed, for True is no count.
-# Not with a callable, which may be a new one each time.
-_checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 def _no_time(timeout: float | None) -> float:

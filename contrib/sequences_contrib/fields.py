@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +17,7 @@ from django.utils.functional import cached_property
 
 from sequences_core import NextValue, get_allocator
 from sequences_core.allocator import Allocation
+from sequences_core.api import checked
 from sequences_core.expressions import has_function
 
 from . import checks, numbering
@@ -178,14 +180,11 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
 
     def allocation(self, instance: Model, name: str, count: int = 1) -> Allocation:
         """The request for numbers of this field."""
+        timeout = 0 if self.nowait else self.timeout
         initial = self.initial_value
-        return Allocation(
-            name,
-            count,
-            (lambda: initial(instance)) if callable(initial) else initial,
-            self.reset_value,
-            0 if self.nowait else self.timeout,
-        )
+        if callable(initial):
+            return Allocation(name, count, lambda: initial(instance), None, timeout)
+        return checked(name, count, initial, self.reset_value, timeout)
 
     def is_in_statement(self, instance: Model, connection: BaseDatabaseWrapper) -> bool:
         """Will the INSERT of this instance take its number by itself?"""
@@ -196,13 +195,17 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
             and self.timeout is None
             and not callable(self.initial_value)
             and get_allocator(connection).supports_function
-            # Without RETURNING the number is read back after the commit, by the primary key.
             and (
                 connection.features.can_return_columns_from_insert
-                or not (connection.in_atomic_block or self in self.model._meta.pk_fields)
+                or self._can_be_read_back(connection)
             )
             and has_function(connection)
         )
+
+    def _can_be_read_back(self, connection: BaseDatabaseWrapper) -> bool:
+        """Does the primary key tell the number, with no more round trips under the lock?"""
+        at_once = not connection.in_atomic_block or get_allocator(connection).last_id(connection)
+        return bool(at_once) and self not in self.model._meta.pk_fields
 
     def explicit(self, instance: Model) -> Any:
         """The value that the instance has, but for a number that a failed INSERT has left."""
@@ -220,10 +223,7 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         value = getattr(model_instance, self.attname)
         if not add or (value is not None and hasattr(value, "resolve_expression")):
             return value
-        insert: numbering.Insert | None = getattr(model_instance, numbering.KEY, None)
-        if insert is None:
-            return numbering.Unnumbered(self, model_instance)
-        return insert.number(self, model_instance)
+        return numbering.number(self, model_instance)
 
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
@@ -237,7 +237,10 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
     def next_value(self, instance: Model, using: str) -> NextValue | None:
         """The expression by which the INSERT of this instance takes its number, if it gets one."""
         name = self.counter_of(instance, using)
-        return None if name is None else NextValue(name, self.first, self.reset_value)
+        return None if name is None else _next_value(name, self.first, self.reset_value)
+
+
+_next_value = lru_cache(maxsize=1024)(NextValue)
 
 
 DEFAULTS: dict[str, Any] = {

@@ -5,81 +5,98 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Model, QuerySet
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import get_allocator, get_last_value, set_last_value
 from sequences_core.api import database_errors, take
 from sequences_core.expressions import refuse_on_conflict
 
+from . import fields as own  # which imports this module, too
 from .reuse import free_numbers
 
 if TYPE_CHECKING:
     from .fields import SequenceField
 
-KEY = "_sequences_insert"
-
 
 class Insert:
-    """Rows that are on their way into a table; each of them knows it meanwhile.
+    """Rows that are on their way into a table; a context manager.
 
-    ``returns`` says whether Django gets the numbers back from the statement.
     ``inside`` are the fields whose number the INSERT takes by itself. All rows get those of the
     other fields together, when the statement asks for the first one: not before, so that other
-    fields' ``pre_save`` have set what the scope may need.
+    fields' ``pre_save`` have set what the scope may need, and so that the counter, on SQLite the
+    database, is locked no longer than it must be.
     """
 
     def __init__(
         self,
         connection: BaseDatabaseWrapper,
         rows: Sequence[Model],
-        returns: bool,
         inside: Sequence[SequenceField] = (),
         on_conflict: Any = None,
     ) -> None:
         self.connection = connection
         self.rows = rows
-        self.returns = returns
+        self.ids = set(map(id, rows))
         self.inside = inside
         self.on_conflict = on_conflict
+        self.outer: Insert | None = None
         self._numbers: dict[str, dict[int, int]] = {}
+        self._transaction: Any = None
 
-    @contextmanager
-    def in_transaction(self, needed: bool) -> Iterator[None]:
-        """Let the rows know; with a transaction of its own if one is ``needed`` and none open."""
-        autocommit = not self.connection.in_atomic_block and self.connection.get_autocommit()
-        using = self.connection.alias
-        for row in self.rows:
-            setattr(row, KEY, self)  # its __dict__ would be made just for this
-        try:
-            with (
-                database_errors(self.connection),
-                transaction.atomic(using, savepoint=False)
-                if needed and autocommit
-                else nullcontext(),
-            ):
-                yield
-        finally:
-            for row in self.rows:
-                delattr(row, KEY)
+    def __enter__(self) -> Self:
+        self.outer = _innermost.get()
+        _innermost.set(self)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        _innermost.set(self.outer)
+        if self._transaction:
+            self._transaction.__exit__(*exception)
 
     def number(self, field: SequenceField, row: Model) -> Any:
         """Return the row's number, None for "no number", or the expression that takes it."""
-        if field in self.inside:
-            return field.next_value(row, self.connection.alias)
         numbers = self._numbers.get(field.attname)
         if numbers is None:
+            if field in self.inside:
+                return field.next_value(row, self.connection.alias)
+            self._begin()
             numbers = self._numbers[field.attname] = _number_rows(field, self)
         number = numbers.get(id(row))
         return field.explicit(row) if number is None else number
 
+    def tell(self) -> None:
+        """Set the numbers on the rows, where the database doesn't return them."""
+        for attname, numbers in self._numbers.items():
+            for row in self.rows:
+                if (number := numbers.get(id(row))) is not None:
+                    setattr(row, attname, number)
+
+    def _begin(self) -> None:
+        """Let the numbers and the rows part no more: with a transaction, if none is open."""
+        if not self.connection.in_atomic_block and self.connection.get_autocommit():
+            self._transaction = transaction.atomic(self.connection.alias, savepoint=False)
+            self._transaction.__enter__()
+
+
+_innermost: ContextVar[Insert | None] = ContextVar("_innermost", default=None)
+
+
+def number(field: SequenceField, row: Model) -> Any:
+    """Return what the INSERT that is under way stores as the row's number."""
+    insert = _innermost.get()
+    while insert is not None and id(row) not in insert.ids:
+        insert = insert.outer
+    return Unnumbered(field, row) if insert is None else insert.number(field, row)
+
 
 class Unnumbered:
-    """What ``pre_save`` returns where no statement is under way that it could be for.
+    """The number of a row where no statement is under way that it could be for.
 
     From Django 6.1 on, Model.save() asks once before the statement is made, to see whether it
     gets an expression. A statement made by other means than Django's own takes the number inside.
@@ -116,13 +133,19 @@ def number_inserts(cls: type[Model]) -> None:
         connection = connections[using]
         inside = [field for field in numbered if field.is_in_statement(self, connection)]
         returns = connection.features.can_return_columns_from_insert
+        reads = not returns and (inside or any(_is_expression(self, each) for each in numbered))
         asked = [field for field in returning_fields if returns or field not in numbered]
-        with Insert(connection, [self], returns, inside).in_transaction(inside != numbered):
+        known: dict[Any, Any] = {}
+        with (
+            database_errors(connection),
+            Insert(connection, [self], inside) as under_way,
+            _read_back(self, manager, connection, fields, known) if reads else nullcontext(),
+        ):
             results = insert(self, manager, using, fields, asked, raw)
-        known = dict(zip(asked, results[0], strict=False)) if results else {}
-        if not returns:
-            read = inside or any(_is_expression(self, field) for field in numbered)
-            known |= _numbers_of(self, manager, connection, numbered, known, bool(read))
+        if results:
+            known |= zip(asked, results[0], strict=False)
+        if not (returns or reads):
+            known |= {field: under_way.number(field, self) for field in numbered}
         for field in numbered:
             # The row of a parent may yet be rolled back with the child's.
             if manager.model is self._meta.concrete_model:
@@ -153,53 +176,81 @@ def _numbered_insert(
     """Let bulk_create() take one block for all its batches, in their transaction."""
     if not _numbered(fields):
         return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
-    if len(set(map(id, objs))) < len(objs):
-        raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
     connection = connections[self.db]
-    returns = connection.features.can_return_rows_from_bulk_insert
-    with Insert(connection, objs, returns, (), on_conflict).in_transaction(True):
-        return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
+    insert = Insert(connection, objs, (), on_conflict)
+    if len(insert.ids) < len(objs):
+        raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
+    with database_errors(connection), insert:
+        results = _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
+    if not connection.features.can_return_rows_from_bulk_insert:
+        insert.tell()
+    return results
 
 
 QuerySet._batched_insert = _numbered_insert  # type: ignore[attr-defined]
 
 
 def _numbered(fields: Iterable[Any]) -> list[SequenceField]:
-    from .fields import SequenceField
-
-    return [field for field in fields if isinstance(field, SequenceField)]
+    return [field for field in fields if isinstance(field, own.SequenceField)]
 
 
 def _is_expression(instance: Model, field: SequenceField) -> bool:
     return hasattr(getattr(instance, field.attname), "resolve_expression")
 
 
-def _numbers_of(
+@contextmanager
+def _read_back(
     instance: Model,
     manager: Any,
     connection: BaseDatabaseWrapper,
-    numbered: list[SequenceField],
-    known: dict[Field[Any, Any], Any],
-    read: bool,
-) -> dict[Any, Any]:
-    """Return the numbers of a row just inserted without RETURNING."""
-    if not read:
-        return {field: getattr(instance, field.attname) for field in numbered}
+    fields: Sequence[Any],
+    known: dict[Any, Any],
+) -> Iterator[None]:
+    """Learn the numbers that an INSERT without RETURNING stores, in the same round trip if it can.
+
+    The SELECT follows behind a semicolon. In autocommit the INSERT is committed before, so that
+    nobody waits for it.
+    """
     quote: Callable[[Any], str] = connection.ops.quote_name
-    options = manager.model._meta
-    keys = options.pk_fields
-    values = [
-        field.get_db_prep_value(known.get(field, getattr(instance, field.attname)), connection)
-        for field in keys
+    options: Any = manager.model._meta
+    table = quote(options.db_table)
+    numbered = _numbered(fields)
+    last_id = get_allocator(connection).last_id(connection)
+    generated: Any = options.auto_field if options.auto_field not in fields else None
+    conditions = [
+        f"{quote(key.column)} = {last_id if last_id and key is generated else '%s'}"
+        for key in options.pk_fields
     ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {', '.join(quote(field.column) for field in numbered)} "
-            f"FROM {quote(options.db_table)} "
-            f"WHERE {' AND '.join(f'{quote(field.column)} = %s' for field in keys)}",
-            values,
-        )
-        return dict(zip(numbered, cursor.fetchone(), strict=True))
+    select = (
+        f"SELECT {', '.join(quote(field.column) for field in numbered)} FROM {table} "
+        f"WHERE {' AND '.join(conditions)}"
+    )
+
+    def key_values(cursor: Any) -> Iterator[Any]:
+        for key in options.pk_fields:
+            if key is not generated:
+                yield key.get_db_prep_value(getattr(instance, key.attname), connection)
+            elif not last_id:
+                yield connection.ops.last_insert_id(cursor, options.db_table, key.column)
+
+    def read(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not sql.startswith(f"INSERT INTO {table} "):  # but a query of some field's pre_save
+            return execute(sql, params, many, context)
+        cursor = context["cursor"]
+        if last_id:
+            result = execute(f"{sql}; {select}", (*params, *key_values(cursor)), many, context)
+            row_id = cursor.lastrowid
+            cursor.nextset()
+        else:
+            result = execute(sql, params, many, context)
+            row_id = cursor.lastrowid
+            cursor.execute(select, (*key_values(cursor),))
+        known.update(zip(numbered, cursor.fetchone(), strict=True))
+        cursor.lastrowid = row_id  # Django asks for it next
+        return result
+
+    with connection.execute_wrapper(read):
+        yield
 
 
 def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
@@ -235,14 +286,7 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             numbers |= {id(row): number for row, number in explicit}
         if new:
             refuse_on_conflict(insert)
-            taken = _take(field, new, name, using)
-            numbers |= zip(map(id, new), taken, strict=True)
-            if not insert.returns:
-                tentative = field.tentative
-                for row in new:
-                    number = numbers[id(row)]
-                    setattr(row, attname, number)
-                    setattr(row, tentative, number)
+            numbers |= zip(map(id, new), _take(field, new, name, using), strict=True)
     return numbers
 
 
