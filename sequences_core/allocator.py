@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -148,6 +149,9 @@ class Allocator(ABC):
     missing_table_codes: ClassVar[frozenset[str | int]] = frozenset()
     """Which error codes mean "there is no such table"?"""
 
+    missing_function_codes: ClassVar[frozenset[str | int]] = frozenset()
+    """Which error codes mean "there is no such function"?"""
+
     def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
         """Take the block and return it.
 
@@ -179,6 +183,12 @@ class Allocator(ABC):
     @abstractmethod
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         """Move the counter and return the new ``last``; None also when there is no counter."""
+
+    def limited(
+        self, connection: BaseDatabaseWrapper, timeout: float
+    ) -> AbstractContextManager[None]:
+        """Bound the waits inside the block: for a BEGIN that takes a lock. Most take none."""
+        return nullcontext()
 
     def is_retryable(self, error: BaseException) -> bool:
         """Would the whole transaction, run again, have a fair chance?"""

@@ -6,7 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import EXHAUSTED, Allocation
+from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation
 from .arguments import check_integer, check_sequence_name
 from .exceptions import (
     AutocommitRefused,
@@ -24,6 +24,7 @@ from .exceptions import (
     SequenceLocked,
     TableMissing,
 )
+from .expressions import function_missing
 from .models import Counter
 from .registry import get_allocator
 
@@ -117,7 +118,8 @@ def get_next_blocks(
     if not connection.in_atomic_block and connection.get_autocommit():
         _outside_transaction(", ".join(blocks))
     deadline = time.monotonic() + (timeout or 0)
-    with transaction.atomic(using=alias, savepoint=False):
+    with ExitStack() as stack:
+        stack.push(begin(alias, timeout))
         for request in sorted(requests, key=lambda request: request.name):
             left = timeout and max(0.0, deadline - time.monotonic())
             blocks[request.name] = take(replace(request, timeout=left), alias)
@@ -243,29 +245,49 @@ def take(allocation: Allocation, using: str | None = None) -> range:
         raise
 
 
+def begin(using: str, timeout: float | None = None) -> transaction.Atomic:
+    """Enter ``atomic()``, waiting for ``timeout`` seconds at the most where that takes a lock."""
+    connection = connections[using]
+    atomic = transaction.atomic(using=using, savepoint=False)
+    if timeout is None or connection.in_atomic_block:
+        atomic.__enter__()
+    else:
+        limited = get_allocator(connection).limited(connection, timeout)
+        with database_errors(connection, timeout), limited:
+            atomic.__enter__()
+    return atomic
+
+
 @contextmanager
 def database_errors(
-    connection: BaseDatabaseWrapper, timeout: float | None = None
+    connection: BaseDatabaseWrapper, timeout: float | None = None, *, ours: bool = True
 ) -> Iterator[None]:
-    """Turn the database's errors into ours, and tell Django when the transaction is dead."""
+    """Turn the database's errors into ours, and tell Django when the transaction is dead.
+
+    ``ours`` says that the block has statements of ours alone.
+    """
     try:
         yield
     except DatabaseError as error:
-        _explain(connection, error, timeout)
+        _explain(connection, error, timeout, ours)
         raise
 
 
-def _explain(connection: BaseDatabaseWrapper, error: DatabaseError, timeout: float | None) -> None:
+def _explain(
+    connection: BaseDatabaseWrapper, error: DatabaseError, timeout: float | None, ours: bool = True
+) -> None:
     """Set ``needs_rollback`` as the server has it, and raise our error where there is one."""
     allocator = get_allocator(connection)
     if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
         connection.needs_rollback = True
     code = allocator.error_code(error)
-    if code in allocator.missing_table_codes:
+    if code in allocator.missing_table_codes and (ours or TABLE in str(error).lower()):
         raise TableMissing(
             f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
             f"manage.py migrate sequences_core --database={connection.alias}"
         ) from error
+    if code in allocator.missing_function_codes and FUNCTION in str(error).lower():
+        raise function_missing(connection) from error
     if timeout is not None and code in allocator.lock_timeout_codes:
         raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
     if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):

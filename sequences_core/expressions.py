@@ -40,6 +40,15 @@ def forget_functions(**kwargs: Any) -> None:
         _functions.clear()
 
 
+def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
+    """Make the error that says how to get the function."""
+    forget_functions()
+    return FunctionMissing(
+        f"database {connection.alias!r} has no current function {FUNCTION}: run "
+        f"manage.py sequences install --database={connection.alias}"
+    )
+
+
 setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressions")
 
 
@@ -106,10 +115,9 @@ class NextValue(Expression):
                 f"get_next_value, or a SequenceField"
             )
         if not has_function(connection):
-            raise FunctionMissing(
-                f"database {connection.alias!r} has no current function {FUNCTION}: run "
-                f"manage.py sequences install --database={connection.alias}"
-            )
+            forget_functions()  # it may have been made meanwhile
+            if not has_function(connection):
+                raise function_missing(connection)
         refuse_on_conflict(compiler.query)
         for name in self._expressions:
             sql, params = compiler.compile(name)

@@ -59,6 +59,18 @@ def _check_scope(field: SequenceField) -> Iterable[checks.CheckMessage]:
             )
 
 
+def _scope_of(field: SequenceField) -> list[Any]:
+    """The parts of the scope, alike if they are the same fields."""
+    parts: list[Any] = []
+    for part in field.scope_parts:
+        path = path_of(part)
+        try:
+            parts.append([each.name for each in fields_of(field.model, path)] if path else part)
+        except FieldDoesNotExist:
+            parts.append(path)
+    return parts
+
+
 def _check_shared(field: SequenceField) -> Iterable[checks.CheckMessage]:
     from .fields import SequenceField
 
@@ -68,7 +80,7 @@ def _check_shared(field: SequenceField) -> Iterable[checks.CheckMessage]:
         for other in model._meta.local_fields
         if isinstance(other, SequenceField)
         and other is not field
-        and (other.counter_base, other.scope_parts) == (field.counter_base, field.scope_parts)
+        and (other.counter_base, _scope_of(other)) == (field.counter_base, _scope_of(field))
     ]
     if others:
         yield checks.Warning(

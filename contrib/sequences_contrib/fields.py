@@ -40,7 +40,7 @@ HASHABLE = (
 class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at run time
     """An integer that the next number of a sequence is stored in when the row is inserted.
 
-    In autocommit, where the database can do it, the number is taken inside the INSERT; else the
+    Where the database can do it, the number is taken inside the INSERT; else, in autocommit, the
     INSERT runs in a transaction together with the taking. Either way a save that fails consumes
     no number. An explicit value is kept, and moves the counter past it.
 
@@ -180,35 +180,35 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
 
     def allocation(self, instance: Model, name: str, count: int = 1) -> Allocation:
         """The request for numbers of this field."""
-        timeout = 0 if self.nowait else self.timeout
         initial = self.initial_value
         if callable(initial):
-            return Allocation(name, count, lambda: initial(instance), None, timeout)
-        return checked(name, count, initial, self.reset_value, timeout)
+            return Allocation(name, count, lambda: initial(instance), None, self.limit)
+        return checked(name, count, initial, self.reset_value, self.limit)
 
     def is_in_statement(self, instance: Model, connection: BaseDatabaseWrapper) -> bool:
         """Will the INSERT of this instance take its number by itself?"""
         return (
             self.explicit(instance) is None
             and not self.reuse
-            and not self.nowait
-            and self.timeout is None
+            and self.limit is None
             and not callable(self.initial_value)
             and get_allocator(connection).supports_function
             and (
                 connection.features.can_return_columns_from_insert
-                or self._can_be_read_back(connection)
+                or self._can_be_read_back(instance, connection)
             )
             and has_function(connection)
         )
 
-    def _can_be_read_back(self, connection: BaseDatabaseWrapper) -> bool:
+    def _can_be_read_back(self, instance: Model, connection: BaseDatabaseWrapper) -> bool:
         """Does the primary key tell the number, with no more round trips under the lock?"""
+        keys = self.model._meta.pk_fields
         at_once = not connection.in_atomic_block or get_allocator(connection).last_id(connection)
-        return bool(at_once) and self not in self.model._meta.pk_fields
+        known = not any(numbering.is_expression(getattr(instance, key.attname)) for key in keys)
+        return bool(at_once) and known and self not in keys
 
     def explicit(self, instance: Model) -> Any:
-        """The value that the instance has, but for a number that a failed INSERT has left."""
+        """The value that the instance has, but for the number of a parent's row that is gone."""
         value = getattr(instance, self.attname)
         if value is not None and instance._state.adding:
             return None if getattr(instance, self.tentative, None) == value else value
@@ -216,17 +216,22 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
 
     @cached_property
     def tentative(self) -> str:
-        """Where an instance remembers the number given to an INSERT that may yet fail."""
+        """Where an instance remembers the number of a parent's row, while the child's may fail."""
         return f"_sequences_tentative_{self.attname}"
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         value = getattr(model_instance, self.attname)
-        if not add or (value is not None and hasattr(value, "resolve_expression")):
+        if not add or (value is not None and numbering.is_expression(value)):
             return value
         return numbering.number(self, model_instance)
 
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
+
+    @property
+    def limit(self) -> float | None:
+        """How long to wait for another transaction, in seconds; None is as long as it takes."""
+        return 0 if self.nowait else self.timeout
 
     @property
     def first(self) -> int:
@@ -237,10 +242,11 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
     def next_value(self, instance: Model, using: str) -> NextValue | None:
         """The expression by which the INSERT of this instance takes its number, if it gets one."""
         name = self.counter_of(instance, using)
-        return None if name is None else _next_value(name, self.first, self.reset_value)
+        return None if name is None else _expression(name, self.first, self.reset_value)
 
 
-_next_value = lru_cache(maxsize=1024)(NextValue)
+# Made once for each counter, as the same few come again and again.
+_expression = lru_cache(maxsize=1024)(NextValue)
 
 
 DEFAULTS: dict[str, Any] = {

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model, QuerySet, Value
 
 from sequences_core import get_allocator, get_last_value, set_last_value
-from sequences_core.api import database_errors, take
+from sequences_core.api import begin, database_errors, take
 from sequences_core.expressions import refuse_on_conflict
 
-from . import fields as own  # which imports this module, too
+from . import fields as sequence_fields  # which imports this module, too
 from .reuse import free_numbers
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Insert:
         if numbers is None:
             if field in self.inside:
                 return field.next_value(row, self.connection.alias)
-            self._begin()
+            self._begin(field)
             numbers = self._numbers[field.attname] = _number_rows(field, self)
         number = numbers.get(id(row))
         return field.explicit(row) if number is None else number
@@ -76,12 +76,13 @@ class Insert:
             for row in self.rows:
                 if (number := numbers.get(id(row))) is not None:
                     setattr(row, attname, number)
+                elif is_expression(getattr(row, attname)) and row.pk is not None:
+                    delattr(row, attname)  # to be read from the row
 
-    def _begin(self) -> None:
+    def _begin(self, field: SequenceField) -> None:
         """Let the numbers and the rows part no more: with a transaction, if none is open."""
         if not self.connection.in_atomic_block and self.connection.get_autocommit():
-            self._transaction = transaction.atomic(self.connection.alias, savepoint=False)
-            self._transaction.__enter__()
+            self._transaction = begin(self.connection.alias, field.limit)
 
 
 _innermost: ContextVar[Insert | None] = ContextVar("_innermost", default=None)
@@ -90,9 +91,10 @@ _innermost: ContextVar[Insert | None] = ContextVar("_innermost", default=None)
 def number(field: SequenceField, row: Model) -> Any:
     """Return what the INSERT that is under way stores as the row's number."""
     insert = _innermost.get()
-    while insert is not None and id(row) not in insert.ids:
-        insert = insert.outer
-    return Unnumbered(field, row) if insert is None else insert.number(field, row)
+    if insert is not None and id(row) in insert.ids:
+        return insert.number(field, row)
+    value = field.explicit(row)
+    return Unnumbered(field, row) if value is None else value
 
 
 class Unnumbered:
@@ -110,8 +112,8 @@ class Unnumbered:
 
     def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
         using = router.db_for_write(type(self.instance), instance=self.instance)
-        value = self.field.next_value(self.instance, using)
-        return value and value.resolve_expression(query, *args, **kwargs)
+        value = self.field.next_value(self.instance, using) or Value(None)
+        return value.resolve_expression(query, *args, **kwargs)
 
 
 def number_inserts(cls: type[Model]) -> None:
@@ -128,32 +130,45 @@ def number_inserts(cls: type[Model]) -> None:
         self: Model, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
     ) -> Any:
         numbered = _numbered(fields)
+        complete = manager.model is self._meta.concrete_model  # with the rows of its parents
         if raw or not numbered:
-            return insert(self, manager, using, fields, returning_fields, raw)
+            results = insert(self, manager, using, fields, returning_fields, raw)
+            if complete and self._meta.parents:
+                _keep_numbers(self)
+            return results
         connection = connections[using]
         inside = [field for field in numbered if field.is_in_statement(self, connection)]
         returns = connection.features.can_return_columns_from_insert
-        reads = not returns and (inside or any(_is_expression(self, each) for each in numbered))
+        # A key that is the database's default can't be told without RETURNING, by Django neither.
+        reads = not returns and not _has_expression(self, manager.model._meta.pk_fields)
+        reads = reads and bool(inside or _has_expression(self, numbered))
         asked = [field for field in returning_fields if returns or field not in numbered]
         known: dict[Any, Any] = {}
+        # The row of a parent may yet be rolled back with the child's.
+        tentative = [field for field in numbered if not complete and field.explicit(self) is None]
+        under_way = Insert(connection, [self], inside)
         with (
-            database_errors(connection),
-            Insert(connection, [self], inside) as under_way,
-            _read_back(self, manager, connection, fields, known) if reads else nullcontext(),
+            database_errors(connection, ours=False),
+            under_way,
+            _read_along(under_way, manager, fields, known) if reads else nullcontext(),
         ):
             results = insert(self, manager, using, fields, asked, raw)
         if results:
             known |= zip(asked, results[0], strict=False)
-        if not (returns or reads):
-            known |= {field: under_way.number(field, self) for field in numbered}
-        for field in numbered:
-            # The row of a parent may yet be rolled back with the child's.
-            if manager.model is self._meta.concrete_model:
-                self.__dict__.pop(field.tentative, None)
-            elif field.explicit(self) is None:
-                self.__dict__[field.tentative] = known.get(field)
+        if not returns:
+            under_way.tell()
+            if reads and not all(field in known for field in numbered):
+                known |= _read_after(self, manager, connection, numbered, known)
         for field, value in known.items():
             setattr(self, field.attname, value)
+        for field in tentative:
+            self.__dict__[field.tentative] = getattr(self, field.attname)
+        if complete and self._meta.parents:
+            _keep_numbers(self)
+        if not returns:
+            known |= {field: getattr(self, field.attname) for field in numbered}
+        if not (returns or results):
+            return results
         return [tuple(known[field] for field in takewhile(known.__contains__, returning_fields))]
 
     _do_insert.keeps_numbers = True  # type: ignore[attr-defined]
@@ -180,7 +195,12 @@ def _numbered_insert(
     insert = Insert(connection, objs, (), on_conflict)
     if len(insert.ids) < len(objs):
         raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
-    with database_errors(connection), insert:
+    with (
+        database_errors(connection, ours=False),
+        # As Model.save() does. From Django 6.0 on bulk_create() does so for several batches only.
+        transaction.mark_for_rollback_on_error(using=self.db),
+        insert,
+    ):
         results = _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
     if not connection.features.can_return_rows_from_bulk_insert:
         insert.tell()
@@ -191,66 +211,95 @@ QuerySet._batched_insert = _numbered_insert  # type: ignore[attr-defined]
 
 
 def _numbered(fields: Iterable[Any]) -> list[SequenceField]:
-    return [field for field in fields if isinstance(field, own.SequenceField)]
+    return [field for field in fields if isinstance(field, sequence_fields.SequenceField)]
 
 
-def _is_expression(instance: Model, field: SequenceField) -> bool:
-    return hasattr(getattr(instance, field.attname), "resolve_expression")
+def is_expression(value: Any) -> bool:
+    """Is it the database that will say the value?"""
+    return hasattr(value, "resolve_expression")
+
+
+def _has_expression(instance: Model, fields: Iterable[Any]) -> bool:
+    return any(is_expression(getattr(instance, field.attname)) for field in fields)
+
+
+def _keep_numbers(instance: Model) -> None:
+    """The row is complete: from now on its numbers are values like any other."""
+    for field in _numbered(instance._meta.concrete_fields):
+        instance.__dict__.pop(field.tentative, None)
 
 
 @contextmanager
-def _read_back(
-    instance: Model,
-    manager: Any,
-    connection: BaseDatabaseWrapper,
-    fields: Sequence[Any],
-    known: dict[Any, Any],
+def _read_along(
+    insert: Insert, manager: Any, fields: Sequence[Any], known: dict[Any, Any]
 ) -> Iterator[None]:
-    """Learn the numbers that an INSERT without RETURNING stores, in the same round trip if it can.
+    """Send along with an INSERT without RETURNING the SELECT that reads the numbers back.
 
-    The SELECT follows behind a semicolon. In autocommit the INSERT is committed before, so that
-    nobody waits for it.
+    It follows behind a semicolon. In autocommit the INSERT is committed before, so that nobody
+    waits for it.
     """
-    quote: Callable[[Any], str] = connection.ops.quote_name
-    options: Any = manager.model._meta
-    table = quote(options.db_table)
-    numbered = _numbered(fields)
+    connection = insert.connection
     last_id = get_allocator(connection).last_id(connection)
-    generated: Any = options.auto_field if options.auto_field not in fields else None
-    conditions = [
-        f"{quote(key.column)} = {last_id if last_id and key is generated else '%s'}"
-        for key in options.pk_fields
-    ]
-    select = (
-        f"SELECT {', '.join(quote(field.column) for field in numbered)} FROM {table} "
-        f"WHERE {' AND '.join(conditions)}"
-    )
-
-    def key_values(cursor: Any) -> Iterator[Any]:
-        for key in options.pk_fields:
-            if key is not generated:
-                yield key.get_db_prep_value(getattr(instance, key.attname), connection)
-            elif not last_id:
-                yield connection.ops.last_insert_id(cursor, options.db_table, key.column)
+    if last_id is None:
+        yield
+        return
+    options = manager.model._meta
+    numbered = _numbered(fields)
+    generated = options.auto_field is not None and options.auto_field not in fields
+    select = _select(manager, connection, numbered)
+    if generated:
+        select = select.replace("%s", last_id)
+    start = f"INSERT INTO {connection.ops.quote_name(options.db_table)} ("
 
     def read(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not sql.startswith(f"INSERT INTO {table} "):  # but a query of some field's pre_save
+        # It may be a query of some field's pre_save, or the INSERT of another row there.
+        is_insert = start in sql and isinstance(params, list | tuple)
+        if not is_insert or _innermost.get() is not insert:
             return execute(sql, params, many, context)
+        keys = [] if generated else _keys(insert.rows[0], manager, connection, known)
+        # On a line of its own, in case that a tool has added a comment.
+        result = execute(f"{sql}\n; {select}", (*params, *keys), many, context)
         cursor = context["cursor"]
-        if last_id:
-            result = execute(f"{sql}; {select}", (*params, *key_values(cursor)), many, context)
-            row_id = cursor.lastrowid
-            cursor.nextset()
-        else:
-            result = execute(sql, params, many, context)
-            row_id = cursor.lastrowid
-            cursor.execute(select, (*key_values(cursor),))
-        known.update(zip(numbered, cursor.fetchone(), strict=True))
+        row_id = cursor.lastrowid
+        if cursor.nextset() and (row := cursor.fetchone()):
+            known.update(zip(numbered, row, strict=True))
         cursor.lastrowid = row_id  # Django asks for it next
         return result
 
     with connection.execute_wrapper(read):
         yield
+
+
+def _read_after(
+    instance: Model,
+    manager: Any,
+    connection: BaseDatabaseWrapper,
+    numbered: list[SequenceField],
+    known: dict[Any, Any],
+) -> dict[Any, Any]:
+    """Return the numbers of a row just inserted; of none if somebody has deleted it by now."""
+    with connection.cursor() as cursor:
+        select = _select(manager, connection, numbered)
+        cursor.execute(select, _keys(instance, manager, connection, known))
+        return dict(zip(numbered, cursor.fetchone() or (), strict=False))
+
+
+def _select(manager: Any, connection: BaseDatabaseWrapper, numbered: list[SequenceField]) -> str:
+    """Return the query for the numbers of the row with a given primary key."""
+    quote: Callable[[Any], str] = connection.ops.quote_name
+    columns = ", ".join(quote(field.column) for field in numbered)
+    keys = " AND ".join(f"{quote(key.column)} = %s" for key in manager.model._meta.pk_fields)
+    return f"SELECT {columns} FROM {quote(manager.model._meta.db_table)} WHERE {keys}"
+
+
+def _keys(
+    instance: Model, manager: Any, connection: BaseDatabaseWrapper, known: dict[Any, Any]
+) -> list[Any]:
+    """Return the primary key of the row, as the database has it."""
+    return [
+        key.get_db_prep_value(known.get(key, getattr(instance, key.attname)), connection)
+        for key in manager.model._meta.pk_fields
+    ]
 
 
 def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
@@ -265,7 +314,7 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             alike.append(row)
             continue
         value = field.explicit(row)
-        if hasattr(value, "resolve_expression"):
+        if is_expression(value):
             continue  # numbered by an expression of the user's own
         name = field.counter_of(row, using)
         if name is None:

@@ -41,6 +41,8 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     for name in path.split(LOOKUP_SEP):
         if current is None:
             raise FieldDoesNotExist(f"{fields[-1].name!r} is no relation, so no {name!r} follows")
+        if isinstance(current, str):
+            break  # an unknown model, of which Django's own check tells
         field = current._meta.pk if name == "pk" else current._meta.get_field(name)
         if not getattr(field, "concrete", False) or field.many_to_many:
             raise FieldDoesNotExist(f"{current._meta.label}.{name} is no column")
@@ -49,7 +51,7 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     return fields
 
 
-def values_of(instance: Model, part: Part, using: str) -> list[Any]:
+def values_of(instance: Model, part: Part | Model, using: str) -> list[Any]:
     """Return the part's values for this instance: one, unless a function returns a list.
 
     None stands for a null that the path meets, and for an empty list.
@@ -60,8 +62,13 @@ def values_of(instance: Model, part: Part, using: str) -> list[Any]:
     results = result if isinstance(result, list | tuple) else [result]
     # Text that a function returns is a constant, not a field's name.
     return [
-        value_of(instance, each, using) if isinstance(each, F | Value | Model) else each
+        value
         for each in results
+        for value in (
+            values_of(instance, each, using)
+            if callable(each) or isinstance(each, F | Value | Model)
+            else [each]
+        )
     ] or [None]
 
 

@@ -147,6 +147,16 @@ def test_rows_with_primary_keys(using: str) -> None:
     assert [row.number for row in first] == [1, 2]
 
 
+def test_a_failed_bulk_that_is_swallowed(using: str) -> None:
+    """The transaction of a bulk that failed can only roll back, as that of a failed save()."""
+    Plain.objects.using(using).create(code="taken")
+    with transaction.atomic(using=using):
+        with pytest.raises(IntegrityError):
+            Plain.objects.using(using).bulk_create([Plain(code="taken")])
+        assert connections[using].needs_rollback
+    assert get_last_value("numbered_plain.number", using=using) == 1
+
+
 def test_reused_numbers(using: str) -> None:
     """A bulk fills the gaps first, then goes on."""
     seats = Seat.objects.using(using).bulk_create([Seat(room="r") for _ in range(5)])

@@ -160,6 +160,17 @@ def test_a_scope_that_leads_nowhere(scope: Any) -> None:
     assert message.hint
 
 
+def test_a_scope_through_an_unknown_model_is_djangos_error() -> None:
+    """A foreign key to a model that isn't there is reported by Django, once."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            project=models.ForeignKey("lost.Project", on_delete=models.CASCADE, related_name="+"),
+            number=SequenceField(scope="project__company"),
+        )
+        assert ours(letter) == []
+        assert [message.id for message in letter.check()] == ["fields.E300"]
+
+
 @pytest.mark.parametrize("null", [True, False])
 def test_a_scope_that_can_be_null(null: bool) -> None:
     """A number that must be, by a scope that need not, is a warning with the remedy."""
@@ -191,6 +202,19 @@ def test_two_fields_on_one_counter(field: Callable[[], SequenceField], expected:
     for message in messages:
         assert "numbered." in message.msg
         assert "sequence_name" in message.hint
+
+
+@pytest.mark.parametrize("scope", ["project", "project_id", F("project"), [F("project_id")]])
+def test_two_fields_on_one_counter_by_scopes_that_look_different(scope: Any) -> None:
+    """However the same scope is written, it is the same counter."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+            number=SequenceField("numbered_ticket.number", scope=scope),
+        )
+        (message,) = ours(letter)
+    assert message.id == "sequences_contrib.W002"
+    assert "numbered.Ticket.number" in message.msg
 
 
 class CountersElsewhere:

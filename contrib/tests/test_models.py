@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from django import forms
 from django.contrib import admin
 from django.core.management import call_command
 from django.db import IntegrityError, connections, models
+from django.db.models import Value
+from django.db.models.functions import Upper
 from django.test import RequestFactory
 from django.test.utils import isolate_apps
 from rest_framework import serializers
@@ -67,6 +70,7 @@ def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
         special.pk, special.id, special.own = None, None, None
         special.save(using=using)
         assert (special.number, special.own) == (3, 6)
+        assert not any(name.startswith("_sequences") for name in vars(special))
     finally:
         with connections[using].cursor() as cursor:
             on = " ON numbered_specialinvoice" if connections[using].vendor == "mysql" else ""
@@ -128,6 +132,40 @@ def test_composite_primary_key(in_transaction: bool, using: str) -> None:
     finally:
         with connections[using].schema_editor() as editor:
             editor.delete_model(Line)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize(
+    "key",
+    [
+        models.UUIDField(primary_key=True, default=uuid.uuid4),
+        models.CharField(primary_key=True, max_length=36, db_default=Upper(Value("a"))),
+    ],
+    ids=["UUID", "database's default"],
+)
+def test_keys_that_are_no_serial(key: Any, in_transaction: bool, using: str) -> None:
+    """The primary key may come from Python, or be one that only the database knows."""
+    with isolate_apps("tests.numbered"):
+
+        class Keyed(models.Model):
+            id = key.clone()
+            number = SequenceField()
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.number}"
+
+    with connections[using].schema_editor() as editor:
+        editor.create_model(Keyed)
+    try:
+        with atomic_if(in_transaction, using):
+            assert Keyed._base_manager.using(using).create().number == 1
+        assert list(Keyed._base_manager.using(using).values_list("number", flat=True)) == [1]
+    finally:
+        with connections[using].schema_editor() as editor:
+            editor.delete_model(Keyed)
 
 
 def test_number_before_the_primary_key(using: str) -> None:

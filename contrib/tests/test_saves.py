@@ -7,10 +7,27 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import FieldError
-from django.db import IntegrityError, NotSupportedError, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    NotSupportedError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext, isolate_apps
+from sequences_contrib.fields import SequenceField
 
-from sequences_core import NextValue, SequenceExhausted, get_last_value, set_last_value
+from sequences_core import (
+    FunctionMissing,
+    NextValue,
+    SequenceExhausted,
+    TableMissing,
+    get_allocator,
+    get_last_value,
+    set_last_value,
+)
 from sequences_core.arguments import MAX_VALUE
 from tests.numbered.blocks import MODES, atomic_if, rolled_back, statements
 from tests.numbered.models import (
@@ -67,8 +84,10 @@ def test_one_statement_at_a_time(in_transaction: bool, using: str) -> None:
         Invoice.objects.using(using).create()
         with atomic_if(in_transaction, using), statements(using, {"": 2}):
             created = Invoice.objects.using(using).create()
-        with atomic_if(in_transaction, using), statements(using, {"": 2}):
+        with CaptureQueriesContext(connection) as queries, transaction.atomic(using=using):
             own = Invoice.objects.using(using).create(number=NextValue("invoices"))
+        _, insert, select, _ = (query["sql"].split()[0] for query in queries)
+        assert (insert, select) == ("INSERT", "SELECT")
     finally:
         connection.close()
         del options["multi_statements"]
@@ -81,7 +100,6 @@ def test_the_number_is_of_this_very_row(using: str) -> None:
     """A trigger that inserts elsewhere, and a pre_save that inserts here, don't confuse it."""
     if using != "mysql":
         return
-    project = Project.objects.using(using).create(code="p")
     with connections[using].cursor() as cursor:
         cursor.execute(
             "CREATE TRIGGER log_invoice AFTER INSERT ON numbered_invoice FOR EACH ROW "
@@ -95,23 +113,88 @@ def test_the_number_is_of_this_very_row(using: str) -> None:
     assert [invoice.number for invoice in invoices] == [1, 2, 3]
     assert Invoice.objects.using(using).in_bulk().keys() == {each.pk for each in invoices}
 
-    def nested(title: Any, instance: Any, add: bool) -> str:
-        if instance.title == "outer":
-            inner = Ticket(project=project, title="inner")
-            inner.save(using=using)
-            assert inner.number == 1
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("outer_pk", [None, 1000])
+@pytest.mark.parametrize("inner_pk", [None, 2000])
+def test_a_row_inserted_by_the_insert_of_another(
+    inner_pk: int | None, outer_pk: int | None, in_transaction: bool, using: str
+) -> None:
+    """A pre_save may insert a row of the same table; each instance gets its own number."""
+    project = Project.objects.using(using).create(code="p")
+    Ticket.objects.using(using).create(project=project, title="first")
+    inner = Ticket(pk=inner_pk, project=project, title="inner")
+    outer = Ticket(pk=outer_pk, project=project, title="outer")
+
+    def nested(field: Any, instance: Any, add: bool) -> str:
+        if add and instance is outer and inner._state.adding:
+            inner.save(using=using, force_insert=True)
         return str(instance.title)
 
     title: Any = Ticket._meta.get_field("title")
     title.pre_save = nested.__get__(title)
     try:
-        outer = Ticket(project=project, title="outer")
-        outer.save(using=using)
+        with atomic_if(in_transaction, using):
+            outer.save(using=using, force_insert=True)
     finally:
         del title.pre_save
-    stored = Ticket.objects.using(using).values_list("number", "title")
-    assert set(stored) == {(1, "inner"), (2, "outer")}
-    assert (outer.number, outer.title) == (2, "outer")
+    assert {inner.number, outer.number} == {2, 3}
+    for ticket in (inner, outer):
+        stored = Ticket.objects.using(using).get(pk=ticket.pk)
+        assert (stored.number, stored.title) == (ticket.number, ticket.title)
+
+
+@pytest.mark.parametrize("text", ["/* a tag */ {}", "{} /* a tag */", "{} -- a tag"])
+def test_tools_that_tag_statements(text: str, using: str) -> None:
+    """An execute_wrapper may add a comment before or behind the INSERT."""
+
+    def tag(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        return execute(text.format(sql), params, many, context)
+
+    with connections[using].execute_wrapper(tag):
+        invoice = Invoice.objects.using(using).create()
+        patient = Patient.objects.using(using).create()
+    assert (invoice.number, patient.number) == (1, 1)
+    assert Invoice.objects.using(using).get(pk=invoice.pk).number == 1
+
+
+def test_a_missing_table_is_named_rightly(using: str) -> None:
+    """A model whose own table is missing isn't told to make that of the counters."""
+    with isolate_apps("tests.numbered"):
+
+        class Unmigrated(models.Model):
+            number = SequenceField()
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.number}"
+
+    with pytest.raises(DatabaseError, match="numbered_unmigrated") as caught:
+        Unmigrated._base_manager.using(using).create()
+    assert not isinstance(caught.value, TableMissing)
+    assert get_last_value("numbered_unmigrated.number", using=using) is None
+
+
+def test_a_function_that_is_dropped_and_made_again(using: str) -> None:
+    """A process that knew the function says how to get it back, goes on without, and sees it."""
+    connection = connections[using]
+    allocator = get_allocator(connection)
+    Invoice.objects.using(using).create()
+    allocator.uninstall(connection)
+    try:
+        if allocator.supports_function:
+            with pytest.raises(FunctionMissing, match="sequences install"):
+                Invoice.objects.using(using).create()
+            with pytest.raises(FunctionMissing, match="sequences install"):
+                Invoice.objects.using(using).create(number=NextValue("invoices"))
+        assert Invoice.objects.using(using).create().number == 2
+    finally:
+        allocator.install(connection)
+    if allocator.supports_function:
+        assert Invoice.objects.using(using).create(number=NextValue("invoices")).number == 3
+    assert Invoice.objects.using(using).create().number == 3 + allocator.supports_function
 
 
 def test_scope_costs_no_statement(using: str) -> None:
@@ -137,17 +220,20 @@ def test_explicit_primary_key(using: str) -> None:
 
 def test_an_insert_by_other_means(using: str) -> None:
     """An INSERT that neither save() nor bulk_create() made takes its number inside, or fails."""
-    fields = [field for field in Invoice._meta.local_fields if not field.primary_key]
 
-    def insert() -> None:
-        Invoice._base_manager._insert([Invoice()], fields=fields, using=using)  # type: ignore[attr-defined]
+    def insert(row: models.Model) -> None:
+        fields = [field for field in row._meta.local_fields if not field.primary_key]
+        type(row)._base_manager._insert([row], fields=fields, using=using)  # type: ignore[attr-defined]
 
+    insert(Invoice(number=7))
+    insert(Receipt())
+    assert Invoice.objects.using(using).get().number == 7
+    assert Receipt.objects.using(using).get().number is None
     if connections[using].vendor == "sqlite":
         with pytest.raises(NotSupportedError, match="SequenceField"):
-            insert()
+            insert(Invoice())
         return
-    insert()
-    assert Invoice.objects.using(using).get().number == 1
+    insert(Invoice())
     assert get_last_value("invoices", using=using) == 1
 
 
@@ -197,6 +283,8 @@ def test_a_failed_save_takes_nothing(in_transaction: bool, using: str) -> None:
                 _save(rejected, using, in_transaction)
             assert get_last_value("numbered_plain.number", using=using) == 1
             assert rejected.pk is None
+            assert rejected.number is None
+            assert connections[using].in_atomic_block is in_transaction
         # Somebody else gets the number meanwhile.
         assert Plain.objects.using(using).create(code="b").number == 2
         rejected.code = "free"

@@ -54,6 +54,7 @@ def name(instance: models.Model, scope: Any, using: str = "", **options: Any) ->
         (lambda project: ("a", project.code), "s.a.x"),
         (lambda project: project.company, "s.7"),
         (lambda project: F("company__name"), "s.acme"),
+        (lambda project: [lambda each: each.code, lambda each: F("company"), "a"], "s.x.7.a"),
         (lambda project: [Value("v"), F("code"), "code"], "s.v.x.code"),
         (["code", F("company__name"), 1, Value("v"), lambda project: "c"], "s.x.acme.1.v.c"),
         (("code", "company"), "s.x.7"),

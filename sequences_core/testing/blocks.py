@@ -128,6 +128,23 @@ class Blocks(Contract):
                 assert 0.25 <= other.result() < 0.3 + step + 1
         assert self.counters() == dict.fromkeys(NAMES, 1) | {"b": 2}
 
+    def test_the_timeout_holds_outside_a_transaction(self) -> None:
+        """The call's own transaction waits no longer either, where it is BEGIN that waits."""
+        self.requires("can_limit_wait")
+        self.create("a")
+
+        def expect_locked() -> float:
+            begin = time.monotonic()
+            with pytest.raises(SequenceLocked):
+                get_next_blocks({"a": 1}, nowait=True, using=self.using)
+            return time.monotonic() - begin
+
+        with self.atomic():
+            get_next_value("a", using=self.using)
+            with self.elsewhere(expect_locked) as other:
+                assert other.result() < self.allocator.timeout_step + BLINK
+        assert get_next_blocks({"a": 1}, nowait=True, using=self.using) == {"a": range(3, 4)}
+
     def test_opposite_orders_never_deadlock(self) -> None:
         """Takers who name the same sequences in any order all succeed, without an error."""
 

@@ -76,9 +76,10 @@ class MySQLAllocator(Allocator):
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
     # https://mariadb.com/kb/en/mariadb-error-code-reference/: deadlock, MariaDB's "record has
     # changed since last read", and MySQL's rollback at COMMIT, by Group Replication; lock wait
-    # timeout, max_statement_time, NOWAIT; no such table.
+    # timeout, max_statement_time, NOWAIT; no such routine; no such table.
     retryable_codes: ClassVar = frozenset({DEADLOCK, 1020, 3101})
     lock_timeout_codes: ClassVar = frozenset({1205, 1969, 3572})
+    missing_function_codes: ClassVar = frozenset({1305})
     missing_table_codes: ClassVar = frozenset({1146})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:

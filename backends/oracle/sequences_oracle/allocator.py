@@ -27,10 +27,11 @@ class OracleAllocator(Allocator):
     timeout_step = 1.0
     supports_function = True
     # https://docs.oracle.com/en/error-help/db/: can't serialize, deadlock; NOWAIT, WAIT n; no such
-    # table or view.
+    # table or view; invalid identifier.
     retryable_codes: ClassVar = frozenset({8177, 60})
     lock_timeout_codes: ClassVar = frozenset({54, 30006})
     missing_table_codes: ClassVar = frozenset({942})
+    missing_function_codes: ClassVar = frozenset({904})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         binds = {"name": allocation.name, "first_last": allocation.first_last}

@@ -81,10 +81,11 @@ class PostgreSQLAllocator(Allocator):
     can_limit_wait = True
     can_limit_first_wait = True
     supports_function = True
-    # serialization_failure, deadlock_detected; lock_not_available; undefined_table
+    # serialization_failure, deadlock_detected; lock_not_available; undefined_function, _table
     # (https://www.postgresql.org/docs/15/errcodes-appendix.html)
     retryable_codes: ClassVar = frozenset({"40001", "40P01"})
     lock_timeout_codes: ClassVar = frozenset({"55P03"})
+    missing_function_codes: ClassVar = frozenset({"42883"})
     missing_table_codes: ClassVar = frozenset({"42P01"})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:

@@ -93,27 +93,28 @@ class SQLiteAllocator(Allocator):
             )
         ]
 
-    @staticmethod
-    def _last(
-        connection: BaseDatabaseWrapper, statement: str, params: list[Any], timeout: float | None
-    ) -> int | None:
+    @contextmanager
+    def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
         with connection.cursor() as cursor:
-            if timeout is None:
-                cursor.execute(statement, params)
-                rows = cursor.fetchall()
-            else:
-                with _busy_timeout(cursor, timeout):
-                    cursor.execute(statement, params)
-                    rows = cursor.fetchall()
+            before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+            # A pragma takes no parameters.
+            cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
+            try:
+                yield
+            finally:
+                cursor.execute(f"PRAGMA busy_timeout = {before:d}")
+
+    def _last(
+        self,
+        connection: BaseDatabaseWrapper,
+        statement: str,
+        params: list[Any],
+        timeout: float | None,
+    ) -> int | None:
+        if timeout is not None:
+            with self.limited(connection, timeout):
+                return self._last(connection, statement, params, None)
+        with connection.cursor() as cursor:
+            cursor.execute(statement, params)
+            rows = cursor.fetchall()
         return rows[0][0] if rows else None
-
-
-@contextmanager
-def _busy_timeout(cursor: Any, timeout: float) -> Iterator[None]:
-    """Bound the connection's waits inside the block; a pragma takes no parameters."""
-    before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-    cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
-    try:
-        yield
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout = {before:d}")
