@@ -9,6 +9,7 @@ import pytest
 from django.test.utils import CaptureQueriesContext
 
 from sequences_core import (
+    NextValue,
     Sequence,
     delete,
     get_last_value,
@@ -62,6 +63,8 @@ class BadInput(Contract):
                     call_with_value(1, name, using=self.using)
             with pytest.raises(error):
                 get_next_values(0, name, using=self.using)
+            with pytest.raises(error):
+                NextValue(name)
         assert not queries.captured_queries
 
     @pytest.mark.parametrize(("value", "error"), BAD_INTEGERS)
@@ -78,9 +81,13 @@ class BadInput(Contract):
                 get_next_values(1, "s", value, using=self.using)
             with pytest.raises(error):
                 set_last_value(value, "s", using=self.using)
+            with pytest.raises(error):
+                NextValue("s", value)
             if value is not None:
                 with pytest.raises(error):
                     get_next_value("s", 0, value, using=self.using)
+                with pytest.raises(error):
+                    NextValue("s", 0, value)
         assert not queries.captured_queries
         assert self.counters() == {"s": 1}
 
@@ -90,8 +97,12 @@ class BadInput(Contract):
             for initial, reset in ((1, 1), (2, 1), (1, 0)):
                 with pytest.raises(ValueError, match="reset_value"):
                     get_next_value("s", initial, reset, using=self.using)
+                with pytest.raises(ValueError, match="reset_value"):
+                    NextValue("s", initial, reset)
             with pytest.raises(TypeError, match="initial_value"):
                 get_next_value("s", lambda: 1, 5, using=self.using)
+            with pytest.raises(TypeError, match="initial_value"):
+                NextValue("s", lambda: 1)  # type: ignore[arg-type]
             with pytest.raises(ValueError, match="nowait"):
                 get_next_value("s", nowait=True, timeout=1, using=self.using)
         assert not queries.captured_queries
