@@ -220,3 +220,16 @@ def test_conflicts_would_lose_numbers(using: str) -> None:
         # Rows that bring their numbers lose none.
         bulk([Plain(code="a", number=1)])
     assert Plain.objects.using(using).create(code="b").number == 2
+
+
+def test_conflicts_would_lose_the_numbers_of_an_expression(using: str) -> None:
+    """So they are for a NextValue among the values; SQLite refuses it in any statement."""
+    update: dict[str, Any] = {"update_conflicts": True, "update_fields": ["note"]}
+    if connections[using].features.supports_update_conflicts_with_target:
+        update["unique_fields"] = ["number"]
+    reason = "statement" if connections[using].vendor == "sqlite" else "conflicts"
+    for options in ({"ignore_conflicts": True}, update):
+        with pytest.raises(NotSupportedError, match=reason):
+            Invoice.objects.using(using).bulk_create([Invoice(number=NextValue("s"))], **options)
+    assert get_last_value("s", using=using) is None
+    assert not Invoice.objects.using(using).exists()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connections, transaction
+from sequences_contrib.fields import SequenceField
 
 from sequences_core import SequenceLocked, get_last_value
-from tests.numbered.blocks import PATIENCE, rolled_back, together
-from tests.numbered.models import Invoice, Patient, Plain, Project, Ticket
+from tests.numbered.blocks import PATIENCE, letters, rolled_back, together
+from tests.numbered.models import Invoice, Plain, Project, Ticket
 
 APPS = ["tests.numbered"]
 
@@ -104,27 +106,21 @@ def test_a_save_waits_for_the_one_before(using: str) -> None:
     assert numbers == [3]
 
 
-def test_a_locked_counter_comes_out_of_the_save(using: str) -> None:
+@pytest.mark.parametrize("options", [{"nowait": True}, {"timeout": 1}], ids=str)
+def test_a_locked_counter_comes_out_of_the_save(options: dict[str, Any], using: str) -> None:
     """With nowait or a timeout the save raises SequenceLocked, and stores nothing."""
-    Patient.objects.using(using).create()
-    errors: list[BaseException] = []
+    with letters(using, number=SequenceField(**options)) as rows:
 
-    def save() -> None:
-        try:
-            Patient.objects.using(using).create()
-        except BaseException as error:  # noqa: BLE001 - looked at below
-            errors.append(error)
-        finally:
-            connections[using].close()
+        def save() -> None:
+            with pytest.raises(SequenceLocked):
+                rows.create()
 
-    with transaction.atomic(using=using):
-        Patient.objects.using(using).create()
-        other = threading.Thread(target=save)
-        other.start()
-        other.join(PATIENCE)
-    (error,) = errors
-    assert isinstance(error, SequenceLocked), error
-    assert Patient.objects.using(using).create().pk == 3
+        rows.create()
+        with transaction.atomic(using=using):
+            rows.create()
+            together([save], using)
+        rows.create()
+        assert sorted(rows.values_list("number", flat=True)) == [1, 2, 3]
 
 
 def test_bulks_over_the_same_scopes(using: str) -> None:

@@ -14,10 +14,11 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
+from django.db.migrations.writer import MigrationWriter
 from django.db.models import F
 from sequences_contrib.fields import SequenceField
 
-from sequences_core import get_last_value, get_next_values
+from sequences_core import NextValue, get_last_value, get_next_values
 from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
@@ -30,7 +31,7 @@ def state_of(*models_: ModelState) -> ProjectState:
     return state
 
 
-def letter(number: SequenceField) -> ModelState:
+def letter(number: models.Field[Any, Any]) -> ModelState:
     return ModelState(
         LABEL, "Letter", [("id", models.BigAutoField(primary_key=True)), ("n", number)]
     )
@@ -238,4 +239,20 @@ def test_f_in_a_scope_is_compared_by_value() -> None:
         state_of(letter(SequenceField(scope=scope))) for scope in (F("kind"), F("kind"), "kind")
     ]
     assert changes(states[0], states[1]) == []
+    assert len(changes(states[0], states[2])) == 1
+
+
+def test_next_value_as_a_db_default_is_written_down() -> None:
+    """A migration names the expression with its arguments, and is made for other ones only."""
+    fields = [models.BigIntegerField(db_default=NextValue("p", initial)) for initial in (5, 5, 6)]
+    text, imports = MigrationWriter.serialize(fields[0])
+    assert "NextValue('p', 5)" in text
+    names: dict[str, Any] = {}
+    exec("\n".join(imports), names)
+    again = eval(text, names)
+    assert again.db_default == fields[0].db_default != fields[2].db_default
+    states = [state_of(letter(field)) for field in (*fields, again)]
+    assert changes(states[0], states[0].clone()) == []
+    assert changes(states[0], states[1]) == []
+    assert changes(states[0], states[3]) == []
     assert len(changes(states[0], states[2])) == 1

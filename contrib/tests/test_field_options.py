@@ -13,6 +13,7 @@ from django.db.models import F, Value
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 
+from tests.numbered.blocks import model_with
 from tests.numbered.models import (
     Document,
     Invoice,
@@ -25,12 +26,6 @@ from tests.numbered.models import (
 )
 
 ISOLATED = "tests.numbered"
-
-
-def model_with(**fields: models.Field[Any, Any]) -> Any:
-    """A model that only this test knows."""
-    meta = type("Meta", (), {"app_label": "numbered"})
-    return type("Letter", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
 
 
 def ours(model: Any, **kwargs: Any) -> list[Any]:
@@ -181,6 +176,11 @@ def test_a_scope_that_can_be_null(null: bool) -> None:
         )
         messages = ours(letter)
     assert [message.id for message in messages] == ([] if null else ["sequences_contrib.W001"])
+    for message in messages:
+        assert message.level == checks.WARNING
+        assert message.obj is letter._meta.get_field("number")
+        assert "project__company" in message.msg
+        assert message.hint == ("Set null=True on the number, or null=False on the scope's fields.")
 
 
 @pytest.mark.parametrize(

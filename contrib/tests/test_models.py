@@ -21,7 +21,7 @@ from rest_framework import serializers
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import atomic_if
+from tests.numbered.blocks import atomic_if, letters, tables
 from tests.numbered.models import (
     Company,
     CreditNote,
@@ -90,6 +90,30 @@ def test_abstract(using: str) -> None:
     assert get_last_value("numbered_creditnote.number", using=using) == 2
 
 
+def test_abstract_with_a_constraint(using: str) -> None:
+    """Each child of an abstract model has a constraint and numbers of its own."""
+    with isolate_apps("tests.numbered"):
+
+        class Written(models.Model):
+            kind = models.CharField(max_length=9)
+            number = SequenceField(unique_with="kind")
+
+            class Meta:
+                abstract = True
+                app_label = "numbered"
+
+        children: list[Any] = [
+            type(name, (Written,), {"__module__": __name__}) for name in ("Memo", "Minutes")
+        ]
+    assert Written._meta.constraints == []
+    assert len({each.name for child in children for each in child._meta.constraints}) == 2
+    with tables(using, *children):
+        for rows in (child.objects.using(using) for child in children):
+            assert [rows.create(kind=kind).number for kind in "aba"] == [1, 1, 2]
+            with pytest.raises(IntegrityError):
+                rows.create(kind="a", number=1)
+
+
 def test_primary_key_and_column_name(using: str) -> None:
     """The number may be the primary key, in a column of another name."""
     assert [Patient.objects.using(using).create().pk for _ in range(2)] == [1, 2]
@@ -106,32 +130,17 @@ def test_primary_key_and_column_name(using: str) -> None:
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_composite_primary_key(in_transaction: bool, using: str) -> None:
     """The number may be a part of a composite primary key."""
-    with isolate_apps("tests.numbered"):
-
-        class Line(models.Model):
-            pk = models.CompositePrimaryKey("invoice", "number")
-            invoice = models.IntegerField()
-            number = SequenceField(scope="invoice")
-
-            class Meta:
-                app_label = "numbered"
-
-            def __str__(self) -> str:
-                return f"{self.number}"
-
-    with connections[using].schema_editor() as editor:
-        editor.create_model(Line)
-    try:
+    with letters(
+        using,
+        pk=models.CompositePrimaryKey("invoice", "number"),
+        invoice=models.IntegerField(),
+        number=SequenceField(scope="invoice"),
+    ) as rows:
         with atomic_if(in_transaction, using):
-            lines = [
-                Line._base_manager.using(using).create(invoice=invoice) for invoice in (1, 1, 2)
-            ]
+            lines = [rows.create(invoice=invoice) for invoice in (1, 1, 2)]
         assert [line.pk for line in lines] == [(1, 1), (1, 2), (2, 1)]
-        Line._base_manager.using(using).bulk_create([Line(invoice=1), Line(invoice=2)])
-        assert Line._base_manager.using(using).filter(invoice=1).count() == 3
-    finally:
-        with connections[using].schema_editor() as editor:
-            editor.delete_model(Line)
+        rows.bulk_create([rows.model(invoice=1), rows.model(invoice=2)])
+        assert rows.filter(invoice=1).count() == 3
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
@@ -145,27 +154,10 @@ def test_composite_primary_key(in_transaction: bool, using: str) -> None:
 )
 def test_keys_that_are_no_serial(key: Any, in_transaction: bool, using: str) -> None:
     """The primary key may come from Python, or be one that only the database knows."""
-    with isolate_apps("tests.numbered"):
-
-        class Keyed(models.Model):
-            id = key.clone()
-            number = SequenceField()
-
-            class Meta:
-                app_label = "numbered"
-
-            def __str__(self) -> str:
-                return f"{self.number}"
-
-    with connections[using].schema_editor() as editor:
-        editor.create_model(Keyed)
-    try:
+    with letters(using, id=key.clone(), number=SequenceField()) as rows:
         with atomic_if(in_transaction, using):
-            assert Keyed._base_manager.using(using).create().number == 1
-        assert list(Keyed._base_manager.using(using).values_list("number", flat=True)) == [1]
-    finally:
-        with connections[using].schema_editor() as editor:
-            editor.delete_model(Keyed)
+            assert rows.create().number == 1
+        assert list(rows.values_list("number", flat=True)) == [1]
 
 
 def test_number_before_the_primary_key(using: str) -> None:
@@ -296,6 +288,35 @@ def test_serializers_see_a_read_only_integer() -> None:
     assert serializer.is_valid()
     assert serializer.validated_data == {"note": "n"}
     assert InvoiceSerializer(Invoice(number=7, note="n")).data["number"] == 7
+
+
+@pytest.mark.parametrize("null", [False, True])
+def test_serializers_ask_for_no_number_that_is_unique_with(
+    null: bool, using: str, settings: Any
+) -> None:
+    """A client of Django REST framework sends the scope alone, though the two are unique."""
+    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    web, app = (Project.objects.create(code=code) for code in ("web", "app"))
+    with letters(
+        using,
+        project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+        number=SequenceField(unique_with="project", null=null),
+    ) as rows:
+
+        class LetterSerializer(serializers.ModelSerializer):  # type: ignore[type-arg]
+            class Meta:
+                model = rows.model
+                fields = "__all__"
+
+        for number in (1, 2):
+            serializer = LetterSerializer(data={"project": web.pk})
+            assert serializer.is_valid(), serializer.errors
+            letter = serializer.save()
+            assert letter.number == serializer.data["number"] == number
+        serializer = LetterSerializer(letter, data={"project": app.pk, "number": 7})
+        assert serializer.is_valid(), serializer.errors
+        serializer.save()
+        assert rows.get(project=app).number == 2
 
 
 def test_an_editable_number_is_in_forms() -> None:

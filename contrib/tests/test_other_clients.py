@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 from django.db import DatabaseError, NotSupportedError, connections, models, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Concat
 from django.test.utils import isolate_apps
 
 from sequences_core import (
@@ -22,7 +24,7 @@ from sequences_core import (
 from sequences_core.allocator import FUNCTION
 from sequences_core.expressions import forget_functions
 from sequences_core.operations import install
-from tests.numbered.models import Invoice
+from tests.numbered.models import CreditNote, Invoice
 
 APPS = ["tests.numbered"]
 PATIENCE = 60
@@ -142,6 +144,20 @@ def test_next_value_in_create_and_update(using: str) -> None:
         invoices.filter(pk__in=[row.pk for row in locked]).update(number=NextValue("s"))
     assert sorted(invoices.values_list("number", flat=True)) == [12, 13, 14, 15]
     assert get_last_value("s", using=using) == 15
+
+
+def test_a_name_that_the_database_computes(using: str) -> None:
+    """A name may be an expression, of the row's columns in an UPDATE: each has its counter."""
+    if connections[using].vendor == "sqlite":  # has no function
+        return
+    notes = CreditNote.objects.using(using)
+    computed = NextValue(Concat(Value("k."), Value("a")))
+    assert notes.create(reason="a", number=computed).number == 1
+    notes.bulk_create([CreditNote(reason=reason, number=0) for reason in "abb"])
+    notes.update(number=NextValue(Concat(Value("k."), F("reason"))))
+    stored = notes.order_by("reason", "number").values_list("reason", "number")
+    assert list(stored) == [("a", 2), ("a", 3), ("b", 1), ("b", 2)]
+    assert [get_last_value(name, using=using) for name in ("k.a", "k.b")] == [3, 2]
 
 
 @pytest.mark.parametrize("locked", [False, True], ids=["unlocked", "select_for_update"])

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections, models, transaction
+from sequences_contrib.fields import SequenceField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import rolled_back, together
-from tests.numbered.models import Invoice, Project, Seat, Ticket
+from tests.numbered.blocks import letters, rolled_back, together
+from tests.numbered.models import Company, Invoice, Project, Seat, Ticket
 
 APPS = ["tests.numbered"]
 
@@ -36,6 +37,32 @@ def test_gaps_belong_to_a_scope(using: str) -> None:
     Seat.objects.using(using).filter(room="a", number=0).delete()
     assert seat(using, "b").number == 1
     assert seat(using, "a").number == 0
+
+
+@pytest.mark.parametrize(("reuse", "expected"), [("gaps", 2), ("last", 4)])
+def test_without_a_scope(reuse: str, expected: int, using: str) -> None:
+    """Without a scope the numbers of all rows are looked at."""
+    with letters(using, number=SequenceField(unique=True, reuse=reuse)) as rows:
+        created = [rows.create() for _ in range(3)]
+        created[1].delete()
+        assert rows.create().number == expected
+        highest = rows.latest("number")
+        highest.delete()
+        assert rows.create().number == highest.number
+
+
+def test_gaps_belong_to_what_a_path_leads_to(using: str) -> None:
+    """A scope may be a path: a gap is free for all rows from which it leads to the same."""
+    a, b = (Company.objects.using(using).create(name=name) for name in "ab")
+    p, q, r = (Project.objects.using(using).create(company=each) for each in (a, a, b))
+    with letters(
+        using,
+        project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+        number=SequenceField(scope="project__company", reuse="gaps"),
+    ) as rows:
+        assert [rows.create(project=each).number for each in (p, q, r, p, r)] == [1, 2, 1, 3, 2]
+        rows.filter(project=p, number=1).delete()
+        assert [rows.create(project_id=each.pk).number for each in (r, q, q)] == [3, 1, 4]
 
 
 def test_gaps_below_an_explicit_number(using: str) -> None:
@@ -164,6 +191,26 @@ def test_scope_and_constraint_at_once(using: str) -> None:
     seat(using)
     with pytest.raises(IntegrityError):
         seat(using, number=0)
+
+
+def test_a_scope_of_two_fields_and_the_constraint(using: str) -> None:
+    """Each combination is numbered from the initial value on, and later saves change nothing."""
+    p, q = (Project.objects.using(using).create(code=code) for code in "pq")
+    with letters(
+        using,
+        project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
+        name=models.CharField(max_length=9),
+        number=SequenceField(unique_with=("project", "name"), initial_value=100),
+    ) as rows:
+        created = [rows.create(project=each, name=name) for each in (p, q) for name in "ab"]
+        created.append(rows.create(project=p, name="a"))
+        for row in created:
+            row.save()
+            row.refresh_from_db()
+        assert [row.number for row in created] == [100, 100, 100, 100, 101]
+        with pytest.raises(IntegrityError):
+            rows.create(project=p, name="a", number=101)
+        rows.create(project=p, name="b", number=101)
 
 
 def test_delete_the_last_and_go_on(using: str) -> None:

@@ -29,7 +29,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.arguments import MAX_VALUE
-from tests.numbered.blocks import MODES, atomic_if, rolled_back, statements
+from tests.numbered.blocks import MODES, atomic_if, letters, model_with, rolled_back, statements
 from tests.numbered.models import (
     Company,
     Document,
@@ -161,20 +161,11 @@ def test_tools_that_tag_statements(text: str, using: str) -> None:
 def test_a_missing_table_is_named_rightly(using: str) -> None:
     """A model whose own table is missing isn't told to make that of the counters."""
     with isolate_apps("tests.numbered"):
-
-        class Unmigrated(models.Model):
-            number = SequenceField()
-
-            class Meta:
-                app_label = "numbered"
-
-            def __str__(self) -> str:
-                return f"{self.number}"
-
-    with pytest.raises(DatabaseError, match="numbered_unmigrated") as caught:
-        Unmigrated._base_manager.using(using).create()
+        letter = model_with(number=SequenceField())
+    with pytest.raises(DatabaseError, match="numbered_letter") as caught:
+        letter.objects.using(using).create()
     assert not isinstance(caught.value, TableMissing)
-    assert get_last_value("numbered_unmigrated.number", using=using) is None
+    assert get_last_value("numbered_letter.number", using=using) is None
 
 
 def test_a_function_that_is_dropped_and_made_again(using: str) -> None:
@@ -242,6 +233,9 @@ def test_default_name_is_the_column(using: str) -> None:
     Plain.objects.using(using).create(code="a")
     assert get_last_value("numbered_plain.number", using=using) == 1
     assert Invoice.objects.using(using).create().number == 1
+    with letters(using, number=SequenceField(db_column="no")) as rows:
+        assert rows.create().number == 1
+        assert get_last_value("numbered_letter.no", using=using) == 1
 
 
 def test_saving_twice_keeps_the_number(using: str) -> None:

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 from django.db import models
-from django.db.models import F, Value
+from django.db.models import F, Max, Value
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.scopes import counter_name, values_of
 
 from sequences_core import Allocation, get_last_value
+from tests.numbered.blocks import letters
 from tests.numbered.models import (
     Company,
     Document,
+    Plain,
     Project,
     Receipt,
     Ticket,
@@ -153,6 +155,29 @@ def test_paths_are_looked_up_where_the_row_is_saved(using: str) -> None:
     assert receipts.create(project_id=lonely.pk).number is None
 
 
+def test_other_relations(using: str) -> None:
+    """A one-to-one field is followed, and a foreign key to another column than the primary key."""
+    a, b = (Company.objects.using(using).create(name=name) for name in "ab")
+    p, q, r = (Project.objects.using(using).create(company=each) for each in (a, a, b))
+    with letters(
+        using,
+        project=models.OneToOneField(Project, on_delete=models.CASCADE, related_name="+"),
+        number=SequenceField("s", scope="project__company"),
+    ) as rows:
+        created = [rows.create(project_id=p.pk), rows.create(project=q), rows.create(project=r)]
+        assert [row.number for row in created] == [1, 2, 1]
+    plain = Plain.objects.using(using).create(code="x", number=7)
+    with letters(
+        using,
+        plain=models.ForeignKey(Plain, on_delete=models.CASCADE, to_field="code", related_name="+"),
+        number=SequenceField("near", scope="plain"),
+        other=SequenceField("far", scope="plain__number"),
+    ) as rows:
+        created = [rows.create(plain=plain), rows.create(plain_id="x")]
+        assert [(row.number, row.other) for row in created] == [(1, 1), (2, 2)]
+    assert [get_last_value(name, using=using) for name in ("near.x", "far.7")] == [2, 2]
+
+
 def test_no_scope_no_number(using: str) -> None:
     """With null=True a row without a scope is stored without a number, and stays so."""
     receipt = Receipt.objects.using(using).create()
@@ -194,3 +219,25 @@ def test_the_initial_callable_gets_the_instance(using: str) -> None:
     documents = Document.objects.using(using)
     assert [documents.create(kind="a").number for _ in range(3)] == [100, 101, 102]
     assert documents.create(kind="b").number == 100
+
+
+@pytest.mark.parametrize("in_bulk", [False, True], ids=["create", "bulk_create"])
+def test_the_initial_callable_goes_on_from_the_rows(in_bulk: bool, using: str) -> None:
+    """A computed first number can follow rows that came without the counter; it is asked once."""
+    asked: list[Any] = []
+
+    def after_the_highest(letter: Any) -> int:
+        asked.append(letter)
+        rows = type(letter)._base_manager.using(using)
+        return int(rows.aggregate(highest=Max("number"))["highest"]) + 1
+
+    with letters(using, number=SequenceField(initial_value=after_the_highest)) as rows:
+        rows.model(number=41).save_base(raw=True, using=using, force_insert=True)
+        if in_bulk:
+            created = rows.bulk_create([rows.model(), rows.model()])
+        else:
+            created = [rows.create(), rows.create()]
+        assert [row.number for row in created] == [42, 43]
+        assert rows.create().number == 44
+    assert len(asked) == 1
+    assert asked[0] is created[0]

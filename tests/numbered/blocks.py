@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from django.db import connections, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import connections, models, transaction
+from django.test.utils import isolate_apps
+from pytest_django.asserts import assertNumQueries
 
 MODES = {"autocommit": False, "atomic": True}
 
@@ -41,12 +42,38 @@ def together(functions: list[Callable[[], Any]], using: str) -> None:
         raise errors[0]
 
 
-@contextmanager
-def statements(using: str, expected: Mapping[str, int]) -> Iterator[None]:
+def statements(using: str, expected: Mapping[str, int]) -> AbstractContextManager[Any]:
     """Assert how many statements the block sends, by the alias or, for all others, ""."""
-    with CaptureQueriesContext(connections[using]) as queries:
+    return assertNumQueries(expected[using if using in expected else ""], using=using)
+
+
+def model_with(**fields: models.Field[Any, Any]) -> Any:
+    """A model that is for one test; to be made in isolate_apps()."""
+    meta = type("Meta", (), {"app_label": "numbered"})
+    return type("Letter", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+
+
+@contextmanager
+def tables(using: str, *models_: type[models.Model]) -> Iterator[None]:
+    """Make the tables of models that no migration made, for the length of the block."""
+    with connections[using].schema_editor() as editor:
+        for model in models_:
+            editor.create_model(model)
+    try:
         yield
-    assert len(queries) == expected.get(using, expected.get("")), queries.captured_queries
+    finally:
+        with connections[using].schema_editor() as editor:
+            for model in models_:
+                editor.delete_model(model)
+
+
+@contextmanager
+def letters(using: str, **fields: models.Field[Any, Any]) -> Iterator[Any]:
+    """The rows of a model with these fields, and with a table."""
+    with isolate_apps("tests.numbered"):
+        model = model_with(**fields)
+    with tables(using, model):
+        yield model.objects.using(using)
 
 
 @contextmanager
