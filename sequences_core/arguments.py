@@ -10,6 +10,9 @@ MAX_VALUE = 2**63 - 1
 MAX_NAME_LENGTH = 255
 """The longest name, in characters."""
 
+WHITE_SPACE = "".join(filter(str.isspace, map(chr, range(0x3001))))
+"""What ``str.strip`` takes off: no name begins or ends with it."""
+
 MAX_TIMEOUT = 2_147_483
 """The longest ``timeout``, in seconds: PostgreSQL and SQLite count milliseconds in 32 bits."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sequences_core import Allocation
-from sequences_core.arguments import MAX_NAME_LENGTH, MAX_TIMEOUT, MAX_VALUE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_TIMEOUT, MAX_VALUE, WHITE_SPACE
 
 CHARACTERS = st.one_of(
     st.characters(),  # any code point, the halves of surrogate pairs included
@@ -129,3 +130,9 @@ def test_an_allocation_stays_as_it_was_checked() -> None:
         allocation.count = 2  # type: ignore[misc]
     with pytest.raises(ValueError, match="count"):
         dataclasses.replace(allocation, count=-1)
+
+
+def test_white_space_is_what_strip_takes_off() -> None:
+    """The list that the database functions are made with has all of it, and nothing else."""
+    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    assert list(WHITE_SPACE) == [each for each in characters if not each.strip()]

@@ -31,6 +31,7 @@ BAD_NAMES: list[tuple[Any, type[Exception]]] = [
     (" leading", ValueError),
     ("trailing ", ValueError),
     ("trailing\u00a0", ValueError),
+    ("\x1cleading", ValueError),
     ("line\n", ValueError),
     ("nul\0", ValueError),
     ("\ud800", ValueError),

@@ -24,7 +24,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.allocator import EXHAUSTED, FUNCTION
-from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 from sequences_core.expressions import forget_functions
 from sequences_core.models import Counter
 from sequences_core.operations import install
@@ -132,6 +132,22 @@ class InStatement(Concurrency):
         # psycopg2 refuses NUL by itself.
         with pytest.raises((self.refusal, ValueError)), self.atomic():
             self.call(name, 1, None)
+        assert self.counters() == {}
+
+    def test_function_refuses_white_space(self) -> None:
+        """The function refuses a name that str.strip() would shorten, at either end."""
+        self.requires("supports_function")
+
+        def is_refused(name: str) -> bool:
+            try:
+                with self.atomic():
+                    self.call(name, 1, None)
+            except self.refusal:
+                return True
+            return False
+
+        names = [name for space in WHITE_SPACE for name in (f"{space}x", f"x{space}")]
+        assert [name for name in names if not is_refused(name)] == []
         assert self.counters() == {}
 
     @pytest.mark.parametrize(("initial", "reset"), BAD_VALUES)

@@ -27,6 +27,7 @@ from .base import Contract
 LOOKALIKES = [
     *("Case", "case", "CASE", "été", "ete", "e\u0301te\u0301", "ß", "ss", "İ", "i", "ı"),
     *("a", "a\u200b", "а", "a b", "a  b", "a_b", "a%b", "%s", "%(name)s", "?", ":name", "{}"),
+    *("\u180ea", "a\u180e", "\ufeffa", "a\ufeff", "\u200ba", "a\u2060", "a\u0084", "a\u0086"),
     *("'", "''", '"', "\\", "`", "';--", "null", "NULL", "0", "00", "😀", "😁", "\ufffe"),
     "x" * MAX_NAME_LENGTH,
     "😀" * MAX_NAME_LENGTH,

@@ -8,7 +8,7 @@ LAST_INSERT_ID(expr) works as in the upsert; the server restores the caller's va
 from __future__ import annotations
 
 from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
-from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 
 from .waiting import GUARD, unlocked_gaps
 
@@ -21,6 +21,10 @@ from .waiting import GUARD, unlocked_gaps
 # nobody waits in the INSERT (why, says allocator.py). A function can't try without waiting: after
 # a lock wait timeout inside it, no handler is called.
 KEY = GUARD.replace("%s", "sequence_name")
+
+# Bytes, to which the session's character set and collation mean nothing. In UTF-8 a character's are
+# never found within others'.
+SPACES = WHITE_SPACE.encode().hex()
 
 BODY = f"""(
     sequence_name VARCHAR({MAX_NAME_LENGTH + 1}) CHARACTER SET utf8mb4,
@@ -51,7 +55,8 @@ BEGIN
             IF sequence_name IS NULL
                     OR CHAR_LENGTH(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
                     OR LOCATE(x'00', CAST(sequence_name AS BINARY))
-                    OR sequence_name REGEXP '^[[:space:]]|[[:space:]]$' THEN
+                    OR LOCATE(CAST(LEFT(sequence_name, 1) AS BINARY), x'{SPACES}')
+                    OR LOCATE(CAST(RIGHT(sequence_name, 1) AS BINARY), x'{SPACES}') THEN
                 SIGNAL SQLSTATE '22023'
                     SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
             END IF;
@@ -98,3 +103,5 @@ COMMENT = f"""
      WHERE routine_schema = DATABASE()
        AND routine_name = '{FUNCTION}'
 """
+# Calls nothing, but only for those who may call it.
+MAY_EXECUTE = f"SELECT {FUNCTION}(NULL, NULL, NULL) FROM DUAL WHERE 1 = 0"

@@ -14,7 +14,7 @@ Any client can call it, so it checks by itself what the core checks in Python.
 from __future__ import annotations
 
 from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
-from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 
 from .blocks import upsert_block
 
@@ -33,8 +33,8 @@ MERGE = f"""
            VALUES (sequence_name, initial_value)
 """
 
-# What str.strip() strips. Escaped, for a source is kept in the database's character set.
-SPACES = "".join(f"\\{code:04X}" for code in range(0x3001) if chr(code).isspace())
+# Escaped, for a source is kept in the database's character set.
+SPACES = "".join(f"\\{ord(space):04X}" for space in WHITE_SPACE)
 
 # -20000 to -20999 are for applications. '' is NULL, and so has no LENGTH.
 BODY = f"""(

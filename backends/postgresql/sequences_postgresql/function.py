@@ -7,12 +7,10 @@ upsert's plan for the session, which LANGUAGE sql does not before PostgreSQL 18.
 from __future__ import annotations
 
 from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
-from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 
-# What str.strip() strips; \s alone depends on the locale.
-SPACE = (
-    "[\\s\\u001c-\\u001f\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]"
-)
+# What \s is depends on the locale.
+SPACE = "[" + "".join(f"\\u{ord(space):04x}" for space in WHITE_SPACE) + "]"
 
 # 22023 is invalid_parameter_value, 2200H sequence_generator_limit_exceeded.
 CREATE = f"""
@@ -51,4 +49,8 @@ MARK = function_mark(CREATE)
 
 COMMENT = f"COMMENT ON FUNCTION {SIGNATURE} IS '{MARK}'"
 DROP = f"DROP FUNCTION IF EXISTS {SIGNATURE}"
-IS_INSTALLED = f"SELECT obj_description(to_regprocedure('{SIGNATURE}'), 'pg_proc') = '{MARK}'"
+IS_INSTALLED = f"""
+    SELECT obj_description(function, 'pg_proc') = '{MARK}'
+           AND has_function_privilege(function, 'EXECUTE')
+      FROM to_regprocedure('{SIGNATURE}') AS function
+"""
