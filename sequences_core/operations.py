@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.db import router
@@ -9,8 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
+from .exceptions import BackendError
 from .expressions import forget_functions
-from .registry import get_allocator
+from .registry import default_allocator, get_allocator
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
@@ -19,11 +21,23 @@ def install(connection: BaseDatabaseWrapper) -> None:
     forget_functions()
 
 
+def uninstall(connection: BaseDatabaseWrapper) -> None:
+    """Undo what the chosen backend did to this database, and what the default one did; idempotent.
+
+    The setting may have been another one when :func:`install` was called: most often none.
+    """
+    get_allocator(connection).uninstall(connection)
+    with suppress(BackendError):  # then it can't have installed anything
+        default_allocator(connection).uninstall(connection)
+    forget_functions()
+
+
 class InstallBackend(Operation):
     """Call ``Allocator.install`` on each database that holds the table of counters.
 
     Installing is idempotent, so after choosing another backend run it again: by a migration of
-    your own with this operation, or by ``manage.py sequences install``.
+    your own with this operation, or by ``manage.py sequences install``. Backwards it undoes what
+    the backend that is chosen by then installs, and what the one that "auto" stands for does.
     """
 
     reduces_to_sql = False
@@ -52,8 +66,7 @@ class InstallBackend(Operation):
     ) -> None:
         connection = schema_editor.connection
         if router.allow_migrate(connection.alias, "sequences_core", model_name="counter"):
-            get_allocator(connection).uninstall(connection)
-            forget_functions()
+            uninstall(connection)
 
     def describe(self) -> str:
         return "Prepare the database for the chosen sequences backend"

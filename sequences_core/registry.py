@@ -34,12 +34,16 @@ def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     allocators = _allocators  # a reset meanwhile puts another dict in its place
     allocator = allocators.get(connection.alias)
     if allocator is None:
-        allocator = allocators.setdefault(connection.alias, _load(connection))
+        allocator = allocators.setdefault(connection.alias, _load(*_choice(connection)))
     return allocator
 
 
-def _load(connection: BaseDatabaseWrapper) -> Allocator:
-    asked_by, choice = _choice(connection)
+def default_allocator(connection: BaseDatabaseWrapper) -> Allocator:
+    """Return the allocator that "auto" stands for here, whatever SEQUENCES_BACKEND says."""
+    return _load(*_automatic_choice(connection))
+
+
+def _load(asked_by: str, choice: str) -> Allocator:
     if "." in choice:
         allocator_class = _from_path(choice, asked_by)
     else:
@@ -62,6 +66,10 @@ def _choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
         )
     if choice != "auto":
         return f"{setting} = {choice!r}", choice
+    return _automatic_choice(connection)
+
+
+def _automatic_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
     asked_by, vendor = f"Database {connection.alias!r}", connection.vendor
     engine = connection.settings_dict["ENGINE"]
     if "." not in engine and _find(engine):  # it may borrow another database's vendor

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
+from django.db.migrations import Migration
+from django.db.migrations.state import ProjectState
 
 from sequences_core import get_allocator, get_next_value
-from sequences_core.allocator import TABLE
+from sequences_core.allocator import FUNCTION, TABLE
 from sequences_core.models import Counter
+from sequences_core.operations import InstallBackend, install
 
 
 def migrate(target: str, using: str) -> str:
@@ -68,6 +71,85 @@ def test_migrate_forward_and_backward(using: str) -> None:
     finally:
         migrate("0001", using)
     assert Counter.objects.using(using).count() == 0
+
+
+CATALOGS = {
+    "postgresql": f"pg_proc WHERE proname = '{FUNCTION}'",
+    "mysql": f"""
+        information_schema.routines
+        WHERE routine_schema = DATABASE() AND routine_name = '{FUNCTION}'
+    """,
+    "oracle": f"user_objects WHERE object_name = '{FUNCTION.upper()}'",
+}
+
+
+def has_function(using: str) -> bool:
+    """Is the function there, whatever the backend that is chosen says?"""
+    connection = connections[using]
+    if connection.vendor not in CATALOGS:
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*) FROM {CATALOGS[connection.vendor]}")
+        return bool(cursor.fetchone()[0])
+
+
+@pytest.mark.parametrize("later", ["orm", "sequences_orm.ORMAllocator"])
+def test_zero_after_another_backend_was_chosen(later: str, settings: Any, using: str) -> None:
+    """Backwards undoes what "auto" installed, whichever backend is chosen by then."""
+    assert has_function(using) is get_allocator(connections[using]).supports_function
+    settings.SEQUENCES_BACKEND = later
+    try:
+        migrate("zero", using)
+        assert not has_function(using)
+    finally:
+        settings.SEQUENCES_BACKEND = "auto"
+        migrate("0001", using)
+    assert has_function(using) is get_allocator(connections[using]).supports_function
+
+
+def test_another_backend_and_back(settings: Any, using: str) -> None:
+    """Migrated for a backend that has no function, the database gets it by the command."""
+    migrate("zero", using)
+    try:
+        settings.SEQUENCES_BACKEND = {using: "orm"}
+        migrate("0001", using)
+        assert not has_function(using)
+        call_command("sequences", "install", database=using, stdout=StringIO())
+        assert not has_function(using)
+        settings.SEQUENCES_BACKEND = {using: "auto"}
+        call_command("sequences", "install", database=using, stdout=StringIO())
+        allocator = get_allocator(connections[using])
+        assert has_function(using) is allocator.supports_function
+        assert allocator.is_installed(connections[using]) is allocator.supports_function
+        migrate("zero", using)
+        assert not has_function(using)
+    finally:
+        settings.SEQUENCES_BACKEND = "auto"
+        migrate("0001", using)
+
+
+class InstallTwice(Migration):
+    operations = [InstallBackend(), InstallBackend()]
+
+
+def test_installing_in_a_migration_of_ones_own(using: str) -> None:
+    """The operation can be used again, forward and backward, and any number of times."""
+    connection = connections[using]
+    expected = get_allocator(connection).supports_function
+    migration = InstallTwice("0001_install_twice", "app")
+    try:
+        for _ in range(2):
+            with connection.schema_editor(atomic=migration.atomic) as editor:
+                migration.apply(ProjectState(), editor)
+            assert has_function(using) is expected
+            with transaction.atomic(using=using):
+                assert get_next_value(using=using) in {1, 2}
+        for _ in range(2):
+            with connection.schema_editor(atomic=migration.atomic) as editor:
+                migration.unapply(ProjectState(), editor)
+            assert not has_function(using)
+    finally:
+        install(connection)
 
 
 class NoCounters:
