@@ -214,7 +214,7 @@ class Allocator(ABC):
         """Undo :meth:`install`; idempotent too."""
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Is FUNCTION there, as this version of the backend makes it?"""
+        """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
         return False
 
     def last_id(self, connection: BaseDatabaseWrapper) -> str | None:

@@ -60,8 +60,9 @@ def check_functions(
             migrated = Counter._meta.db_table in connection.introspection.table_names(cursor)
         if migrated and not allocator.is_installed(connection):
             yield Warning(
-                f"Database {alias!r} has no current function {FUNCTION}: numbers are taken by "
-                f"statements of their own, and NextValue can't be used.",
+                f"Database {alias!r} has no current function {FUNCTION} that its user may "
+                f"execute: numbers are taken by statements of their own, and NextValue can't be "
+                f"used.",
                 hint=f"Run manage.py sequences install --database={alias}",
                 id="sequences_core.W001",
             )

@@ -237,15 +237,23 @@ POOR = "sequences_poor"
 
 
 @contextmanager
-def connected_as(using: str, *privileges: str) -> Iterator[None]:
-    """Connect to MySQL or MariaDB as a user with no more than these privileges."""
+def connected_as(using: str, *privileges: str, everywhere: bool = False) -> Iterator[None]:
+    """Connect as a user with no more than these privileges, in this database or in all."""
     connection = connections[using]
     settings = connection.settings_dict
-    name = connection.ops.quote_name(settings["NAME"])
+    name = "*" if everywhere else connection.ops.quote_name(settings["NAME"])
+    granted = ", ".join(privileges)
+    if connection.vendor == "postgresql":
+        create = f"CREATE ROLE {POOR} LOGIN PASSWORD '{POOR}'"
+        grant = f"GRANT {granted} ON ALL TABLES IN SCHEMA public TO {POOR}"
+        drop = f"DROP OWNED BY {POOR}; DROP USER {POOR}"
+    else:
+        create = f"CREATE USER {POOR} IDENTIFIED BY '{POOR}'"
+        grant = f"GRANT {granted} ON {name}.* TO {POOR}"
+        drop = f"DROP USER {POOR}"
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP USER IF EXISTS {POOR}")
-        cursor.execute(f"CREATE USER {POOR} IDENTIFIED BY '{POOR}'")
-        cursor.execute(f"GRANT {', '.join(privileges)} ON {name}.* TO {POOR}")
+        cursor.execute(create)
+        cursor.execute(grant)
     user, password = settings["USER"], settings["PASSWORD"]
     connection.close()
     settings["USER"] = settings["PASSWORD"] = POOR
@@ -255,7 +263,7 @@ def connected_as(using: str, *privileges: str) -> Iterator[None]:
         connection.close()
         settings["USER"], settings["PASSWORD"] = user, password
         with connection.cursor() as cursor:
-            cursor.execute(f"DROP USER {POOR}")
+            cursor.execute(drop)
 
 
 ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -287,6 +295,17 @@ def test_a_user_who_may_make_no_function(using: str) -> None:
         install(connection)
 
 
+def test_a_user_who_may_drop_no_function(using: str) -> None:
+    """Uninstalling warns with the privilege that is missing, and the function stays."""
+    connection = connections[using]
+    if connection.vendor != "mysql":
+        return
+    allocator = get_allocator(connection)
+    with connected_as(using, *ROWS), pytest.warns(UserWarning, match="ALTER ROUTINE"):
+        allocator.uninstall(connection)
+    assert allocator.is_installed(connection)
+
+
 def test_a_user_who_may_call_the_function(using: str) -> None:
     """EXECUTE on the function is all that NextValue asks for beside the rights to the rows."""
     connection = connections[using]
@@ -296,3 +315,32 @@ def test_a_user_who_may_call_the_function(using: str) -> None:
         forget_functions()
         assert Invoice.objects.using(using).create(number=NextValue("invoices")).number == 1
         assert Invoice.objects.using(using).create().number == 2
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_user_who_may_not_call_the_function(everywhere: bool, using: str) -> None:
+    """The field then takes its numbers by a statement of its own, and NextValue is refused."""
+    connection = connections[using]
+    if connection.vendor == "sqlite":  # which has no users
+        return
+    invoices = Invoice.objects.using(using)
+    everybody = f"EXECUTE ON FUNCTION {FUNCTION}(text, bigint, bigint)"
+    try:
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"REVOKE {everybody} FROM PUBLIC")
+        # MySQL and MariaDB show a function to those who may see all tables.
+        with connected_as(using, *ROWS, everywhere=everywhere):
+            forget_functions()
+            assert invoices.create().number == 1
+            with transaction.atomic(using=using):
+                assert invoices.create().number == 2
+            with pytest.raises(FunctionMissing):
+                invoices.create(number=NextValue("invoices"))
+        forget_functions()
+        assert invoices.create(number=NextValue("invoices")).number == 3
+    finally:
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"GRANT {everybody} TO PUBLIC")
+        forget_functions()

@@ -60,6 +60,8 @@ DEADLOCK_OF_ENGINE = "error 149 "
 # "BIGINT value is out of range": undoes the statement, and only that.
 OUT_OF_RANGE = 1690
 
+EXECUTE_DENIED = 1370
+
 # Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
 # to users without SUPER, 1418 to all, for the function is not deterministic and writes.
 PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1418, 1419})
@@ -134,12 +136,27 @@ class MySQLAllocator(Allocator):
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(function.DROP)
+            try:
+                cursor.execute(function.DROP)
+            except OperationalError as error:  # also where there is nothing to drop
+                if self.error_code(error) not in PRIVILEGE_CODES:
+                    raise
+                warnings.warn(
+                    f"the database function of NextValue, if there is one, was not dropped "
+                    f"({error}): that needs the privilege ALTER ROUTINE",
+                    stacklevel=2,
+                )
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(function.COMMENT)
-            return bool(cursor.fetchone() == (function.mark(is_mariadb(connection)),))
+            if cursor.fetchone() != (function.mark(is_mariadb(connection)),):
+                return False
+            try:  # to some users, such as with SELECT on *.*, it shows all the same
+                cursor.execute(function.MAY_EXECUTE)
+            except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
+                return self.error_code(error) != EXECUTE_DENIED
+        return True
 
     def last_id(self, connection: Any) -> str | None:
         # mysqlclient sends several statements at once unless multi_statements is turned off
