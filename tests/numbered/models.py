@@ -85,6 +85,9 @@ class Seat(models.Model):
     number = SequenceField(unique_with=("room",), initial_value=0, reuse="gaps")
     label = SequenceField(scope="room", reuse="last")
 
+    class Meta:
+        indexes = [models.Index(fields=["room", "label"], name="numbered_seat_label")]
+
     def __str__(self) -> str:
         return f"{self.room} {self.number}"
 
