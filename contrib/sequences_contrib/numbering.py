@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Self
@@ -13,11 +13,12 @@ from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, Value
 
-from sequences_core import get_allocator, get_last_value, set_last_value
+from sequences_core import get_last_value, set_last_value
 from sequences_core.api import begin, database_errors, take
 from sequences_core.expressions import refuse_on_conflict
 
 from . import fields as sequence_fields  # which imports this module, too
+from . import readback
 from .reuse import free_numbers
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class Insert:
         _innermost.set(self.outer)
         if self._transaction:
             self._transaction.__exit__(*exception)
+
+    def is_innermost(self) -> bool:
+        """Is no other INSERT under way, that a ``pre_save`` has made?"""
+        return _innermost.get() is self
 
     def number(self, field: SequenceField, row: Model) -> Any:
         """Return the row's number, None for "no number", or the expression that takes it."""
@@ -150,7 +155,7 @@ def number_inserts(cls: type[Model]) -> None:
         with (
             database_errors(connection, ours=False),
             under_way,
-            _read_along(under_way, manager, fields, known) if reads else nullcontext(),
+            readback.along(under_way, manager, numbered, fields, known) if reads else nullcontext(),
         ):
             results = insert(self, manager, using, fields, asked, raw)
         if results:
@@ -158,7 +163,7 @@ def number_inserts(cls: type[Model]) -> None:
         if not returns:
             under_way.tell()
             if reads and not all(field in known for field in numbered):
-                known |= _read_after(self, manager, connection, numbered, known)
+                known |= readback.after(self, manager, connection, numbered, known)
         for field, value in known.items():
             setattr(self, field.attname, value)
         for field in tentative:
@@ -227,79 +232,6 @@ def _keep_numbers(instance: Model) -> None:
     """The row is complete: from now on its numbers are values like any other."""
     for field in _numbered(instance._meta.concrete_fields):
         instance.__dict__.pop(field.tentative, None)
-
-
-@contextmanager
-def _read_along(
-    insert: Insert, manager: Any, fields: Sequence[Any], known: dict[Any, Any]
-) -> Iterator[None]:
-    """Send along with an INSERT without RETURNING the SELECT that reads the numbers back.
-
-    It follows behind a semicolon. In autocommit the INSERT is committed before, so that nobody
-    waits for it.
-    """
-    connection = insert.connection
-    last_id = get_allocator(connection).last_id(connection)
-    if last_id is None:
-        yield
-        return
-    options = manager.model._meta
-    numbered = _numbered(fields)
-    generated = options.auto_field is not None and options.auto_field not in fields
-    select = _select(manager, connection, numbered)
-    if generated:
-        select = select.replace("%s", last_id)
-    start = f"INSERT INTO {connection.ops.quote_name(options.db_table)} ("
-
-    def read(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        # It may be a query of some field's pre_save, or the INSERT of another row there.
-        is_insert = start in sql and isinstance(params, list | tuple)
-        if not is_insert or _innermost.get() is not insert:
-            return execute(sql, params, many, context)
-        keys = [] if generated else _keys(insert.rows[0], manager, connection, known)
-        # On a line of its own, in case that a tool has added a comment.
-        result = execute(f"{sql}\n; {select}", (*params, *keys), many, context)
-        cursor = context["cursor"]
-        row_id = cursor.lastrowid
-        if cursor.nextset() and (row := cursor.fetchone()):
-            known.update(zip(numbered, row, strict=True))
-        cursor.lastrowid = row_id  # Django asks for it next
-        return result
-
-    with connection.execute_wrapper(read):
-        yield
-
-
-def _read_after(
-    instance: Model,
-    manager: Any,
-    connection: BaseDatabaseWrapper,
-    numbered: list[SequenceField],
-    known: dict[Any, Any],
-) -> dict[Any, Any]:
-    """Return the numbers of a row just inserted; of none if somebody has deleted it by now."""
-    with connection.cursor() as cursor:
-        select = _select(manager, connection, numbered)
-        cursor.execute(select, _keys(instance, manager, connection, known))
-        return dict(zip(numbered, cursor.fetchone() or (), strict=False))
-
-
-def _select(manager: Any, connection: BaseDatabaseWrapper, numbered: list[SequenceField]) -> str:
-    """Return the query for the numbers of the row with a given primary key."""
-    quote: Callable[[Any], str] = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in numbered)
-    keys = " AND ".join(f"{quote(key.column)} = %s" for key in manager.model._meta.pk_fields)
-    return f"SELECT {columns} FROM {quote(manager.model._meta.db_table)} WHERE {keys}"
-
-
-def _keys(
-    instance: Model, manager: Any, connection: BaseDatabaseWrapper, known: dict[Any, Any]
-) -> list[Any]:
-    """Return the primary key of the row, as the database has it."""
-    return [
-        key.get_db_prep_value(known.get(key, getattr(instance, key.attname)), connection)
-        for key in manager.model._meta.pk_fields
-    ]
 
 
 def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
