@@ -137,6 +137,9 @@ class Allocator(ABC):
     supports_function: ClassVar[bool] = False
     """Does :meth:`install` make FUNCTION, so that numbers are taken inside other statements?"""
 
+    function_of_connection: ClassVar[bool] = False
+    """Is FUNCTION not stored in the database, but made on each connection by is_installed()?"""
+
     locks_database: ClassVar[bool] = False
     """Does taking one name make the takers of all names wait?"""
 
@@ -202,6 +205,10 @@ class Allocator(ABC):
         """The database's code for an error that Django raised: SQLSTATE, errno, ORA number."""
         cause = error.__cause__
         return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # of psycopg2
+
+    def error_text(self, error: BaseException) -> str:
+        """What the database says of an error that Django raised."""
+        return str(error)
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         """What ``manage.py check`` should say of this connection's settings."""

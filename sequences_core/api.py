@@ -280,18 +280,18 @@ def _explain(
     allocator = get_allocator(connection)
     if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
         connection.needs_rollback = True
-    code = allocator.error_code(error)
-    if code in allocator.missing_table_codes and (ours or TABLE in str(error).lower()):
+    code, text = allocator.error_code(error), allocator.error_text(error)
+    if code in allocator.missing_table_codes and (ours or TABLE in text.lower()):
         raise TableMissing(
             f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
             f"manage.py migrate sequences_core --database={connection.alias}"
         ) from error
-    if code in allocator.missing_function_codes and FUNCTION in str(error).lower():
+    if code in allocator.missing_function_codes and FUNCTION in text.lower():
         raise function_missing(connection) from error
     if timeout is not None and code in allocator.lock_timeout_codes:
         raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
-    if EXHAUSTED in str(error) and not isinstance(error, SequenceExhausted):
-        raise SequenceExhausted(str(error)) from error
+    if EXHAUSTED in text and not isinstance(error, SequenceExhausted):
+        raise SequenceExhausted(text) from error
 
 
 def _no_time(timeout: float | None) -> float:

@@ -20,15 +20,15 @@ _functions: dict[tuple[str, str], bool] = {}
 
 def has_function(connection: BaseDatabaseWrapper) -> bool:
     """Is the function of NextValue there and current? Asked once for each database."""
+    allocator = get_allocator(connection)
+    if not allocator.supports_function or allocator.function_of_connection:
+        return allocator.supports_function and allocator.is_installed(connection)
     database = (connection.alias, str(connection.settings_dict["NAME"]))
     if database not in _functions:
         # Out of assertNumQueries' sight, which would depend on the test that came first.
         logged, connection.force_debug_cursor = connection.force_debug_cursor, False
         try:
-            allocator = get_allocator(connection)
-            _functions[database] = allocator.supports_function and allocator.is_installed(
-                connection
-            )
+            _functions[database] = allocator.is_installed(connection)
         finally:
             connection.force_debug_cursor = logged
     return _functions[database]
@@ -58,7 +58,8 @@ class NextValue(Expression):
 
     No round trip of the client happens between taking the number and storing it. ``name`` may be
     an expression; ``initial_value`` and ``reset_value`` are as for ``get_next_value``. Also a
-    ``db_default``, on PostgreSQL: the others allow no such function there.
+    ``db_default`` on PostgreSQL, and on SQLite for rows that Django inserts: the others allow no
+    such function there.
 
     An UPDATE must not meet concurrent updates of the same rows: PostgreSQL would evaluate its
     expressions once more, and a number would be lost. Lock the rows by ``select_for_update()``
@@ -67,8 +68,8 @@ class NextValue(Expression):
 
     Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
     built, for a backend that has no function; FunctionMissing, if it is not installed. The
-    statement itself raises DataError (Oracle: DatabaseError) where the function refuses a name that
-    is an expression, or the sequence is exhausted.
+    statement itself raises DataError (Oracle: DatabaseError, SQLite: OperationalError) where the
+    function refuses a name that is an expression, or the sequence is exhausted.
     """
 
     output_field = BigIntegerField()

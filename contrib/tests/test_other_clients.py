@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
-from django.db import DatabaseError, NotSupportedError, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, connections, models, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.test.utils import isolate_apps
@@ -118,23 +119,36 @@ def test_psql_and_django_share_gapless_numbers(using: str) -> None:
         assert get_last_value("payments", using=using) == 6
 
 
+def test_db_default_on_sqlite(using: str) -> None:
+    """SQLite evaluates it for Django; to a client that has no such function it is an error."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        return
+    with table(using):
+        payments = Payment._base_manager.using(using)
+        assert payments.create(note="a").number == 1
+        payments.bulk_create([Payment(note=note) for note in "bc"])
+        with pytest.raises(IntegrityError):
+            payments.create(note="c")
+        client = sqlite3.connect(connection.settings_dict["NAME"])
+        with closing(client), pytest.raises(sqlite3.OperationalError, match=FUNCTION):
+            client.execute(insert("d"))
+        numbers = payments.order_by("number").values_list("number", flat=True)
+        assert list(numbers) == [1, 2, 3]
+        assert get_last_value("payments", using=using) == 3
+
+
 def test_db_default_where_the_database_has_none(using: str) -> None:
     """Elsewhere such a default is refused when the table is made, not ignored."""
-    vendor = connections[using].vendor
-    if vendor == "postgresql":
+    if connections[using].vendor in {"postgresql", "sqlite"}:
         return
-    error = NotSupportedError if vendor == "sqlite" else DatabaseError
-    with pytest.raises(error), table(using):
+    with pytest.raises(DatabaseError), table(using):
         pass
     assert Payment._meta.db_table not in connections[using].introspection.table_names()
 
 
 def test_next_value_in_create_and_update(using: str) -> None:
     """NextValue numbers rows in create(), bulk_create() and update(), one number each."""
-    if connections[using].vendor == "sqlite":
-        with pytest.raises(NotSupportedError):
-            Invoice.objects.using(using).create(number=NextValue("s"))
-        return
     invoices = Invoice.objects.using(using)
     invoices.create(number=NextValue("s", 10))
     invoices.bulk_create([Invoice(number=NextValue("s")) for _ in range(3)])
@@ -148,8 +162,6 @@ def test_next_value_in_create_and_update(using: str) -> None:
 
 def test_a_name_that_the_database_computes(using: str) -> None:
     """A name may be an expression, of the row's columns in an UPDATE: each has its counter."""
-    if connections[using].vendor == "sqlite":  # has no function
-        return
     notes = CreditNote.objects.using(using)
     computed = NextValue(Concat(Value("k."), Value("a")))
     assert notes.create(reason="a", number=computed).number == 1

@@ -10,7 +10,6 @@ from django.core.exceptions import FieldError
 from django.db import (
     DatabaseError,
     IntegrityError,
-    NotSupportedError,
     connections,
     models,
     transaction,
@@ -46,12 +45,12 @@ APPS = ["tests.numbered"]
 
 
 def test_create_is_one_statement(using: str) -> None:
-    """In autocommit create() is one statement on PostgreSQL and MariaDB, and no transaction."""
+    """In autocommit create() is one statement, and no transaction."""
     expected = {
         "postgresql": 1,
         "mariadb": 1,
         "mysql": 1,  # the INSERT and the SELECT that reads the number back are sent at once
-        "sqlite": 4,  # BEGIN, the number, the INSERT, COMMIT
+        "sqlite": 1,
     }
     for number in (1, 2):
         with statements(using, expected):
@@ -66,7 +65,7 @@ def test_create_in_a_transaction(using: str) -> None:
     """Inside atomic() no savepoint is added."""
     with transaction.atomic(using=using):
         Invoice.objects.using(using).create()
-        with statements(using, {"sqlite": 2, "": 1}):
+        with statements(using, {"": 1}):
             invoice = Invoice.objects.using(using).create()
     assert invoice.number == 2
 
@@ -172,26 +171,26 @@ def test_a_function_that_is_dropped_and_made_again(using: str) -> None:
     """A process that knew the function says how to get it back, goes on without, and sees it."""
     connection = connections[using]
     allocator = get_allocator(connection)
+    if allocator.function_of_connection:
+        return
     Invoice.objects.using(using).create()
     allocator.uninstall(connection)
     try:
-        if allocator.supports_function:
-            with pytest.raises(FunctionMissing, match="sequences install"):
-                Invoice.objects.using(using).create()
-            with pytest.raises(FunctionMissing, match="sequences install"):
-                Invoice.objects.using(using).create(number=NextValue("invoices"))
+        with pytest.raises(FunctionMissing, match="sequences install"):
+            Invoice.objects.using(using).create()
+        with pytest.raises(FunctionMissing, match="sequences install"):
+            Invoice.objects.using(using).create(number=NextValue("invoices"))
         assert Invoice.objects.using(using).create().number == 2
     finally:
         allocator.install(connection)
-    if allocator.supports_function:
-        assert Invoice.objects.using(using).create(number=NextValue("invoices")).number == 3
-    assert Invoice.objects.using(using).create().number == 3 + allocator.supports_function
+    assert Invoice.objects.using(using).create(number=NextValue("invoices")).number == 3
+    assert Invoice.objects.using(using).create().number == 4
 
 
 def test_scope_costs_no_statement(using: str) -> None:
     """A scope whose value the instance holds is not looked up, even if it is a foreign key."""
     project = Project.objects.using(using).create(code="p")
-    with statements(using, {"sqlite": 4, "": 1}):
+    with statements(using, {"": 1}):
         ticket = Ticket.objects.using(using).create(project_id=project.pk)
     assert ticket.number == 1
     assert get_last_value(f"numbered_ticket.number.{project.pk}", using=using) == 1
@@ -220,10 +219,6 @@ def test_an_insert_by_other_means(using: str) -> None:
     insert(Receipt())
     assert Invoice.objects.using(using).get().number == 7
     assert Receipt.objects.using(using).get().number is None
-    if connections[using].vendor == "sqlite":
-        with pytest.raises(NotSupportedError, match="SequenceField"):
-            insert(Invoice())
-        return
     insert(Invoice())
     assert get_last_value("invoices", using=using) == 1
 
@@ -368,10 +363,9 @@ def test_explicit_expression(using: str) -> None:
     invoice = Invoice(number=models.Value(7) + 1)
     invoice.save(using=using)
     assert invoice.number == 8
-    if connections[using].vendor != "sqlite":
-        invoice = Invoice.objects.using(using).create(number=NextValue("invoices"))
-        assert invoice.number == 2
-        assert get_last_value("invoices", using=using) == 2
+    invoice = Invoice.objects.using(using).create(number=NextValue("invoices"))
+    assert invoice.number == 2
+    assert get_last_value("invoices", using=using) == 2
 
 
 def test_no_instance_ever_holds_an_expression(using: str) -> None:

@@ -14,6 +14,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import TABLE, Allocation, Allocator
 
+from . import function
+
 # SQLite 3.35 (https://www.sqlite.org/lang_returning.html); Django 5.2 asks for 3.31.
 # A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
 # fetchall, never fetchone.
@@ -43,12 +45,23 @@ UPDATE = f"""
 """
 
 
+def upsert(allocation: Allocation) -> function.Statement:
+    """Return the upsert and its parameters."""
+    name, first_last = allocation.name, allocation.first_last
+    if allocation.reset_value is None:
+        return UPSERT, [name, first_last, allocation.count, allocation.highest_before]
+    params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
+    return LOOPING_UPSERT, params
+
+
 class SQLiteAllocator(Allocator):
     """One statement. SQLite has one write lock for the whole database, taken by BEGIN IMMEDIATE."""
 
     protocol = 1
     can_limit_wait = True
     can_limit_first_wait = True
+    supports_function = True
+    function_of_connection = True
     locks_database = True
     # https://www.sqlite.org/rescode.html; BUSY is both "waited too long" and "the snapshot that was
     # read is outdated": either way nothing was written, and the transaction may be run again.
@@ -57,12 +70,7 @@ class SQLiteAllocator(Allocator):
     missing_table_codes: ClassVar = frozenset({"no such table"})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        name, first_last = allocation.name, allocation.first_last
-        if allocation.reset_value is None:
-            params: list[Any] = [name, first_last, allocation.count, allocation.highest_before]
-            return self._last(connection, UPSERT, params, allocation.timeout)
-        params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
-        return self._last(connection, LOOPING_UPSERT, params, allocation.timeout)
+        return self._last(connection, *upsert(allocation), allocation.timeout)
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         params = [allocation.count, allocation.name, allocation.highest_before]
@@ -74,10 +82,18 @@ class SQLiteAllocator(Allocator):
         return not connection.connection.in_transaction
 
     def error_code(self, error: BaseException) -> str | int | None:
+        error = function.cause(error)
         if str(error).startswith("no such table"):  # whose code is the general 1
             return "no such table"
-        code: int | None = getattr(error.__cause__, "sqlite_errorcode", None)
+        code: int | None = getattr(error, "sqlite_errorcode", None)
         return code and code & 0xFF  # the primary code of an extended one
+
+    def error_text(self, error: BaseException) -> str:
+        return str(function.cause(error))
+
+    def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
+        function.make(connection, upsert)
+        return True
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         options = connection.settings_dict.get("OPTIONS", {})

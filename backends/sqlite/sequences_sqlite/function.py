@@ -1,0 +1,65 @@
+"""The function behind NextValue: SQLite stores none, so each connection has one of its own.
+
+It runs the allocator's upsert on the connection that evaluates it, which SQLite allows a function
+to do (https://www.sqlite.org/c3ref/create_function.html). In autocommit what it writes and what the
+statement writes are one transaction.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.allocator import EXHAUSTED, FUNCTION, Allocation
+
+REFUSED = "user-defined function raised exception"
+"""All that sqlite3 says of an error inside a function."""
+
+Statement = tuple[str, list[Any]]
+
+_kept = threading.local()
+
+# The same few requests come again and again, and are checked once. Typed, for True is no number.
+_checked = lru_cache(maxsize=1024, typed=True)(Allocation)
+
+
+def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Statement]) -> None:
+    """Make the function on the driver's connection, unless that has it already."""
+    connection.ensure_connection()
+    database: Any = connection
+    if getattr(database, FUNCTION, None) is database.connection:
+        return
+    # The driver's connection keeps its functions, so they must not keep it.
+    wrapper: Callable[[], Any] = weakref.ref(database)
+
+    def next_value(name: Any, initial_value: Any, reset_value: Any) -> int:
+        vars(_kept).clear()
+        try:
+            statement, params = upsert(_checked(name, 1, initial_value, reset_value))
+            cursor = wrapper().connection.execute(statement.replace("%s", "?"), params)
+            rows = cursor.fetchall()
+            if not rows:
+                raise ValueError(f"{EXHAUSTED}: {name}")
+        except Exception as error:
+            _kept.error = error
+            raise
+        number: int = rows[0][0]
+        return number
+
+    database.connection.create_function(FUNCTION, 3, next_value)
+    setattr(database, FUNCTION, database.connection)
+
+
+def cause(error: Any) -> BaseException:
+    """Return the driver's error, or what the function raised just before in this thread."""
+    if REFUSED in str(error):
+        if not hasattr(error, "refusal"):
+            error.refusal = vars(_kept).pop("error", None)
+        error = error.refusal or error
+    inside: BaseException = error.__cause__ or error
+    return inside
