@@ -260,7 +260,8 @@ class InStatement(Concurrency):
         """When the first taker rolls back, those who waited for it share out its numbers."""
         self.requires("supports_function")
         attempts = 200 if self.allocator.first_use_may_conflict else 1
-        for round_ in range(20):
+        # Where there is one lock for all, what is slow is to wait for it.
+        for round_ in range(5 if self.flag("locks_database") else 20):
             name = f"s{round_}"
 
             def commit(name: str = name) -> int:
@@ -282,7 +283,6 @@ class InStatement(Concurrency):
         """Those who take in a statement and by a call meet at new counters, and half roll back."""
         self.requires("supports_function")
         attempts = 200 if self.allocator.first_use_may_conflict else 1
-        # Where there is one lock for all, what is slow is to wait for it.
         names = [f"s{number}" for number in range(15 if self.flag("locks_database") else 150)]
         # What deleted counters leave in the index, for a moment, is locked too.
         counters = Counter.objects.using(self.using)
