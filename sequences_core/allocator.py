@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import DatabaseError, NotSupportedError
@@ -97,6 +98,11 @@ class Allocation:
             last = None
         object.__setattr__(self, "first_last", last)
         object.__setattr__(self, "highest_before", MAX_VALUE - self.count)
+
+
+# The same few requests come again and again, and are checked once. Typed, for True is no count.
+# Not with a callable, which may be a new one each time.
+checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 class Allocator(ABC):

@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import lru_cache
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation
+from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation, checked
 from .arguments import check_integer, check_sequence_name
 from .exceptions import (
     AutocommitRefused,
@@ -29,10 +28,6 @@ from .models import Counter
 from .registry import get_allocator
 
 InitialValue = int | Callable[[], int]
-
-# The same few requests come again and again, and are checked once. Typed, for True is no count.
-# Not with a callable, which may be a new one each time.
-checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 def get_next_value(

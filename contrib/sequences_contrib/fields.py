@@ -16,8 +16,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.utils.functional import cached_property
 
 from sequences_core import NextValue, get_allocator
-from sequences_core.allocator import Allocation
-from sequences_core.api import checked
+from sequences_core.allocator import Allocation, checked
 from sequences_core.expressions import has_function
 
 from . import checks, numbering

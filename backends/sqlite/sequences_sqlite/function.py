@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import EXHAUSTED, FUNCTION, Allocation
+from sequences_core.allocator import EXHAUSTED, FUNCTION, Allocation, checked
 
 REFUSED = "user-defined function raised exception"
 """All that sqlite3 says of an error inside a function."""
@@ -23,9 +22,6 @@ REFUSED = "user-defined function raised exception"
 Statement = tuple[str, list[Any]]
 
 _kept = threading.local()
-
-# The same few requests come again and again, and are checked once. Typed, for True is no number.
-_checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Statement]) -> None:
@@ -40,7 +36,7 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
     def next_value(name: Any, initial_value: Any, reset_value: Any) -> int:
         vars(_kept).clear()
         try:
-            statement, params = upsert(_checked(name, 1, initial_value, reset_value))
+            statement, params = upsert(checked(name, 1, initial_value, reset_value))
             cursor = wrapper().connection.execute(statement.replace("%s", "?"), params)
             rows = cursor.fetchall()
             if not rows:
