@@ -66,7 +66,8 @@ def create(url: str) -> str:
     creation: Any = connection.creation
     name = creation._create_test_db(verbosity=0, autoclobber=True)
     connection.close()
-    connection.settings_dict["NAME"] = name
+    for alias in connections:
+        connections[alias].settings_dict["NAME"] = name
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
@@ -83,7 +84,8 @@ def drop() -> None:
 def migrate() -> dict[str, str]:
     """Make all tables; return the apps whose migrations fail here, with the reason."""
     unable = {}
-    for alias in connections:
+    aliases = {connections[alias].settings_dict["NAME"]: alias for alias in connections}
+    for alias in aliases.values():
         for app in apps.get_app_configs():
             unmigrated = not (Path(app.path) / "migrations").exists()
             try:

@@ -27,7 +27,7 @@ class Scale:
     contention_seconds: float
     """Per turn of a cell."""
     headline_seconds: float
-    """The same for the busiest writers on one counter, whose fairness takes time to show."""
+    """The same of what is compared first: their fairness takes time to show."""
     sqlite_seconds: float
     """The same on SQLite, for some. Who waits there sleeps for up to 100 ms before looking again,
     while the last one to commit goes on at once (https://www.sqlite.org/c3ref/busy_timeout.html;

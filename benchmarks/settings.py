@@ -47,3 +47,12 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
             "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL",
         },
     }
+if DATABASES["default"]["ENGINE"].endswith("mysql"):
+    # The same database by sessions that write no binary log, as if the server kept none.
+    DATABASES["unlogged"] = {
+        **DATABASES["default"],
+        "OPTIONS": {
+            **DATABASES["default"].get("OPTIONS", {}),
+            "init_command": "SET sql_log_bin = 0",
+        },
+    }

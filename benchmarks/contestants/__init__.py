@@ -17,14 +17,13 @@ from benchmarks.contestants.limits import (
     RawDriver,
     RoundTrip,
 )
-from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement, RelaxedField
+from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
 from benchmarks.contestants.peers import (
     AutoIncrement,
     AutoSequence,
     DjangoSeq,
     DjangoSequences,
     LockedAutoSequence,
-    UntunedDjangoSequences,
 )
 from benchmarks.environment import CHOSEN
 from sequences_core.registry import GROUP
@@ -60,7 +59,9 @@ def everyone(vendor: str) -> Iterator[Contestant]:
     """All that there are for a database of that vendor; some may turn out to be unfit."""
     yield Field()
     if vendor == "sqlite":
-        yield RelaxedField()
+        yield Field("relaxed")
+    if vendor == "mysql":
+        yield Field("unlogged")
     yield InStatement()
     yield Allocate()
     for backend in others():
@@ -69,7 +70,10 @@ def everyone(vendor: str) -> Iterator[Contestant]:
         yield Allocate(path)
     yield DjangoSequences()
     if vendor == "sqlite":
-        yield UntunedDjangoSequences()
+        # Its README leaves Django's settings as they are.
+        yield DjangoSequences("untuned")
+    if vendor == "mysql":
+        yield DjangoSequences("unlogged")
     yield DjangoSeq()
     yield AutoSequence()
     if vendor == "postgresql":

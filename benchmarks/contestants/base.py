@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from django.core.management.color import no_style
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -25,6 +25,31 @@ Call = Callable[[str], Any]
 
 class Rollback(Exception):
     """Ends a transaction that is meant to fail."""
+
+
+ALIASES = {
+    "untuned": "Django's settings",
+    "relaxed": "synchronous = NORMAL",
+    "unlogged": "no binary log",
+}
+"""What is different about a database, by its alias in the settings."""
+
+
+def named(name: str, alias: str) -> str:
+    """The name of a contestant that is measured by that alias, too."""
+    return f"{name}, {ALIASES[alias]}" if alias in ALIASES else name
+
+
+def unavailable(alias: str) -> str | None:
+    """Why there is nothing to learn by that alias; None if there is."""
+    if alias != "unlogged":
+        return None
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT @@log_bin")
+            return None if cursor.fetchone()[0] else "the server keeps no binary log anyway"
+    except DatabaseError as error:
+        return str(error)
 
 
 class Contestant(ABC):

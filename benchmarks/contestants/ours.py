@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.test import override_settings
 
 from benchmarks.app.models import Invoice
-from benchmarks.contestants.base import Call, Contestant
+from benchmarks.contestants.base import Call, Contestant, named, unavailable
 from sequences_core import NextValue, get_allocator, get_next_value, get_next_values
 from sequences_core.expressions import has_function
 from sequences_core.models import Counter
@@ -47,9 +47,8 @@ class Ours(Contestant):
 class Allocate(Ours):
     """get_next_value, then INSERT, in a transaction."""
 
-    def __init__(self, backend: str = "auto", alias: str = "default") -> None:
+    def __init__(self, backend: str = "auto") -> None:
         super().__init__(backend)
-        self.alias = alias
         self.kind = "ours" if backend in (*OURS, "auto") else "third party"
         self.name = "get_next_value" if backend == "auto" else f"get_next_value, {backend} backend"
 
@@ -110,15 +109,19 @@ class InStatement(Ours):
 class Field(Ours):
     """SequenceField: ``create()`` and no more."""
 
-    name = "SequenceField"
     kind = "ours"
     in_transaction = False
     prefix = "benchmarks"
 
+    def __init__(self, alias: str = "default") -> None:
+        super().__init__()
+        self.alias = alias
+        self.name = named("SequenceField", alias)
+
     def unfit(self) -> str | None:
         if find_spec("sequences_contrib") is None or find_spec("sequences_contrib.fields") is None:
             return "sequences-contrib with its field is not installed"
-        return None
+        return unavailable(self.alias)
 
     def models(self) -> Iterable[type[Model]]:
         from benchmarks.field.models import FieldInvoice
@@ -128,7 +131,7 @@ class Field(Ours):
     def create(self, scope: str) -> None:
         from benchmarks.field.models import FieldInvoice
 
-        FieldInvoice.objects.create(scope=scope)
+        FieldInvoice.objects.using(self.alias).create(scope=scope)
 
     def last(self, scope: str) -> int | None:
         return super().last(f"{self.prefix}.{scope}")
@@ -138,15 +141,3 @@ class Field(Ours):
 
         rows = FieldInvoice.objects.using(self.alias)
         rows.bulk_create(FieldInvoice(scope="bulk") for _ in range(count))
-
-
-class RelaxedField(Field):
-    """The same on SQLite with synchronous = NORMAL, which syncs when it moves the WAL only."""
-
-    name = "SequenceField, synchronous = NORMAL"
-    alias = "relaxed"
-
-    def create(self, scope: str) -> None:
-        from benchmarks.field.models import FieldInvoice
-
-        FieldInvoice.objects.using(self.alias).create(scope=scope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -11,16 +12,28 @@ from django.db.models import Model
 from django.test import override_settings
 
 from benchmarks.app.models import Invoice
-from benchmarks.contestants.base import ONE, Call, Contestant
+from benchmarks.contestants.base import ONE, Call, Contestant, named, unavailable
 
 
 class DjangoSequences(Contestant):
     """get_next_value, then INSERT, in a transaction."""
 
-    name = "django-sequences"
     kind = "peer"
     requires = "django-sequences"
     app = "sequences"
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self.name = named("django-sequences", alias)
+
+    def unfit(self) -> str | None:
+        return super().unfit() or unavailable(self.alias)
+
+    def active(self) -> AbstractContextManager[Any]:
+        if self.alias == "default":
+            return super().active()
+        # Not by using=: on SQLite django-sequences 3.1 counts in the default all the same.
+        return override_settings(DATABASE_ROUTERS=[To(self.alias)])
 
     def models(self) -> Iterable[type[Model]]:
         return [Invoice]
@@ -28,6 +41,8 @@ class DjangoSequences(Contestant):
     def calls(self) -> Mapping[str, Call]:
         from sequences import get_next_value
 
+        if self.alias != "default":
+            return {}
         return {
             "plain": get_next_value,
             "batch": lambda name: self.block(name, 100),
@@ -62,25 +77,14 @@ class DjangoSequences(Contestant):
         Invoice.objects.bulk_create(Invoice(scope="bulk", number=number) for number in numbers)
 
 
-class UntunedDjangoSequences(DjangoSequences):
-    """The same with Django's own settings of SQLite, which its README leaves as they are."""
+@dataclass(frozen=True)
+class To:
+    """A database router: all to that alias."""
 
-    name = "django-sequences, Django's settings"
-    alias = "untuned"
-
-    def active(self) -> AbstractContextManager[Any]:
-        # Not by using="untuned": on SQLite django-sequences 3.1 counts in the default all the same.
-        return override_settings(DATABASE_ROUTERS=[f"{__name__}.ToUntuned"])
-
-    def calls(self) -> Mapping[str, Call]:
-        return {}
-
-
-class ToUntuned:
-    """A database router."""
+    alias: str
 
     def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        return UntunedDjangoSequences.alias
+        return self.alias
 
     db_for_write = db_for_read
 

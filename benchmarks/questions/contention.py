@@ -48,9 +48,6 @@ class Cell:
         busiest = (self.writers, self.counters, self.rollbacks) == (scale.busiest, "one", False)
         return busiest and self.latency <= 1
 
-    def is_headline(self, scale: Scale) -> bool:
-        return self.is_compared(scale) and not self.latency
-
     def scope(self, writer: int) -> str:
         return "one" if self.counters == "one" else f"w{writer}"
 
@@ -178,7 +175,7 @@ def turn(cell: Cell, tally: Tally, writers: Writers, port: int | None, scale: Sc
     contestant = by_name(cell.contestant)
     contestant.clear()
     time_of_turn = scale.contention_seconds
-    if cell.is_headline(scale):
+    if cell.is_compared(scale):
         sqlite = contestant.vendor == "sqlite" and cell.contestant in PATIENT
         time_of_turn = scale.sqlite_seconds if sqlite else scale.headline_seconds
     if isinstance(contestant, PgBench):

@@ -57,6 +57,9 @@ LOOKS = {
     "SequenceField, synchronous = NORMAL": Look(
         "SequenceField, synchronous = NORMAL (ours)", BLUE, ":", width=2.2
     ),
+    "SequenceField, no binary log": Look(
+        "SequenceField, no binary log (ours)", BLUE, ":", width=2.2
+    ),
     "NextValue": Look("NextValue (ours)", SKY, marker="D"),
     "get_next_value": Look("get_next_value (ours)", GREEN, marker="s", width=2.2),
     "get_next_value, orm backend": Look("get_next_value, ORM backend (ours)", GREEN, ":", "s"),
@@ -64,6 +67,7 @@ LOOKS = {
     "django-sequences, Django's settings": Look(
         "django-sequences, Django's settings", ORANGE, ":", "^"
     ),
+    "django-sequences, no binary log": Look("django-sequences, no binary log", ORANGE, ":", "^"),
     "django-seq": Look("django-seq", AMBER, marker="v"),
     "django-autosequence": Look("django-autosequence", PINK, marker="P"),
     "django-autosequence, lock_table": Look("django-autosequence, lock_table", PINK, ":", "P"),
