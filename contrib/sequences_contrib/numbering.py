@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from contextvars import ContextVar
 from itertools import takewhile
@@ -267,7 +267,8 @@ def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
             numbers |= {id(row): number for row, number in explicit}
         if new:
             refuse_on_conflict(insert)
-            numbers |= zip(map(id, new), _take(field, new, name, using), strict=True)
+            taken = _take(field, new, name, using, {number for _, number in explicit})
+            numbers |= zip(map(id, new), taken, strict=True)
     return numbers
 
 
@@ -281,9 +282,11 @@ def _pass(field: SequenceField, instance: Model, name: str, value: int, using: s
         set_last_value(value, name, using=using)
 
 
-def _take(field: SequenceField, rows: list[Model], name: str, using: str) -> Iterable[int]:
+def _take(
+    field: SequenceField, rows: list[Model], name: str, using: str, explicit: Collection[int]
+) -> Iterable[int]:
     if field.reuse:
-        return free_numbers(field, rows, name, using)
+        return free_numbers(field, rows, name, using, explicit)
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]
     return take(field.allocation(rows[0], name, len(rows)), using)

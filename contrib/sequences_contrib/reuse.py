@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +20,27 @@ CHOICES = 500
 """How many numbers are looked at in one query, which SQLite wants bounded."""
 
 
-def free_numbers(field: SequenceField, rows: list[Model], name: str, using: str) -> list[int]:
-    """Take free numbers; the counter is locked before its rows are looked at."""
+def free_numbers(
+    field: SequenceField, rows: list[Model], name: str, using: str, explicit: Collection[int]
+) -> list[int]:
+    """Take free numbers; the counter is locked before its rows are looked at.
+
+    ``explicit`` are the numbers of rows that the same statement is about to store.
+    """
     # Taking locks the counter as any taker does, with the field's bound on the wait. Where the
     # counter ends is known only below.
     taken = take(field.allocation(rows[0], name), using)[0]
     others = field.rows_of(rows[0], using)
-    free = _gaps(others, field) if field.reuse == "gaps" else _after_the_last(others, field)
+    gaps = field.reuse == "gaps"
+    free = _gaps(others, field) if gaps else _after_the_last(others, field, explicit)
     numbers: list[int] = []
     while missing := len(rows) - len(numbers):
         chosen = list(islice(free, min(missing, CHOICES)))
         # A locking read sees what is committed, also where the snapshot is older than the lock.
         found = others.select_for_update().filter(**{f"{field.attname}__in": chosen})
-        used = set(found.values_list(field.attname, flat=True))
+        used = {*explicit, *found.values_list(field.attname, flat=True)}
         numbers += [number for number in chosen if number not in used]
-    last = max(taken - 1, numbers[-1]) if field.reuse == "gaps" else numbers[-1]
+    last = max(taken - 1, numbers[-1]) if gaps else numbers[-1]
     if last > MAX_VALUE:
         raise SequenceExhausted(f"{len(rows)} more of sequence {name!r} would pass {MAX_VALUE}")
     if last != taken:
@@ -42,10 +48,13 @@ def free_numbers(field: SequenceField, rows: list[Model], name: str, using: str)
     return numbers
 
 
-def _after_the_last(rows: QuerySet[Any], field: SequenceField) -> Iterator[int]:
+def _after_the_last(
+    rows: QuerySet[Any], field: SequenceField, explicit: Collection[int]
+) -> Iterator[int]:
     """Yield the numbers above all rows'."""
     highest = rows.aggregate(highest=Max(field.attname))["highest"]
-    return count(field.first if highest is None else max(highest + 1, field.first))
+    known = [field.first - 1, *explicit] + ([] if highest is None else [highest])
+    return count(max(known) + 1)
 
 
 def _gaps(rows: QuerySet[Any], field: SequenceField) -> Iterator[int]:

@@ -166,6 +166,22 @@ def test_reused_numbers(using: str) -> None:
     assert [seat.label for seat in seats] == [4, 5, 6, 7, 8]
 
 
+def test_reused_numbers_beside_explicit_ones(using: str) -> None:
+    """An explicit number of the same bulk is not free, though no row has it yet."""
+    seats = Seat.objects.using(using)
+    seats.bulk_create([Seat(room="r") for _ in range(2)])
+    numbers = [None, 3, None, None, 2]
+    created = seats.bulk_create(
+        [Seat(room="r", number=number, label=number and number + 1) for number in numbers]
+    )
+    assert [seat.number for seat in created] == [4, 3, 5, 6, 2]
+    assert [seat.label for seat in created] == [5, 4, 6, 7, 3]
+    created = seats.bulk_create([Seat(room="r", number=8, label=20), Seat(room="r")])
+    assert [(seat.number, seat.label) for seat in created] == [(8, 20), (7, 21)]
+    seat = seats.create(room="r")
+    assert (seat.number, seat.label) == (9, 22)
+
+
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_failed_bulk_takes_nothing(in_transaction: bool, using: str) -> None:
     """When a row is refused no number is lost, and the same instances can be saved afterwards."""
