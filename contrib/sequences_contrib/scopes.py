@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
@@ -87,8 +89,14 @@ def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -
         options: Any = current._meta
         name = names.pop(0)
         field = options.pk if name == "pk" else options.get_field(name)
+        value = getattr(current, field.attname)
+        if hasattr(value, "resolve_expression"):
+            raise ValueError(
+                f"{field} is in the scope of a number, so its value must be known before the "
+                f"INSERT, not said by the database. Set it, or give the field a default"
+            )
         # As the database will have it: "07" and 7 are one integer.
-        value = field.get_prep_value(getattr(current, field.attname))
+        value = field.get_prep_value(value)
         if value is None or not names:
             return value
         if not field.is_cached(current):
@@ -107,7 +115,16 @@ def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None
     """
     if any(value is None or value == "" for value in values):
         return None
-    return _joined(base, tuple(map(str, values)), separator)
+    return _joined(base, tuple(map(_text, values)), separator)
+
+
+def _text(value: Any) -> str:
+    """Write values that are one value to the database in one way."""
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, datetime) and value.tzinfo:
+        value = value.astimezone(UTC)
+    return str(value)
 
 
 @lru_cache(maxsize=1024)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import operator
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.db import models
 from django.db.models import F, Max, Value
+from django.db.models.functions import Upper
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
@@ -86,6 +89,38 @@ def test_a_value_in_another_form() -> None:
     """What the database will store as the same value leads to the same counter."""
     assert name(Project(code=7, company_id="07"), ["code", "company"]) == "s.7.7"
     assert name(Project(code="7", company_id=7), ["code", "company"]) == "s.7.7"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (models.DateTimeField(), datetime(2030, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))),
+        (models.DecimalField(max_digits=5, decimal_places=2), Decimal("1.5")),
+        (models.DecimalField(max_digits=5, decimal_places=2), Decimal(100)),
+    ],
+    ids=str,
+)
+def test_a_value_as_it_comes_back(field: Any, value: Any, using: str) -> None:
+    """What is read from the database leads to the counter that what was stored led to."""
+    with letters(using, part=field.clone(), number=SequenceField(scope="part")) as rows:
+        first = rows.create(part=value)
+        stored = rows.get(pk=first.pk)
+        assert [first.number, rows.create(part=stored.part).number] == [1, 2]
+
+
+@pytest.mark.parametrize("in_bulk", [False, True], ids=["create", "bulk_create"])
+@pytest.mark.parametrize("values", [{}, {"kind": Upper(Value("a"))}], ids=["default", "given"])
+def test_a_value_that_only_the_database_knows(
+    values: dict[str, Any], in_bulk: bool, using: str
+) -> None:
+    """An expression in the scope is refused, for no counter can be named by it."""
+    kind = models.CharField(max_length=9, db_default="a")
+    with letters(using, kind=kind, number=SequenceField(scope="kind", null=True)) as rows:
+        letter = rows.model(**values)
+        with pytest.raises(ValueError, match=r"numbered\.Letter\.kind .* default"):
+            rows.bulk_create([letter]) if in_bulk else letter.save(using=using)
+        assert not rows.exists()
+        assert rows.create(kind="a").number == 1
 
 
 def test_separator() -> None:
