@@ -170,7 +170,7 @@ def test_reused_numbers_beside_explicit_ones(using: str) -> None:
     """An explicit number of the same bulk is not free, though no row has it yet."""
     seats = Seat.objects.using(using)
     seats.bulk_create([Seat(room="r") for _ in range(2)])
-    numbers = [None, 3, None, None, 2]
+    numbers: list[Any] = [None, 3, None, None, 2]
     created = seats.bulk_create(
         [Seat(room="r", number=number, label=number and number + 1) for number in numbers]
     )
