@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core.signals import setting_changed
 from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.models import BigIntegerField, Expression
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
-from .exceptions import FunctionMissing
+from .exceptions import BackendError, FunctionMissing
 from .registry import get_allocator
 
 _functions: dict[tuple[str, str], bool] = {}
@@ -40,6 +42,18 @@ def forget_functions(**kwargs: Any) -> None:
         _functions.clear()
 
 
+def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Give a new connection the function that its database can't store.
+
+    For statements that are not compiled with NextValue in them: from Django 6.0 on an INSERT leaves
+    out the column of a db_default, and SQLite takes it from the table's definition.
+    """
+    with suppress(BackendError):  # said by check_settings
+        allocator = get_allocator(connection)
+        if allocator.function_of_connection:
+            allocator.is_installed(connection)
+
+
 def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
     """Make the error that says how to get the function."""
     forget_functions()
@@ -50,6 +64,7 @@ def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
 
 
 setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressions")
+connection_created.connect(make_function, dispatch_uid="sequences_core.expressions")
 
 
 @deconstructible(path="sequences_core.expressions.NextValue")
