@@ -58,8 +58,8 @@ def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
     """Make the error that says how to get the function."""
     forget_functions()
     return FunctionMissing(
-        f"database {connection.alias!r} has no current function {FUNCTION}: run "
-        f"manage.py sequences install --database={connection.alias}"
+        f"database {connection.alias!r} has no current function {FUNCTION} that its user may "
+        f"execute: run manage.py sequences install --database={connection.alias}"
     )
 
 
