@@ -46,7 +46,7 @@ BEGIN
                WHEN reset_value IS NULL AND last = {MAX_VALUE}
                    THEN last + 0 * LAST_INSERT_ID({2**64 - 1})
                WHEN reset_value IS NULL OR last < reset_value - 1
-                   THEN LAST_INSERT_ID(CAST(last AS UNSIGNED) + 2) - 1
+                   THEN LAST_INSERT_ID(CAST(last + 1 AS UNSIGNED) + 1) - 1
                ELSE LAST_INSERT_ID(CAST(initial_value AS UNSIGNED) + 1) - 1
            END
          WHERE name = sequence_name;
