@@ -13,7 +13,7 @@ from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, Value
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import begin, database_errors, take
 from sequences_core.expressions import refuse_on_conflict
 
@@ -278,8 +278,14 @@ def _pass(field: SequenceField, instance: Model, name: str, value: int, using: s
         initial = field.initial_value
         if value < (initial(instance) if callable(initial) else initial):
             return
-    with suppress(ValueError):
-        set_last_value(value, name, using=using)
+    if field.limit is None or value < 0:
+        with suppress(ValueError):
+            set_last_value(value, name, using=using)
+        return
+    # What bounds the wait is taking; the counter is locked by then, and may go back.
+    with suppress(SequenceExhausted):
+        last = take(Allocation(name, timeout=field.limit), using)[0] - 1
+        set_last_value(max(value, last), name, force=True, using=using)
 
 
 def _take(

@@ -106,14 +106,17 @@ def test_a_save_waits_for_the_one_before(using: str) -> None:
     assert numbers == [3]
 
 
+@pytest.mark.parametrize("values", [{}, {"number": 50}], ids=["number", "explicit"])
 @pytest.mark.parametrize("options", [{"nowait": True}, {"timeout": 1}], ids=str)
-def test_a_locked_counter_comes_out_of_the_save(options: dict[str, Any], using: str) -> None:
+def test_a_locked_counter_comes_out_of_the_save(
+    options: dict[str, Any], values: dict[str, int], using: str
+) -> None:
     """With nowait or a timeout the save raises SequenceLocked, and stores nothing."""
     with letters(using, number=SequenceField(**options)) as rows:
 
         def save() -> None:
             with pytest.raises(SequenceLocked):
-                rows.create()
+                rows.create(**values)
 
         rows.create()
         with transaction.atomic(using=using):

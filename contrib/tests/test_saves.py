@@ -28,6 +28,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.arguments import MAX_VALUE
+from sequences_core.models import Counter
 from tests.numbered.blocks import MODES, atomic_if, letters, model_with, rolled_back, statements
 from tests.numbered.models import (
     Company,
@@ -321,6 +322,23 @@ def test_explicit_value_is_kept_and_passed(using: str) -> None:
     assert Invoice.objects.using(using).create(number=5).number == 5
     assert Invoice.objects.using(using).create().number == 12
     assert get_last_value("invoices", using=using) == 12
+
+
+@pytest.mark.parametrize("options", [{}, {"nowait": True}], ids=["any wait", "nowait"])
+def test_explicit_value_that_is_passed_already(options: dict[str, Any], using: str) -> None:
+    """A value below the counter leaves it, wherever it stands: at -1, looping or at the end."""
+    field = SequenceField("s", initial_value=0, reset_value=5, **options)
+    with letters(using, number=field) as rows:
+        Counter.objects.using(using).create(name="s", last=-1)
+        rows.create(number=-3)
+        assert [rows.create().number for _ in range(3)] == [0, 1, 2]
+        for number, last in ((1, 2), (2, 2), (4, 4), (0, 4)):
+            rows.create(number=number)
+            assert get_last_value("s", using=using) == last
+        assert rows.create().number == 0
+        set_last_value(MAX_VALUE, "s", using=using)
+        rows.create(number=7)
+        assert get_last_value("s", using=using) == MAX_VALUE
 
 
 def test_explicit_value_of_another_type(using: str) -> None:
