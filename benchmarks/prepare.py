@@ -84,7 +84,8 @@ def drop() -> None:
 def migrate() -> dict[str, str]:
     """Make all tables; return the apps whose migrations fail here, with the reason."""
     unable = {}
-    aliases = {connections[alias].settings_dict["NAME"]: alias for alias in connections}
+    # Of two aliases for one database the first, which asks for no privilege.
+    aliases = {connections[one].settings_dict["NAME"]: one for one in reversed([*connections])}
     for alias in aliases.values():
         for app in apps.get_app_configs():
             unmigrated = not (Path(app.path) / "migrations").exists()
