@@ -23,7 +23,7 @@ from .exceptions import (
     SequenceLocked,
     TableMissing,
 )
-from .expressions import function_missing
+from .expressions import forget_functions, function_missing
 from .models import Counter
 from .registry import get_allocator
 
@@ -282,6 +282,7 @@ def _explain(
             f"manage.py migrate sequences_core --database={connection.alias}"
         ) from error
     if code in allocator.missing_function_codes and FUNCTION in text.lower():
+        forget_functions()  # it was there when somebody looked
         raise function_missing(connection) from error
     if timeout is not None and code in allocator.lock_timeout_codes:
         raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error

@@ -56,7 +56,6 @@ def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
     """Make the error that says how to get the function."""
-    forget_functions()
     return FunctionMissing(
         f"database {connection.alias!r} has no current function {FUNCTION} that its user may "
         f"execute: run manage.py sequences install --database={connection.alias}"

@@ -64,7 +64,7 @@ EXECUTE_DENIED = 1370
 
 # Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
 # to users without SUPER, 1418 to all, for the function is not deterministic and writes.
-PRIVILEGE_CODES = frozenset({1044, 1142, 1227, 1370, 1418, 1419})
+PRIVILEGE_CODES = frozenset({1044, 1142, 1227, EXECUTE_DENIED, 1418, 1419})
 
 
 class MySQLAllocator(Allocator):
