@@ -47,7 +47,7 @@ class Insert:
         self.inside = inside
         self.on_conflict = on_conflict
         self.outer: Insert | None = None
-        self._numbers: dict[str, dict[int, int]] = {}
+        self.numbers: dict[str, dict[int, int]] = {}
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
@@ -66,22 +66,22 @@ class Insert:
 
     def number(self, field: SequenceField, row: Model) -> Any:
         """Return the row's number, None for "no number", or the expression that takes it."""
-        numbers = self._numbers.get(field.attname)
-        if numbers is None:
+        if field.attname not in self.numbers:
             if field in self.inside:
                 return field.next_value(row, self.connection.alias)
             self._begin(field)
-            numbers = self._numbers[field.attname] = _number_rows(field, self)
-        number = numbers.get(id(row))
+            self.numbers[field.attname] = _number_rows(field, self)
+        number = self.numbers[field.attname].get(id(row))
         return field.explicit(row) if number is None else number
 
     def tell(self) -> None:
-        """Set the numbers on the rows, where the database doesn't return them."""
-        for attname, numbers in self._numbers.items():
+        """Set the numbers on the rows: Django doesn't ask the database for them."""
+        has_keys = self.connection.features.can_return_rows_from_bulk_insert  # or will have
+        for attname, numbers in self.numbers.items():
             for row in self.rows:
                 if (number := numbers.get(id(row))) is not None:
                     setattr(row, attname, number)
-                elif is_expression(getattr(row, attname)) and row.pk is not None:
+                elif is_expression(getattr(row, attname)) and (has_keys or row.pk is not None):
                     delattr(row, attname)  # to be read from the row
 
     def _begin(self, field: SequenceField) -> None:
@@ -96,8 +96,13 @@ _innermost: ContextVar[Insert | None] = ContextVar("_innermost", default=None)
 def number(field: SequenceField, row: Model) -> Any:
     """Return what the INSERT that is under way stores as the row's number."""
     insert = _innermost.get()
-    if insert is not None and id(row) in insert.ids:
-        return insert.number(field, row)
+    if insert is not None:
+        # The way of nearly all rows of a bulk, so it is short.
+        numbers = insert.numbers.get(field.attname)
+        if numbers and (number := numbers.get(id(row))) is not None:
+            return number
+        if id(row) in insert.ids:
+            return insert.number(field, row)
     value = field.explicit(row)
     return Unnumbered(field, row) if value is None else value
 
@@ -147,7 +152,9 @@ def number_inserts(cls: type[Model]) -> None:
         # A key that is the database's default can't be told without RETURNING, by Django neither.
         reads = not returns and not _has_expression(self, manager.model._meta.pk_fields)
         reads = reads and bool(inside or _has_expression(self, numbered))
-        asked = [field for field in returning_fields if returns or field not in numbered]
+        asked = [field for field in returning_fields if field not in numbered]
+        if returns:
+            asked += numbered
         known: dict[Any, Any] = {}
         # The row of a parent may yet be rolled back with the child's.
         tentative = [field for field in numbered if not complete and field.explicit(self) is None]
@@ -207,8 +214,7 @@ def _numbered_insert(
         insert,
     ):
         results = _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
-    if not connection.features.can_return_rows_from_bulk_insert:
-        insert.tell()
+    insert.tell()
     return results
 
 

@@ -92,11 +92,13 @@ def test_explicit_values_among_the_rows(using: str) -> None:
 def test_explicit_expressions_among_the_rows(using: str) -> None:
     """An expression of the user's own may be among them; it takes its own number."""
     Invoice.objects.using(using).create()
-    Invoice.objects.using(using).bulk_create(
+    created = Invoice.objects.using(using).bulk_create(
         [Invoice(), Invoice(number=NextValue("invoices")), Invoice()]
     )
     numbers = Invoice.objects.using(using).order_by("number").values_list("number", flat=True)
     assert list(numbers) == [1, 2, 3, 4]
+    if connections[using].features.can_return_rows_from_bulk_insert:
+        assert [invoice.number for invoice in created] == [2, 4, 3]
 
 
 def test_rows_of_several_scopes(using: str) -> None:
