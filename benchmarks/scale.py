@@ -92,7 +92,7 @@ FULL = Scale(
     snapshot_takes=10**6,
     snapshot_seconds=20,
     bulk_rows=10_000,
-    bulk_passes=7,
+    bulk_passes=20,
     overhead_passes=20,
     imports=15,
 )
