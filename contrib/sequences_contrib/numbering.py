@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, Value
+from django.db.models.constants import OnConflict
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import begin, database_errors, take
@@ -76,13 +77,19 @@ class Insert:
 
     def tell(self) -> None:
         """Set the numbers on the rows: Django doesn't ask the database for them."""
-        has_keys = self.connection.features.can_return_rows_from_bulk_insert  # or will have
+        returned = self.connection.features.can_return_rows_from_bulk_insert
         for attname, numbers in self.numbers.items():
+            is_key = any(key.attname == attname for key in self.rows[0]._meta.pk_fields)
+            # A row that was there before has kept its number.
+            updated = self.on_conflict == OnConflict.UPDATE and not is_key
             for row in self.rows:
-                if (number := numbers.get(id(row))) is not None:
+                number = numbers.get(id(row))
+                if number is not None and not updated:
                     setattr(row, attname, number)
-                elif is_expression(getattr(row, attname)) and (has_keys or row.pk is not None):
-                    delattr(row, attname)  # to be read from the row
+                elif is_key or not (returned or row.pk is not None):
+                    continue
+                elif updated or is_expression(getattr(row, attname)):
+                    row.__dict__.pop(attname, None)  # to be read from the row, by its key
 
     def _begin(self, field: SequenceField) -> None:
         """Let the numbers and the rows part no more: with a transaction, if none is open."""

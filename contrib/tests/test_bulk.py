@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, NotSupportedError, connections, transaction
+from django.db import IntegrityError, NotSupportedError, connections, models, transaction
 from django.test.utils import CaptureQueriesContext
+from sequences_contrib.fields import SequenceField
 
 from sequences_core import NextValue, get_last_value
-from tests.numbered.blocks import MODES, atomic_if, rolled_back
+from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back
 from tests.numbered.models import (
     CreditNote,
     Document,
@@ -236,6 +237,30 @@ def test_conflicts_would_lose_numbers(using: str) -> None:
         # Rows that bring their numbers lose none.
         bulk([Plain(code="a", number=1)])
     assert Plain.objects.using(using).create(code="b").number == 2
+
+
+def test_updated_rows_keep_their_numbers(using: str) -> None:
+    """A row that update_conflicts meets keeps its number; the instance then has that one."""
+    plain = Plain.objects.using(using)
+    stored = plain.create(code="a")
+    features = connections[using].features
+    options: dict[str, Any] = {"update_conflicts": True, "update_fields": ["code"]}
+    if features.supports_update_conflicts_with_target:
+        options["unique_fields"] = ["code"]
+    (row,) = plain.bulk_create([Plain(code="a", number=7)], **options)
+    assert plain.get().number == stored.number == 1
+    if features.can_return_rows_from_bulk_insert:
+        row.save()
+        assert row.number == plain.get().number == 1
+    note = models.CharField(max_length=1)
+    with letters(using, number=SequenceField(primary_key=True), note=note) as rows:
+        rows.create(note="a")
+        options["update_fields"] = ["note"]
+        if features.supports_update_conflicts_with_target:
+            options["unique_fields"] = ["number"]
+        (row,) = rows.bulk_create([rows.model(number=1, note="b")], **options)
+        assert row.pk == row.number == 1
+        assert rows.get().note == "b"
 
 
 def test_conflicts_would_lose_the_numbers_of_an_expression(using: str) -> None:
