@@ -58,6 +58,8 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
         included; ``"last"`` goes on from the highest number that is left.
     """
 
+    db_returning = True  # Django then reads the number back with the INSERT, where it can
+
     def __init__(
         self,
         sequence_name: str | None = None,
@@ -224,11 +226,6 @@ class SequenceField(BigIntegerField):  # type: ignore[type-arg] # not generic at
 
     def check(self, **kwargs: Any) -> list[Any]:
         return [*super().check(**kwargs), *checks.check_field(self, kwargs.get("databases"))]
-
-    @property
-    def db_returning(self) -> bool:
-        """Must Django read it back? A primary key; else, what is known costs less than returned."""
-        return self in self.model._meta.pk_fields or self.has_db_default()
 
     @property
     def limit(self) -> float | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet, Value
-from django.db.models.constants import OnConflict
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.api import begin, database_errors, take
@@ -76,20 +75,13 @@ class Insert:
         return field.explicit(row) if number is None else number
 
     def tell(self) -> None:
-        """Set the numbers on the rows: Django doesn't ask the database for them."""
-        returned = self.connection.features.can_return_rows_from_bulk_insert
+        """Set the numbers on the rows, where the database doesn't return them."""
         for attname, numbers in self.numbers.items():
-            is_key = any(key.attname == attname for key in self.rows[0]._meta.pk_fields)
-            # A row that was there before has kept its number.
-            updated = self.on_conflict == OnConflict.UPDATE and not is_key
             for row in self.rows:
-                number = numbers.get(id(row))
-                if number is not None and not updated:
+                if (number := numbers.get(id(row))) is not None:
                     setattr(row, attname, number)
-                elif is_key or not (returned or row.pk is not None):
-                    continue
-                elif updated or is_expression(getattr(row, attname)):
-                    row.__dict__.pop(attname, None)  # to be read from the row, by its key
+                elif is_expression(getattr(row, attname)) and row.pk is not None:
+                    delattr(row, attname)  # to be read from the row
 
     def _begin(self, field: SequenceField) -> None:
         """Let the numbers and the rows part no more: with a transaction, if none is open."""
@@ -159,9 +151,7 @@ def number_inserts(cls: type[Model]) -> None:
         # A key that is the database's default can't be told without RETURNING, by Django neither.
         reads = not returns and not _has_expression(self, manager.model._meta.pk_fields)
         reads = reads and bool(inside or _has_expression(self, numbered))
-        asked = [field for field in returning_fields if field not in numbered]
-        if returns:
-            asked += numbered
+        asked = [field for field in returning_fields if returns or field not in numbered]
         known: dict[Any, Any] = {}
         # The row of a parent may yet be rolled back with the child's.
         tentative = [field for field in numbered if not complete and field.explicit(self) is None]
@@ -221,7 +211,8 @@ def _numbered_insert(
         insert,
     ):
         results = _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
-    insert.tell()
+    if not connection.features.can_return_rows_from_bulk_insert:
+        insert.tell()
     return results
 
 
