@@ -96,10 +96,10 @@ def number(field: SequenceField, row: Model) -> Any:
     """Return what the INSERT that is under way stores as the row's number."""
     insert = _innermost.get()
     if insert is not None:
-        # The way of nearly all rows of a bulk, so it is short.
-        numbers = insert.numbers.get(field.attname)
-        if numbers and (number := numbers.get(id(row))) is not None:
-            return number
+        # Nearly all rows of a bulk end here, so the way is short.
+        known = insert.numbers.get(field.attname, {}).get(id(row))
+        if known is not None:
+            return known
         if id(row) in insert.ids:
             return insert.number(field, row)
     value = field.explicit(row)
