@@ -15,7 +15,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,6 +32,17 @@ from .exceptions import SequenceExhausted
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = [
+    "EXHAUSTED",
+    "FUNCTION",
+    "PROTOCOL",
+    "TABLE",
+    "Allocation",
+    "Allocator",
+    "checked",
+    "function_mark",
+]
 
 PROTOCOL = 1
 """The version of this contract. A backend states the version it was written for."""
@@ -164,18 +175,18 @@ class Allocator(ABC):
     def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
         """Take the block and return it.
 
-        Raises SequenceExhausted when it would pass MAX_VALUE, NotSupportedError for a ``timeout``
-        that this database can't keep, and the database's own errors.
+        Raises SequenceExhausted when it would pass MAX_VALUE and, while ``initial_value`` is a
+        callable, when there is no counter: the core then calls it and asks again. Raises
+        NotSupportedError for a ``timeout`` that this database can't keep, and the database's own
+        errors.
         """
         if allocation.timeout is not None and not self.can_limit_wait:
             raise NotSupportedError(
                 f"{type(self).__name__} can't bound the wait for a counter on "
                 f"{connection.vendor}: leave out timeout and nowait"
             )
-        if allocation.first_last is None:
-            last = self._update_or_create(connection, allocation)
-        else:
-            last = self.upsert(connection, allocation)
+        move = self.update if allocation.first_last is None else self.upsert
+        last = move(connection, allocation)
         if last is None:
             raise SequenceExhausted(
                 f"{allocation.count} more of sequence {allocation.name!r} would pass {MAX_VALUE}"
@@ -229,34 +240,6 @@ class Allocator(ABC):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
         return False
-
-    def last_id(self, connection: BaseDatabaseWrapper) -> str | None:
-        """Without RETURNING: SQL for the id that an INSERT generated, if a SELECT may go with it.
-
-        Both are then sent at once, with a semicolon between; None is "not on this connection".
-        """
-        return None
-
-    def _update_or_create(
-        self, connection: BaseDatabaseWrapper, allocation: Allocation
-    ) -> int | None:
-        last = self.update(connection, allocation)
-        if last is not None:
-            return last
-        if counter_exists(connection, allocation.name):
-            # Exhausted, or created since the first update looked.
-            return self.update(connection, allocation)
-        if callable(allocation.initial_value):
-            # Another taker may create the counter meanwhile; the upsert then moves on from there.
-            allocation = replace(allocation, initial_value=allocation.initial_value())
-        return None if allocation.first_last is None else self.upsert(connection, allocation)
-
-
-def counter_exists(connection: BaseDatabaseWrapper, name: str) -> bool:
-    # Imported here because a backend is importable before Django's apps are loaded.
-    from .models import Counter
-
-    return Counter.objects.using(connection.alias).filter(pk=name).exists()
 
 
 def function_mark(source: str) -> str:

@@ -3,67 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.db import NotSupportedError
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.db.models import BigIntegerField, Expression
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
-from .exceptions import BackendError, FunctionMissing
+from .functions import forget_functions, function_missing, has_function
 from .registry import get_allocator
 
-_functions: dict[tuple[str, str], bool] = {}
-
-
-def has_function(connection: BaseDatabaseWrapper) -> bool:
-    """Is the function of NextValue there and current? Asked once for each database."""
-    allocator = get_allocator(connection)
-    if not allocator.supports_function or allocator.function_of_connection:
-        return allocator.supports_function and allocator.is_installed(connection)
-    database = (connection.alias, str(connection.settings_dict["NAME"]))
-    if database not in _functions:
-        # Out of assertNumQueries' sight, which would depend on the test that came first.
-        logged, connection.force_debug_cursor = connection.force_debug_cursor, False
-        try:
-            _functions[database] = allocator.is_installed(connection)
-        finally:
-            connection.force_debug_cursor = logged
-    return _functions[database]
-
-
-def forget_functions(**kwargs: Any) -> None:
-    """Ask again: a function was made or dropped, or a setting changed."""
-    if kwargs.get("setting") in {None, "SEQUENCES_BACKEND", "DATABASES"}:
-        _functions.clear()
-
-
-def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Give a new connection the function that its database can't store.
-
-    For statements that are not compiled with NextValue in them: from Django 6.0 on an INSERT leaves
-    out the column of a db_default, and SQLite takes it from the table's definition.
-    """
-    with suppress(BackendError):  # said by check_settings
-        allocator = get_allocator(connection)
-        if allocator.function_of_connection:
-            allocator.is_installed(connection)
-
-
-def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
-    """Make the error that says how to get the function."""
-    return FunctionMissing(
-        f"database {connection.alias!r} has no current function {FUNCTION} that its user may "
-        f"execute: run manage.py sequences install --database={connection.alias}"
-    )
-
-
-setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressions")
-connection_created.connect(make_function, dispatch_uid="sequences_core.expressions")
+__all__ = ["NextValue", "refuse_on_conflict"]
 
 
 @deconstructible(path="sequences_core.expressions.NextValue")

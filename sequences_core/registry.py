@@ -6,7 +6,6 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 from stevedore.driver import DriverManager
@@ -19,6 +18,8 @@ from .exceptions import (
     BackendInvalid,
     BackendNotFound,
 )
+
+__all__ = ["GROUP", "default_allocator", "forget_allocators", "get_allocator"]
 
 GROUP = "sequences_core.backends"
 FALLBACK = "orm"
@@ -179,10 +180,8 @@ def _error(kind: type[BackendError], asked_by: str, problem: str) -> BackendErro
     return kind(f"{asked_by}: {problem}. Installed backends: {installed}.")
 
 
-def _reset(*, setting: str, **kwargs: Any) -> None:
+def forget_allocators(*, setting: str | None = None, **kwargs: Any) -> None:
+    """Look again: a setting changed."""
     global _allocators
-    if setting in {"SEQUENCES_BACKEND", "DATABASES"}:
+    if setting in {None, "SEQUENCES_BACKEND", "DATABASES"}:
         _allocators = {}
-
-
-setting_changed.connect(_reset, dispatch_uid="sequences_core.registry")

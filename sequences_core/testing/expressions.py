@@ -25,7 +25,7 @@ from sequences_core import (
 )
 from sequences_core.allocator import EXHAUSTED, FUNCTION
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
-from sequences_core.expressions import forget_functions
+from sequences_core.functions import forget_functions
 from sequences_core.models import Counter
 from sequences_core.operations import install
 

@@ -158,13 +158,6 @@ class MySQLAllocator(Allocator):
                 return self.error_code(error) != EXECUTE_DENIED
         return True
 
-    def last_id(self, connection: Any) -> str | None:
-        # mysqlclient sends several statements at once unless multi_statements is turned off
-        # (https://mysqlclient.readthedocs.io/user_guide.html); other drivers need not.
-        known = connection.Database.__name__ == "MySQLdb"
-        together = known and connection.settings_dict["OPTIONS"].get("multi_statements", True)
-        return "LAST_INSERT_ID()" if together else None
-
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
     ) -> tuple[bool, int | None]:
