@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import math
 
+__all__ = [
+    "MAX_NAME_LENGTH",
+    "MAX_TIMEOUT",
+    "MAX_VALUE",
+    "WHITE_SPACE",
+    "check_integer",
+    "check_sequence_name",
+    "check_timeout",
+]
+
 MAX_VALUE = 2**63 - 1
 """The highest number, on every database: a signed BIGINT."""
 

@@ -24,6 +24,21 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, OperationalError, ProgrammingError
 from django.db.transaction import TransactionManagementError
 
+__all__ = [
+    "AutocommitRefused",
+    "BackendConflict",
+    "BackendError",
+    "BackendImportFailed",
+    "BackendInvalid",
+    "BackendNotFound",
+    "FunctionMissing",
+    "GapWarning",
+    "SequenceExhausted",
+    "SequenceLocked",
+    "SequencesError",
+    "TableMissing",
+]
+
 
 class SequencesError(Exception):
     """Base of all errors below."""

@@ -19,6 +19,8 @@ from .arguments import check_integer
 from .models import Counter
 from .registry import get_allocator
 
+__all__ = ["retry_atomic", "run_atomic"]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 

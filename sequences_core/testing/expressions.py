@@ -69,7 +69,8 @@ class InStatement(Concurrency):
         """Evaluate NextValue."""
         query = Query(None)
         compiler = query.get_compiler(using=self.using)
-        return self.evaluate(*compiler.compile(NextValue(*args).resolve_expression(query)))
+        number = NextValue(*args).resolve_expression(query, for_save=True)
+        return self.evaluate(*compiler.compile(number))
 
     def call(self, *args: Any) -> int:
         """Call the function as any client of the database can."""
