@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_explicit_primary_key(using: str) -> None:
 
 
 def test_an_insert_by_other_means(using: str) -> None:
-    """An INSERT that neither save() nor bulk_create() made takes its number inside, or fails."""
+    """An INSERT that neither save() nor bulk_create() made is not numbered."""
 
     def insert(row: models.Model) -> None:
         fields = [field for field in row._meta.local_fields if not field.primary_key]
@@ -220,8 +221,9 @@ def test_an_insert_by_other_means(using: str) -> None:
     insert(Receipt())
     assert Invoice.objects.using(using).get().number == 7
     assert Receipt.objects.using(using).get().number is None
-    insert(Invoice())
-    assert get_last_value("invoices", using=using) == 1
+    with pytest.raises(IntegrityError):
+        insert(Invoice())
+    assert get_last_value("invoices", using=using) is None
 
 
 def test_default_name_is_the_column(using: str) -> None:
@@ -404,20 +406,80 @@ def test_no_instance_ever_holds_an_expression(using: str) -> None:
         assert pickle.loads(pickle.dumps(instance)).number == number
 
 
+def as_new(receipt: Any) -> Any:
+    """Make a saved instance one of a new row, as Django's documentation says."""
+    receipt.pk = None
+    receipt._state.adding = True
+    return receipt
+
+
+def loaded(receipt: Any) -> Any:
+    """Return the row, read from its database."""
+    return Receipt.objects.using(receipt._state.db).get(pk=receipt.pk)
+
+
+def updated(receipt: Any) -> Any:
+    """Give the row another number by an UPDATE."""
+    receipt.number = 7
+    receipt.save()
+    return receipt
+
+
+COPIES: dict[str, Any] = {
+    "the same instance": lambda receipt: as_new(receipt),
+    "without _state.adding": lambda receipt: setattr(receipt, "pk", None) or receipt,
+    "loaded": lambda receipt: as_new(loaded(receipt)),
+    "copy.copy": lambda receipt: as_new(copy.copy(receipt)),
+    "copy.deepcopy": lambda receipt: as_new(copy.deepcopy(loaded(receipt))),
+    "pickled": lambda receipt: as_new(pickle.loads(pickle.dumps(receipt))),
+    "updated before": lambda receipt: as_new(updated(receipt)),
+}
+
+
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
-def test_the_same_instance_saved_as_a_copy(in_transaction: bool, using: str) -> None:
-    """Django's way to copy a row keeps the number, as all values; None asks for a new one."""
-    project = Project.objects.using(using).create(
-        code="p", company=Company.objects.using(using).create(name="c")
-    )
-    receipt = Receipt(project=project)
-    _save(receipt, using, in_transaction)
-    for number, expected in ((1, 1), (None, 2)):
-        receipt.pk, receipt.number = None, number
-        receipt._state.adding = True
-        _save(receipt, using, in_transaction)
-        assert receipt.number == expected
-    assert Receipt.objects.using(using).count() == 3
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_has_a_number_of_its_own(way: str, in_transaction: bool, using: str) -> None:
+    """A copy gets a new number, in each of Django's ways to make one; but keeps one set after."""
+    company = Company.objects.using(using).create(name="c")
+    project = Project.objects.using(using).create(code="p", company=company)
+    receipts = Receipt.objects.using(using)
+
+    def copied() -> Any:
+        return COPIES[way](receipts.create(project=project))
+
+    copy_ = copied()
+    _save(copy_, using, in_transaction)
+    assert copy_.number == 2
+    copy_ = copied()
+    copy_.number = 9
+    _save(copy_, using, in_transaction)
+    assert copy_.number == 9
+    bulk = [copied(), copied()]  # of rows 10 and 11
+    bulk[1].number = 20
+    receipts.bulk_create(bulk)
+    assert list(receipts.order_by("-number").values_list("number", flat=True))[:2] == [21, 20]
+
+
+def test_an_instance_whose_row_was_rolled_back(using: str) -> None:
+    """Saved again, it gets a new number, for the one it had is somebody else's by now."""
+    invoice = Invoice()
+    with rolled_back(using):
+        invoice.save(using=using)
+    assert invoice.number == 1
+    assert Invoice.objects.using(using).create().number == 1
+    invoice.pk = None  # which SQLite gives again as well
+    invoice.save(using=using)
+    assert invoice.number == 2
+
+
+def test_a_row_that_is_stored_again(using: str) -> None:
+    """A row that somebody has deleted keeps its number when the instance is saved once more."""
+    Invoice.objects.using(using).create()
+    invoice = Invoice.objects.using(using).get()
+    Invoice.objects.using(using).all().delete()
+    invoice.save()
+    assert Invoice.objects.using(using).get().number == 1
+    assert Invoice.objects.using(using).create().number == 2
 
 
 def test_exhaustion_comes_out_of_the_save(using: str) -> None:
