@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from .identity import counter_name, escape
+from .identity import column_of, counter_name, escape
 from .scopes import Scope, fields_of, own_value, parts_of, path_of, texts_of
 
 REUSE = (None, "gaps", "last")
@@ -104,6 +104,17 @@ class Numbering:
     def scope_parts(self) -> list[Any]:
         """The parts of the scope, or of ``unique_with``."""
         return list(self.unique_with) or parts_of(self.scope)
+
+    @cached_property
+    def text_columns(self) -> list[str]:
+        """The attributes of a row that are text and in the scope."""
+        paths = [path for part in self.scope_parts if (path := path_of(part))]
+        firsts = [fields_of(self.model, path)[0] for path in paths]
+        return [
+            field.attname
+            for field in firsts
+            if isinstance(column_of(field), models.CharField | models.TextField)
+        ]
 
     @property
     def limit(self) -> float | None:

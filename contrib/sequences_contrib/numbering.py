@@ -51,17 +51,24 @@ class Numbers:
         self.fields = fields
         self.conflicts = conflicts
         self.wants: Wants | None = None
-        self._before: list[tuple[Model, str, Any]] = []
+        self._before: list[tuple[Any, str, Any]] = []
+        self._texts: list[tuple[Any, str, Any]] = []
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
         if self.wants is None:
-            self.wants = self._wants()
-            if self.wants and not self._leave_it_to_the_insert():
-                self._number()
+            try:
+                self.wants = self._wants()
+                if self.wants and not self._leave_it_to_the_insert():
+                    self._number()
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        for row, attname, value in self._texts:
+            row.__dict__[attname] = value
         if self._transaction:
             opened, self._transaction = self._transaction, None
             opened.__exit__(*exception)
@@ -100,12 +107,22 @@ class Numbers:
             for row, value in zip(rows, values, strict=True):
                 if value is None and row.__dict__.get(attname) is not None:
                     self._set(row, attname, None)  # it has the number of the row it is a copy of
+            for text in field.text_columns:
+                self._settle(rows, text)
             names = field.names_of(rows, self.connection)
             for name, row, value in zip(names, rows, values, strict=True):
                 if name is not None:
                     new, explicit = wants.setdefault(name, {}).setdefault(field, ([], []))
                     (new if value is None else explicit).append(row)
         return wants
+
+    def _settle(self, rows: Sequence[Any], attname: str) -> None:
+        """Store text of a subclass of str as what it is; mysqlclient asks its ``__str__``."""
+        for row in rows:
+            value = row.__dict__.get(attname)
+            if type(value) is not str and isinstance(value, str):
+                self._texts.append((row, attname, value))
+                row.__dict__[attname] = str.__str__(value)
 
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
@@ -136,13 +153,9 @@ class Numbers:
             limits = [field.limit for of in self.wants.values() for field in of]
             limit = min((limit for limit in limits if limit is not None), default=None)
             self._transaction = begin(self.using, limit)
-        try:
-            for name, fields in sorted(self.wants.items()):
-                for field, (new, explicit) in fields.items():
-                    self._number_alike(field, name, new, explicit)
-        except BaseException as error:
-            self.__exit__(type(error), error, error.__traceback__)
-            raise
+        for name, fields in sorted(self.wants.items()):
+            for field, (new, explicit) in fields.items():
+                self._number_alike(field, name, new, explicit)
 
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
