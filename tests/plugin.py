@@ -32,12 +32,13 @@ def _no_allocator_is_left_behind() -> Iterator[None]:
     yield
     from sequences_core import get_allocator, registry  # late: coverage is measured by now
 
-    found = {(alias, type(allocator)) for alias, allocator in registry._allocators.items()}
-    if found <= _sound:
+    cached, known = registry._allocators, set(connections)
+    found = {(alias, type(cached[alias])) for alias in known & cached.keys()}
+    if found <= _sound and cached.keys() <= known:
         return
     registry._reset(setting="SEQUENCES_BACKEND")
-    aliases = {alias for alias, _ in found} & set(connections)
-    _sound.update((alias, type(get_allocator(connections[alias]))) for alias in aliases)
+    for alias in known & cached.keys():
+        _sound.add((alias, type(get_allocator(connections[alias]))))
     assert found <= _sound, "the test left other allocators than those of the settings"
 
 
