@@ -213,7 +213,5 @@ def _check_database(
 def _ignores_case(connection: Any, collation: str) -> bool:
     name = connection.ops.quote_name(collation)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á', 'a ') THEN 1 ELSE 0 END"
-        )
+        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á', 'a ') THEN 1 ELSE 0 END")
         return bool(cursor.fetchone()[0])

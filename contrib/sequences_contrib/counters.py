@@ -38,10 +38,13 @@ DEFAULTS: dict[str, Any] = {
 class Numbering:
     """The options of a SequenceField, checked, and the counters that they lead to."""
 
+    is_copy = False
+    """Was this field copied from a model that it numbers, as packages that keep history do?"""
+
     # Set by Django.
     model: type[Model]
     attname: str
-    column: str
+    column: Any
     null: bool
 
     def __init__(
@@ -74,6 +77,7 @@ class Numbering:
 
     def _refuse_bad_options(self) -> None:
         """Raise TypeError or ValueError for options that make no sense."""
+        first = 1 if callable(self.initial_value) else self.initial_value
         fixed = not callable(self.initial_value)
         if self.unique_with and self.scope is not None:
             raise ValueError("unique_with is the scope already: give only one of them")
@@ -97,7 +101,6 @@ class Numbering:
         if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
             raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
         name = "checked later" if self.sequence_name is None else self.sequence_name
-        first = self.initial_value if fixed else 1
         Allocation(name, 1, first, self.reset_value, self.limit)
 
     @cached_property
@@ -132,7 +135,9 @@ class Numbering:
         """How the names of this field's counters begin: the whole name where there is no scope."""
         if self.sequence_name is None:
             return default_base(self.model._meta.db_table, self.column, self.separator)
-        return escape(self.sequence_name, self.separator) if self.scope_parts else self.sequence_name
+        return (
+            escape(self.sequence_name, self.separator) if self.scope_parts else self.sequence_name
+        )
 
     @cached_property
     def is_plain(self) -> bool:

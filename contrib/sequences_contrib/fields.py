@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, UniqueConstraint
@@ -10,8 +10,23 @@ from django.db.models import BigIntegerField, Model, UniqueConstraint
 from . import checks, hooks, renames
 from .counters import DEFAULTS, Numbering
 
+# What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
+Set = TypeVar("Set", contravariant=True)
+Get = TypeVar("Get", covariant=True)
 
-class SequenceField(Numbering, BigIntegerField):  # type: ignore[type-arg] # not generic at run time
+if TYPE_CHECKING:
+
+    class _Integer(Numbering, BigIntegerField[Set, Get]):
+        """An integer field with the options of a SequenceField."""
+
+else:
+
+    class _Integer(Numbering, BigIntegerField):
+        def __class_getitem__(cls, types):
+            return cls
+
+
+class SequenceField(_Integer[Set, Get]):
     """An integer that the next number of a sequence is stored in when the row is inserted.
 
     Where the database can do it, the INSERT takes the number by itself; otherwise, in autocommit,
@@ -40,19 +55,43 @@ class SequenceField(Numbering, BigIntegerField):  # type: ignore[type-arg] # not
 
     db_returning = True  # Django then reads the number back with the INSERT, where it can
 
-    is_copy = False
-    """Was this field copied from a model that it numbers, as packages that keep history do?"""
+    @overload
+    def __init__(
+        self: SequenceField[Any, int],
+        sequence_name: str | None = None,
+        *,
+        null: Literal[False] = False,
+        **kwargs: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SequenceField[Any, int | None],
+        sequence_name: str | None = None,
+        *,
+        null: bool,
+        **kwargs: Any,
+    ) -> None: ...
 
     def __init__(self, sequence_name: str | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("editable", False)
         kwargs.setdefault("blank", True)
         super().__init__(sequence_name, **kwargs)
 
-    if TYPE_CHECKING:
-        number: int
+    if TYPE_CHECKING:  # also for those who check without Django's stubs
+        _pyi_private_set_type: Any
 
-    def __copy__(self) -> SequenceField:
-        copied: SequenceField = super().__copy__()  # type: ignore[misc] # unknown to the stubs
+        @overload
+        def __get__(self, instance: None, owner: Any) -> Any: ...
+        @overload
+        def __get__(self, instance: Model, owner: Any) -> Get: ...
+        @overload
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        def __set__(self, instance: Any, value: Set) -> None: ...
+
+    def __copy__(self) -> Any:
+        copied: Any = super().__copy__()
         model = getattr(self, "model", None)
         # Django copies the fields of an abstract model into its children.
         copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)

@@ -199,7 +199,7 @@ def _numbering_bulk_create(
     try:
         with (
             database_errors(connection, ours=False),
-            # As Model.save() does. From Django 6.0 on bulk_create() does so for several batches only.
+            # As Model.save() does. From Django 6.0 on bulk_create() does so for batches only.
             transaction.mark_for_rollback_on_error(using=using),
             transaction.atomic(using=using, savepoint=False) if conflicts else nullcontext(),
         ):

@@ -40,7 +40,7 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
     stored = column.get_db_prep_save(value, connection)
     if stored is None or (isinstance(stored, str) and not stored):
         return None
-    convert = _converter(type(column))
+    convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
 
 

@@ -13,7 +13,7 @@ from django.db.models import Max, Model
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.functions import has_function
-from sequences_core.taking import begin, database_errors, in_users_transaction, take
+from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free
 from .counters import Numbering
@@ -130,12 +130,12 @@ class Numbers:
         if len(self.rows) != 1 or len(self.wants) != 1 or self.conflicts:
             return False
         ((name, fields),) = self.wants.items()
-        ((field, (new, _)),) = fields.items() if len(fields) == 1 else ((None, ([], [])),)
-        if not new or not field.is_plain or not has_function(self.connection):
+        (field, (new, _)), *others = fields.items()
+        if others or not new or not field.is_plain or not has_function(self.connection):
             return False
         if not self.connection.features.can_return_columns_from_insert:
             # The number is read back by the primary key, after the commit.
-            keys = field.model._meta.pk_fields
+            keys: Sequence[Any] = field.model._meta.pk_fields
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
@@ -268,9 +268,7 @@ def _lock(field: Any, row: Model, name: str, using: str) -> None:
         set_last_value(taken[0] - 1, name, force=True, using=using)
 
 
-def _take(
-    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
-) -> Iterable[int]:
+def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
     """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]
@@ -281,9 +279,7 @@ def _take(
         choice = free.reusable(field, others, taken, explicit)
         numbers = free.pick(field, choice, others, n, explicit)
         last = numbers[-1]
-        free.move(
-            name, max(last, taken[0] - 1) if field.reuse == "gaps" else last, taken, using
-        )
+        free.move(name, max(last, taken[0] - 1) if field.reuse == "gaps" else last, taken, using)
         return numbers
     taken = take(field.allocation(rows[0], name, n), using)
     if not field.skips_used(rows[0]):

@@ -52,9 +52,9 @@ def _alter_field(original: Any) -> Any:
         self: Any, model: Any, old_field: Any, new_field: Any, strict: bool = False
     ) -> None:
         original(self, model, old_field, new_field, strict)
-        if isinstance(old_field, Numbering) and isinstance(new_field, Numbering):
-            if old_field.sequence_name is None and not old_field.is_copy:
-                _rename(self, model._meta.db_table, old_field.column, model._meta.db_table, new_field)
+        table = model._meta.db_table
+        if _is_named_by_default(old_field) and isinstance(new_field, Numbering):
+            _rename(self, table, old_field.column, table, new_field)
 
     return alter_field
 
@@ -72,11 +72,11 @@ def _delete_model(original: Any) -> Any:
 
 def _fields(model: Any) -> Iterable[Any]:
     """Return the fields of the model whose counters are named like their columns."""
-    return [
-        field
-        for field in model._meta.local_fields
-        if isinstance(field, Numbering) and field.sequence_name is None and not field.is_copy
-    ]
+    return filter(_is_named_by_default, model._meta.local_fields)
+
+
+def _is_named_by_default(field: Any) -> bool:
+    return isinstance(field, Numbering) and field.sequence_name is None and not field.is_copy
 
 
 def _counters(editor: Any) -> QuerySet[Counter] | None:

@@ -70,7 +70,7 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
     if path is None:
         return [[plain_text(part.value if isinstance(part, Value) else part)]] * len(rows)
     # The class may be one of a migration, which isinstance(row, model) is not asked of.
-    fields = fields_of(type(rows[0]), path)
+    fields: list[Any] = fields_of(type(rows[0]), path)
     if len(fields) == 1 or (len(fields) == 2 and fields[1] == fields[0].target_field):
         return _column_texts(fields[0], rows, connection)
     return _path_texts(fields, rows, connection)
@@ -135,7 +135,9 @@ def _path_texts(
     target = first.target_field
     keys = [own_value(row, first) for row in rows]
     texts = [text_of(first, key, connection) for key in keys]
-    wanted = {text: key for text, key in zip(texts, keys, strict=True) if text is not None}
+    wanted: dict[str | None, Any] = {
+        text: key for text, key in zip(texts, keys, strict=True) if text is not None
+    }
     related = first.related_model._base_manager.using(connection.alias)
     path = LOOKUP_SEP.join(field.name for field in rest)
     found: dict[str | None, Texts] = {None: [None]}

@@ -16,7 +16,7 @@ from django.db import (
     transaction,
 )
 from django.db.models import F
-from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import (
@@ -389,6 +389,11 @@ def as_new(receipt: Any) -> Any:
     return receipt
 
 
+def without_key(receipt: Any) -> Any:
+    receipt.pk = None
+    return receipt
+
+
 def loaded(receipt: Any) -> Any:
     """Return the row, read from its database."""
     return Receipt.objects.using(receipt._state.db).get(pk=receipt.pk)
@@ -403,7 +408,7 @@ def updated(receipt: Any) -> Any:
 
 COPIES: dict[str, Any] = {
     "the same instance": lambda receipt: as_new(receipt),
-    "without _state.adding": lambda receipt: setattr(receipt, "pk", None) or receipt,
+    "without _state.adding": lambda receipt: without_key(receipt),
     "loaded": lambda receipt: as_new(loaded(receipt)),
     "copy.copy": lambda receipt: as_new(copy.copy(receipt)),
     "copy.deepcopy": lambda receipt: as_new(copy.deepcopy(loaded(receipt))),

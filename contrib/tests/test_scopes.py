@@ -146,9 +146,7 @@ TEXTS = st.text("a.:2E% \n\0é", min_size=1, max_size=3)
 @example([("a:", ["b"]), ("a", [":b"])], "::")
 @example([("r", ["2024", "5"]), ("r.2024", ["5"])], ".")
 @given(
-    st.lists(
-        st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_size=2, max_size=2
-    ),
+    st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_size=2, max_size=2),
     st.sampled_from([".", "::", "2", "E", "25"]),
 )
 def test_names_are_injective(scopes: list[tuple[str, list[str]]], separator: str) -> None:
