@@ -55,9 +55,9 @@ class NextValue(Expression):
             reset_value,
         )
         self._name = checked.name
-        # As literals, which are of one type whatever their size; they were checked to be ints.
-        last = "NULL" if reset_value is None else f"{reset_value:d}"
-        self._sql = f"{FUNCTION}(%s, {initial_value:d}, {last})"
+        # As literals, which are of one type whatever their size; they are plain ints by now.
+        last = "NULL" if checked.reset_value is None else checked.reset_value
+        self._sql = f"{FUNCTION}(%s, {checked.initial_value}, {last})"
 
     @property
     def allowed_default(self) -> bool:  # type: ignore[override]

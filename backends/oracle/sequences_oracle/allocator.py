@@ -31,6 +31,7 @@ class OracleAllocator(Allocator):
     retryable_codes: ClassVar = frozenset({8177, 60})
     lock_timeout_codes: ClassVar = frozenset({54, 30006})
     missing_table_codes: ClassVar = frozenset({942})
+    names_missing_table = False
     missing_function_codes: ClassVar = frozenset({904})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
