@@ -63,11 +63,15 @@ def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
     """Make the error that says how to get the function."""
-    alias, schema = connection.alias, get_allocator(connection).namespace(connection)
-    where = f"schema {schema!r} of database {alias!r}" if schema else f"database {alias!r}"
     return FunctionMissing(
-        f"{where} has no current function {FUNCTION} that its user may execute: run manage.py "
-        f"sequences install --database={alias}. Or, if a migration has asked for it, let that "
-        f"migration follow the one that makes it: "
+        f"{place_of(connection)} has no current function {FUNCTION} that its user may execute: "
+        f"run manage.py sequences install --database={connection.alias}. If a migration has asked "
+        f"for the function, let that migration run after the one that makes it: "
         f'dependencies = [("sequences_core", "0001_initial")]'
     )
+
+
+def place_of(connection: BaseDatabaseWrapper) -> str:
+    """Return the database for a message, with the schema if that is known."""
+    schema = get_allocator(connection).namespace(connection)
+    return f"{f'schema {schema!r} of ' if schema else ''}database {connection.alias!r}"

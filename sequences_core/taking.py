@@ -23,7 +23,7 @@ from .exceptions import (
     SequencesError,
     TableMissing,
 )
-from .functions import forget_functions, function_missing
+from .functions import forget_functions, function_missing, place_of
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
@@ -116,10 +116,10 @@ def database_errors(
 
 def mark_rollback(connection: BaseDatabaseWrapper, error: DatabaseError) -> None:
     """Set ``needs_rollback`` if the error has ended the transaction that is open here."""
-    if not connection.in_atomic_block or connection.closed_in_transaction:
+    if not connection.in_atomic_block or is_foreign(connection, error):
         return
-    if is_foreign(connection, error):
-        return
+    if connection.connection is None or connection.closed_in_transaction:
+        return  # the transaction ended with its connection, and Django knows
     if get_allocator(connection).aborts_transaction(connection, error):
         connection.needs_rollback = True
 
@@ -150,11 +150,8 @@ def _table_missing(connection: BaseDatabaseWrapper) -> TableMissing:
     alias = connection.alias
     remedy = f"run manage.py migrate sequences_core --database={alias}"
     if not router.allow_migrate_model(alias, Counter):
-        remedy = (
-            f"the router's allow_migrate({alias!r}, 'sequences_core') doesn't let migrate make it"
-        )
-    table = Counter._meta.db_table
-    return TableMissing(f"database {alias!r} has no table {table}: {remedy}")
+        remedy = f"the router's allow_migrate({alias!r}, 'sequences_core') is false"
+    return TableMissing(f"{place_of(connection)} has no table {Counter._meta.db_table}: {remedy}")
 
 
 CALLED = frozenset({__name__, f"{__package__}.api"})

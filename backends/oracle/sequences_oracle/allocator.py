@@ -22,6 +22,7 @@ class OracleAllocator(Allocator):
     """One block, one round trip, with or without a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"oracle"})
     can_limit_wait = True
     can_limit_first_wait = False
     timeout_step = 1.0

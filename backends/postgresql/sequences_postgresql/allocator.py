@@ -83,6 +83,7 @@ class PostgreSQLAllocator(Allocator):
     """One statement, one round trip, with or without a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"postgresql"})
     can_limit_wait = True
     can_limit_first_wait = True
     supports_function = True
@@ -125,6 +126,10 @@ class PostgreSQLAllocator(Allocator):
         with connection.cursor() as cursor:
             cursor.execute(function.IS_INSTALLED)
             return cursor.fetchone()[0] is True
+
+    def namespace(self, connection: Any) -> str:
+        # As django-tenants has it; what a statement of the user's own has set, nobody knows.
+        return getattr(connection, "schema_name", None) or ""
 
     @staticmethod
     def _last(
