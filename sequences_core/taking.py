@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 
 from django.conf import settings
@@ -41,11 +41,12 @@ def take(allocation: Allocation, using: str | None = None) -> range:
         outside_transaction(allocation.name)
     if callable(allocation.initial_value):
         return _take_or_start(connection, allocation)
-    try:  # what database_errors does, without a generator's cost on the way to each number
+    try:
         return allocator.allocate(connection, allocation)
-    except DatabaseError as error:
-        _explain(connection, error, allocation.timeout)
-        raise
+    except Exception:
+        # Only now, so that a number that is taken doesn't pay for a generator.
+        with database_errors(connection, allocation.timeout):
+            raise
 
 
 def _take_or_start(connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
@@ -108,7 +109,9 @@ def database_errors(
     statements than ours, too: only an error that names our table or function is turned into ours.
     """
     try:
-        yield
+        # Django lets some errors of a driver through, such as those of closing a cursor.
+        with connection.wrap_database_errors if ours else nullcontext():
+            yield
     except DatabaseError as error:
         _explain(connection, error, timeout, ours)
         raise
