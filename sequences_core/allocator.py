@@ -2,7 +2,7 @@
 
 A counter is a row ``(name, last)``. Taking a number updates that row inside the caller's
 transaction: a rollback gives the number back, and the row lock makes the next taker wait until
-the transaction ends. Nothing else is needed for numbers without holes, and nothing less will do.
+the transaction ends.
 
 A backend subclasses :class:`Allocator` and writes two statements, :meth:`Allocator.upsert` and
 :meth:`Allocator.update`. An :class:`Allocation` is what they are asked for; it was checked before
@@ -13,20 +13,14 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import DatabaseError, NotSupportedError
 
-from .arguments import (
-    MAX_VALUE,
-    check_integer,
-    check_sequence_name,
-    check_timeout,
-)
+from .allocation import Allocation, checked
+from .arguments import MAX_VALUE
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
@@ -57,65 +51,6 @@ EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """A checked request for ``count`` consecutive numbers of the counter ``name``.
-
-    ``initial_value`` is the first number of a counter that does not exist yet; a callable is
-    called only then. At ``reset_value`` the counter restarts at ``initial_value``, so it is never
-    given out. ``timeout`` bounds the wait for another transaction, in seconds; 0 is "don't wait",
-    None is "as long as the database does".
-
-    Raises TypeError and ValueError, in the same way for every database.
-    """
-
-    name: str
-    count: int = 1
-    initial_value: int | Callable[[], int] = 1
-    reset_value: int | None = None
-    timeout: float | None = None
-
-    first_last: int | None = field(init=False, repr=False, compare=False)
-    """The counter's value once this block has created it; None if that can't be said yet.
-
-    That is while ``initial_value`` is a callable, or when the first block would not fit.
-    """
-
-    highest_before: int = field(init=False, repr=False, compare=False)
-    """The highest ``last`` from which the block still fits."""
-
-    def __post_init__(self) -> None:
-        name = check_sequence_name(self.name)
-        if name is not self.name:
-            object.__setattr__(self, "name", name)
-        check_integer("count", self.count)
-        if not callable(self.initial_value):
-            check_integer("initial_value", self.initial_value)
-        if self.reset_value is not None:
-            check_integer("reset_value", self.reset_value)
-            if self.count != 1:
-                raise ValueError("a batch can't have a reset_value: it might wrap around")
-            if callable(self.initial_value):
-                raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
-            if self.reset_value <= self.initial_value:
-                raise ValueError(
-                    f"reset_value ({self.reset_value}) must be greater than "
-                    f"initial_value ({self.initial_value})"
-                )
-        if self.timeout is not None:
-            check_timeout(self.timeout)
-        last = None if callable(self.initial_value) else self.initial_value + self.count - 1
-        if last is not None and last > MAX_VALUE:
-            last = None
-        object.__setattr__(self, "first_last", last)
-        object.__setattr__(self, "highest_before", MAX_VALUE - self.count)
-
-
-# The same few requests come again and again, and are checked once. Typed, for True is no count.
-# Not with a callable, which may be a new one each time.
-checked = lru_cache(maxsize=1024, typed=True)(Allocation)
-
-
 class Allocator(ABC):
     """Takes blocks of numbers from counters in one kind of database.
 
@@ -135,6 +70,9 @@ class Allocator(ABC):
 
     protocol: ClassVar[int]
     """Which version of this contract was it written for? Each backend states a literal number."""
+
+    vendors: ClassVar[frozenset[str] | None] = None
+    """Which vendors of Django's connections does it serve? None is any."""
 
     single_statement: ClassVar[bool] = True
     """Does one statement take a block, at least from the second use of a name on?"""
@@ -168,6 +106,9 @@ class Allocator(ABC):
 
     missing_table_codes: ClassVar[frozenset[str | int]] = frozenset()
     """Which error codes mean "there is no such table"?"""
+
+    names_missing_table: ClassVar[bool] = True
+    """Does the text of such an error say which?"""
 
     missing_function_codes: ClassVar[frozenset[str | int]] = frozenset()
     """Which error codes mean "there is no such function"?"""
@@ -240,6 +181,10 @@ class Allocator(ABC):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
         return False
+
+    def namespace(self, connection: BaseDatabaseWrapper) -> str:
+        """Return the schema that statements mean now, as far as that is known without asking."""
+        return ""
 
 
 def function_mark(source: str) -> str:

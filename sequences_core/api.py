@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from django.db import connections, router, transaction
+from django.db.models import F
 
 from .allocator import Allocation, checked
 from .arguments import check_integer, check_sequence_name
@@ -52,8 +53,7 @@ def get_next_value(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else checked
-    return take(request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
+    return take(checked(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
 
 
 def get_next_values(
@@ -71,8 +71,7 @@ def get_next_values(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else checked
-    return take(request(sequence_name, batch_size, initial_value, None, timeout), using)
+    return take(checked(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
 def get_next_blocks(
@@ -104,6 +103,8 @@ def get_next_blocks(
         Allocation(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
     ]
     blocks = dict.fromkeys((request.name for request in requests), range(0))
+    if len(blocks) < len(requests):  # keys whose text is the same, though they say otherwise
+        raise ValueError(f"batch_sizes names a sequence twice: {batch_sizes!r}")
     if not any(request.count for request in requests):
         return blocks
     alias = using or router.db_for_write(Counter)
@@ -140,9 +141,11 @@ def set_last_value(
     :raises ValueError: the counter is past ``value`` already, and ``force`` is false.
     """
     sequence_name = check_sequence_name(sequence_name)
-    check_integer("value", value)
+    value = check_integer("value", value)
     alias = using or router.db_for_write(Counter)
-    with database_errors(connections[alias]), transaction.atomic(using=alias, savepoint=False):
+    connection = connections[alias]
+    savepoint = not in_users_transaction(connection)
+    with database_errors(connection), transaction.atomic(using=alias, savepoint=savepoint):
         last = _move(alias, sequence_name, value, force)
     if last > value:
         raise ValueError(
@@ -237,11 +240,13 @@ def _last_value(alias: str, name: str) -> int | None:
 def _move(alias: str, name: str, value: int, force: bool) -> int:
     """Lock the counter, move it to ``value`` if allowed, and return where it is."""
     counters = Counter.objects.using(alias).filter(pk=name)
-    movable = counters if force else counters.filter(last__lte=value)
-    if movable.update(last=value):
-        return value
-    # Locked, for another transaction may have created the counter since the update looked.
-    found = list(counters.select_for_update().values_list("last", flat=True))
+    # Locked before it is changed: databases that lock by the update of a row, such as SQLite, do so
+    # by one that changes nothing; the others would call an update of what they see a conflict.
+    if connections[alias].features.has_select_for_update:
+        found = list(counters.select_for_update().values_list("last", flat=True))
+    else:
+        counters.update(last=F("last"))
+        found = list(counters.values_list("last", flat=True))
     if found:
         last = value if force else max(value, found[0])
         counters.update(last=last)

@@ -81,7 +81,7 @@ class BackendImportFailed(BackendError):
 
 
 class BackendInvalid(BackendError):
-    """What was named is no Allocator, or was written for another version of the contract."""
+    """What was named is no Allocator, or not one for this database or version of the contract."""
 
 
 class GapWarning(RuntimeWarning):

@@ -16,6 +16,12 @@ from .registry import get_allocator
 __all__ = ["NextValue", "refuse_on_conflict"]
 
 
+READ = (
+    "NextValue takes a number each time that it is evaluated, so it can't be part of a query that "
+    "reads: use it in create(), bulk_create(), update() and db_default only"
+)
+
+
 @deconstructible(path="sequences_core.expressions.NextValue")
 class NextValue(Expression):
     """The next number of a sequence, for ``create()``, ``bulk_create()``, ``update()``.
@@ -28,15 +34,18 @@ class NextValue(Expression):
     An UPDATE must not meet concurrent updates of the same rows: PostgreSQL would evaluate its
     expressions once more, and a number would be lost. Lock the rows by ``select_for_update()``
     in a statement before. ``bulk_create(ignore_conflicts=True)``, where a number would be taken
-    for a row that isn't stored, is refused.
+    for a row that isn't stored, is refused, and so is whatever only reads: ``filter()``,
+    ``annotate()``, ``aggregate()``, a condition, a subquery.
 
     Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
-    built, for a backend that has no function; FunctionMissing, if it is not installed. The
-    statement itself raises DataError (Oracle: DatabaseError, SQLite: OperationalError) where the
-    function refuses a name that is an expression, or the sequence is exhausted.
+    built, for a use that is refused or a backend that has no function; FunctionMissing, if it isn't
+    installed. The statement itself raises DataError (Oracle: DatabaseError, SQLite:
+    OperationalError) where the function refuses a name that is an expression, or the sequence is
+    exhausted.
     """
 
     output_field = BigIntegerField()
+    _is_read = False
 
     def __init__(
         self,
@@ -55,16 +64,33 @@ class NextValue(Expression):
             reset_value,
         )
         self._name = checked.name
-        # As literals, which are of one type whatever their size; they were checked to be ints.
-        last = "NULL" if reset_value is None else f"{reset_value:d}"
-        self._sql = f"{FUNCTION}(%s, {initial_value:d}, {last})"
+        # As literals, which are of one type whatever their size; they are plain ints by now.
+        last = "NULL" if checked.reset_value is None else checked.reset_value
+        self._sql = f"{FUNCTION}(%s, {checked.initial_value}, {last})"
 
     @property
     def allowed_default(self) -> bool:  # type: ignore[override]
         return all(name.allowed_default for name in self._expressions)
 
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
-        return super().resolve_expression(*args, **kwargs) if self._expressions else self
+    def resolve_expression(
+        self,
+        query: Any = None,
+        allow_joins: bool = True,
+        reuse: Any = None,
+        summarize: bool = False,
+        for_save: bool = False,
+    ) -> Any:
+        if for_save or query is None:
+            if not self._expressions:
+                return self
+            return super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
+        if query.model is not None:
+            raise NotSupportedError(READ)
+        # Q.check(), by which full_clean() validates constraints: it takes an error of the database
+        # for "can't say", so raise one when it executes.
+        refused = self.copy()
+        refused._is_read = True
+        return refused
 
     def get_source_expressions(self) -> list[Any]:
         return self._expressions
@@ -73,6 +99,8 @@ class NextValue(Expression):
         self._expressions = list(exprs)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        if self._is_read:
+            raise NotSupportedError(READ)
         allocator = get_allocator(connection)
         if not allocator.supports_function:
             raise NotSupportedError(
