@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 PROTOCOL = 1
 """The version of this contract. A backend states the version it was written for."""
 
-TABLE = "sequences_core_counter"
-"""The table of counters: ``name`` is the primary key, ``last`` the last number taken."""
-
 FUNCTION = "sequences_next_value"
 """The database function that a backend may install, ``(name, initial_value, reset_value)``."""
 
@@ -236,6 +233,19 @@ class Allocator(ABC):
         Both are then sent at once, with a semicolon between; None is "not on this connection".
         """
         return None
+
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        """What of ``Field.db_parameters`` lets the column of names compare byte for byte?"""
+        return {}
+
+    def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
+        """Do this connection's settings ask for READ UNCOMMITTED, where numbers are given twice?"""
+        level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
+        return str(level).lower() == "read uncommitted"
+
+    def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
+        """May SEQUENCES_TABLE name a schema here?"""
+        return False
 
     def _update_or_create(
         self, connection: BaseDatabaseWrapper, allocation: Allocation

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation, checked
+from .allocator import EXHAUSTED, FUNCTION, Allocation, checked
 from .arguments import check_integer, check_sequence_name
 from .exceptions import (
     AutocommitRefused,
@@ -26,6 +26,7 @@ from .exceptions import (
 from .expressions import forget_functions, function_missing
 from .models import Counter
 from .registry import get_allocator
+from .table import table_parts
 
 InitialValue = int | Callable[[], int]
 
@@ -276,10 +277,12 @@ def _explain(
     if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
         connection.needs_rollback = True
     code, text = allocator.error_code(error), allocator.error_text(error)
-    if code in allocator.missing_table_codes and (ours or TABLE in text.lower()):
+    if code in allocator.missing_table_codes and (
+        ours or table_parts()[-1].lower() in text.lower()
+    ):
         raise TableMissing(
-            f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
-            f"manage.py migrate sequences_core --database={connection.alias}"
+            f"database {connection.alias!r} has no table {'.'.join(table_parts())}: run "
+            f"manage.py migrate {Counter._meta.app_label} --database={connection.alias}"
         ) from error
     if code in allocator.missing_function_codes and FUNCTION in text.lower():
         forget_functions()  # it was there when somebody looked

@@ -19,6 +19,7 @@ from .exceptions import (
     BackendInvalid,
     BackendNotFound,
 )
+from .table import table_parts
 
 GROUP = "sequences_core.backends"
 FALLBACK = "orm"
@@ -34,7 +35,13 @@ def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     allocators = _allocators  # a reset meanwhile puts another dict in its place
     allocator = allocators.get(connection.alias)
     if allocator is None:
-        allocator = allocators.setdefault(connection.alias, _load(*_choice(connection)))
+        allocator = _load(*_choice(connection))
+        if len(table_parts()) > 1 and not allocator.has_schemas(connection):
+            raise BackendInvalid(
+                f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, and database "
+                f"{connection.alias!r} of vendor {connection.vendor!r} has none"
+            )
+        allocator = allocators.setdefault(connection.alias, allocator)
     return allocator
 
 

@@ -19,8 +19,8 @@ from sequences_core import (
     get_next_values,
     set_last_value,
 )
-from sequences_core.allocator import TABLE
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.table import TABLE
 
 from .base import Contract
 
