@@ -1,0 +1,7 @@
+"""Settings with reversion."""
+
+from tests.ecosystem.settings import *  # noqa: F403
+from tests.ecosystem.settings import BASIC_APPS, databases
+
+DATABASES = databases("revisions")
+INSTALLED_APPS = [*BASIC_APPS, "reversion", "tests.ecosystem.revisions"]
