@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core import checks
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -79,9 +80,10 @@ def assert_migrations_settle(app_label: str, folder: Path) -> None:
     package = f"migrations_of_{app_label}"
     (folder / package).mkdir()
     (folder / package / "__init__.py").touch()
+    modules = {**settings.MIGRATION_MODULES, app_label: package}
     sys.path.insert(0, str(folder))
     try:
-        with override_settings(MIGRATION_MODULES={app_label: package}):
+        with override_settings(MIGRATION_MODULES=modules):
             call_command("makemigrations", app_label, verbosity=0, interactive=False)
             written = (folder / package / "0001_initial.py").read_text()
             assert "SequenceField" in written

@@ -45,7 +45,8 @@ class TicketResource(resources.ModelResource):
     class Meta:
         model = Ticket
         fields = ("project", "title")
-        import_id_fields = ("title",)
+        import_id_fields: tuple[str, ...] = ()
+        force_init_instance = True
         use_transactions = True
 
 
@@ -102,13 +103,10 @@ def test_a_dry_run_takes_nothing(resource: Any) -> None:
 def test_a_file_that_fails_takes_nothing() -> None:
     """The import is one transaction, and no number of it is lost."""
     Ticket.objects.create(project="web", title="a")
-    text = "project,title\nweb,b\nweb,c\nthis is longer than the column is,d\n"
-    result = TicketResource().import_data(data(text.replace("this", "this " * 9)))
-    if result.has_errors() or result.has_validation_errors():
-        assert Ticket.objects.count() == 1
-        assert Ticket.objects.create(project="web", title="x").number == 2
-    else:  # SQLite keeps text of any length
-        assert numbers(Ticket.objects.filter(project="web").model) == [1, 1, 2, 3]
+    result = TicketResource().import_data(data("project,title\nweb,b\nweb,c\nweb,a\n"))
+    assert result.has_errors()
+    assert Ticket.objects.count() == 1
+    assert Ticket.objects.create(project="web", title="b").number == 2
 
 
 def test_rows_that_exist_keep_their_numbers() -> None:
