@@ -204,9 +204,10 @@ class Numbers:
                     f"declare {field} with skip_used=True"
                 )
                 try:
-                    last = get_last_value(name, using=self.using) or 0
                     rows = field.rows_of(new[0], self.using)
                     highest = rows.aggregate(highest=Max(field.attname))["highest"]
+                    # Read after the rows, so that those of other transactions don't mislead.
+                    last = get_last_value(name, using=self.using) or 0
                 except (DatabaseError, ObjectDoesNotExist, ValueError):
                     error.add_note(  # the transaction that it broke answers no query
                         f"If rows of {field} have higher numbers than their sequence {name!r}, "
