@@ -12,6 +12,8 @@ from .arguments import MAX_NAME_LENGTH
 from .registry import get_allocator
 from .table import TABLE
 
+__all__ = ["Counter", "NameField"]
+
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time
     """Text that compares byte for byte on every database: its backend knows how."""

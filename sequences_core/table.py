@@ -13,6 +13,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+__all__ = ["TABLE", "quoted_table", "table_parts", "with_table"]
+
 TABLE: str
 """The name as ``Meta.db_table`` has it: Django takes a schema only between quotation marks."""
 

@@ -3,37 +3,85 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from django.db import connections
 
 # Slow, and about no server of DB: left to a run of everything, or to who names them.
 UNHURRIED = {
     "test_benchmarks.py",
     "test_merge_on_h2.py",
     "test_packaging.py",
+    "test_plugin.py",
     "test_registry_errors.py",
     "test_thirdparty.py",
 }
 
+_sound: set[tuple[str, type]] = set()
 
+
+@pytest.fixture(autouse=True)
+def _no_allocator_is_left_behind() -> Iterator[None]:
+    """Fail the test that leaves an alias with another allocator than the settings say.
+
+    Nothing but a change of settings makes the registry look again, so the tests that come later
+    would fail, or pass, by the order in which they run.
+    """
+    yield
+    from sequences_core import get_allocator, registry  # late: coverage is measured by now
+
+    cached, known = registry._allocators, set(connections)
+    found = {(alias, type(cached[alias])) for alias in known & cached.keys()}
+    if found <= _sound and cached.keys() <= known:
+        return
+    registry.forget_allocators()
+    for alias in known & cached.keys():
+        _sound.add((alias, type(get_allocator(connections[alias]))))
+    assert found <= _sound, "the test left other allocators than those of the settings"
+
+
+@pytest.hookimpl(trylast=True)  # when the markers that others add are there
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     narrowed = bool(os.environ.get("DB"))
+    if problems := [problem for item in items if (problem := _problem(config, item))]:
+        raise pytest.UsageError(*problems)
 
     def wanted(item: pytest.Item) -> bool:
         if narrowed and not named and item.path.name in UNHURRIED:
             return False
         if narrowed and _has_no_database(item):
             return False
-        using = getattr(getattr(item, "cls", None), "using", "default")
-        return using in settings.DATABASES
+        return _aliases(item) <= set(settings.DATABASES)
 
     others = [item for item in items if not wanted(item)]
     if others:
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if wanted(item)]
+
+
+def _aliases(item: pytest.Item) -> set[str]:
+    """The databases that a test names: by ``using`` of its class, and by its mark."""
+    mark = item.get_closest_marker("django_db")
+    databases = (mark and mark.kwargs.get("databases")) or ()
+    using = getattr(getattr(item, "cls", None), "using", None)
+    return {*([] if databases == "__all__" else databases), *([using] if using else [])}
+
+
+def _problem(config: pytest.Config, item: pytest.Item) -> str | None:
+    """Why a test would run on the wrong database, or in silence on none."""
+    aliases = _aliases(item)
+    if unknown := aliases - {*settings.VENDORS, *settings.DATABASES}:
+        return f"{item.nodeid} is for {', '.join(sorted(unknown))}: no DB starts such a database"
+    mark = item.get_closest_marker("django_db")
+    asks = mark is not None or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+    says = aliases or (mark is not None and "databases" in mark.kwargs)
+    if config.rootpath / "backends" in item.path.parents and asks and not says:
+        return f"{item.nodeid} is in a backend's folder and doesn't say which database it is for"
+    return None
 
 
 def _has_no_database(item: pytest.Item) -> bool:

@@ -18,11 +18,26 @@ The capability flags of the allocator choose among the tests; that numbers have 
 up for choice. Needs ``pip install sequences-core[testing]``.
 """
 
+# ruff: noqa: E402 - the modules are registered first
+
+import pkgutil
+
+import pytest
+
+# Only what is registered before it is imported shows the values of an assertion that fails.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__))
+)
+
 from .bad_input import BadInput
 from .base import Contract
 from .blocks import Blocks
+from .callables import Callables
 from .concurrency import Concurrency
 from .expressions import InStatement
+from .isolation import Isolation
+from .parameters import Parameters
+from .session import Session
 from .stateful import Model
 from .transactions import Transactions
 from .values import Values
@@ -30,7 +45,18 @@ from .waiting import Waiting
 
 
 class AllocatorContract(
-    Values, BadInput, Transactions, Blocks, Waiting, InStatement, Concurrency, Model
+    Values,
+    BadInput,
+    Parameters,
+    Callables,
+    Transactions,
+    Session,
+    Blocks,
+    Waiting,
+    InStatement,
+    Isolation,
+    Concurrency,
+    Model,
 ):
     """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -14,18 +14,31 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_core import Allocator, get_allocator, get_next_value
 from sequences_core.models import Counter
 
-PATIENCE = 60
-"""Seconds after which something that should have happened never will."""
+from . import vendors
+from .threads import BLINK, PATIENCE, Elsewhere, end, together, watched
 
-BLINK = 0.3
-"""Seconds in which something that is not blocked has long been done."""
+__all__ = ["BLINK", "PATIENCE", "Contract", "Elsewhere"]
 
 
 class Contract:
-    """Base of the contract classes: ``using`` is the alias, ``backend`` the allocator's name."""
+    """Base of the contract classes: ``using`` is the alias, ``backend`` the allocator's name.
+
+    What the kit knows of the databases that Django itself supports, a class says for another one
+    by ``isolation_levels``, ``set_isolation_level``, ``session_state`` and ``cancel``. Tests that
+    need what nobody says are skipped, with the reason.
+    """
 
     using: ClassVar[str] = "default"
     backend: ClassVar[str] = "auto"
+
+    isolation_levels: ClassVar[Sequence[str] | None] = None
+    """Which isolation levels can a transaction ask for? Empty where the database has only one."""
+
+    patience: ClassVar[float] = PATIENCE
+    """After how many seconds has a thread beside the test, or a number of them, hung?"""
+
+    time_limit: ClassVar[float] = 4 * PATIENCE
+    """After how many seconds is the statement cancelled in which the test itself is?"""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -37,12 +50,19 @@ class Contract:
 
     pytestmark: ClassVar[pytest.MarkDecorator]
 
+    _threads: list[Elsewhere]
+
     @pytest.fixture(autouse=True)
     def _settings(self, settings: Any) -> Iterator[None]:
         settings.SEQUENCES_BACKEND = {self.using: self.backend}
         settings.SEQUENCES_AUTOCOMMIT = "allow"
-        yield
-        self.connection.close()  # whatever a test did to the session ends with it
+        self._threads = []
+        try:
+            with watched(self.connection, self.time_limit, self.cancel):
+                yield
+        finally:
+            self.connection.close()  # whatever a test did to the session ends with it
+            end(self._threads, self.patience)  # so does a thread that a failed test left alone
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
@@ -53,6 +73,38 @@ class Contract:
     def allocator(self) -> Allocator:
         """The allocator under test."""
         return get_allocator(self.connection)
+
+    def set_isolation_level(self, level: str) -> None:
+        """Set the level of this connection's next transactions."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(vendors.SET_ISOLATION_LEVEL[self.connection.vendor].format(level))
+
+    def session_state(self) -> Any:
+        """What an allocation must leave as it was: the session's settings and user-level locks.
+
+        None where nobody knows how to ask. It is compared with itself, inside transactions too.
+        """
+        return vendors.session_state(self.connection)
+
+    @staticmethod
+    def cancel(connection: BaseDatabaseWrapper) -> None:
+        """Make the statement fail in which this connection of another thread is."""
+        vendors.cancel(connection)
+
+    def levels(self) -> Sequence[str]:
+        """The isolation levels; where they are unknown, or there is one, leave out the test."""
+        vendor = self.connection.vendor
+        levels = self.isolation_levels
+        if levels is None:
+            levels = vendors.ISOLATION_LEVELS.get(vendor)
+        if levels is None:
+            pytest.skip(
+                f"how {vendor} sets an isolation level is unknown: say isolation_levels, and "
+                f"set_isolation_level()"
+            )
+        if not levels:
+            pytest.skip(f"{vendor} has one isolation level")
+        return levels
 
     def atomic(self) -> transaction.Atomic:
         """A transaction, or a savepoint inside one."""
@@ -71,6 +123,13 @@ class Contract:
         """The whole table, as this connection sees it."""
         return dict(Counter.objects.using(self.using).values_list("name", "last"))
 
+    def names_the_table(self, sql: str) -> bool:
+        """Does the statement name the table of counters, in whichever case and quotes?"""
+        table = Counter._meta.db_table
+        names = {table, self.connection.ops.quote_name(table)}
+        bare, *wanted = (re.sub(r'["`\[\]]', "", text).casefold() for text in (sql, *names))
+        return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", bare) for name in wanted)
+
     def take(self, name: str = "s", **kwargs: Any) -> Callable[[], int]:
         """A function that takes one number, and commits it."""
 
@@ -88,33 +147,26 @@ class Contract:
         with self.atomic():
             get_next_value(name, using=self.using)
 
+    def start(self, function: Callable[[], Any]) -> Elsewhere:
+        """Run ``function`` in a thread with a connection of its own, which ends with the test."""
+        other = Elsewhere(function, self.using, patience=self.patience, cancel=self.cancel)
+        self._threads.append(other)
+        other.start()
+        return other
+
     @contextmanager
     def elsewhere(self, function: Callable[[], Any]) -> Iterator[Elsewhere]:
-        """Run ``function`` in a thread with a connection of its own, beside the block."""
-        other = Elsewhere(function, self.using)
-        other.start()
-        try:
-            yield other
-        finally:
-            other.join(PATIENCE)
-            assert not other.is_alive(), "the other thread never came back"
+        """Run ``function`` in a thread beside the block, whose end waits for it."""
+        other = self.start(function)
+        yield other
+        end([other], self.patience)
 
-    def together(self, functions: list[Callable[[], Any]]) -> list[Any]:
-        """Start all functions at one moment, each in a thread; return their results in order."""
-        barrier = threading.Barrier(len(functions))
+    def together(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Start all functions at one moment, each in a thread; return their results in order.
 
-        def start_together(function: Callable[[], Any]) -> Callable[[], Any]:
-            def run() -> Any:
-                self.connection.ensure_connection()
-                barrier.wait(PATIENCE)
-                return function()
-
-            return run
-
-        others = [Elsewhere(start_together(function), self.using) for function in functions]
-        for other in others:
-            other.start()
-        return [other.result() for other in others]
+        If any fail, all have ended before their errors are raised together.
+        """
+        return together(functions, self.using, patience=self.patience, cancel=self.cancel)
 
     def test_no_standard_test_is_overridden(self) -> None:
         """A backend that replaced a test of the kit would prove nothing."""
@@ -125,35 +177,3 @@ class Contract:
                 assert len(owners) == 1 or not owners[-1].__module__.startswith(here), (
                     f"{owners[0].__name__} overrides the standard test {name}"
                 )
-
-
-class Elsewhere(threading.Thread):
-    """A thread that keeps what its function returned or raised, and closes its connection."""
-
-    def __init__(self, function: Callable[[], Any], using: str) -> None:
-        super().__init__(daemon=True)
-        self._function = function
-        self._using = using
-        self._value: Any = None
-        self._error: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self._value = self._function()
-        except BaseException as error:  # noqa: BLE001 - raised again by result()
-            self._error = error
-        finally:
-            connections[self._using].close()
-
-    def is_waiting(self, seconds: float = BLINK) -> bool:
-        """Is it still not done after so many seconds?"""
-        self.join(seconds)
-        return self.is_alive()
-
-    def result(self) -> Any:
-        """Wait for the end; return what the function returned, or raise what it raised."""
-        self.join(PATIENCE)
-        assert not self.is_alive(), "the other thread never came back"
-        if self._error is not None:
-            raise self._error
-        return self._value

@@ -98,8 +98,7 @@ class Concurrency(Contract):
             def overtake(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
                 nonlocal seen
                 if seen == position and not others:
-                    others.append(Elsewhere(take, self.using))
-                    others[0].start()
+                    others.append(self.start(take))
                     others[0].is_waiting()  # it may: for what this transaction has locked
                 seen += 1
                 return execute(sql, params, many, context)
@@ -145,24 +144,6 @@ class Concurrency(Contract):
     def test_outcome_is_exact(self) -> None:
         """Takers that commit, roll back and use savepoints leave 1..n, each once."""
         self._check_exact_outcome(200 if self.allocator.first_use_may_conflict else 1)
-
-    def test_isolation_levels(self) -> None:
-        """Above READ COMMITTED conflicts are retryable, and retried the outcome is exact."""
-        for level in self.isolation_levels():
-            self._check_exact_outcome(attempts=200, level=level, name=level)
-
-    def isolation_levels(self) -> tuple[str, ...]:
-        """The levels of this database that a transaction can ask for."""
-        if self.connection.vendor in {"postgresql", "mysql"}:
-            return ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
-        return ()
-
-    def set_isolation_level(self, level: str) -> None:
-        """Set the level of this connection's next transactions."""
-        mysql = self.connection.vendor == "mysql"
-        scope = "SESSION" if mysql else "SESSION CHARACTERISTICS AS"
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"SET {scope} TRANSACTION ISOLATION LEVEL {level}")
 
     def _check_exact_outcome(
         self, attempts: int, level: str | None = None, name: str = "s", rounds: int = 15

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -190,8 +191,8 @@ class Transactions(Contract):
     def _is_broken(self) -> bool:
         try:
             # The driver's own cursor: Django's would refuse by itself.
-            with connections[self.using].connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            with closing(connections[self.using].connection.cursor()) as cursor:
+                cursor.execute(f"SELECT 1{self.connection.features.bare_select_suffix}")
                 cursor.fetchall()
         except Exception:  # noqa: BLE001 - of whichever driver this is
             return True

@@ -152,7 +152,7 @@ class Values(Contract):
 
         with self.connection.execute_wrapper(wrapper), self.atomic():
             get_next_value("s", using=self.using)
-        assert any(TABLE in sql for sql in seen)
+        assert any(map(self.names_the_table, seen)), seen
 
     def test_set_last_value(self) -> None:
         """set_last_value creates and raises; it lowers by force only, and 0 is a value."""

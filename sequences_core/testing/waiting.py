@@ -11,7 +11,7 @@ from django.db import NotSupportedError
 
 from sequences_core import SequenceLocked, get_next_value, get_next_values
 
-from .base import BLINK, PATIENCE, Contract
+from .base import BLINK, Contract
 from .transactions import Rollback
 
 
@@ -28,14 +28,12 @@ class Waiting(Contract):
         try:
             with self.atomic():
                 assert get_next_value("s", using=self.using) == first
-                other = self.elsewhere(self.take())
-                thread = other.__enter__()
+                thread = self.start(self.take())
                 assert thread.is_waiting()
                 if end == "rollback":
                     raise Rollback
         except Rollback:
             pass
-        other.__exit__(None, None, None)
         assert thread.result() == (first + 1 if end == "commit" else first)
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
@@ -116,10 +114,8 @@ class Waiting(Contract):
         self.requires("can_limit_wait")
         with self.atomic():
             get_next_value("s", using=self.using)
-            other = self.elsewhere(self.take(timeout=PATIENCE))
-            thread = other.__enter__()
+            thread = self.start(self.take(timeout=self.patience))
             assert thread.is_waiting()
-        other.__exit__(None, None, None)
         assert thread.result() == 2
 
     def test_timeout_is_for_one_call(self) -> None:
@@ -140,11 +136,9 @@ class Waiting(Contract):
         ready = threading.Event()
         with self.atomic():
             get_next_value("s", using=self.using)
-            other = self.elsewhere(short_then_long)
-            thread = other.__enter__()
-            assert ready.wait(PATIENCE)
+            thread = self.start(short_then_long)
+            thread.reach(ready)
             assert thread.is_waiting(step + BLINK)
-        other.__exit__(None, None, None)
         assert thread.result() == 2
 
     @pytest.mark.parametrize("end", ["success", "failure"])
@@ -157,22 +151,20 @@ class Waiting(Contract):
             if end == "success":
                 get_next_value("free", timeout=0.01, using=self.using)
             free.set()
-            assert held.wait(PATIENCE)
+            assert held.wait(self.patience)
             if end == "failure":
                 with pytest.raises(SequenceLocked):
                     get_next_value("s", timeout=0.01, using=self.using)
             tried.set()
             return get_next_value("s", using=self.using)
 
-        other = self.elsewhere(short_then_long)
-        thread = other.__enter__()
-        assert free.wait(PATIENCE)
+        thread = self.start(short_then_long)
+        thread.reach(free)
         with self.atomic():
             get_next_value("s", using=self.using)
             held.set()
-            assert tried.wait(PATIENCE)
+            thread.reach(tried)
             assert thread.is_waiting(self.allocator.timeout_step + BLINK)
-        other.__exit__(None, None, None)
         assert thread.result() == 2
 
     def test_timeout_is_never_ignored(self) -> None:

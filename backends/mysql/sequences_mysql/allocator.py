@@ -49,6 +49,7 @@ class MySQLAllocator(Allocator):
     """One statement, one round trip; on MySQL three with a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"mysql"})
     can_limit_wait = True
     can_limit_first_wait = True
     timeout_step = 1.0

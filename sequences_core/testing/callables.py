@@ -1,0 +1,101 @@
+"""What a callable initial_value raises is its own error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+
+from sequences_core import get_next_blocks, get_next_value, get_next_values
+
+from .transactions import Transactions
+
+
+class Callables(Transactions):
+    """Errors from the callable arrive as they were raised, and spoil nothing by themselves."""
+
+    @pytest.mark.parametrize("inside", [True, False], ids=["transaction", "autocommit"])
+    def test_an_error_of_the_callable_is_its_own(self, inside: bool) -> None:
+        """Any exception of the callable is the one that the caller sees; nothing is taken."""
+
+        class Unrelated(Exception):
+            pass
+
+        for error in (Unrelated(), ValueError("x"), DatabaseError("made by the callable")):
+            self._check_unchanged(self._raising(error), error, inside)
+        assert self.counters() == {}
+
+    @pytest.mark.parametrize("inside", [True, False], ids=["transaction", "autocommit"])
+    def test_a_database_error_of_the_callable_is_its_own(self, inside: bool) -> None:
+        """A table that it misses is not the table of counters."""
+        self._check_unchanged(self._failing_in(self.connection), None, inside)
+        assert self.counters() == {}
+
+    def test_an_error_of_another_database_leaves_the_transaction(self) -> None:
+        """What fails in another session, the callable's, has not touched this one."""
+        other: Any = self.connection.copy(alias="sequences_elsewhere")
+        try:
+            with self.atomic():
+                get_next_value("before", using=self.using)
+                for take in self._takes(self._failing_in(other)):
+                    with pytest.raises(DatabaseError):
+                        take()
+                    assert not self.connection.needs_rollback
+                get_next_value("after", using=self.using)
+        finally:
+            other.close()
+        assert self.counters() == {"before": 1, "after": 1}
+
+    def _takes(self, initial: Callable[[], int]) -> list[Callable[[], Any]]:
+        takes: list[Callable[[], Any]] = [
+            lambda: get_next_value("s", initial, using=self.using),
+            lambda: get_next_values(2, "s", initial, using=self.using),
+        ]
+        if self.flag("can_limit_wait"):
+            takes.append(lambda: get_next_value("s", initial, timeout=1, using=self.using))
+        return takes
+
+    def _check_unchanged(
+        self, initial: Callable[[], int], error: BaseException | None, inside: bool
+    ) -> None:
+        raised: list[BaseException] = []
+
+        def recorded() -> int:
+            try:
+                return initial()
+            except BaseException as own:
+                raised.append(own)
+                raise
+
+        takes = self._takes(recorded)
+        takes.append(lambda: get_next_blocks({"s": 1}, recorded, using=self.using))
+        for take in takes:
+            if inside:
+                with self.atomic():
+                    with pytest.raises(Exception) as caught, self.atomic():  # noqa: PT011
+                        take()
+                    assert not self._is_broken()
+                    assert not self.connection.needs_rollback
+            else:
+                with pytest.raises(Exception) as caught:  # noqa: PT011
+                    take()
+            assert caught.value is raised[-1]
+            assert error is None or caught.value is error
+
+    @staticmethod
+    def _raising(error: BaseException) -> Callable[[], int]:
+        def initial() -> int:
+            raise error
+
+        return initial
+
+    @staticmethod
+    def _failing_in(connection: Any) -> Callable[[], int]:
+        def initial() -> int:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT last FROM sequences_no_such_table")
+            raise AssertionError("there is no such table")
+
+        return initial

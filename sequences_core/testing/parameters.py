@@ -1,0 +1,118 @@
+"""What reaches the driver, whatever the caller's values are made of."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db.models.sql import Query
+
+from sequences_core import (
+    NextValue,
+    Sequence,
+    delete,
+    get_last_value,
+    get_next_blocks,
+    get_next_value,
+    get_next_values,
+    set_last_value,
+)
+
+from .base import Contract
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+    NINE = 9
+
+
+class Name(str, enum.Enum):  # noqa: UP042 - a StrEnum's str() would be its value
+    S = "s"
+
+
+class Text(str):
+    """Text of a library's own type, such as what Django marks as safe."""
+
+
+class Seconds(float):
+    """A float of a library's own type, such as numpy's."""
+
+
+class Parameters(Contract):
+    """Exactly int, str, float or None, or a type of the driver's."""
+
+    @pytest.mark.parametrize("name", [Name.S, Text("s")], ids=["enum", "subclass"])
+    def test_plain_values_reach_the_driver(self, name: str) -> None:
+        """A driver would adapt a subclass in a way of its own, or refuse it."""
+        one, two, nine = Number.ONE, Number.TWO, Number.NINE
+        using = self.using
+        calls: list[Callable[[], Any]] = [
+            lambda: get_next_value(name, one, using=using),
+            lambda: get_next_value(name, one, nine, using=using),
+            lambda: get_next_value(name, lambda: two, using=using),
+            lambda: get_next_values(two, name, one, using=using),
+            lambda: get_next_values(two, name, lambda: one, using=using),
+            lambda: get_next_blocks({name: two}, one, using=using),
+            lambda: next(Sequence(name, one, nine, using=using)),
+            lambda: get_last_value(name, using=using),
+            lambda: set_last_value(nine, name, using=using),
+            lambda: set_last_value(two, name, force=True, using=using),
+            lambda: delete(name, using=using),
+            lambda: set_last_value(two, name, using=using),
+        ]
+        if self.flag("can_limit_wait"):
+            for timeout in (one, Seconds(0.5), 0):
+                bound: dict[str, Any] = {"timeout": timeout, "using": using}
+                calls.append(partial(get_next_value, name, one, **bound))
+                calls.append(partial(get_next_values, two, name, lambda: one, **bound))
+        if self.flag("supports_function"):
+            calls += [lambda: self._compile(name, one, nine)]
+        with self.atomic():
+            # A new counter for one half of the calls, one that exists for the other.
+            for call in calls:
+                delete("s", using=using)
+                for _ in range(2):
+                    assert self._odd_parameters(call) == []
+
+    def _odd_parameters(self, call: Callable[[], Any]) -> list[Any]:
+        seen: list[Any] = []
+
+        def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            seen.extend(flat(params))
+            return execute(sql, params, many, context)
+
+        with self.connection.execute_wrapper(record):
+            compiled = call()
+        if isinstance(compiled, tuple):
+            seen.extend(flat(compiled))
+        return [value for value in seen if not self._is_plain(value)]
+
+    def _compile(self, *args: Any) -> Any:
+        query = Query(None)
+        _, params = query.get_compiler(using=self.using).compile(
+            NextValue(*args).resolve_expression(query)
+        )
+        return tuple(params)
+
+    def _is_plain(self, value: Any) -> bool:
+        connection: Any = self.connection
+        driver = connection.Database.__name__.partition(".")[0]
+        return type(value) in {int, str, float, type(None)} or (
+            # Such as psycopg's Int8, which Django's model fields make, or a variable for a result.
+            type(value).__module__.partition(".")[0] in {driver, "django"}
+        )
+
+
+def flat(params: Any) -> Iterator[Any]:
+    """Each value of a statement's parameters."""
+    if isinstance(params, dict):
+        params = params.values()
+    for value in params or ():
+        if isinstance(value, list | tuple):
+            yield from flat(value)
+        else:
+            yield value

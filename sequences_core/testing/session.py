@@ -1,0 +1,114 @@
+"""What a call leaves in the session: nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from sequences_core import (
+    SequenceExhausted,
+    SequenceLocked,
+    get_next_blocks,
+    get_next_value,
+    get_next_values,
+    set_last_value,
+)
+from sequences_core.arguments import MAX_VALUE
+
+from .base import Contract
+
+
+class Session(Contract):
+    """Settings and user-level locks are after a call as they were before it."""
+
+    def test_the_session_is_as_before(self) -> None:
+        """After each form of a call, in a transaction and outside, whether or not it succeeds."""
+        bounds: list[dict[str, Any]] = [{}]
+        if self.flag("can_limit_wait"):
+            bounds += [{"nowait": True}, {"timeout": 0.01}, {"timeout": 1}]
+        with self.atomic():
+            set_last_value(MAX_VALUE, "full", using=self.using)
+        for number, bound in enumerate(bounds):
+            for call in self._calls(f"s{number}", bound):
+                with self._unchanged():
+                    call()
+                with self.atomic(), self._unchanged():
+                    call()
+                with self.atomic(), self._unchanged(), self.atomic():
+                    call()
+
+    def test_the_session_is_as_before_a_wait_in_vain(self) -> None:
+        """So it is after a timeout, for a counter that exists and for one that is just created."""
+        self.requires("can_limit_wait")
+        self.create()
+
+        def wait_in_vain() -> None:
+            for name in ("s", "t") if self.flag("can_limit_first_wait") else ("s",):
+                for bound in ({"nowait": True}, {"timeout": 0.01}):
+                    for call in self._calls(name, bound, exhausted=False):
+                        with self._unchanged(), pytest.raises(SequenceLocked):
+                            call()
+                        if self.flag("locks_database"):
+                            continue  # there BEGIN would wait, without a bound
+                        with (
+                            self.atomic(),
+                            self._unchanged(),
+                            pytest.raises(SequenceLocked),
+                            self.atomic(),
+                        ):
+                            call()
+
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            get_next_value("t", using=self.using)
+            with self.elsewhere(wait_in_vain) as other:
+                other.result()
+
+    def _calls(
+        self, name: str, bound: dict[str, Any], exhausted: bool = True
+    ) -> Iterator[Callable[[], Any]]:
+        using = self.using
+
+        def fail() -> int:
+            raise LookupError
+
+        def expect(error: type[Exception], call: Callable[[], Any]) -> Callable[[], None]:
+            def run() -> None:
+                with pytest.raises(error):
+                    call()
+
+            return run
+
+        yield lambda: get_next_value(name, using=using, **bound)
+        yield lambda: get_next_value(name, 1, 3, using=using, **bound)
+        yield lambda: get_next_values(2, name, using=using, **bound)
+        yield lambda: get_next_blocks({name: 1}, using=using, **bound)
+        # With a callable the first call of a name and the later ones are different statements.
+        yield lambda: get_next_value(
+            f"{name}.new" if exhausted else name, lambda: 1, using=using, **bound
+        )
+        yield lambda: get_next_value(name, lambda: 1, using=using, **bound)
+        if exhausted:
+            yield expect(LookupError, lambda: get_next_value("none", fail, using=using, **bound))
+            for initial in (1, MAX_VALUE, lambda: 1):
+                full = partial(get_next_value, "full", initial, using=using, **bound)
+                yield expect(SequenceExhausted, full)
+            yield expect(
+                SequenceExhausted,
+                lambda: get_next_values(2, "none", lambda: MAX_VALUE, using=using, **bound),
+            )
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        before = self.session_state()
+        if before is None:
+            pytest.skip(
+                f"how to ask a session of {self.connection.vendor} for its state is unknown: say "
+                f"session_state()"
+            )
+        yield
+        assert self.session_state() == before

@@ -1,0 +1,95 @@
+"""What the kit knows of the databases that Django itself supports.
+
+A contract class says it for any other database, by the hooks of the same names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+ISOLATION_LEVELS: dict[str, tuple[str, ...]] = {
+    "postgresql": ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"),
+    "mysql": ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"),
+    "oracle": ("READ COMMITTED", "SERIALIZABLE"),
+    "sqlite": (),
+}
+"""The isolation levels that a transaction can ask for, by vendor; empty where there is one."""
+
+SET_ISOLATION_LEVEL = {
+    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {}",
+    "mysql": "SET SESSION TRANSACTION ISOLATION LEVEL {}",
+    "oracle": "ALTER SESSION SET ISOLATION_LEVEL = {}",
+}
+
+# Settings and advisory locks. pg_locks: https://www.postgresql.org/docs/15/view-pg-locks.html
+POSTGRESQL_STATE = """
+    SELECT name, setting FROM pg_settings
+     UNION ALL
+    SELECT 'advisory lock ' || objid, mode
+      FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+"""
+
+# RELEASE_ALL_LOCKS says how many locks of GET_LOCK there were.
+MYSQL_STATE = ("SHOW SESSION VARIABLES", "SELECT 'locks', RELEASE_ALL_LOCKS()")
+
+# What each statement, or another session, changes.
+MYSQL_VOLATILE = {
+    *("error_count", "identity", "in_transaction", "insert_id", "last_insert_id", "statement_id"),
+    *("pseudo_thread_id", "rand_seed1", "rand_seed2", "timestamp", "warning_count", "last_gtid"),
+    *("gtid_executed", "gtid_purged", "gtid_binlog_pos", "gtid_binlog_state", "gtid_current_pos"),
+}
+
+SQLITE_PRAGMAS = (
+    *(
+        "busy_timeout",
+        "cache_size",
+        "defer_foreign_keys",
+        "foreign_keys",
+        "ignore_check_constraints",
+    ),
+    *("journal_mode", "locking_mode", "max_page_count", "query_only", "read_uncommitted"),
+    *("recursive_triggers", "reverse_unordered_selects", "synchronous", "temp_store"),
+)
+
+
+def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
+    """Return the session's settings and user-level locks; None for an unknown vendor."""
+    with connection.cursor() as cursor:
+
+        def ask(sql: str) -> list[Any]:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+        if connection.vendor == "postgresql":
+            return dict(ask(POSTGRESQL_STATE))
+        if connection.vendor == "mysql":
+            rows = [row for sql in MYSQL_STATE for row in ask(sql)]
+            return {name: value for name, value in rows if name not in MYSQL_VOLATILE}
+        if connection.vendor == "sqlite":
+            return {name: ask(f"PRAGMA {name}") for name in SQLITE_PRAGMAS}
+    return None
+
+
+def cancel(connection: BaseDatabaseWrapper) -> None:
+    """Make the statement fail in which another thread's connection is.
+
+    psycopg, psycopg2 and oracledb have ``cancel()`` for it, sqlite3 ``interrupt()``. MySQL's
+    clients can't: another session must kill theirs.
+    """
+    session: Any = connection.connection
+    if session is None:
+        return
+    if connection.vendor == "mysql":
+        other = connection.copy()
+        try:
+            with other.cursor() as cursor:
+                cursor.execute("KILL %s", [session.thread_id()])
+        finally:
+            other.close()
+        return
+    for name in ("cancel", "interrupt"):
+        if callable(method := getattr(session, name, None)):
+            method()
+            return

@@ -1,0 +1,97 @@
+"""Each run, narrowed by DB or not, has the tests of its databases and no others."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.distributions import ROOT, try_run
+
+PLUGINS = ("-p", "tests.servers.plugin", "-p", "tests.plugin", "-p", "no:cacheprovider")
+
+MARKED = """
+import pytest
+
+
+@pytest.mark.django_db(databases=["{alias}"])
+class TestMarked:
+    def test_marked(self): ...
+
+
+class TestNamed:
+    using = "{alias}"
+
+    def test_named(self): ...
+"""
+
+UNSAID = """
+import pytest
+
+
+{mark}
+def test_unsaid({fixture}): ...
+"""
+
+LEAK = """
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
+
+from sequences_core import get_allocator
+
+
+def test_first():
+    wrapper = DatabaseWrapper({"ENGINE": "django.db.backends.oracle", "NAME": ""}, "default")
+    wrapper.vendor = "oracle"
+    assert type(get_allocator(wrapper)).__name__ == "OracleAllocator"
+
+
+def test_second():
+    assert type(get_allocator(connections["default"])).__name__ == "SQLiteAllocator"
+"""
+
+
+def run_tests(folder: Path, source: str, *options: str) -> tuple[int, str]:
+    """Run a test module of the backend in that folder, with DB=sqlite."""
+    file = folder / "backends" / "acme" / "tests" / "test_acme.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(source)
+    (folder / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = tests.settings\n")
+    command = (sys.executable, "-m", "pytest", *PLUGINS, *options, "-p", "no:randomly", "backends")
+    done = try_run(*command, cwd=folder, PYTHONPATH=str(ROOT), DB="sqlite")
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("alias", ["sqlite", "postgresql", "oracle"])
+def test_a_database_outside_db_is_left_out(tmp_path: Path, alias: str) -> None:
+    """Whether a test names its database by ``using`` or by its mark, a narrowed run knows."""
+    _, text = run_tests(tmp_path, MARKED.format(alias=alias), "--collect-only")
+    assert ("2 tests collected" if alias == "sqlite" else "(2 deselected)") in text, text
+
+
+def test_an_unknown_database_is_an_error(tmp_path: Path) -> None:
+    """A misspelt alias would leave the test out of every run."""
+    code, text = run_tests(tmp_path, MARKED.format(alias="postgres"), "--collect-only")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    for test in ("TestMarked::test_marked", "TestNamed::test_named"):
+        assert f"{test} is for postgres: no DB starts such a database" in text
+
+
+@pytest.mark.parametrize(
+    ("mark", "fixture"), [("@pytest.mark.django_db", ""), ("", "db"), ("", "transactional_db")]
+)
+def test_a_backends_test_names_its_database(tmp_path: Path, mark: str, fixture: str) -> None:
+    """A backend's test without a database would run on whichever is the first of DB."""
+    source = UNSAID.format(mark=mark, fixture=fixture)
+    code, text = run_tests(tmp_path, source, "--collect-only")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "test_unsaid is in a backend's folder and doesn't say which database it is for" in text
+
+
+def test_an_allocator_that_is_left_behind_fails_its_test(tmp_path: Path) -> None:
+    """The registry looks once per alias: what a test puts there would be every later test's."""
+    code, text = run_tests(tmp_path, LEAK)
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "2 passed, 1 error" in text, text
+    assert "AssertionError: the test left other allocators" in text
