@@ -2,7 +2,7 @@
 
 A counter is a row ``(name, last)``. Taking a number updates that row inside the caller's
 transaction: a rollback gives the number back, and the row lock makes the next taker wait until
-the transaction ends. Nothing else is needed for numbers without holes, and nothing less will do.
+the transaction ends.
 
 A backend subclasses :class:`Allocator` and writes two statements, :meth:`Allocator.upsert` and
 :meth:`Allocator.update`. An :class:`Allocation` is what they are asked for; it was checked before
@@ -13,25 +13,30 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from django.db import DatabaseError, NotSupportedError
 
-from .arguments import (
-    MAX_VALUE,
-    check_integer,
-    check_sequence_name,
-    check_timeout,
-)
+from .allocation import Allocation, checked
+from .arguments import MAX_VALUE
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+__all__ = [
+    "EXHAUSTED",
+    "FUNCTION",
+    "PROTOCOL",
+    "TABLE",
+    "Allocation",
+    "Allocator",
+    "checked",
+    "function_mark",
+]
 
 PROTOCOL = 1
 """The version of this contract. A backend states the version it was written for."""
@@ -44,65 +49,6 @@ FUNCTION = "sequences_next_value"
 
 EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allocation:
-    """A checked request for ``count`` consecutive numbers of the counter ``name``.
-
-    ``initial_value`` is the first number of a counter that does not exist yet; a callable is
-    called only then. At ``reset_value`` the counter restarts at ``initial_value``, so it is never
-    given out. ``timeout`` bounds the wait for another transaction, in seconds; 0 is "don't wait",
-    None is "as long as the database does".
-
-    Raises TypeError and ValueError, in the same way for every database.
-    """
-
-    name: str
-    count: int = 1
-    initial_value: int | Callable[[], int] = 1
-    reset_value: int | None = None
-    timeout: float | None = None
-
-    first_last: int | None = field(init=False, repr=False, compare=False)
-    """The counter's value once this block has created it; None if that can't be said yet.
-
-    That is while ``initial_value`` is a callable, or when the first block would not fit.
-    """
-
-    highest_before: int = field(init=False, repr=False, compare=False)
-    """The highest ``last`` from which the block still fits."""
-
-    def __post_init__(self) -> None:
-        name = check_sequence_name(self.name)
-        if name is not self.name:
-            object.__setattr__(self, "name", name)
-        check_integer("count", self.count)
-        if not callable(self.initial_value):
-            check_integer("initial_value", self.initial_value)
-        if self.reset_value is not None:
-            check_integer("reset_value", self.reset_value)
-            if self.count != 1:
-                raise ValueError("a batch can't have a reset_value: it might wrap around")
-            if callable(self.initial_value):
-                raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
-            if self.reset_value <= self.initial_value:
-                raise ValueError(
-                    f"reset_value ({self.reset_value}) must be greater than "
-                    f"initial_value ({self.initial_value})"
-                )
-        if self.timeout is not None:
-            check_timeout(self.timeout)
-        last = None if callable(self.initial_value) else self.initial_value + self.count - 1
-        if last is not None and last > MAX_VALUE:
-            last = None
-        object.__setattr__(self, "first_last", last)
-        object.__setattr__(self, "highest_before", MAX_VALUE - self.count)
-
-
-# The same few requests come again and again, and are checked once. Typed, for True is no count.
-# Not with a callable, which may be a new one each time.
-checked = lru_cache(maxsize=1024, typed=True)(Allocation)
 
 
 class Allocator(ABC):
@@ -124,6 +70,9 @@ class Allocator(ABC):
 
     protocol: ClassVar[int]
     """Which version of this contract was it written for? Each backend states a literal number."""
+
+    vendors: ClassVar[frozenset[str] | None] = None
+    """Which vendors of Django's connections does it serve? None is any."""
 
     single_statement: ClassVar[bool] = True
     """Does one statement take a block, at least from the second use of a name on?"""
@@ -158,24 +107,27 @@ class Allocator(ABC):
     missing_table_codes: ClassVar[frozenset[str | int]] = frozenset()
     """Which error codes mean "there is no such table"?"""
 
+    names_missing_table: ClassVar[bool] = True
+    """Does the text of such an error say which?"""
+
     missing_function_codes: ClassVar[frozenset[str | int]] = frozenset()
     """Which error codes mean "there is no such function"?"""
 
     def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
         """Take the block and return it.
 
-        Raises SequenceExhausted when it would pass MAX_VALUE, NotSupportedError for a ``timeout``
-        that this database can't keep, and the database's own errors.
+        Raises SequenceExhausted when it would pass MAX_VALUE and, while ``initial_value`` is a
+        callable, when there is no counter: the core then calls it and asks again. Raises
+        NotSupportedError for a ``timeout`` that this database can't keep, and the database's own
+        errors.
         """
         if allocation.timeout is not None and not self.can_limit_wait:
             raise NotSupportedError(
                 f"{type(self).__name__} can't bound the wait for a counter on "
                 f"{connection.vendor}: leave out timeout and nowait"
             )
-        if allocation.first_last is None:
-            last = self._update_or_create(connection, allocation)
-        else:
-            last = self.upsert(connection, allocation)
+        move = self.update if allocation.first_last is None else self.upsert
+        last = move(connection, allocation)
         if last is None:
             raise SequenceExhausted(
                 f"{allocation.count} more of sequence {allocation.name!r} would pass {MAX_VALUE}"
@@ -230,33 +182,9 @@ class Allocator(ABC):
         """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
         return False
 
-    def last_id(self, connection: BaseDatabaseWrapper) -> str | None:
-        """Without RETURNING: SQL for the id that an INSERT generated, if a SELECT may go with it.
-
-        Both are then sent at once, with a semicolon between; None is "not on this connection".
-        """
-        return None
-
-    def _update_or_create(
-        self, connection: BaseDatabaseWrapper, allocation: Allocation
-    ) -> int | None:
-        last = self.update(connection, allocation)
-        if last is not None:
-            return last
-        if counter_exists(connection, allocation.name):
-            # Exhausted, or created since the first update looked.
-            return self.update(connection, allocation)
-        if callable(allocation.initial_value):
-            # Another taker may create the counter meanwhile; the upsert then moves on from there.
-            allocation = replace(allocation, initial_value=allocation.initial_value())
-        return None if allocation.first_last is None else self.upsert(connection, allocation)
-
-
-def counter_exists(connection: BaseDatabaseWrapper, name: str) -> bool:
-    # Imported here because a backend is importable before Django's apps are loaded.
-    from .models import Counter
-
-    return Counter.objects.using(connection.alias).filter(pk=name).exists()
+    def namespace(self, connection: BaseDatabaseWrapper) -> str:
+        """Return the schema that statements mean now, as far as that is known without asking."""
+        return ""
 
 
 def function_mark(source: str) -> str:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections, router, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections, router, transaction
+from django.db.models import F
 
-from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation, checked
+from .allocator import Allocation, checked
 from .arguments import check_integer, check_sequence_name
-from .exceptions import (
-    AutocommitRefused,
-    GapWarning,
-    SequenceExhausted,
-    SequenceLocked,
-    TableMissing,
-)
-from .expressions import forget_functions, function_missing
 from .models import Counter
 from .registry import get_allocator
+from .taking import begin, database_errors, in_users_transaction, outside_transaction, take
+
+__all__ = [
+    "Sequence",
+    "delete",
+    "get_last_value",
+    "get_next_blocks",
+    "get_next_value",
+    "get_next_values",
+    "set_last_value",
+]
 
 InitialValue = int | Callable[[], int]
 
@@ -54,8 +53,7 @@ def get_next_value(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else checked
-    return take(request(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
+    return take(checked(sequence_name, 1, initial_value, reset_value, timeout), using)[0]
 
 
 def get_next_values(
@@ -73,8 +71,7 @@ def get_next_values(
     """
     if nowait:
         timeout = _no_time(timeout)
-    request = Allocation if callable(initial_value) else checked
-    return take(request(sequence_name, batch_size, initial_value, None, timeout), using)
+    return take(checked(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
 def get_next_blocks(
@@ -106,12 +103,14 @@ def get_next_blocks(
         Allocation(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
     ]
     blocks = dict.fromkeys((request.name for request in requests), range(0))
+    if len(blocks) < len(requests):  # keys whose text is the same, though they say otherwise
+        raise ValueError(f"batch_sizes names a sequence twice: {batch_sizes!r}")
     if not any(request.count for request in requests):
         return blocks
     alias = using or router.db_for_write(Counter)
     connection = connections[alias]
-    if not connection.in_atomic_block and connection.get_autocommit():
-        _outside_transaction(", ".join(blocks))
+    if not in_users_transaction(connection):
+        outside_transaction(", ".join(blocks))
     deadline = time.monotonic() + (timeout or 0)
     with ExitStack() as stack:
         stack.push(begin(alias, timeout))
@@ -142,9 +141,11 @@ def set_last_value(
     :raises ValueError: the counter is past ``value`` already, and ``force`` is false.
     """
     sequence_name = check_sequence_name(sequence_name)
-    check_integer("value", value)
+    value = check_integer("value", value)
     alias = using or router.db_for_write(Counter)
-    with database_errors(connections[alias]), transaction.atomic(using=alias, savepoint=False):
+    connection = connections[alias]
+    savepoint = not in_users_transaction(connection)
+    with database_errors(connection), transaction.atomic(using=alias, savepoint=savepoint):
         last = _move(alias, sequence_name, value, force)
     if last > value:
         raise ValueError(
@@ -225,71 +226,6 @@ class Sequence:
         return self.get_next_value()
 
 
-def take(allocation: Allocation, using: str | None = None) -> range:
-    """Take the block, with the errors and the warning that the functions above promise."""
-    if not allocation.count:
-        return range(0)
-    connection = connections[using or router.db_for_write(Counter)]
-    allocator = get_allocator(connection)
-    if not connection.in_atomic_block and connection.get_autocommit():
-        _outside_transaction(allocation.name)
-    try:  # what database_errors does, without a generator's cost on the way to each number
-        return allocator.allocate(connection, allocation)
-    except DatabaseError as error:
-        _explain(connection, error, allocation.timeout)
-        raise
-
-
-def begin(using: str, timeout: float | None = None) -> transaction.Atomic:
-    """Enter ``atomic()``, waiting for ``timeout`` seconds at the most where that takes a lock."""
-    connection = connections[using]
-    atomic = transaction.atomic(using=using, savepoint=False)
-    if timeout is None or connection.in_atomic_block:
-        atomic.__enter__()
-    else:
-        limited = get_allocator(connection).limited(connection, timeout)
-        with database_errors(connection, timeout), limited:
-            atomic.__enter__()
-    return atomic
-
-
-@contextmanager
-def database_errors(
-    connection: BaseDatabaseWrapper, timeout: float | None = None, *, ours: bool = True
-) -> Iterator[None]:
-    """Turn the database's errors into ours, and tell Django when the transaction is dead.
-
-    ``ours`` says that the block has statements of ours alone.
-    """
-    try:
-        yield
-    except DatabaseError as error:
-        _explain(connection, error, timeout, ours)
-        raise
-
-
-def _explain(
-    connection: BaseDatabaseWrapper, error: DatabaseError, timeout: float | None, ours: bool = True
-) -> None:
-    """Set ``needs_rollback`` as the server has it, and raise our error where there is one."""
-    allocator = get_allocator(connection)
-    if connection.in_atomic_block and allocator.aborts_transaction(connection, error):
-        connection.needs_rollback = True
-    code, text = allocator.error_code(error), allocator.error_text(error)
-    if code in allocator.missing_table_codes and (ours or TABLE in text.lower()):
-        raise TableMissing(
-            f"database {connection.alias!r} has no table {Counter._meta.db_table}: run "
-            f"manage.py migrate sequences_core --database={connection.alias}"
-        ) from error
-    if code in allocator.missing_function_codes and FUNCTION in text.lower():
-        forget_functions()  # it was there when somebody looked
-        raise function_missing(connection) from error
-    if timeout is not None and code in allocator.lock_timeout_codes:
-        raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
-    if EXHAUSTED in text and not isinstance(error, SequenceExhausted):
-        raise SequenceExhausted(text) from error
-
-
 def _no_time(timeout: float | None) -> float:
     if timeout is not None:
         raise ValueError("nowait=True is timeout=0: give only one of them")
@@ -304,11 +240,13 @@ def _last_value(alias: str, name: str) -> int | None:
 def _move(alias: str, name: str, value: int, force: bool) -> int:
     """Lock the counter, move it to ``value`` if allowed, and return where it is."""
     counters = Counter.objects.using(alias).filter(pk=name)
-    movable = counters if force else counters.filter(last__lte=value)
-    if movable.update(last=value):
-        return value
-    # Locked, for another transaction may have created the counter since the update looked.
-    found = list(counters.select_for_update().values_list("last", flat=True))
+    # Locked before it is changed: databases that lock by the update of a row, such as SQLite, do so
+    # by one that changes nothing; the others would call an update of what they see a conflict.
+    if connections[alias].features.has_select_for_update:
+        found = list(counters.select_for_update().values_list("last", flat=True))
+    else:
+        counters.update(last=F("last"))
+        found = list(counters.values_list("last", flat=True))
     if found:
         last = value if force else max(value, found[0])
         counters.update(last=last)
@@ -320,22 +258,3 @@ def _move(alias: str, name: str, value: int, force: bool) -> int:
     last = value if force or taken[0] <= value else taken[0] - 1
     counters.update(last=last)
     return last
-
-
-def _outside_transaction(name: str) -> None:
-    mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
-    message = (
-        f"a number of sequence {name!r} is taken outside a transaction: if what follows fails, "
-        f"the number is lost. Use transaction.atomic(), or set SEQUENCES_AUTOCOMMIT"
-    )
-    if mode == "error":
-        raise AutocommitRefused(message)
-    if mode == "warn":
-        stacklevel, frame = 1, sys._getframe()
-        while frame.f_back and frame.f_code.co_filename == __file__:
-            stacklevel, frame = stacklevel + 1, frame.f_back
-        warnings.warn(message, GapWarning, stacklevel=stacklevel)
-    elif mode != "allow":
-        raise ImproperlyConfigured(
-            f"SEQUENCES_AUTOCOMMIT is 'allow', 'warn' or 'error', not {mode!r}"
-        )

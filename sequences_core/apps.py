@@ -1,4 +1,7 @@
 from django.apps import AppConfig
+from django.core.signals import setting_changed
+from django.db import connections
+from django.db.backends.signals import connection_created
 
 
 class SequencesConfig(AppConfig):
@@ -7,4 +10,15 @@ class SequencesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        # Imported here because they need the model.
         from . import checks  # noqa: F401 - importing registers the system checks
+        from .functions import forget_functions, make_function
+        from .registry import forget_allocators
+
+        for receiver in (forget_allocators, forget_functions):
+            setting_changed.connect(receiver, dispatch_uid=receiver)
+            receiver()  # for settings that have changed before
+        connection_created.connect(make_function, dispatch_uid=make_function)
+        for connection in connections.all(initialized_only=True):
+            if connection.connection is not None:  # opened by the ready() of another app
+                make_function(connection)

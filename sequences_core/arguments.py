@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import math
 
+__all__ = [
+    "MAX_NAME_LENGTH",
+    "MAX_TIMEOUT",
+    "MAX_VALUE",
+    "WHITE_SPACE",
+    "check_integer",
+    "check_sequence_name",
+    "check_timeout",
+]
+
 MAX_VALUE = 2**63 - 1
 """The highest number, on every database: a signed BIGINT."""
 
@@ -36,17 +46,21 @@ def check_sequence_name(name: str) -> str:
     return name
 
 
-def check_integer(argument: str, value: object) -> None:
-    """Raise TypeError or ValueError unless ``value`` is an int in 0 … MAX_VALUE."""
+def check_integer(argument: str, value: object) -> int:
+    """Return ``value`` as a plain int; raise TypeError or ValueError unless in 0 … MAX_VALUE."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{argument} is an int, not {value!r}")
-    if not 0 <= value <= MAX_VALUE:
-        raise ValueError(f"{argument} is between 0 and {MAX_VALUE}, not {value}")
+    plain = int.__index__(value)  # what a subclass such as an enum makes of its value is its own
+    if not 0 <= plain <= MAX_VALUE:
+        raise ValueError(f"{argument} is between 0 and {MAX_VALUE}, not {plain}")
+    return plain
 
 
-def check_timeout(timeout: object) -> None:
-    """Raise TypeError or ValueError unless ``timeout`` is a number of seconds."""
+def check_timeout(timeout: object) -> float:
+    """Return the seconds as a plain int or float; raise TypeError or ValueError for others."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
-    if math.isnan(timeout) or not 0 <= timeout <= MAX_TIMEOUT:
-        raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {timeout}")
+    plain = int.__index__(timeout) if isinstance(timeout, int) else float.__float__(timeout)
+    if math.isnan(plain) or not 0 <= plain <= MAX_TIMEOUT:
+        raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {plain}")
+    return plain

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from . import api, taking
 from .allocator import FUNCTION
 from .exceptions import BackendError
 from .models import Counter
@@ -29,11 +33,17 @@ def check_settings(
             hint="Use 'allow', 'warn' or 'error'.",
             id="sequences_core.E003",
         )
-    for connection in connections.all(initialized_only=False):
-        if router.allow_migrate_model(connection.alias, Counter):
-            yield from _check_connection(connection)
+    holders = [
+        connection
+        for connection in connections.all(initialized_only=False)
+        if router.allow_migrate_model(connection.alias, Counter)
+    ]
+    found = [message for connection in holders for message in _check_connection(connection)]
+    yield from {str(message): message for message in found}.values()
     alias = router.db_for_write(Counter)
-    if not router.allow_migrate_model(alias, Counter):
+    # Where no database may hold the table, the router's answer depends on more than the database,
+    # such as the current schema of django-tenants: it says nothing of where numbers are taken.
+    if holders and alias not in {connection.alias for connection in holders}:
         yield Error(
             f"Numbers are taken from database {alias!r}, where the router doesn't allow the table "
             f"of counters.",
@@ -41,6 +51,50 @@ def check_settings(
             f"the database that holds the counters.",
             id="sequences_core.E004",
         )
+
+
+@register()
+def check_defaults(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> Iterable[CheckMessage]:
+    """Check that no field's default takes numbers: it is called for forms and discarded rows."""
+    labels = None if app_configs is None else {config.label for config in app_configs}
+    for model in apps.get_models(include_auto_created=True):
+        if labels is not None and model._meta.app_label not in labels:
+            continue
+        for field in model._meta.local_fields:
+            if _takes_numbers(field.default):
+                yield Warning(
+                    "The default of this field takes a number whenever an instance is made: for "
+                    "each form, and for instances that are never saved, whose numbers are lost.",
+                    hint="Set the number in save(), in a transaction; or use the SequenceField of "
+                    "sequences-contrib, or db_default=NextValue(...) where the database has it.",
+                    obj=field,
+                    id="sequences_core.W002",
+                )
+
+
+TAKERS = (
+    api.get_next_value,
+    api.get_next_values,
+    api.get_next_blocks,
+    taking.take,
+    api.Sequence.get_next_value,
+    api.Sequence.get_next_values,
+    api.Sequence.__next__,
+)
+
+
+def _takes_numbers(default: Any) -> bool:
+    """Is this one of our functions or methods, a partial of one, or decorated?"""
+    if isinstance(default, api.Sequence):  # the argument of a partial of next()
+        return True
+    if isinstance(default, functools.partial):
+        return any(map(_takes_numbers, (default.func, *default.args, *default.keywords.values())))
+    if not callable(default):
+        return False
+    function = getattr(default, "__func__", default)
+    return inspect.unwrap(function) in TAKERS
 
 
 @register(Tags.database)

@@ -24,6 +24,21 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DataError, OperationalError, ProgrammingError
 from django.db.transaction import TransactionManagementError
 
+__all__ = [
+    "AutocommitRefused",
+    "BackendConflict",
+    "BackendError",
+    "BackendImportFailed",
+    "BackendInvalid",
+    "BackendNotFound",
+    "FunctionMissing",
+    "GapWarning",
+    "SequenceExhausted",
+    "SequenceLocked",
+    "SequencesError",
+    "TableMissing",
+]
+
 
 class SequencesError(Exception):
     """Base of all errors below."""
@@ -66,7 +81,7 @@ class BackendImportFailed(BackendError):
 
 
 class BackendInvalid(BackendError):
-    """What was named is no Allocator, or was written for another version of the contract."""
+    """What was named is no Allocator, or not one for this database or version of the contract."""
 
 
 class GapWarning(RuntimeWarning):

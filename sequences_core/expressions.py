@@ -3,67 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from django.core.signals import setting_changed
 from django.db import NotSupportedError
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.db.models import BigIntegerField, Expression
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
-from .exceptions import BackendError, FunctionMissing
+from .functions import forget_functions, function_missing, has_function
 from .registry import get_allocator
 
-_functions: dict[tuple[str, str], bool] = {}
+__all__ = ["NextValue", "refuse_on_conflict"]
 
 
-def has_function(connection: BaseDatabaseWrapper) -> bool:
-    """Is the function of NextValue there and current? Asked once for each database."""
-    allocator = get_allocator(connection)
-    if not allocator.supports_function or allocator.function_of_connection:
-        return allocator.supports_function and allocator.is_installed(connection)
-    database = (connection.alias, str(connection.settings_dict["NAME"]))
-    if database not in _functions:
-        # Out of assertNumQueries' sight, which would depend on the test that came first.
-        logged, connection.force_debug_cursor = connection.force_debug_cursor, False
-        try:
-            _functions[database] = allocator.is_installed(connection)
-        finally:
-            connection.force_debug_cursor = logged
-    return _functions[database]
-
-
-def forget_functions(**kwargs: Any) -> None:
-    """Ask again: a function was made or dropped, or a setting changed."""
-    if kwargs.get("setting") in {None, "SEQUENCES_BACKEND", "DATABASES"}:
-        _functions.clear()
-
-
-def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Give a new connection the function that its database can't store.
-
-    For statements that are not compiled with NextValue in them: from Django 6.0 on an INSERT leaves
-    out the column of a db_default, and SQLite takes it from the table's definition.
-    """
-    with suppress(BackendError):  # said by check_settings
-        allocator = get_allocator(connection)
-        if allocator.function_of_connection:
-            allocator.is_installed(connection)
-
-
-def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
-    """Make the error that says how to get the function."""
-    return FunctionMissing(
-        f"database {connection.alias!r} has no current function {FUNCTION} that its user may "
-        f"execute: run manage.py sequences install --database={connection.alias}"
-    )
-
-
-setting_changed.connect(forget_functions, dispatch_uid="sequences_core.expressions")
-connection_created.connect(make_function, dispatch_uid="sequences_core.expressions")
+READ = (
+    "NextValue takes a number each time that it is evaluated, so it can't be part of a query that "
+    "reads: use it in create(), bulk_create(), update() and db_default only"
+)
 
 
 @deconstructible(path="sequences_core.expressions.NextValue")
@@ -78,15 +34,18 @@ class NextValue(Expression):
     An UPDATE must not meet concurrent updates of the same rows: PostgreSQL would evaluate its
     expressions once more, and a number would be lost. Lock the rows by ``select_for_update()``
     in a statement before. ``bulk_create(ignore_conflicts=True)``, where a number would be taken
-    for a row that isn't stored, is refused.
+    for a row that isn't stored, is refused, and so is whatever only reads: ``filter()``,
+    ``annotate()``, ``aggregate()``, a condition, a subquery.
 
     Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
-    built, for a backend that has no function; FunctionMissing, if it is not installed. The
-    statement itself raises DataError (Oracle: DatabaseError, SQLite: OperationalError) where the
-    function refuses a name that is an expression, or the sequence is exhausted.
+    built, for a use that is refused or a backend that has no function; FunctionMissing, if it isn't
+    installed. The statement itself raises DataError (Oracle: DatabaseError, SQLite:
+    OperationalError) where the function refuses a name that is an expression, or the sequence is
+    exhausted.
     """
 
     output_field = BigIntegerField()
+    _is_read = False
 
     def __init__(
         self,
@@ -105,16 +64,33 @@ class NextValue(Expression):
             reset_value,
         )
         self._name = checked.name
-        # As literals, which are of one type whatever their size; they were checked to be ints.
-        last = "NULL" if reset_value is None else f"{reset_value:d}"
-        self._sql = f"{FUNCTION}(%s, {initial_value:d}, {last})"
+        # As literals, which are of one type whatever their size; they are plain ints by now.
+        last = "NULL" if checked.reset_value is None else checked.reset_value
+        self._sql = f"{FUNCTION}(%s, {checked.initial_value}, {last})"
 
     @property
     def allowed_default(self) -> bool:  # type: ignore[override]
         return all(name.allowed_default for name in self._expressions)
 
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> Any:
-        return super().resolve_expression(*args, **kwargs) if self._expressions else self
+    def resolve_expression(
+        self,
+        query: Any = None,
+        allow_joins: bool = True,
+        reuse: Any = None,
+        summarize: bool = False,
+        for_save: bool = False,
+    ) -> Any:
+        if for_save or query is None:
+            if not self._expressions:
+                return self
+            return super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
+        if query.model is not None:
+            raise NotSupportedError(READ)
+        # Q.check(), by which full_clean() validates constraints: it takes an error of the database
+        # for "can't say", so raise one when it executes.
+        refused = self.copy()
+        refused._is_read = True
+        return refused
 
     def get_source_expressions(self) -> list[Any]:
         return self._expressions
@@ -123,6 +99,8 @@ class NextValue(Expression):
         self._expressions = list(exprs)
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        if self._is_read:
+            raise NotSupportedError(READ)
         allocator = get_allocator(connection)
         if not allocator.supports_function:
             raise NotSupportedError(

@@ -9,6 +9,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import MAX_NAME_LENGTH
 
+__all__ = ["Counter", "NameField"]
+
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time
     """Text that compares byte for byte on every database.

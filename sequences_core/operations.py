@@ -11,7 +11,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from .exceptions import BackendError
-from .expressions import forget_functions
+from .functions import forget_functions
 from .registry import default_allocator, get_allocator
 
 

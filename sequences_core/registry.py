@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import Any
 
 from django.conf import settings
-from django.core.signals import setting_changed
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 from stevedore.driver import DriverManager
@@ -20,6 +20,8 @@ from .exceptions import (
     BackendNotFound,
 )
 
+__all__ = ["GROUP", "default_allocator", "forget_allocators", "get_allocator"]
+
 GROUP = "sequences_core.backends"
 FALLBACK = "orm"
 
@@ -29,32 +31,44 @@ _allocators: dict[str, Allocator] = {}
 def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     """Return the allocator that serves this connection's alias; raise BackendError if none can.
 
-    Looked up once per alias. Threads that look at the same time all get the same one.
+    Looked up once for each alias. Threads that look at the same time all get the same one.
     """
     allocators = _allocators  # a reset meanwhile puts another dict in its place
     allocator = allocators.get(connection.alias)
     if allocator is None:
-        allocator = allocators.setdefault(connection.alias, _load(*_choice(connection)))
+        found = _load(connection, *_choice(connection))
+        allocator = allocators.setdefault(connection.alias, found)
     return allocator
 
 
 def default_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     """Return the allocator that "auto" stands for here, whatever SEQUENCES_BACKEND says."""
-    return _load(*_automatic_choice(connection))
+    return _load(connection, *_automatic_choice(connection))
 
 
-def _load(asked_by: str, choice: str) -> Allocator:
+def _load(connection: BaseDatabaseWrapper, asked_by: str, choice: str) -> Allocator:
     if "." in choice:
         allocator_class = _from_path(choice, asked_by)
     else:
         allocator_class = _from_name(choice, asked_by)
-    return _instance(allocator_class, choice, asked_by)
+    allocator = _instance(allocator_class, choice, asked_by)
+    if allocator.vendors is not None and connection.vendor not in allocator.vendors:
+        raise _error(
+            BackendInvalid,
+            asked_by,
+            f"{choice!r} serves databases of vendor {' or '.join(sorted(allocator.vendors))}, and "
+            f"database {connection.alias!r} is of vendor {connection.vendor!r}",
+        )
+    return allocator
 
 
 def _choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
     """Return who asks, for the messages, and for what: a name or a dotted path."""
     setting, choice = "SEQUENCES_BACKEND", getattr(settings, "SEQUENCES_BACKEND", "auto")
     if isinstance(choice, dict):
+        if unknown := sorted(set(map(str, choice)) - {*connections, connection.alias}):
+            problem = f"DATABASES has no {' and no '.join(map(repr, unknown))}"
+            raise _error(BackendInvalid, f"{setting} = {choice!r}", problem)
         setting = f"{setting}[{connection.alias!r}]"
         choice = choice.get(connection.alias, "auto")
     if not isinstance(choice, str) or not choice:
@@ -179,10 +193,8 @@ def _error(kind: type[BackendError], asked_by: str, problem: str) -> BackendErro
     return kind(f"{asked_by}: {problem}. Installed backends: {installed}.")
 
 
-def _reset(*, setting: str, **kwargs: Any) -> None:
+def forget_allocators(*, setting: str | None = None, **kwargs: Any) -> None:
+    """Look again: a setting changed."""
     global _allocators
-    if setting in {"SEQUENCES_BACKEND", "DATABASES"}:
+    if setting in {None, "SEQUENCES_BACKEND", "DATABASES"}:
         _allocators = {}
-
-
-setting_changed.connect(_reset, dispatch_uid="sequences_core.registry")

@@ -113,6 +113,20 @@ def test_others_depend_on_the_core_only(wheels: dict[str, Path], name: str) -> N
     assert set(requirements(wheels[name], "driver")) == ({driver} if driver else set())
 
 
+def test_others_depend_on_this_series_of_the_core() -> None:
+    """Whatever builds on the core, the sample too, asks for a release with the same interface."""
+    core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    for folder in [*FOLDERS.values(), ROOT / "tests" / "thirdparty"]:
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        for requirement in map(Requirement, project["dependencies"]):
+            if requirement.name == "sequences-core":
+                assert core in requirement.specifier
+                assert "0.2" not in requirement.specifier
+                break
+        else:
+            assert project["name"] == "sequences-core"
+
+
 def test_extras_pull_backend_and_driver(wheels: dict[str, Path]) -> None:
     """``sequences-core[postgresql]`` and its like bring the backend and the driver; all, all."""
     core = wheels["sequences-core"]

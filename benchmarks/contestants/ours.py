@@ -14,7 +14,7 @@ from django.test import override_settings
 from benchmarks.app.models import Invoice
 from benchmarks.contestants.base import Call, Contestant, named, unavailable
 from sequences_core import NextValue, get_allocator, get_next_value, get_next_values
-from sequences_core.expressions import has_function
+from sequences_core.functions import has_function
 from sequences_core.models import Counter
 
 OURS = ("postgresql", "mysql", "oracle", "sqlite", "orm")

@@ -18,7 +18,7 @@ from benchmarks.contestants.limits import statement_of
 from benchmarks.scale import current
 from benchmarks.steps import ROOT
 from sequences_core import Allocation, get_allocator, get_next_value
-from sequences_core.api import take
+from sequences_core.taking import take
 
 SCALE = current()
 

@@ -25,7 +25,7 @@ from sequences_core import (
 )
 from sequences_core.allocator import EXHAUSTED, FUNCTION
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
-from sequences_core.expressions import forget_functions
+from sequences_core.functions import forget_functions
 from sequences_core.models import Counter
 from sequences_core.operations import install
 
@@ -69,7 +69,8 @@ class InStatement(Concurrency):
         """Evaluate NextValue."""
         query = Query(None)
         compiler = query.get_compiler(using=self.using)
-        return self.evaluate(*compiler.compile(NextValue(*args).resolve_expression(query)))
+        number = NextValue(*args).resolve_expression(query, for_save=True)
+        return self.evaluate(*compiler.compile(number))
 
     def call(self, *args: Any) -> int:
         """Call the function as any client of the database can."""

@@ -71,6 +71,7 @@ class MySQLAllocator(Allocator):
     """One statement, one round trip; on MySQL three with a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"mysql"})
     can_limit_wait = True
     can_limit_first_wait = True
     timeout_step = 1.0
@@ -157,13 +158,6 @@ class MySQLAllocator(Allocator):
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
                 return self.error_code(error) != EXECUTE_DENIED
         return True
-
-    def last_id(self, connection: Any) -> str | None:
-        # mysqlclient sends several statements at once unless multi_statements is turned off
-        # (https://mysqlclient.readthedocs.io/user_guide.html); other drivers need not.
-        known = connection.Database.__name__ == "MySQLdb"
-        together = known and connection.settings_dict["OPTIONS"].get("multi_statements", True)
-        return "LAST_INSERT_ID()" if together else None
 
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation

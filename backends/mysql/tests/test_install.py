@@ -8,7 +8,7 @@ import pytest
 from django.db import connections, transaction
 
 from sequences_core import get_allocator, get_next_value
-from sequences_core.expressions import forget_functions
+from sequences_core.functions import forget_functions
 
 
 class TestBinaryLog:

@@ -22,6 +22,7 @@ class OracleAllocator(Allocator):
     """One block, one round trip, with or without a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"oracle"})
     can_limit_wait = True
     can_limit_first_wait = False
     timeout_step = 1.0
@@ -31,6 +32,7 @@ class OracleAllocator(Allocator):
     retryable_codes: ClassVar = frozenset({8177, 60})
     lock_timeout_codes: ClassVar = frozenset({54, 30006})
     missing_table_codes: ClassVar = frozenset({942})
+    names_missing_table = False
     missing_function_codes: ClassVar = frozenset({904})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:

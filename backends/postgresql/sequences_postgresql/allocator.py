@@ -74,10 +74,16 @@ STORAGE = f"ALTER TABLE {TABLE} SET (fillfactor = 50)"
 DEFAULT_STORAGE = f"ALTER TABLE {TABLE} RESET (fillfactor)"
 
 
+# Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
+# psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
+ALIVE = frozenset({0, 1, 2})
+
+
 class PostgreSQLAllocator(Allocator):
     """One statement, one round trip, with or without a bound on the wait."""
 
     protocol = 1
+    vendors = frozenset({"postgresql"})
     can_limit_wait = True
     can_limit_first_wait = True
     supports_function = True
@@ -103,8 +109,8 @@ class PostgreSQLAllocator(Allocator):
         return self._last(connection, UPDATE, params, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # Any error that the server reports does; one of the driver alone has no SQLSTATE.
-        return self.error_code(error) is not None
+        # As the server has said with its last answer: a savepoint may have been rolled back since.
+        return connection.connection.info.transaction_status not in ALIVE
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
@@ -120,6 +126,10 @@ class PostgreSQLAllocator(Allocator):
         with connection.cursor() as cursor:
             cursor.execute(function.IS_INSTALLED)
             return cursor.fetchone()[0] is True
+
+    def namespace(self, connection: Any) -> str:
+        # As django-tenants has it; what a statement of the user's own has set, nobody knows.
+        return getattr(connection, "schema_name", None) or ""
 
     @staticmethod
     def _last(

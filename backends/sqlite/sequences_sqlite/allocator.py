@@ -58,6 +58,7 @@ class SQLiteAllocator(Allocator):
     """One statement. SQLite has one write lock for the whole database, taken by BEGIN IMMEDIATE."""
 
     protocol = 1
+    vendors = frozenset({"sqlite"})
     can_limit_wait = True
     can_limit_first_wait = True
     supports_function = True

@@ -8,10 +8,10 @@ import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
 
 from sequences_core import get_allocator, get_last_value, get_next_value, set_last_value
-from sequences_core.api import database_errors
 from sequences_core.arguments import MAX_VALUE
 from sequences_core.exceptions import SequenceExhausted, TableMissing
 from sequences_core.models import Counter
+from sequences_core.taking import database_errors
 
 TABLE = """
     CREATE TABLE noted (

@@ -10,12 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections, router, transaction
 
-from sequences_core.api import database_errors, delete, set_last_value
+from sequences_core.api import delete, set_last_value
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.exceptions import SequencesError
 from sequences_core.models import Counter
 from sequences_core.operations import install
 from sequences_core.registry import get_allocator
+from sequences_core.taking import database_errors
 
 DJANGO_SEQUENCES_TABLE = "sequences_sequence"
 

@@ -29,6 +29,7 @@ class AcmeAllocator(Allocator):
     """One statement for each block, under SQLite's lock of the whole database."""
 
     protocol = 1
+    vendors = frozenset({"sqlite"})
     locks_database = True
     retryable_codes = frozenset({sqlite3.SQLITE_BUSY})
     missing_table_codes = frozenset({"no such table"})

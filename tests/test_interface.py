@@ -1,0 +1,77 @@
+"""What backends and extensions may use: it is exported, documented, and imports no more than it."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "sequences_core"
+PAGE = ROOT / "docs" / "interface.rst"
+
+MODULES = ["sequences_core"] + [
+    f"sequences_core.{path.stem}"
+    for path in sorted(CORE.glob("*.py"))
+    if "\n__all__ = " in path.read_text() and path.stem != "__init__"
+]
+BUILT_ON_IT = [
+    *sorted(ROOT.glob("backends/*/sequences_*")),
+    ROOT / "contrib" / "sequences_contrib",
+    ROOT / "tests" / "thirdparty" / "acme_sequences",
+]
+
+
+def imported(package: Path) -> set[tuple[str, str]]:
+    """The module and the name of each import from the core, wherever in the package's files."""
+    return {
+        (str(node.module), alias.name)
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sequences_core")
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_exported_names_are_sorted_and_there(module: str) -> None:
+    """Constants, classes, functions: each name in ``__all__`` leads somewhere."""
+    names = import_module(module).__all__
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name))
+    assert len(set(names)) == len(names)
+    assert all(hasattr(import_module(module), name) for name in names)
+
+
+@pytest.mark.parametrize("package", BUILT_ON_IT, ids=lambda package: package.name)
+def test_others_import_exported_names_only(package: Path) -> None:
+    """A backend or an extension imports what the page of the interface lists, and nothing else."""
+    page = PAGE.read_text()
+    used = imported(package)
+    assert used
+    for module, name in sorted(used):
+        assert name in import_module(module).__all__, f"{module} doesn't export {name}"
+        assert f"``{name}``" in page or module == "sequences_core", f"{PAGE} lacks {name}"
+
+
+def imports_inside(path: Path) -> Iterator[str]:
+    """The modules of the core that this one imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            yield from [node.module] if node.module else [alias.name for alias in node.names]
+
+
+def test_the_core_has_no_import_circle() -> None:
+    """Its modules can be put in an order in which each imports only those before it."""
+    graph = {path.stem: set(imports_inside(path)) for path in CORE.glob("*.py")}
+    del graph["__init__"]  # which loads the public names when they are asked for
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert order.index("arguments") < order.index("allocator") < order.index("api")
+
+
+def test_the_contract_can_be_read_in_one_sitting() -> None:
+    """The file that a backend's author reads first has less than 250 lines."""
+    assert len((CORE / "allocator.py").read_text().splitlines()) < 250
