@@ -31,7 +31,6 @@ __all__ = [
     "EXHAUSTED",
     "FUNCTION",
     "PROTOCOL",
-    "TABLE",
     "Allocation",
     "Allocator",
     "checked",
@@ -40,9 +39,6 @@ __all__ = [
 
 PROTOCOL = 1
 """The version of this contract. A backend states the version it was written for."""
-
-TABLE = "sequences_core_counter"
-"""The table of counters: ``name`` is the primary key, ``last`` the last number taken."""
 
 FUNCTION = "sequences_next_value"
 """The database function that a backend may install, ``(name, initial_value, reset_value)``."""
@@ -185,6 +181,19 @@ class Allocator(ABC):
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""
         return ""
+
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        """What of ``Field.db_parameters`` lets the column of names compare byte for byte?"""
+        return {}
+
+    def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
+        """Do this connection's settings ask for READ UNCOMMITTED, where numbers are given twice?"""
+        level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
+        return str(level).lower() == "read uncommitted"
+
+    def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
+        """May SEQUENCES_TABLE name a schema here?"""
+        return False
 
 
 def function_mark(source: str) -> str:

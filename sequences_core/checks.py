@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from . import api, taking
 from .allocator import FUNCTION
 from .exceptions import BackendError
-from .models import Counter
+from .models import Counter, has_table
 from .registry import get_allocator
 
 
@@ -47,8 +47,8 @@ def check_settings(
         yield Error(
             f"Numbers are taken from database {alias!r}, where the router doesn't allow the table "
             f"of counters.",
-            hint=f"Let allow_migrate({alias!r}, 'sequences_core') be true, or db_for_write name "
-            f"the database that holds the counters.",
+            hint=f"Let allow_migrate({alias!r}, {Counter._meta.app_label!r}) be true, or "
+            f"db_for_write name the database that holds the counters.",
             id="sequences_core.E004",
         )
 
@@ -110,9 +110,7 @@ def check_functions(
             continue  # said by check_settings
         if not allocator.supports_function:
             continue
-        with connection.cursor() as cursor:
-            migrated = Counter._meta.db_table in connection.introspection.table_names(cursor)
-        if migrated and not allocator.is_installed(connection):
+        if has_table(connection) and not allocator.is_installed(connection):
             yield Warning(
                 f"Database {alias!r} has no current function {FUNCTION} that its user may "
                 f"execute: numbers are taken by statements of their own, and NextValue can't be "
@@ -128,7 +126,7 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
     except BackendError as error:
         yield Error(str(error), id="sequences_core.E001")
         return
-    if _reads_uncommitted(connection):
+    if allocator.reads_uncommitted(connection):
         yield Error(
             f"Database {connection.alias!r} is set to READ UNCOMMITTED: a number that is rolled "
             f"back would have been seen, and could be given twice.",
@@ -136,12 +134,3 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
             id="sequences_core.E002",
         )
     yield from allocator.check(connection)
-
-
-def _reads_uncommitted(connection: BaseDatabaseWrapper) -> bool:
-    level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
-    if isinstance(level, int):  # PostgreSQL's, by a number that depends on the driver
-        from django.db.backends.postgresql.psycopg_any import IsolationLevel
-
-        return level == IsolationLevel.READ_UNCOMMITTED
-    return str(level).lower() == "read uncommitted"

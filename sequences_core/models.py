@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
-from django.db import models
+from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import MAX_NAME_LENGTH
+from .registry import get_allocator
+from .table import TABLE
 
 __all__ = ["Counter", "NameField"]
 
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time
-    """Text that compares byte for byte on every database.
-
-    MySQL's and MariaDB's default collations ignore case and accents; utf8mb4_bin still ignores
-    trailing spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
-    PostgreSQL's "C" is what comparing bytes is, whatever the operating system's locales become.
-    Not run, but documented: SQL Server's BIN2 collations compare code points
-    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support);
-    TiDB has utf8mb4_0900_bin from 7.4 only, and no name ends in a space
-    (https://docs.pingcap.com/tidb/stable/character-set-and-collation).
-    """
+    """Text that compares byte for byte on every database: its backend knows how."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
-        parameters = super().db_parameters(connection)
-        parameters["collation"] = self._binary_collation(connection)
-        if connection.vendor == "oracle":
-            # NVARCHAR2 counts UTF-16 code units, of which an emoji has two.
-            parameters["type"] = f"NVARCHAR2({2 * MAX_NAME_LENGTH})"
-        return parameters
-
-    @staticmethod
-    def _binary_collation(connection: Any) -> str | None:
-        if connection.vendor == "postgresql":
-            return "C"
-        if connection.vendor == "microsoft":
-            return "Latin1_General_100_BIN2"
-        if connection.vendor == "mysql":
-            if connection.display_name == "TiDB":
-                return "utf8mb4_bin"
-            return "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
-        return None
+        return super().db_parameters(connection) | get_allocator(connection).name_column(connection)
 
 
 class Counter(models.Model):
@@ -52,6 +29,7 @@ class Counter(models.Model):
     last = models.BigIntegerField(help_text="the last number taken")
 
     class Meta:
+        db_table = TABLE
         constraints = [
             # -1 is where a counter stands that starts at 0 and was not taken from yet.
             models.CheckConstraint(
@@ -61,3 +39,15 @@ class Counter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.last}"
+
+
+def has_table(connection: BaseDatabaseWrapper) -> bool:
+    """Is the table there, and may be read? Introspection sees no table of another schema."""
+    alias = connection.alias
+    savepoint = transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext()
+    try:
+        with savepoint:
+            Counter.objects.using(alias).exists()
+    except DatabaseError:
+        return False
+    return True

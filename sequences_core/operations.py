@@ -12,6 +12,7 @@ from django.db.migrations.operations.base import Operation
 
 from .exceptions import BackendError
 from .functions import forget_functions
+from .models import Counter
 from .registry import default_allocator, get_allocator
 
 
@@ -54,7 +55,7 @@ class InstallBackend(Operation):
         to_state: Any,
     ) -> None:
         connection = schema_editor.connection
-        if router.allow_migrate(connection.alias, "sequences_core", model_name="counter"):
+        if router.allow_migrate_model(connection.alias, Counter):
             install(connection)
 
     def database_backwards(
@@ -65,7 +66,7 @@ class InstallBackend(Operation):
         to_state: Any,
     ) -> None:
         connection = schema_editor.connection
-        if router.allow_migrate(connection.alias, "sequences_core", model_name="counter"):
+        if router.allow_migrate_model(connection.alias, Counter):
             uninstall(connection)
 
     def describe(self) -> str:

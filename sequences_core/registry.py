@@ -19,6 +19,7 @@ from .exceptions import (
     BackendInvalid,
     BackendNotFound,
 )
+from .table import table_parts
 
 __all__ = ["GROUP", "default_allocator", "forget_allocators", "get_allocator"]
 
@@ -37,6 +38,11 @@ def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     allocator = allocators.get(connection.alias)
     if allocator is None:
         found = _load(connection, *_choice(connection))
+        if len(table_parts()) > 1 and not found.has_schemas(connection):
+            raise BackendInvalid(
+                f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, and database "
+                f"{connection.alias!r} of vendor {connection.vendor!r} has none"
+            )
         allocator = allocators.setdefault(connection.alias, found)
     return allocator
 

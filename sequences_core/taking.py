@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .allocator import EXHAUSTED, FUNCTION, TABLE, Allocation
+from .allocator import EXHAUSTED, FUNCTION, Allocation
 from .arguments import check_integer
 from .exceptions import (
     AutocommitRefused,
@@ -27,6 +27,7 @@ from .functions import forget_functions, function_missing, place_of
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
+from .table import table_parts
 
 __all__ = ["begin", "database_errors", "in_users_transaction", "outside_transaction", "take"]
 
@@ -137,7 +138,7 @@ def _explain(
     allocator = get_allocator(connection)
     code, text = allocator.error_code(error), allocator.error_text(error)
     if code in allocator.missing_table_codes and (
-        TABLE in text.lower() or (ours and not allocator.names_missing_table)
+        table_parts()[-1].lower() in text.lower() or (ours and not allocator.names_missing_table)
     ):
         raise _table_missing(connection) from error
     if code in allocator.missing_function_codes and FUNCTION in text.lower():
@@ -151,10 +152,11 @@ def _explain(
 
 def _table_missing(connection: BaseDatabaseWrapper) -> TableMissing:
     alias = connection.alias
-    remedy = f"run manage.py migrate sequences_core --database={alias}"
+    label = Counter._meta.app_label
+    remedy = f"run manage.py migrate {label} --database={alias}"
     if not router.allow_migrate_model(alias, Counter):
-        remedy = f"the router's allow_migrate({alias!r}, 'sequences_core') is false"
-    return TableMissing(f"{place_of(connection)} has no table {Counter._meta.db_table}: {remedy}")
+        remedy = f"the router's allow_migrate({alias!r}, {label!r}) is false"
+    return TableMissing(f"{place_of(connection)} has no table {'.'.join(table_parts())}: {remedy}")
 
 
 CALLED = frozenset({__name__, f"{__package__}.api"})

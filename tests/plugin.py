@@ -36,7 +36,7 @@ def _no_allocator_is_left_behind() -> Iterator[None]:
     found = {(alias, type(cached[alias])) for alias in known & cached.keys()}
     if found <= _sound and cached.keys() <= known:
         return
-    registry._reset(setting="SEQUENCES_BACKEND")
+    registry.forget_allocators()
     for alias in known & cached.keys():
         _sound.add((alias, type(get_allocator(connections[alias]))))
     assert found <= _sound, "the test left other allocators than those of the settings"

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from django.apps import apps
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
-from django.db import router
+from django.db import connections, models, router
 
 from sequences_core.models import Counter
 
+from .counters import Numbering
+from .identity import column_of
 from .scopes import fields_of, path_of
 
-if TYPE_CHECKING:
-    from .fields import SequenceField
+NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
+"""Fields whose columns have no one text for values that they hold to be equal."""
+
+SETTLED = (models.Field.pre_save, models.FileField.pre_save)
+"""What these return doesn't change between the taking of the number and the INSERT."""
 
 
-def check_field(field: SequenceField, databases: Any = None) -> Iterable[checks.CheckMessage]:
+def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
     """Yield what is wrong with one field of one model."""
-    yield from _check_scope(field)
-    yield from _check_shared(field)
-    for alias in databases or ():
-        if router.allow_migrate_model(alias, field.model) and not router.allow_migrate_model(
-            alias, Counter
-        ):
-            yield checks.Error(
-                f"The table of counters is not on database {alias!r}, where this model's is.",
-                hint=f"Let the router's allow_migrate({alias!r}, 'sequences_core') be true: a "
-                f"number and its row are one transaction.",
-                obj=field,
-                id="sequences_contrib.E002",
-            )
-
-
-def _check_scope(field: SequenceField) -> Iterable[checks.CheckMessage]:
-    for part in field.scope_parts:
-        path = path_of(part)
-        if path is None:
-            continue
+    yield from _check_default(field)
+    paths: list[tuple[str, list[Any]]] = []
+    for path in filter(None, map(path_of, field.scope_parts)):
         try:
-            fields = fields_of(field.model, path)
+            paths.append((path, fields_of(field.model, path)))
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
@@ -49,17 +37,106 @@ def _check_scope(field: SequenceField) -> Iterable[checks.CheckMessage]:
                 obj=field,
                 id="sequences_contrib.E001",
             )
-            continue
-        if not field.null and any(step.null for step in fields):
-            yield checks.Warning(
-                f"The scope {path!r} can be null, the number can't: saving would fail.",
-                hint="Set null=True on the number, or null=False on the scope's fields.",
+    for path, fields in paths:
+        yield from _check_path(field, path, fields)
+    yield from _check_others(field)
+    for alias in databases or ():
+        if router.allow_migrate_model(alias, field.model):
+            yield from _check_database(field, alias, [fields[-1] for _, fields in paths])
+
+
+def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
+    if not field.has_default() and field.db_default is models.NOT_PROVIDED:
+        return
+    yield checks.Error(
+        "A number can't have a default: every row would get the same.",
+        hint="For a table that has rows, add the field with null=True, number the rows in a data "
+        "migration, and then remove null=True.",
+        obj=field,
+        id="sequences_contrib.E007",
+    )
+
+
+def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.CheckMessage]:
+    if not field.null and any(step.null for step in fields):
+        yield checks.Warning(
+            f"The scope {path!r} can be null, the number can't: saving would fail.",
+            hint="Set null=True on the number, or null=False on the scope's fields.",
+            obj=field,
+            id="sequences_contrib.W001",
+        )
+    if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
+        return  # an unknown model, of which Django's own check tells
+    column = column_of(fields[-1])
+    if isinstance(column, NO_IDENTITY):
+        yield checks.Error(
+            f"The scope {path!r} is a {type(column).__name__}, whose equal values can look "
+            f"different: one scope could have two counters.",
+            hint="Use a field of text, integers, decimals, dates or UUIDs.",
+            obj=field,
+            id="sequences_contrib.E005",
+        )
+    first = fields[0]
+    automatic = getattr(first, "auto_now", False) or getattr(first, "auto_now_add", False)
+    own = type(first).pre_save not in (*SETTLED, models.DateField.pre_save) and not isinstance(
+        first, models.DateTimeField | models.TimeField | Numbering
+    )
+    if automatic or own or getattr(first, "generated", False):
+        yield checks.Error(
+            f"The scope {path!r} is set while the row is inserted, after the number is taken.",
+            hint="Give the field a default, such as timezone.now, in place of auto_now_add, "
+            "auto_now, an expression or a pre_save of its own.",
+            obj=field,
+            id="sequences_contrib.E006",
+        )
+
+
+def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
+    """Compare the field with every other one of the project."""
+    others = [
+        other
+        for model in {field.model: None, **dict.fromkeys(apps.get_models())}
+        for other in model._meta.local_fields
+        if isinstance(other, Numbering) and not other.is_copy and other is not field
+    ]
+    shared = [other for other in others if _share(field, other)]
+    if shared:
+        names = ", ".join(map(str, shared))
+        yield checks.Warning(
+            f"The counter {field.base!r} numbers {names} too.",
+            hint="Give each its own sequence_name. If they are to share one series of numbers, "
+            "silence this check.",
+            obj=field,
+            id="sequences_contrib.W002",
+        )
+        if field.reuse or field.skip_used or any(other.reuse for other in shared):
+            yield checks.Error(
+                f"The counter {field.base!r} numbers {names} too, and reuse or skip_used looks at "
+                f"the rows of one model: numbers of the others would be given again.",
+                hint="Give each its own sequence_name, or leave out reuse and skip_used.",
                 obj=field,
-                id="sequences_contrib.W001",
+                id="sequences_contrib.E004",
             )
+        if any(_are_related(field.model, other.model) for other in shared):
+            yield checks.Error(
+                f"The counter {field.base!r} numbers {names} too, whose rows are inserted along "
+                f"with these, by another statement: such saves would deadlock.",
+                hint="Give each its own sequence_name.",
+                obj=field,
+                id="sequences_contrib.E008",
+            )
+    meeting = [other for other in others if other not in shared and _could_meet(field, other)]
+    if meeting:
+        yield checks.Error(
+            f"Counters of {', '.join(map(str, meeting))} could have the names of this field's, "
+            f"which begin with {field.base!r}.",
+            hint="Choose a sequence_name that isn't the beginning of another's.",
+            obj=field,
+            id="sequences_contrib.E003",
+        )
 
 
-def _scope_of(field: SequenceField) -> list[Any]:
+def _scope_of(field: Any) -> list[Any]:
     """The parts of the scope, alike if they are the same fields."""
     parts: list[Any] = []
     for part in field.scope_parts:
@@ -71,22 +148,70 @@ def _scope_of(field: SequenceField) -> list[Any]:
     return parts
 
 
-def _check_shared(field: SequenceField) -> Iterable[checks.CheckMessage]:
-    from .fields import SequenceField
+def _share(field: Any, other: Any) -> bool:
+    """Are these meant to be numbered by the same counters?"""
+    if (field.base, len(field.scope_parts)) != (other.base, len(other.scope_parts)):
+        return False
+    same_model = field.model is other.model
+    return _scope_of(field) == _scope_of(other) or (same_model and _paths(field) == _paths(other))
 
-    others = [
-        str(other)
-        for model in apps.get_models()
-        for other in model._meta.local_fields
-        if isinstance(other, SequenceField)
-        and other is not field
-        and (other.counter_base, _scope_of(other)) == (field.counter_base, _scope_of(field))
-    ]
-    if others:
-        yield checks.Warning(
-            f"The counter {field.counter_base!r} numbers {', '.join(others)} too.",
-            hint="Give each its own sequence_name. If they are to share one series of numbers, "
-            "silence this check.",
+
+def _paths(field: Any) -> list[bool]:
+    return [path_of(part) is not None for part in field.scope_parts]
+
+
+def _could_meet(field: Any, other: Any) -> bool:
+    """Could a counter of one have a name of the other's, though they aren't named alike?"""
+    one, two = (
+        each.base + each.separator if each.scope_parts else each.base for each in (field, other)
+    )
+    if field.base == other.base and field.separator == other.separator:
+        return False  # alike: what they share they share by name
+    scoped_one, scoped_two = bool(field.scope_parts), bool(other.scope_parts)
+    return (scoped_one and two.startswith(one)) or (scoped_two and one.startswith(two))
+
+
+def _are_related(one: Any, other: Any) -> bool:
+    """Is one model the other's parent, by multi-table inheritance?"""
+    return one is not other and (issubclass(one, other) or issubclass(other, one))
+
+
+def _check_database(
+    field: Any, alias: str, columns: Iterable[Any]
+) -> Iterator[checks.CheckMessage]:
+    if not router.allow_migrate_model(alias, Counter):
+        yield checks.Error(
+            f"The table of counters is not on database {alias!r}, where this model's is.",
+            hint=f"Let the router's allow_migrate({alias!r}, {Counter._meta.app_label!r}) be "
+            f"true: a number and its row are one transaction.",
             obj=field,
-            id="sequences_contrib.W002",
+            id="sequences_contrib.E002",
         )
+    connection = connections[alias]
+    for column in map(column_of, columns):
+        if not isinstance(column, models.CharField | models.TextField):
+            continue
+        collation = column.db_parameters(connection).get("collation")
+        if collation and _ignores_case(connection, collation):
+            yield checks.Error(
+                f"The collation {collation!r} of {column}, which is in the scope, holds different "
+                f"texts to be equal: one scope could have two counters.",
+                hint="Use a deterministic collation.",
+                obj=field,
+                id="sequences_contrib.E005",
+            )
+        elif not collation and connection.vendor == "mysql":
+            yield checks.Warning(
+                f"The column of {column}, which is in the scope, may hold 'a' and 'A' to be equal "
+                f"on database {alias!r}: they have two counters.",
+                hint='Set db_collation="utf8mb4_bin" on it, or store it in one case.',
+                obj=field,
+                id="sequences_contrib.W003",
+            )
+
+
+def _ignores_case(connection: Any, collation: str) -> bool:
+    name = connection.ops.quote_name(collation)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á', 'a ') THEN 1 ELSE 0 END")
+        return bool(cursor.fetchone()[0])

@@ -1,302 +1,292 @@
-"""How rows get their numbers: one at a time inside or beside the INSERT, many by one block."""
+"""How rows get their numbers: before the INSERT, or by it, and taken back if it fails."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import nullcontext, suppress
-from contextvars import ContextVar
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Self
 
-from django.db import connections, router, transaction
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet, Value
+from django.db.models import Max, Model
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
-from sequences_core.api import begin, database_errors, take
-from sequences_core.expressions import refuse_on_conflict
+from sequences_core.functions import has_function
+from sequences_core.taking import begin, in_users_transaction, take
 
-from . import fields as sequence_fields  # which imports this module, too
-from . import readback
-from .reuse import free_numbers
+from . import free
+from .counters import Numbering
+from .scopes import CHOICES
 
-if TYPE_CHECKING:
-    from .fields import SequenceField
+Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
+"""For each counter, by field: the rows to be numbered, and those that bring their number."""
 
 
-class Insert:
-    """Rows that are on their way into a table; a context manager.
+def is_expression(value: Any) -> bool:
+    """Will the database say the value?"""
+    return hasattr(value, "resolve_expression")
 
-    ``inside`` are the fields whose number the INSERT takes by itself. All rows get those of the
-    other fields together, when the statement asks for the first one: not before, so that other
-    fields' ``pre_save`` have set what the scope may need, and so that the counter, on SQLite the
-    database, is locked no longer than it must be.
+
+class Numbers:
+    """The numbers of rows that are about to be inserted.
+
+    A context manager around the INSERT statements. Entered for the first time it sets the number of
+    each row: to the expression that takes it, where a single INSERT can do that by itself, else to
+    a number taken here, in a transaction that lasts until the block ends, unless one is open. All
+    counters of all fields and rows are locked in the order of their names, so that no two calls
+    wait for each other. Whoever uses it calls :meth:`restore` if the rows weren't inserted.
     """
 
     def __init__(
         self,
         connection: BaseDatabaseWrapper,
-        rows: Sequence[Model],
-        inside: Sequence[SequenceField] = (),
-        on_conflict: Any = None,
+        rows: Sequence[Any],
+        fields: Sequence[Any],
+        conflicts: bool = False,
     ) -> None:
         self.connection = connection
+        self.using = connection.alias
         self.rows = rows
-        self.ids = set(map(id, rows))
-        self.inside = inside
-        self.on_conflict = on_conflict
-        self.outer: Insert | None = None
-        self.numbers: dict[str, dict[int, int]] = {}
+        self.fields = fields
+        self.conflicts = conflicts
+        self.wants: Wants | None = None
+        self._before: list[tuple[Any, str, Any]] = []
+        self._texts: list[tuple[Any, str, Any]] = []
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
-        self.outer = _innermost.get()
-        _innermost.set(self)
+        if self.wants is None:
+            try:
+                self.wants = self._wants()
+                if self.wants and not self._leave_it_to_the_insert():
+                    self._number()
+            except BaseException as error:
+                self.__exit__(type(error), error, error.__traceback__)
+                raise
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        _innermost.set(self.outer)
+        for row, attname, value in self._texts:
+            row.__dict__[attname] = value
         if self._transaction:
-            self._transaction.__exit__(*exception)
+            opened, self._transaction = self._transaction, None
+            opened.__exit__(*exception)
 
-    def is_innermost(self) -> bool:
-        """Is no other INSERT under way, that a ``pre_save`` has made?"""
-        return _innermost.get() is self
+    def restore(self, error: BaseException) -> None:
+        """Take the numbers back from the rows, which were not inserted."""
+        for row, attname, value in self._before:
+            row.__dict__[attname] = value
+        if self._before and isinstance(error, IntegrityError):
+            self._explain(error)
 
-    def number(self, field: SequenceField, row: Model) -> Any:
-        """Return the row's number, None for "no number", or the expression that takes it."""
-        if field.attname not in self.numbers:
-            if field in self.inside:
-                return field.next_value(row, self.connection.alias)
-            self._begin(field)
-            self.numbers[field.attname] = _number_rows(field, self)
-        number = self.numbers[field.attname].get(id(row))
-        return field.explicit(row) if number is None else number
-
-    def tell(self) -> None:
-        """Set the numbers on the rows, where the database doesn't return them."""
-        for attname, numbers in self.numbers.items():
+    def remember(self) -> None:
+        """Note on the rows, now inserted, that nobody has set their numbers."""
+        for field in self.fields:
             for row in self.rows:
-                if (number := numbers.get(id(row))) is not None:
-                    setattr(row, attname, number)
-                elif is_expression(getattr(row, attname)) and row.pk is not None:
-                    delattr(row, attname)  # to be read from the row
+                memory(row)[field.attname] = (self.using, row.__dict__.get(field.attname), None)
 
-    def _begin(self, field: SequenceField) -> None:
-        """Let the numbers and the rows part no more: with a transaction, if none is open."""
-        if not self.connection.in_atomic_block and self.connection.get_autocommit():
-            self._transaction = begin(self.connection.alias, field.limit)
+    def pass_stored(self) -> None:
+        """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
+        for name, fields in sorted((self.wants or {}).items()):
+            for field, (_, explicit) in fields.items():
+                if stored := self._stored(field, name, explicit):
+                    _pass(field, explicit[0], name, max(stored), self.using)
 
+    def _wants(self) -> Wants:
+        wants: Wants = {}
+        for field in self.fields:
+            attname = field.attname
+            values = [_explicit(row, field, self.using) for row in self.rows]
+            rows = self.rows
+            if any(value is not None for value in values):
+                kept = [i for i, value in enumerate(values) if not is_expression(value)]
+                rows, values = [rows[i] for i in kept], [values[i] for i in kept]
+            if not rows:
+                continue
+            for row, value in zip(rows, values, strict=True):
+                if value is None and row.__dict__.get(attname) is not None:
+                    self._set(row, attname, None)  # it has the number of the row it is a copy of
+            for text in field.text_columns:
+                self._settle(rows, text)
+            names = field.names_of(rows, self.connection)
+            for name, row, value in zip(names, rows, values, strict=True):
+                if name is not None:
+                    new, explicit = wants.setdefault(name, {}).setdefault(field, ([], []))
+                    (new if value is None else explicit).append(row)
+        return wants
 
-_innermost: ContextVar[Insert | None] = ContextVar("_innermost", default=None)
+    def _settle(self, rows: Sequence[Any], attname: str) -> None:
+        """Store text of a subclass of str as what it is; mysqlclient asks its ``__str__``."""
+        for row in rows:
+            value = row.__dict__.get(attname)
+            if type(value) is not str and isinstance(value, str):
+                self._texts.append((row, attname, value))
+                row.__dict__[attname] = str.__str__(value)
 
+    def _leave_it_to_the_insert(self) -> bool:
+        """Set the expression on a single row that is numbered by a single counter."""
+        assert self.wants is not None
+        if len(self.rows) != 1 or len(self.wants) != 1 or self.conflicts:
+            return False
+        ((name, fields),) = self.wants.items()
+        (field, (new, _)), *others = fields.items()
+        if others or not new or not field.is_plain or not has_function(self.connection):
+            return False
+        if not self.connection.features.can_return_columns_from_insert:
+            # The number is read back by the primary key, after the commit.
+            keys: Sequence[Any] = field.model._meta.pk_fields
+            unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
+            if unknown or field in keys or in_users_transaction(self.connection):
+                return False
+        self._set(new[0], field.attname, field.next_value(name))
+        return True
 
-def number(field: SequenceField, row: Model) -> Any:
-    """Return what the INSERT that is under way stores as the row's number."""
-    insert = _innermost.get()
-    if insert is not None:
-        # Nearly all rows of a bulk end here, so the way is short.
-        known = insert.numbers.get(field.attname, {}).get(id(row))
-        if known is not None:
-            return known
-        if id(row) in insert.ids:
-            return insert.number(field, row)
-    value = field.explicit(row)
-    return Unnumbered(field, row) if value is None else value
+    def _number(self) -> None:
+        assert self.wants is not None
+        if self.conflicts and any(new for of in self.wants.values() for new, _ in of.values()):
+            raise NotSupportedError(
+                "bulk_create() with ignore_conflicts or update_conflicts would lose the numbers "
+                "of rows that are not inserted"
+            )
+        if not in_users_transaction(self.connection):
+            limits = [field.limit for of in self.wants.values() for field in of]
+            limit = min((limit for limit in limits if limit is not None), default=None)
+            self._transaction = begin(self.using, limit)
+        for name, fields in sorted(self.wants.items()):
+            for field, (new, explicit) in fields.items():
+                self._number_alike(field, name, new, explicit)
 
-
-class Unnumbered:
-    """The number of a row where no statement is under way that it could be for.
-
-    From Django 6.1 on, Model.save() asks once before the statement is made, to see whether it
-    gets an expression. A statement made by other means than Django's own takes the number inside.
-    """
-
-    __slots__ = ("field", "instance")
-
-    def __init__(self, field: SequenceField, instance: Model) -> None:
-        self.field = field
-        self.instance = instance
-
-    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
-        using = router.db_for_write(type(self.instance), instance=self.instance)
-        value = self.field.next_value(self.instance, using) or Value(None)
-        return value.resolve_expression(query, *args, **kwargs)
-
-
-def number_inserts(cls: type[Model]) -> None:
-    """Let the INSERT of each instance of ``cls`` give it its number, also without RETURNING.
-
-    ``Model._do_insert`` is where Django knows the database and that it will be an INSERT.
-    """
-    insert = cls._do_insert  # type: ignore[attr-defined]
-    if getattr(insert, "keeps_numbers", False):
-        return
-
-    @functools.wraps(insert)
-    def _do_insert(
-        self: Model, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
-    ) -> Any:
-        numbered = _numbered(fields)
-        complete = manager.model is self._meta.concrete_model  # with the rows of its parents
-        if raw or not numbered:
-            results = insert(self, manager, using, fields, returning_fields, raw)
-            if complete and self._meta.parents:
-                _keep_numbers(self)
-            return results
-        connection = connections[using]
-        inside = [field for field in numbered if field.is_in_statement(self, connection)]
-        returns = connection.features.can_return_columns_from_insert
-        # A key that is the database's default can't be told without RETURNING, by Django neither.
-        reads = not returns and not _has_expression(self, manager.model._meta.pk_fields)
-        reads = reads and bool(inside or _has_expression(self, numbered))
-        asked = [field for field in returning_fields if returns or field not in numbered]
-        known: dict[Any, Any] = {}
-        # The row of a parent may yet be rolled back with the child's.
-        tentative = [field for field in numbered if not complete and field.explicit(self) is None]
-        under_way = Insert(connection, [self], inside)
-        with (
-            database_errors(connection, ours=False),
-            under_way,
-            readback.along(under_way, manager, numbered, fields, known) if reads else nullcontext(),
-        ):
-            results = insert(self, manager, using, fields, asked, raw)
-        if results:
-            known |= zip(asked, results[0], strict=False)
-        if not returns:
-            under_way.tell()
-            if reads and not all(field in known for field in numbered):
-                known |= readback.after(self, manager, connection, numbered, known)
-        for field, value in known.items():
-            setattr(self, field.attname, value)
-        for field in tentative:
-            self.__dict__[field.tentative] = getattr(self, field.attname)
-        if complete and self._meta.parents:
-            _keep_numbers(self)
-        if not returns:
-            known |= {field: getattr(self, field.attname) for field in numbered}
-        if not (returns or results):
-            return results
-        return [tuple(known[field] for field in takewhile(known.__contains__, returning_fields))]
-
-    _do_insert.keeps_numbers = True  # type: ignore[attr-defined]
-    cls._do_insert = _do_insert  # type: ignore[attr-defined]
-
-
-_batched_insert = QuerySet._batched_insert  # type: ignore[attr-defined]
-
-
-@functools.wraps(_batched_insert)
-def _numbered_insert(
-    self: Any,
-    objs: Sequence[Model],
-    fields: Any,
-    batch_size: int | None,
-    on_conflict: Any = None,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """Let bulk_create() take one block for all its batches, in their transaction."""
-    if not _numbered(fields):
-        return _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
-    connection = connections[self.db]
-    insert = Insert(connection, objs, (), on_conflict)
-    if len(insert.ids) < len(objs):
-        raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
-    with (
-        database_errors(connection, ours=False),
-        # As Model.save() does. From Django 6.0 on bulk_create() does so for several batches only.
-        transaction.mark_for_rollback_on_error(using=self.db),
-        insert,
-    ):
-        results = _batched_insert(self, objs, fields, batch_size, on_conflict, *args, **kwargs)
-    if not connection.features.can_return_rows_from_bulk_insert:
-        insert.tell()
-    return results
-
-
-QuerySet._batched_insert = _numbered_insert  # type: ignore[attr-defined]
-
-
-def _numbered(fields: Iterable[Any]) -> list[SequenceField]:
-    return [field for field in fields if isinstance(field, sequence_fields.SequenceField)]
-
-
-def is_expression(value: Any) -> bool:
-    """Is it the database that will say the value?"""
-    return hasattr(value, "resolve_expression")
-
-
-def _has_expression(instance: Model, fields: Iterable[Any]) -> bool:
-    return any(is_expression(getattr(instance, field.attname)) for field in fields)
-
-
-def _keep_numbers(instance: Model) -> None:
-    """The row is complete: from now on its numbers are values like any other."""
-    for field in _numbered(instance._meta.concrete_fields):
-        instance.__dict__.pop(field.tentative, None)
-
-
-def _number_rows(field: SequenceField, insert: Insert) -> dict[int, int]:
-    """Take the numbers of all rows; return them by the instances' ids."""
-    using = insert.connection.alias
-    groups: dict[str, tuple[list[Model], list[tuple[Model, int]]]] = {}
-    attname, scope_of = field.attname, field.scope_of
-    seen: dict[Any, list[Model]] = {}
-    for row in insert.rows:
-        value = getattr(row, attname)
-        if value is None and scope_of and (alike := seen.get(scope_of(row))) is not None:
-            alike.append(row)
-            continue
-        value = field.explicit(row)
-        if is_expression(value):
-            continue  # numbered by an expression of the user's own
-        name = field.counter_of(row, using)
-        if name is None:
-            continue
-        new, explicit = groups.setdefault(name, ([], []))
-        if value is not None:
-            explicit.append((row, field.get_prep_value(value)))
-            continue
-        new.append(row)
-        if scope_of:
-            seen[scope_of(row)] = new
-    numbers: dict[int, int] = {}
-    # In the order of their names, so that two statements never wait for each other.
-    for name, (new, explicit) in sorted(groups.items()):
-        if explicit:
-            highest = max(number for _, number in explicit)
-            _pass(field, explicit[0][0], name, highest, using)
-            numbers |= {id(row): number for row, number in explicit}
+    def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
+        """Number the rows of one field and counter."""
+        if self.conflicts:
+            return _lock(field, explicit[0], name, self.using)
+        given = {_number(row, field) for row in explicit}
+        if given:
+            _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            refuse_on_conflict(insert)
-            taken = _take(field, new, name, using, {number for _, number in explicit})
-            numbers |= zip(map(id, new), taken, strict=True)
-    return numbers
+            attname = field.attname
+            for row, number in zip(new, _take(field, new, name, self.using, given), strict=True):
+                self._set(row, attname, number)
+        return None
+
+    def _set(self, row: Any, attname: str, value: Any) -> None:
+        self._before.append((row, attname, row.__dict__.get(attname)))
+        row.__dict__[attname] = value
+
+    def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
+        """Return the numbers of the given rows that rows of this counter have now."""
+        numbers = [_number(row, field) for row in rows]
+        stored = field.model._base_manager.using(self.using)
+        found: list[int] = []
+        for start in range(0, len(numbers), CHOICES):
+            chosen = stored.filter(**{f"{field.attname}__in": numbers[start : start + CHOICES]})
+            alike = list(chosen)
+            names = field.names_of(alike, self.connection) if alike else []
+            found += [
+                getattr(row, field.attname)
+                for row, each in zip(alike, names, strict=True)
+                if each == name
+            ]
+        return found
+
+    def _explain(self, error: IntegrityError) -> None:
+        """Add a note that says which counter is behind its rows, if one is."""
+        for name, fields in (self.wants or {}).items():
+            for field, (new, _) in fields.items():
+                if not new:
+                    continue
+                remedy = (
+                    f"manage.py sequences set {name!r} HIGHEST --database={self.using}, or "
+                    f"declare {field} with skip_used=True"
+                )
+                try:
+                    last = get_last_value(name, using=self.using) or 0
+                    rows = field.rows_of(new[0], self.using)
+                    highest = rows.aggregate(highest=Max(field.attname))["highest"]
+                except (DatabaseError, ObjectDoesNotExist, ValueError):
+                    error.add_note(  # the transaction that it broke answers no query
+                        f"If rows of {field} have higher numbers than their sequence {name!r}, "
+                        f"the sequence is behind them: {remedy}"
+                    )
+                    continue
+                if highest is not None and highest > last:
+                    error.add_note(
+                        f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
+                        f"{field}: {remedy.replace('HIGHEST', str(highest))}"
+                    )
 
 
-def _pass(field: SequenceField, instance: Model, name: str, value: int, using: str) -> None:
-    """Move the counter past an explicit value, unless it is or will start past it."""
+def _explicit(row: Any, field: Any, using: str) -> Any:
+    """Return the number that somebody has set; None if the row is to get one.
+
+    A row that is inserted as a copy of another has that one's number, which nobody set.
+    """
+    value = row.__dict__.get(field.attname)
+    if value is None or is_expression(value):
+        return value
+    given = memory(row).get(field.attname)
+    if given is None or given[:2] != (using, value):
+        return value
+    # The same row again, which somebody deleted meanwhile, keeps its number.
+    return value if given[2] is not None and given[2] == row.pk else None
+
+
+def memory(row: Any) -> dict[str, tuple[str | None, Any, Any]]:
+    """Return where an instance remembers the numbers that it didn't get by an assignment.
+
+    By attribute: the database alias, the number, and the primary key of the row that has it, or
+    None if this instance inserted that itself, and so may have been rolled back.
+    """
+    return row._state.__dict__.setdefault("sequence_numbers", {})  # type: ignore[no-any-return]
+
+
+def _number(row: Any, field: Any) -> int:
+    return field.get_prep_value(getattr(row, field.attname))  # type: ignore[no-any-return]
+
+
+def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
+    """Move the counter past an explicit number, unless it is or will start past it."""
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
-        if value < (initial(instance) if callable(initial) else initial):
+        if number < (initial(row) if callable(initial) else initial):
             return
-    if field.limit is None or value < 0:
+    if field.limit is None or number < 0:
         with suppress(ValueError):
-            set_last_value(value, name, using=using)
+            set_last_value(number, name, using=using)
         return
     # What bounds the wait is taking; the counter is locked by then, and may go back.
     with suppress(SequenceExhausted):
         last = take(Allocation(name, timeout=field.limit), using)[0] - 1
-        set_last_value(max(value, last), name, force=True, using=using)
+        set_last_value(max(number, last), name, force=True, using=using)
 
 
-def _take(
-    field: SequenceField, rows: list[Model], name: str, using: str, explicit: Collection[int]
-) -> Iterable[int]:
-    if field.reuse:
-        return free_numbers(field, rows, name, using, explicit)
+def _lock(field: Any, row: Model, name: str, using: str) -> None:
+    """Lock the counter, and leave it where it is."""
+    with suppress(SequenceExhausted):
+        taken = take(field.allocation(row, name), using)
+        set_last_value(taken[0] - 1, name, force=True, using=using)
+
+
+def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
+    """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]
-    return take(field.allocation(rows[0], name, len(rows)), using)
+    n = len(rows)
+    if field.reuse:
+        taken = take(field.allocation(rows[0], name), using)
+        others = field.rows_of(rows[0], using)
+        choice = free.reusable(field, others, taken, explicit)
+        numbers = free.pick(field, choice, others, n, explicit)
+        last = numbers[-1]
+        free.move(name, max(last, taken[0] - 1) if field.reuse == "gaps" else last, taken, using)
+        return numbers
+    taken = take(field.allocation(rows[0], name, n), using)
+    if not field.skips_used(rows[0]):
+        return taken
+    others = field.rows_of(rows[0], using)
+    if not free.is_used(field, others, taken):
+        return taken
+    numbers = free.pick(field, free.unused(field, others, taken), others, n, ())
+    free.move(name, numbers[-1], taken, using)
+    return numbers

@@ -1,22 +1,31 @@
-"""From a model instance to the name of the counter that numbers it."""
+"""From model instances to the values that decide which counter numbers them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Field, Model, Value
 from django.db.models.constants import LOOKUP_SEP
+
+from .identity import plain_text, text_of
 
 Part = str | int | F | Value | Callable[[Model], Any]
 """A field's name or path, a constant (an int, a Value), or a function of the instance."""
 
 Scope = Part | Sequence[Part] | None
+
+Texts = list[str | None]
+
+CHOICES = 500
+"""How many values a query looks for at once, which SQLite wants bounded."""
+
+ALIKE = (bool, date, int, str, UUID)
+"""Types whose equal values are one value to every column."""
 
 
 def parts_of(scope: Any) -> list[Part]:
@@ -53,85 +62,94 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     return fields
 
 
-def values_of(instance: Model, part: Part | Model, using: str) -> list[Any]:
-    """Return the part's values for this instance: one, unless a function returns a list.
+def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) -> Iterable[Texts]:
+    """Return, for each row, the texts of a part: one, unless a function returns a list."""
+    if callable(part):
+        return [_results(part(row), row, connection) for row in rows]
+    path = path_of(part)
+    if path is None:
+        return [[plain_text(part.value if isinstance(part, Value) else part)]] * len(rows)
+    # The class may be one of a migration, which isinstance(row, model) is not asked of.
+    fields: list[Any] = fields_of(type(rows[0]), path)
+    if len(fields) == 1 or (len(fields) == 2 and fields[1] == fields[0].target_field):
+        return _column_texts(fields[0], rows, connection)
+    return _path_texts(fields, rows, connection)
 
-    None stands for a null that the path meets, and for an empty list.
+
+def own_value(row: Model, field: Any) -> Any:
+    """Return the value that will be stored in a column of the row.
+
+    Raises ValueError if that isn't known before the INSERT.
     """
-    if not callable(part):
-        return [value_of(instance, part, using)]
-    result = part(instance)
-    results = result if isinstance(result, list | tuple) else [result]
-    # Text that a function returns is a constant, not a field's name.
-    return [
-        value
-        for each in results
-        for value in (
-            values_of(instance, each, using)
-            if callable(each) or isinstance(each, F | Value | Model)
-            else [each]
+    value = getattr(row, field.attname)
+    if hasattr(value, "resolve_expression"):
+        raise ValueError(
+            f"{field} is in the scope of a number, so its value must be known before the INSERT, "
+            f"not said by the database. Set it, or give the field a default"
         )
-    ] or [None]
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        raise ValueError(
+            f"{field} is in the scope of a number, but is set while the row is inserted. Give "
+            f"it a default in place of auto_now and auto_now_add"
+        )
+    if value is None and field.is_relation and field.is_cached(row):
+        # A related object that was saved after it was assigned.
+        return getattr(getattr(row, field.name), field.target_field.attname, None)
+    return value
 
 
-def value_of(instance: Model, part: str | int | F | Value | Model, using: str) -> Any:
-    """Return the value of a constant or path; looks up what the instance doesn't hold."""
-    if isinstance(part, Value):
-        return part.value
-    if isinstance(part, int):
-        return part
-    if isinstance(part, Model):
-        return part.pk
-    current = instance
-    path = part.name if isinstance(part, F) else part  # type: ignore[attr-defined] # no stub
-    names = path.split(LOOKUP_SEP)
-    while True:
-        options: Any = current._meta
-        name = names.pop(0)
-        field = options.pk if name == "pk" else options.get_field(name)
-        value = getattr(current, field.attname)
-        if hasattr(value, "resolve_expression"):
-            raise ValueError(
-                f"{field} is in the scope of a number, so its value must be known before the "
-                f"INSERT, not said by the database. Set it, or give the field a default"
+def _results(result: Any, row: Model, connection: BaseDatabaseWrapper) -> Texts:
+    """Return the texts of what a function returned; an empty list is a null."""
+    texts: Texts = []
+    for each in result if isinstance(result, list | tuple) else [result]:
+        # Text that a function returns is a constant, not a field's name.
+        if callable(each) or isinstance(each, F | Value):
+            texts += next(iter(texts_of(each, [row], connection)))
+        elif isinstance(each, Model):
+            texts.append(text_of(each._meta.pk, each.pk, connection))
+        else:
+            texts.append(plain_text(each))
+    return texts or [None]
+
+
+def _column_texts(
+    field: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper
+) -> Iterator[Texts]:
+    known: dict[Any, Texts] = {}
+    for row in rows:
+        value = own_value(row, field)
+        kind = type(value)
+        if kind not in ALIKE:
+            yield [text_of(field, value, connection)]
+            continue
+        if (texts := known.get((kind, value))) is None:
+            texts = known[kind, value] = [text_of(field, value, connection)]
+        yield texts
+
+
+def _path_texts(
+    fields: Sequence[Any], rows: Sequence[Model], connection: BaseDatabaseWrapper
+) -> Iterator[Texts]:
+    """Look the ends of the paths up in the database, for a cached relation may be outdated."""
+    first, *rest = fields
+    target = first.target_field
+    keys = [own_value(row, first) for row in rows]
+    texts = [text_of(first, key, connection) for key in keys]
+    wanted: dict[str | None, Any] = {
+        text: key for text, key in zip(texts, keys, strict=True) if text is not None
+    }
+    related = first.related_model._base_manager.using(connection.alias)
+    path = LOOKUP_SEP.join(field.name for field in rest)
+    found: dict[str | None, Texts] = {None: [None]}
+    choices = list(wanted.values())
+    for start in range(0, len(choices), CHOICES):
+        chosen = related.filter(**{f"{target.attname}__in": choices[start : start + CHOICES]})
+        for key, value in chosen.values_list(target.attname, path):
+            found[text_of(first, key, connection)] = [text_of(rest[-1], value, connection)]
+    for text in texts:
+        if text not in found:
+            raise first.related_model.DoesNotExist(
+                f"{first} refers to {wanted[text]!r}, which isn't there: the scope of the number "
+                f"leads through it"
             )
-        # As the database will have it: "07" and 7 are one integer.
-        value = field.get_prep_value(value)
-        if value is None or not names:
-            return value
-        if not field.is_cached(current):
-            # Not by the descriptor: for a new instance it asks the default database.
-            related = field.related_model._base_manager.using(using)
-            target = related.filter(**{field.target_field.attname: value})
-            return target.values_list(LOOKUP_SEP.join(names), flat=True).get()
-        current = getattr(current, field.name)
-
-
-def counter_name(base: str, values: Sequence[Any], separator: str) -> str | None:
-    """Join ``base`` and the values; None if one of them is null or "".
-
-    Different values give different names: within a value, the separator's characters, white space
-    at an end and NUL are written as %-codes.
-    """
-    if any(value is None or value == "" for value in values):
-        return None
-    return _joined(base, tuple(map(_text, values)), separator)
-
-
-def _text(value: Any) -> str:
-    """Write values that are one value to the database in one way."""
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    if isinstance(value, datetime) and value.tzinfo:
-        value = value.astimezone(UTC)
-    return str(value)
-
-
-@lru_cache(maxsize=1024)
-def _joined(base: str, values: tuple[str, ...], separator: str) -> str:
-    special = re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
-    return separator.join([base, *(special.sub(_code, value) for value in values)])
-
-
-def _code(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode())
+        yield found[text]

@@ -23,7 +23,7 @@ from sequences_core import (
     get_next_value,
 )
 from sequences_core.allocator import FUNCTION
-from sequences_core.expressions import forget_functions
+from sequences_core.functions import forget_functions
 from sequences_core.operations import install
 from tests.numbered.models import CreditNote, Invoice
 

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Max, Value
 from django.db.models.functions import Upper
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
-from sequences_contrib.scopes import counter_name, values_of
+from sequences_contrib.identity import counter_name, escape, plain_text
+from sequences_contrib.scopes import texts_of
 
 from sequences_core import Allocation, get_last_value
 from tests.numbered.blocks import letters
@@ -31,7 +32,7 @@ from tests.numbered.models import (
 APPS = ["tests.numbered"]
 
 
-def name(instance: models.Model, scope: Any, using: str = "", **options: Any) -> str | None:
+def name(instance: models.Model, scope: Any, using: str = "default", **options: Any) -> str | None:
     """The counter of an instance's ``number`` if its field had that scope."""
     field: Any = SequenceField("s", scope=scope, **{"null": True, **options})
     field.set_attributes_from_name("number")
@@ -72,17 +73,18 @@ def name(instance: models.Model, scope: Any, using: str = "", **options: Any) ->
         (["code", Value("")], None),
     ],
 )
-def test_forms(scope: Any, expected: str | None) -> None:
+def test_forms(scope: Any, expected: str | None, using: str) -> None:
     """Fields, paths, constants and functions, alone and in lists, make the counter's name."""
-    assert name(Project(code="x", company=Company(pk=7, name="acme")), scope) == expected
+    company = Company.objects.using(using).create(pk=7, name="acme")
+    assert name(Project(code="x", company=company), scope, using) == expected
 
 
-def test_null_on_the_way() -> None:
+def test_null_on_the_way(using: str) -> None:
     """A path that meets a null leads to no counter."""
     for scope in ("company", "company__name", F("company__pk"), ["code", "company"]):
-        assert name(Project(code="x"), scope) is None
-    assert name(Receipt(), "project__company__name") is None
-    assert name(Project(code=""), "code") is None
+        assert name(Project(code="x"), scope, using) is None
+    assert name(Receipt(), "project__company__name", using) is None
+    assert name(Project(code=""), "code", using) is None
 
 
 def test_a_value_in_another_form() -> None:
@@ -123,11 +125,11 @@ def test_a_value_that_only_the_database_knows(
         assert rows.create(kind="a").number == 1
 
 
-def test_separator() -> None:
+def test_separator(using: str) -> None:
     """The parts are joined by the separator."""
-    project = Project(code="x", company=Company(pk=7, name="a.b"))
-    assert name(project, ["code", "company__name"], separator="/") == "s/x/a.b"
-    assert name(project, ["code", "company__name"], separator="::") == "s::x::a.b"
+    project = Project(code="x", company=Company.objects.using(using).create(name="a.b"))
+    assert name(project, ["code", "company__name"], using, separator="/") == "s/x/a.b"
+    assert name(project, ["code", "company__name"], using, separator="::") == "s::x::a.b"
 
 
 def test_names_are_never_confused() -> None:
@@ -138,20 +140,19 @@ def test_names_are_never_confused() -> None:
     assert counter_name("s", ("ends ",), ".") == "s.ends%20"
 
 
-@example([["a:", "b"], ["a", ":b"]], "::")
+TEXTS = st.text("a.:2E% \n\0é", min_size=1, max_size=3)
+
+
+@example([("a:", ["b"]), ("a", [":b"])], "::")
+@example([("r", ["2024", "5"]), ("r.2024", ["5"])], ".")
 @given(
-    st.lists(
-        st.lists(st.text("a.:2E% \n\0é", min_size=1, max_size=3), min_size=1, max_size=3),
-        min_size=2,
-        max_size=2,
-    ),
+    st.lists(st.tuples(TEXTS, st.lists(TEXTS, min_size=1, max_size=3)), min_size=2, max_size=2),
     st.sampled_from([".", "::", "2", "E", "25"]),
 )
-def test_names_are_injective(scopes: list[list[str]], separator: str) -> None:
-    """Different scopes never share a counter, whatever is in them, and each name is allowed."""
-    names = [counter_name("s", scope, separator) for scope in scopes]
+def test_names_are_injective(scopes: list[tuple[str, list[str]]], separator: str) -> None:
+    """Different scopes or sequences never share a counter, and each name is allowed."""
+    names = [counter_name(escape(base, separator), tuple(s), separator) for base, s in scopes]
     for each in names:
-        assert each is not None
         Allocation(each)
     assert (names[0] == names[1]) is (scopes[0] == scopes[1])
 
@@ -159,10 +160,11 @@ def test_names_are_injective(scopes: list[list[str]], separator: str) -> None:
 def test_models_and_lists_from_a_function() -> None:
     """A function may return instances; they stand for their primary keys."""
     company: Any = Company(pk=3)
-    assert values_of(company, lambda each: [each, 2], "") == [3, 2]
+    assert list(texts_of(lambda each: [each, 2], [company], connection)) == [["3", "2"]]
     kinds: Any = SimpleNamespace(kind="k")
     kind_of: Any = operator.attrgetter("kind")
-    assert values_of(kinds, kind_of, "") == ["k"]
+    assert list(texts_of(kind_of, [kinds], connection)) == [["k"]]
+    assert plain_text(company) == "3"
 
 
 def test_each_value_has_its_counter(using: str) -> None:

@@ -2,6 +2,7 @@ from django.db import migrations, models
 
 import sequences_core.models
 from sequences_core.operations import InstallBackend
+from sequences_core.table import TABLE
 
 
 class Migration(migrations.Migration):
@@ -21,6 +22,7 @@ class Migration(migrations.Migration):
                 ("last", models.BigIntegerField(help_text="the last number taken")),
             ],
             options={
+                "db_table": TABLE,
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(("last__gte", -1)),

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sequences_core.allocator import TABLE
+from sequences_core.table import TABLE
 from sequences_core.testing.history import Series
 from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet

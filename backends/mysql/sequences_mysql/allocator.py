@@ -7,13 +7,21 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage
 from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import TABLE, Allocation, Allocator
+from sequences_core.allocator import Allocation, Allocator
 
-from . import function
+from . import checks, function
+from .statements import (
+    INSERT,
+    LOOPING_UPDATE,
+    OUT_OF_RANGE,
+    UPDATE,
+    number_despite_trigger,
+    sql,
+)
 from .waiting import (
     MARIADB_LEAST,
     MARIADB_LIMIT,
@@ -25,40 +33,10 @@ from .waiting import (
     session_limit,
 )
 
-# LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
-# second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html).
-# MariaDB's RETURNING takes half as long again (192 to 130 µs), an upsert with a SELECT twice.
-UPDATE = f"""
-         UPDATE {TABLE}
-            SET last = LAST_INSERT_ID(last + %s)
-          WHERE name = %s
-"""
-
-LOOPING_UPDATE = f"""
-         UPDATE {TABLE}
-            SET last = LAST_INSERT_ID(IF(last < %s, last + 1, %s))
-          WHERE name = %s
-"""
-
-# The row is updated first, and inserted only if it isn't there, without ever waiting in the
-# INSERT. For when the first taker rolls back, InnoDB turns the locks of those who wait in an
-# INSERT for its row into gap locks, also at READ COMMITTED, and two of them deadlock over the gap;
-# those who wait in an UPDATE just find no row. An insert id of 0 says that the row is there by now;
-# the last number of a new counter may be 0, so its insert id is one more.
-INSERT = f"""
-    INSERT INTO {TABLE} (name, last)
-         VALUES (%s, LAST_INSERT_ID(%s) - 1)
-   ON DUPLICATE KEY
-         UPDATE last = last + LAST_INSERT_ID(0)
-"""
-
 # A COMMIT that lost to a conflict may say so by the storage engine's code for a deadlock.
 DEADLOCK = 1213
 ERROR_DURING_COMMIT = 1180
 DEADLOCK_OF_ENGINE = "error 149 "
-
-# "BIGINT value is out of range": undoes the statement, and only that.
-OUT_OF_RANGE = 1690
 
 EXECUTE_DENIED = 1370
 
@@ -95,6 +73,10 @@ class MySQLAllocator(Allocator):
             if last is not None:
                 return last
             tries += 1  # another transaction creates the counter: wait for its end in the update
+            if tries > 10 * TRIES:
+                raise OperationalError(
+                    f"the counter of sequence {allocation.name!r} is there, and can't be moved"
+                )
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         return self._update(connection, allocation)[1]
@@ -105,59 +87,54 @@ class MySQLAllocator(Allocator):
             return DEADLOCK
         return code if isinstance(code, int) else None
 
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        # The default collations ignore case and accents, and utf8mb4_bin still trailing spaces
+        # (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
+        return {"collation": "utf8mb4_nopad_bin" if is_mariadb(connection) else "utf8mb4_0900_bin"}
+
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        if connection.settings_dict["ENGINE"] != "django_tidb":
-            return ()
-        return [
-            Error(
-                f"Database {connection.alias!r} is TiDB, which has no stored functions, and for "
-                f"which this backend was not made.",
-                hint='pip install sequences-orm, and leave SEQUENCES_BACKEND at "auto".',
-                id="sequences_mysql.E001",
-            )
-        ]
+        return list(checks.messages(connection))
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
-        with connection.cursor() as cursor:
-            if self.is_installed(connection):
-                return
-            try:
-                cursor.execute(function.DROP)
-                cursor.execute(function.create(is_mariadb(connection)))
-            except OperationalError as error:
-                if self.error_code(error) not in PRIVILEGE_CODES:
-                    raise
-                warnings.warn(
-                    f"the database function of NextValue was not made ({error}): numbers will be "
-                    f"taken by a statement of their own. To have it, run manage.py sequences "
-                    f"install as a user with CREATE ROUTINE, on a server with "
-                    f"log_bin_trust_function_creators = 1 if it has a binary log",
-                    stacklevel=2,
-                )
+        if self.is_installed(connection):
+            return
+        try:
+            function.make(connection)
+        except OperationalError as error:
+            self._warn_of_privileges(
+                error,
+                "the database function of NextValue was not made ({error}): numbers will be "
+                "taken by a statement of their own. To have it, run manage.py sequences "
+                "install as a user with CREATE ROUTINE, on a server with "
+                "log_bin_trust_function_creators = 1 if it has a binary log",
+            )
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        with connection.cursor() as cursor:
-            try:
+        try:
+            with connection.cursor() as cursor:
                 cursor.execute(function.DROP)
-            except OperationalError as error:  # also where there is nothing to drop
-                if self.error_code(error) not in PRIVILEGE_CODES:
-                    raise
-                warnings.warn(
-                    f"the database function of NextValue, if there is one, was not dropped "
-                    f"({error}): that needs the privilege ALTER ROUTINE",
-                    stacklevel=2,
-                )
+        except OperationalError as error:  # also where there is nothing to drop
+            self._warn_of_privileges(
+                error,
+                "the database function of NextValue, if there is one, was not dropped "
+                "({error}): that needs the privilege ALTER ROUTINE",
+            )
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(function.COMMENT)
-            if cursor.fetchone() != (function.mark(is_mariadb(connection)),):
+            cursor.execute(function.FOUND)
+            if cursor.fetchone() != (function.mark(is_mariadb(connection)), function.SQL_MODE):
                 return False
             try:  # to some users, such as with SELECT on *.*, it shows all the same
                 cursor.execute(function.MAY_EXECUTE)
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
                 return self.error_code(error) != EXECUTE_DENIED
         return True
+
+    def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
+        if self.error_code(error) not in PRIVILEGE_CODES:
+            raise error
+        warnings.warn(message.format(error=error), stacklevel=3)
 
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
@@ -169,51 +146,54 @@ class MySQLAllocator(Allocator):
         if allocation.reset_value is not None:
             statement = LOOPING_UPDATE
             params = [allocation.reset_value - 1, allocation.initial_value, name]
+        last: int | None
         with connection.cursor() as cursor:
-            if timeout is None:
-                return self._moved(cursor, statement, params)
-            if is_mariadb(connection):
-                if not timeout:
-                    return self._moved(cursor, MARIADB_NOWAIT + statement, params)
-                params = [math.ceil(timeout), max(timeout, MARIADB_LEAST), *params]
-                return self._moved(cursor, MARIADB_LIMIT + statement, params)
-            if not timeout:
-                found = lock_now(cursor, name)
-                return self._moved(cursor, statement, params) if found else (False, None)
-            with session_limit(cursor, timeout):
-                return self._moved(cursor, statement, params)
-
-    def _moved(self, cursor: Any, statement: str, params: list[Any]) -> tuple[bool, int | None]:
-        try:
-            cursor.execute(statement, params)
-        except DatabaseError as error:
-            if self.error_code(error) == OUT_OF_RANGE:
-                return True, None
-            raise
-        # Django's connections count the rows that match, changed or not.
-        return (True, cursor.lastrowid) if cursor.rowcount else (False, None)
+            try:
+                if timeout is None:
+                    cursor.execute(sql(statement), params)
+                elif not is_mariadb(connection):
+                    if timeout:
+                        with session_limit(connection, timeout):
+                            cursor.execute(sql(statement), params)
+                    elif lock_now(cursor, name):
+                        cursor.execute(sql(statement), params)
+                    else:
+                        return False, None
+                elif timeout:
+                    params = [math.ceil(timeout), max(timeout, MARIADB_LEAST), *params]
+                    cursor.execute(sql(MARIADB_LIMIT + statement), params)
+                else:
+                    cursor.execute(sql(MARIADB_NOWAIT + statement), params)
+            except DatabaseError as error:
+                if self.error_code(error) == OUT_OF_RANGE:
+                    return True, None
+                raise
+            if cursor.lastrowid:
+                return True, cursor.lastrowid - 1
+            # Django's connections count the rows that match, changed or not.
+            if not cursor.rowcount:
+                return False, None
+            last = number_despite_trigger(connection, cursor, name)
+            return last is not None, last
 
     def _insert(
         self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool
     ) -> int | None:
         """Create the counter and return its ``last``; None if another transaction is at it."""
         assert allocation.first_last is not None
-        params: list[Any] = [allocation.name, allocation.first_last + 1]
+        name, mariadb = allocation.name, is_mariadb(connection)
+        statement = MARIADB_NOWAIT + INSERT if mariadb and not wait else INSERT
         with connection.cursor() as cursor:
             try:
-                with guard(cursor, allocation.name, is_mariadb(connection)):
-                    if not is_mariadb(connection):
-                        if lock_now(cursor, allocation.name):
-                            return None
-                        cursor.execute(INSERT, params)
-                    else:
-                        cursor.execute(INSERT if wait else MARIADB_NOWAIT + INSERT, params)
-                    return self._decoded(cursor)
+                with guard(connection, name):
+                    if not mariadb and lock_now(cursor, name):
+                        return None
+                    cursor.execute(sql(statement), [name, allocation.first_last + 1])
             except OperationalError as error:
                 if wait or self.error_code(error) not in self.lock_timeout_codes:
                     raise
                 return None
-
-    @staticmethod
-    def _decoded(cursor: Any) -> int | None:
-        return cursor.lastrowid - 1 if cursor.lastrowid else None
+            if cursor.lastrowid:
+                last: int = cursor.lastrowid - 1
+                return last
+            return number_despite_trigger(connection, cursor, name)

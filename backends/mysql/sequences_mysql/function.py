@@ -7,24 +7,38 @@ LAST_INSERT_ID(expr) works as in the upsert; the server restores the caller's va
 
 from __future__ import annotations
 
-from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.allocator import EXHAUSTED, FUNCTION, function_mark
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 
-from .waiting import GUARD, unlocked_gaps
+from .statements import sql
+from .waiting import GUARD, is_mariadb, undone_by, unlocked_gaps
 
 # A bad name has no counter, so names are checked only where none is found.
 # One that is a character too long is let in, to be refused: what happens to a longer one depends on
 # the session's sql_mode. Errors 1264 (out of range) and 1406 (data too long) are DataErrors to
-# mysqlclient. encoded is 0 for "no such counter", 2**64 - 1 for "exhausted", else last + 1.
+# mysqlclient. encoded is 0 for "no such counter", 2**64 - 1 for "exhausted", else last + 1; no
+# trigger on the table changes what LAST_INSERT_ID() is after the statement.
 #
-# A counter that isn't there is created by one session at a time, which looks again before: so that
-# nobody waits in the INSERT (why, says allocator.py). A function can't try without waiting: after
-# a lock wait timeout inside it, no handler is called.
+# A counter that isn't there is created by one session at a time, so that two never wait in the
+# INSERT (why, says statements.py). A function can't try without waiting: after a lock wait timeout
+# inside it, no handler is called, nor after a KILL. So nothing is waited for while the lock is held
+# but, seldom, a transaction that has created the counter since the UPDATE looked; who finds the
+# lock held waits for its end, and looks again. An error releases the lock. One without a handler,
+# which then is a KILL or a lock wait timeout in somebody's trigger on the table, leaves it to the
+# session's next use of the same new name, or its end; others wait for it for two seconds.
 KEY = GUARD.replace("%s", "sequence_name")
 
 # Bytes, to which the session's character set and collation mean nothing. In UTF-8 a character's are
 # never found within others'.
 SPACES = WHITE_SPACE.encode().hex()
+
+CREATE_COUNTER = """INSERT INTO {table} (name, last)
+                 VALUES (sequence_name, LAST_INSERT_ID(CAST(initial_value AS UNSIGNED) + 1) - 1)
+           ON DUPLICATE KEY
+                 UPDATE last = last + LAST_INSERT_ID(0);
+            SET encoded = LAST_INSERT_ID();"""
 
 BODY = f"""(
     sequence_name VARCHAR({MAX_NAME_LENGTH + 1}) CHARACTER SET utf8mb4,
@@ -33,7 +47,7 @@ BODY = f"""(
 ) RETURNS BIGINT NOT DETERMINISTIC MODIFIES SQL DATA SQL SECURITY INVOKER COMMENT %s
 BEGIN
     DECLARE encoded BIGINT UNSIGNED DEFAULT 0;
-    DECLARE guarded INT DEFAULT -1;
+    DECLARE guarded INT;
     DECLARE complaint VARCHAR(128) CHARACTER SET utf8mb4;
     IF initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value THEN
         SIGNAL SQLSTATE '22023' SET MYSQL_ERRNO = 1406,
@@ -41,7 +55,7 @@ BEGIN
     END IF;
     WHILE encoded = 0 DO
         SET encoded = LAST_INSERT_ID(0);
-        UPDATE {TABLE}
+        UPDATE {{table}}
            SET last = CASE
                WHEN reset_value IS NULL AND last = {MAX_VALUE}
                    THEN last + 0 * LAST_INSERT_ID({2**64 - 1})
@@ -51,7 +65,7 @@ BEGIN
            END
          WHERE name = sequence_name;
         SET encoded = LAST_INSERT_ID();
-        IF encoded = 0 AND guarded = -1 THEN
+        IF encoded = 0 THEN
             IF sequence_name IS NULL
                     OR CHAR_LENGTH(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
                     OR LOCATE(x'00', CAST(sequence_name AS BINARY))
@@ -60,18 +74,25 @@ BEGIN
                 SIGNAL SQLSTATE '22023'
                     SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
             END IF;
-            SET guarded = IFNULL(IF({{unlocked_gaps}}, GET_LOCK({KEY}, 2), 0), 0);
-        ELSEIF encoded = 0 THEN
-            INSERT INTO {TABLE} (name, last)
-                 VALUES (sequence_name, LAST_INSERT_ID(CAST(initial_value AS UNSIGNED) + 1) - 1)
-           ON DUPLICATE KEY
-                 UPDATE last = last + LAST_INSERT_ID(0);
-            SET encoded = LAST_INSERT_ID();
+            SET guarded = IF({{unlocked_gaps}}, GET_LOCK({KEY}, 0), NULL);
+            IF guarded = 1 THEN
+                BEGIN
+                    DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN
+                        DO RELEASE_LOCK({KEY});
+                        RESIGNAL;
+                    END;
+                    {CREATE_COUNTER}
+                END;
+                WHILE RELEASE_LOCK({KEY}) = 1 DO
+                    SET guarded = 0;
+                END WHILE;
+            ELSEIF guarded = 0 AND GET_LOCK({KEY}, 2) = 1 THEN
+                DO RELEASE_LOCK({KEY});
+            ELSE
+                {CREATE_COUNTER}
+            END IF;
         END IF;
     END WHILE;
-    IF guarded = 1 THEN
-        DO RELEASE_LOCK({KEY});
-    END IF;
     IF encoded = {2**64 - 1} THEN
         SET complaint = CONCAT('{EXHAUSTED}: ', LEFT(sequence_name, 64));
         SIGNAL SQLSTATE '22003' SET MYSQL_ERRNO = 1264, MESSAGE_TEXT = complaint;
@@ -83,7 +104,7 @@ END
 
 def body(mariadb: bool) -> str:
     """Return the function's source after its name; ``%s`` is its comment."""
-    return BODY.replace("{unlocked_gaps}", unlocked_gaps(mariadb))
+    return sql(BODY).replace("{unlocked_gaps}", unlocked_gaps(mariadb))
 
 
 def create(mariadb: bool) -> str:
@@ -96,9 +117,26 @@ def mark(mariadb: bool) -> str:
     return function_mark(body(mariadb))
 
 
+def make(connection: BaseDatabaseWrapper) -> None:
+    """Make the function, or replace it."""
+    with connection.cursor() as cursor:
+        cursor.execute(DROP)
+        with undone_by(cursor, RESTORE_SQL_MODE, []):
+            cursor.execute(SET_SQL_MODE)
+            cursor.execute(create(is_mariadb(connection)))
+
+
 DROP = f"DROP FUNCTION IF EXISTS {FUNCTION}"
-COMMENT = f"""
-    SELECT routine_comment
+# A function keeps the mode of the session that made it, and MariaDB's Oracle mode, to name one,
+# has another syntax.
+SQL_MODE = "STRICT_TRANS_TABLES"
+SET_SQL_MODE = f"SET @sequences_core_mode = @@SESSION.sql_mode, SESSION sql_mode = '{SQL_MODE}'"
+RESTORE_SQL_MODE = """
+    SET SESSION sql_mode = COALESCE(@sequences_core_mode, @@SESSION.sql_mode),
+        @sequences_core_mode = NULL
+"""
+FOUND = f"""
+    SELECT routine_comment, sql_mode
       FROM information_schema.routines
      WHERE routine_schema = DATABASE()
        AND routine_name = '{FUNCTION}'

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import TABLE
+from .statements import sql
 
 if TYPE_CHECKING:
     from django.db.backends.mysql.base import DatabaseWrapper  # which imports the driver
@@ -24,22 +25,29 @@ MARIADB_LEAST = 0.1
 
 # MySQL can't: no SET_VAR for this variable (warning 3637). NOWAIT works for a row that is there,
 # an uncommitted one included; else the session's variable, whose smallest value is 1 second.
-MYSQL_NOWAIT = f"SELECT last FROM {TABLE} WHERE name = %s FOR UPDATE NOWAIT"
+MYSQL_NOWAIT = "SELECT last FROM {table} WHERE name = %s FOR UPDATE NOWAIT"
 MYSQL_LIMIT = (
     "SET @sequences_core_wait = @@SESSION.innodb_lock_wait_timeout, "
     "SESSION innodb_lock_wait_timeout = %s"
 )
-MYSQL_UNLIMIT = "SET SESSION innodb_lock_wait_timeout = @sequences_core_wait"
+# Also where the statement above was killed, before or after it did its work.
+MYSQL_UNLIMIT = """
+    SET SESSION innodb_lock_wait_timeout =
+            COALESCE(@sequences_core_wait, @@SESSION.innodb_lock_wait_timeout),
+        @sequences_core_wait = NULL
+"""
 
 # So creators of one name take turns, each for as long as it takes to look and insert: MySQL's, who
 # can't try an INSERT without waiting, and MariaDB's, whose function can't. Not above READ
 # COMMITTED, where an UPDATE that finds no row locks the gap, and the InnoDB deadlock detector,
 # which doesn't see this lock, has to sort out who may insert; nor in a Galera cluster, which
 # refuses GET_LOCK. Its name has 64 characters at most, and is the whole server's.
-GUARD = f"SHA2(CONCAT(CONVERT(DATABASE() USING utf8mb4), '.{TABLE}.', %s), 256)"
+GUARD = "SHA2(CONCAT(CONVERT(DATABASE() USING utf8mb4), '.{table}.', %s), 256)"
 MYSQL_UNLOCKED_GAPS = "@@transaction_isolation = 'READ-COMMITTED'"
 MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
-UNGUARD = f"SELECT RELEASE_LOCK({GUARD})"
+# No SELECT, which MySQL's max_execution_time may end; MariaDB's limit may end anything.
+UNGUARD = f"DO RELEASE_LOCK({GUARD})"
+MARIADB_UNGUARD = f"SET STATEMENT max_statement_time = 0 FOR {UNGUARD}"
 
 # Above READ COMMITTED, gap locks make MariaDB's INSERT that doesn't wait fail however often.
 TRIES = 10
@@ -51,7 +59,7 @@ def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
 
 def lock_now(cursor: Any, name: str) -> bool:
     """Lock the counter on MySQL, or raise 3572; return whether it is there."""
-    cursor.execute(MYSQL_NOWAIT, [name])
+    cursor.execute(sql(MYSQL_NOWAIT), [name])
     return cursor.fetchone() is not None
 
 
@@ -61,23 +69,48 @@ def unlocked_gaps(mariadb: bool) -> str:
 
 
 @contextmanager
-def guard(cursor: Any, name: str, mariadb: bool) -> Iterator[None]:
+def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
     """Let one session at a time create the counter; nobody waits for a row in the block."""
-    condition = unlocked_gaps(mariadb)
-    cursor.execute(f"SELECT IF({condition}, GET_LOCK({GUARD}, 2), NULL)", [name])
-    guarded = cursor.fetchone() == (1,)
-    try:
+    mariadb = is_mariadb(connection)
+    look = sql(f"SELECT IF({unlocked_gaps(mariadb)}, GET_LOCK({GUARD}, 2), NULL)")
+    unguard = sql(MARIADB_UNGUARD if mariadb else UNGUARD)
+    with connection.cursor() as cursor, undone_by(cursor, unguard, [name]) as undo:
+        cursor.execute(look, [name])
+        undo.needed = cursor.fetchone() == (1,)
         yield
-    finally:
-        if guarded:
-            cursor.execute(UNGUARD, [name])
 
 
 @contextmanager
-def session_limit(cursor: Any, timeout: float) -> Iterator[None]:
+def session_limit(connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
     """Bound the waits of this MySQL session inside the block."""
-    cursor.execute(MYSQL_LIMIT, [math.ceil(timeout)])
-    try:
+    with connection.cursor() as cursor, undone_by(cursor, MYSQL_UNLIMIT, []):
+        cursor.execute(MYSQL_LIMIT, [math.ceil(timeout)])
         yield
-    finally:
-        cursor.execute(MYSQL_UNLIMIT)
+
+
+class Undo:
+    """Is there anything to undo? Until the statement's answer is read, there may be."""
+
+    needed = True
+
+
+@contextmanager
+def undone_by(cursor: Any, statement: str, params: list[Any]) -> Iterator[Undo]:
+    """Execute ``statement`` after the block; also after an error, which is then raised."""
+    undo = Undo()
+    try:
+        yield undo
+    except BaseException:
+        if undo.needed:
+            with suppress(Error):  # in a session that has ended there is nothing to undo
+                _insist(cursor, statement, params)
+        raise
+    if undo.needed:
+        _insist(cursor, statement, params)
+
+
+def _insist(cursor: Any, statement: str, params: list[Any]) -> None:
+    try:
+        cursor.execute(statement, params)
+    except Error:  # a KILL QUERY that came late: one KILL ends one statement
+        cursor.execute(statement, params)

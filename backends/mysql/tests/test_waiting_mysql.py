@@ -10,7 +10,7 @@ import pytest
 from django.db import connections, transaction
 
 from sequences_core import SequenceLocked, get_next_value
-from sequences_core.allocator import TABLE
+from sequences_core.table import TABLE
 
 
 class TestMariaDB:

@@ -11,9 +11,10 @@ from django.db import DatabaseError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import FUNCTION, Allocation, Allocator
+from sequences_core.arguments import MAX_NAME_LENGTH
 
 from . import function
-from .blocks import LIMITED, LOOPING_UPSERT, UPDATE_RETURNING, UPSERT
+from .blocks import LIMITED, LOOPING_UPSERT, UPDATE_RETURNING, UPSERT, sql
 
 INSUFFICIENT_PRIVILEGES = 1031
 
@@ -64,12 +65,19 @@ class OracleAllocator(Allocator):
             return int(reason[1]) if reason else code
         return code
 
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        # Compares bytes by itself. NVARCHAR2 counts UTF-16 code units, of which an emoji has two.
+        return {"type": f"NVARCHAR2({2 * MAX_NAME_LENGTH})"}
+
+    def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
+        return True
+
     def install(self, connection: BaseDatabaseWrapper) -> None:
         if self.is_installed(connection):
             return  # without the commit that ends any DDL
         with connection.cursor() as cursor:
             try:
-                cursor.execute(function.CREATE)
+                cursor.execute(function.create())
             except DatabaseError as error:
                 if self.error_code(error) != INSUFFICIENT_PRIVILEGES:
                     raise
@@ -90,7 +98,7 @@ class OracleAllocator(Allocator):
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(function.IS_INSTALLED)
+            cursor.execute(function.is_installed())
             return cursor.fetchone() is not None
 
     @staticmethod
@@ -102,9 +110,9 @@ class OracleAllocator(Allocator):
     ) -> int | None:
         if timeout is not None:
             wait = f"WAIT {math.ceil(timeout)}" if timeout else "NOWAIT"
-            block = LIMITED.format(wait=wait, block=block)
+            block = LIMITED.replace("{wait}", wait).replace("{block}", block)
         with connection.cursor() as cursor:
             last = cursor.var(int)
-            cursor.execute(block, {**binds, "last": last})
+            cursor.execute(sql(block), {**binds, "last": last})
             value: int | None = last.getvalue()
         return value

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from sequences_core.allocator import TABLE
+from functools import cache
 
-# Names of tables and columns are unquoted, and so in upper case, as Django makes them. Binds are
+from django.db.backends.utils import truncate_name
+
+from sequences_core.table import table_parts
+
+# As long as Django's names get on Oracle, whatever the release allows.
+MAX_NAME_LENGTH = 30
+
+
+@cache
+def sql(statement: str) -> str:
+    """Return the statement with the table's name as Django writes it on Oracle."""
+    *schema, table = table_parts()
+    parts = [*schema, table] if schema else [truncate_name(table, MAX_NAME_LENGTH)]
+    return statement.replace("{table}", ".".join(f'"{part}"' for part in parts).upper())
+
+
+# Names of columns are unquoted, and so in upper case, as Django makes them. Binds are
 # named: the text is then the same for all values (Django gives equal values in a list one bind),
 # and the server parses it once.
 
@@ -12,8 +28,8 @@ from sequences_core.allocator import TABLE
 # before, and starts over where they changed: no number is lost to an old value
 # (https://blog.sqlora.com/en/ora-30926-in-oracle-23ai-whats-changed/). Where the WHERE is false
 # nothing is merged: a full counter is no error.
-MERGE = f"""
-     MERGE INTO {TABLE} counter
+MERGE = """
+     MERGE INTO {table} counter
      USING dual
         ON (counter.name = %(name)s)
       WHEN MATCHED THEN
@@ -24,8 +40,8 @@ MERGE = f"""
            VALUES (%(name)s, %(first_last)s)
 """
 
-LOOPING_MERGE = f"""
-     MERGE INTO {TABLE} counter
+LOOPING_MERGE = """
+     MERGE INTO {table} counter
      USING dual
         ON (counter.name = %(name)s)
       WHEN MATCHED THEN
@@ -37,16 +53,16 @@ LOOPING_MERGE = f"""
            VALUES (%(name)s, %(first_last)s)
 """
 
-UPDATE = f"""
-    UPDATE {TABLE}
+UPDATE = """
+    UPDATE {table}
        SET last = last + %(count)s
      WHERE name = %(name)s
        AND last <= %(highest_before)s
 """
 
-LAST = f"SELECT last INTO %(last)s FROM {TABLE} WHERE name = %(name)s"
+LAST = "SELECT last INTO %(last)s FROM {table} WHERE name = %(name)s"
 
-LOCK = f"SELECT last FROM {TABLE} WHERE name = %(name)s FOR UPDATE"
+LOCK = "SELECT last FROM {table} WHERE name = %(name)s FOR UPDATE"
 
 
 def upsert_block(merge: str) -> str:

@@ -13,13 +13,13 @@ Any client can call it, so it checks by itself what the core checks in Python.
 
 from __future__ import annotations
 
-from sequences_core.allocator import EXHAUSTED, FUNCTION, TABLE, function_mark
+from sequences_core.allocator import EXHAUSTED, FUNCTION, function_mark
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 
-from .blocks import upsert_block
+from .blocks import sql, upsert_block
 
 MERGE = f"""
-     MERGE INTO {TABLE} counter
+     MERGE INTO {{table}} counter
      USING dual
         ON (counter.name = sequence_name)
       WHEN MATCHED THEN
@@ -65,9 +65,21 @@ BEGIN
 END;
 """
 
-MARK = function_mark(BODY)
 
-CREATE = f"CREATE OR REPLACE FUNCTION {FUNCTION}" + BODY.replace("%s", MARK)
+def mark() -> str:
+    """Return the comment by which the function is known again."""
+    return function_mark(sql(BODY))
+
+
+def create() -> str:
+    """Return the statement that makes the function."""
+    return f"CREATE OR REPLACE FUNCTION {FUNCTION}" + sql(BODY).replace("%s", mark())
+
+
+def is_installed() -> str:
+    """Return the query that finds the function if it is current."""
+    return IS_INSTALLED.replace("{mark}", mark())
+
 
 # Before 23ai there is no IF EXISTS.
 DROP = f"""
@@ -90,6 +102,6 @@ ERRORS = f"""
 IS_INSTALLED = f"""
     SELECT 1
       FROM user_source
-     WHERE name = '{FUNCTION.upper()}' AND type = 'FUNCTION' AND text LIKE '%{MARK}%'
+     WHERE name = '{FUNCTION.upper()}' AND type = 'FUNCTION' AND text LIKE '%{{mark}}%'
        AND NOT EXISTS ({ERRORS.rstrip()})
 """

@@ -12,9 +12,9 @@ from typing import ClassVar
 
 import pytest
 from django.db import DatabaseError, connections
-from sequences_oracle.blocks import LIMITED, upsert_block
+from sequences_oracle.blocks import LIMITED, sql, upsert_block
 
-from sequences_core.allocator import TABLE
+from sequences_core.table import TABLE
 
 INSERT = f"\n    INSERT INTO {TABLE} (name, last) VALUES (%(name)s, 1)"
 UPDATE = f"\n    UPDATE {TABLE} SET last = last + 1 WHERE name = %(name)s AND last < 3"
@@ -31,7 +31,7 @@ class TestBlock:
             cursor.execute("SET sql_mode = 'ORACLE'")
 
             def run(block: str, name: str) -> int | None:
-                text = re.sub(r"PRAGMA .*", "", block)
+                text = re.sub(r"PRAGMA .*", "", sql(block).replace(f'"{TABLE.upper()}"', TABLE))
                 text = text % {"name": "bind_name", "last": "bind_last"}
                 cursor.execute(
                     "CREATE OR REPLACE PROCEDURE run_block("
@@ -55,7 +55,7 @@ class TestBlock:
         first, second = upsert_block(INSERT).rsplit(INSERT, 1)
         block = first + UPDATE + second
         if limited:
-            block = LIMITED.format(wait="", block=block)
+            block = LIMITED.replace("{wait}", "").replace("{block}", block)
         assert [run(block, "s") for _ in range(5)] == [1, 2, 3, None, None]
         assert run(block, "t") == 1
 

@@ -9,7 +9,7 @@ import oracledb
 import pytest
 from django.db import ProgrammingError, connections
 from oracledb.errors import _Error
-from sequences_oracle.function import CREATE, DROP, ERRORS, IS_INSTALLED
+from sequences_oracle.function import DROP, ERRORS, create, is_installed
 
 from sequences_core import NextValue, SequenceExhausted, get_allocator
 from sequences_core.allocator import EXHAUSTED
@@ -18,6 +18,8 @@ from tests.app.models import Invoice
 from tests.numbered.models import Invoice as NumberedInvoice
 
 ALIAS = "recorded"
+
+CREATE, IS_INSTALLED = create(), is_installed()
 
 
 def refuse(code: int, message: str) -> oracledb.Error:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
-from sequences_oracle.function import CREATE
+from sequences_oracle.function import create
 
 from sequences_core import Allocation
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
@@ -107,7 +107,7 @@ def test_names(connect: Connect, record: Record) -> None:
 def test_function(connect: Connect) -> None:
     """The function's one MERGE counts, loops and stops as the two of the blocks do."""
     connection = connect()
-    text = re.sub(r"\b(sequence_name|initial_value|reset_value)\b", r":\1", CREATE)
+    text = re.sub(r"\b(sequence_name|initial_value|reset_value)\b", r":\1", create())
     text = text.replace("INTO taken", "INTO :last")
 
     def take(name: str, initial: int = 1, reset: int | None = None) -> int | None:

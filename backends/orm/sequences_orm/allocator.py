@@ -9,12 +9,15 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps.registry import Apps
-from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Value, When
 
-from sequences_core.allocator import TABLE, Allocation, Allocator
+from sequences_core.allocator import Allocation, Allocator
 from sequences_core.arguments import MAX_NAME_LENGTH
+from sequences_core.table import TABLE
+
+from . import vendors
 
 if TYPE_CHECKING:
     from sequences_core.models import Counter
@@ -23,6 +26,7 @@ SQLSTATES = ("sqlstate", "pgcode")
 """Where the errors of psycopg and of psycopg2 have it."""
 
 SQLSTATE = re.compile("[0-9A-Z]{5}")
+SERIALIZATION_FAILURE = "40001"
 
 
 @functools.cache
@@ -59,7 +63,7 @@ class ORMAllocator(Allocator):
     # The last four are TiDB's: https://docs.pingcap.com/tidb/stable/error-codes
     retryable_codes: ClassVar = frozenset(
         {
-            *("40001", "40P01", 1213, 1020, "ORA-00060", "ORA-08177"),
+            *(SERIALIZATION_FAILURE, "40P01", 1213, 1020, "ORA-00060", "ORA-08177"),
             *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
             *(8002, 8005, 8022, 9007),
         }
@@ -74,6 +78,7 @@ class ORMAllocator(Allocator):
             if not _move(counters, allocation):
                 _create(connection, allocation)
                 if not _move(counters, allocation):
+                    _check_seen(counters, allocation)
                     return None
             return counters.get().last
 
@@ -81,6 +86,15 @@ class ORMAllocator(Allocator):
         counters = _counters(connection, allocation)
         with _transaction(connection):
             return counters.get().last if _move(counters, allocation) else None
+
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        return vendors.name_column(connection)
+
+    def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
+        return vendors.reads_uncommitted(connection) or super().reads_uncommitted(connection)
+
+    def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
+        return vendors.has_schemas(connection)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
         # PostgreSQL goes on after no error, nor do those that speak its protocol; their drivers
@@ -124,6 +138,20 @@ def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
         return movable.update(last=F("last") + allocation.count)
     below = When(last__lt=allocation.reset_value - 1, then=F("last") + 1)
     return counters.update(last=Case(below, default=Value(allocation.initial_value)))
+
+
+def _check_seen(counters: models.QuerySet[Counter], allocation: Allocation) -> None:
+    """Raise a conflict unless the counter is seen, and so is full.
+
+    Another transaction has created it since this one's snapshot, and committed, so that creating
+    it failed and moving it finds nothing. Only the next transaction sees it.
+    """
+    if not counters.exists():
+        raise OperationalError(
+            SERIALIZATION_FAILURE,
+            f"the counter of sequence {allocation.name!r} was created by another transaction "
+            f"after this one's snapshot: run this one again",
+        )
 
 
 def _create(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:

@@ -8,70 +8,19 @@ from typing import Any, ClassVar
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import TABLE, Allocation, Allocator
-from sequences_core.arguments import MAX_VALUE
+from sequences_core.allocator import Allocation, Allocator
+from sequences_core.table import with_table
 
 from . import function
-
-# ON CONFLICT waits for another transaction's uncommitted row, then goes on from the committed
-# one: no gap between "is it there?" and "create it", and a third of the ORM's time (690 µs to
-# 200 µs). Where the WHERE is false the row is locked, not changed, and nothing is returned: a full
-# counter doesn't abort the transaction.
-UPSERT = f"""
-    INSERT INTO {TABLE} AS counter (name, last)
-         VALUES (%s, %s)
-    ON CONFLICT (name)
-  DO UPDATE SET last = counter.last + %s
-          WHERE counter.last <= %s
-      RETURNING last
-"""
-
-# The same for one number: each parameter less is a microsecond less in psycopg.
-UPSERT_ONE = UPSERT.replace("last + %s", "last + 1").replace("<= %s", f"< {MAX_VALUE}")
-
-LOOPING_UPSERT = f"""
-    INSERT INTO {TABLE} AS counter (name, last)
-         VALUES (%s, %s)
-    ON CONFLICT (name)
-  DO UPDATE SET last = CASE WHEN counter.last < %s THEN counter.last + 1 ELSE %s END
-      RETURNING last
-"""
-
-UPDATE = f"""
-         UPDATE {TABLE}
-            SET last = last + %s
-          WHERE name = %s
-            AND last <= %s
-      RETURNING last
-"""
-
-# lock_timeout is read when a lock is waited for, so the statement can set it for itself: as the
-# source of its row, before it locks, and back again in RETURNING. One round trip, and nothing is
-# left behind for the next user of a pooled session; an error undoes it with the transaction.
-LIMIT = """
-    WITH outside AS MATERIALIZED (
-        SELECT current_setting('lock_timeout') AS lock_timeout,
-               set_config('lock_timeout', %s, true)
-    )
-"""
-UNLIMIT = ", set_config('lock_timeout', (SELECT lock_timeout FROM outside), true)"
-
-
-def limited(statement: str) -> str:
-    """Return the statement with a bound on its wait as an additional first parameter."""
-    source = statement.replace("VALUES (%s, %s)", "SELECT %s, %s::bigint FROM outside")
-    source = source.replace("AND last <=", "AND (SELECT true FROM outside) AND last <=")
-    return LIMIT + source + UNLIMIT
-
-
-LIMITED = {
-    statement: limited(statement) for statement in (UPSERT, UPSERT_ONE, LOOPING_UPSERT, UPDATE)
-}
-
-# Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
-# changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
-STORAGE = f"ALTER TABLE {TABLE} SET (fillfactor = 50)"
-DEFAULT_STORAGE = f"ALTER TABLE {TABLE} RESET (fillfactor)"
+from .statements import (
+    DEFAULT_STORAGE,
+    LIMITED,
+    LOOPING_UPSERT,
+    STORAGE,
+    UPDATE,
+    UPSERT,
+    UPSERT_ONE,
+)
 
 
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
@@ -112,20 +61,36 @@ class PostgreSQLAllocator(Allocator):
         # As the server has said with its last answer: a savepoint may have been rolled back since.
         return connection.connection.info.transaction_status not in ALIVE
 
+    def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        # Compares bytes, whatever the operating system's locales become.
+        return {"collation": "C"}
+
+    def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
+        from django.db.backends.postgresql.psycopg_any import IsolationLevel  # imports the driver
+
+        level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
+        return bool(level == IsolationLevel.READ_UNCOMMITTED)
+
+    def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
+        return True
+
+    def namespace(self, connection: BaseDatabaseWrapper) -> str:
+        # Of django-tenants, which sets search_path to it.
+        return getattr(connection, "schema_name", None) or ""
+
     def install(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
-            for statement in (STORAGE, function.CREATE, function.COMMENT):
-                cursor.execute(statement)
+            cursor.execute(with_table(STORAGE))
+            function.make(cursor)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(function.DROP)
-            cursor.execute(DEFAULT_STORAGE)
+            function.drop(cursor)
+            cursor.execute(with_table(DEFAULT_STORAGE))
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
-            cursor.execute(function.IS_INSTALLED)
-            return cursor.fetchone()[0] is True
+            return function.is_current(cursor)
 
     def namespace(self, connection: Any) -> str:
         # As django-tenants has it; what a statement of the user's own has set, nobody knows.
@@ -140,6 +105,6 @@ class PostgreSQLAllocator(Allocator):
             statement = LIMITED[statement]
             params = [f"{max(1, math.ceil(timeout * 1000))}ms", *params]
         with connection.cursor() as cursor:
-            cursor.execute(statement, params)
+            cursor.execute(with_table(statement), params)
             row = cursor.fetchone()
         return None if row is None else row[0]

@@ -12,15 +12,16 @@ from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import TABLE, Allocation, Allocator
+from sequences_core.allocator import Allocation, Allocator
+from sequences_core.table import with_table
 
 from . import function
 
 # SQLite 3.35 (https://www.sqlite.org/lang_returning.html); Django 5.2 asks for 3.31.
 # A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
 # fetchall, never fetchone.
-UPSERT = f"""
-    INSERT INTO {TABLE} (name, last)
+UPSERT = """
+    INSERT INTO {table} (name, last)
          VALUES (%s, %s)
     ON CONFLICT (name)
   DO UPDATE SET last = last + %s
@@ -28,16 +29,16 @@ UPSERT = f"""
       RETURNING last
 """
 
-LOOPING_UPSERT = f"""
-    INSERT INTO {TABLE} (name, last)
+LOOPING_UPSERT = """
+    INSERT INTO {table} (name, last)
          VALUES (%s, %s)
     ON CONFLICT (name)
   DO UPDATE SET last = CASE WHEN last < %s THEN last + 1 ELSE %s END
       RETURNING last
 """
 
-UPDATE = f"""
-         UPDATE {TABLE}
+UPDATE = """
+         UPDATE {table}
             SET last = last + %s
           WHERE name = %s
             AND last <= %s
@@ -49,9 +50,9 @@ def upsert(allocation: Allocation) -> function.Statement:
     """Return the upsert and its parameters."""
     name, first_last = allocation.name, allocation.first_last
     if allocation.reset_value is None:
-        return UPSERT, [name, first_last, allocation.count, allocation.highest_before]
+        return with_table(UPSERT), [name, first_last, allocation.count, allocation.highest_before]
     params = [name, first_last, allocation.reset_value - 1, allocation.initial_value]
-    return LOOPING_UPSERT, params
+    return with_table(LOOPING_UPSERT), params
 
 
 class SQLiteAllocator(Allocator):
@@ -75,7 +76,7 @@ class SQLiteAllocator(Allocator):
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         params = [allocation.count, allocation.name, allocation.highest_before]
-        return self._last(connection, UPDATE, params, allocation.timeout)
+        return self._last(connection, with_table(UPDATE), params, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
         # A full disk, among others, rolls back all by itself, and only SQLite knows

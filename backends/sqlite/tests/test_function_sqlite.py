@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
@@ -36,6 +36,7 @@ FAILING = [
 
 @pytest.mark.django_db(transaction=True, databases=["sqlite"], available_apps=["sequences_core"])
 class TestFunction:
+    using: ClassVar[str] = "sqlite"
     connection: Any
 
     @pytest.fixture(autouse=True)

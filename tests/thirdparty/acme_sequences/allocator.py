@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.allocator import TABLE, Allocation, Allocator
+from sequences_core.allocator import Allocation, Allocator
 from sequences_core.arguments import MAX_VALUE
+from sequences_core.table import TABLE
 
 MOVE = "last = CASE WHEN last < %(top)s THEN last + %(count)s ELSE %(bottom)s END"
 

@@ -1,0 +1,49 @@
+"""What differs between databases, for those that have no backend, or not theirs installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sequences_core.arguments import MAX_NAME_LENGTH
+
+
+def name_column(connection: Any) -> dict[str, str]:
+    """Return the collation that compares bytes, as the databases' documentation says.
+
+    MySQL's and MariaDB's default collations ignore case and accents, and utf8mb4_bin trailing
+    spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html). Not run: SQL
+    Server's BIN2 collations compare code points
+    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support);
+    TiDB has utf8mb4_0900_bin from 7.4 only, and no name ends in a space
+    (https://docs.pingcap.com/tidb/stable/character-set-and-collation). Oracle's NVARCHAR2 counts
+    UTF-16 code units, of which an emoji has two.
+    """
+    if connection.vendor == "mysql":
+        if connection.display_name == "TiDB":
+            return {"collation": "utf8mb4_bin"}
+        return {
+            "collation": "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+        }
+    return {
+        "postgresql": {"collation": "C"},
+        "microsoft": {"collation": "Latin1_General_100_BIN2"},
+        "oracle": {"type": f"NVARCHAR2({2 * MAX_NAME_LENGTH})"},
+    }.get(connection.vendor, {})
+
+
+def reads_uncommitted(connection: Any) -> bool:
+    """Is psycopg's isolation level, a number that depends on its version, READ UNCOMMITTED?"""
+    level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
+    if not isinstance(level, int):
+        return False
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel  # imports the driver
+
+    return level == IsolationLevel.READ_UNCOMMITTED
+
+
+def has_schemas(connection: Any) -> bool:
+    """Does Django leave a schema in the name of a table? (What SQLite has is another file.)"""
+    quoted = '"a"."b"'
+    return bool(
+        connection.vendor != "sqlite" and connection.ops.quote_name(quoted).lower() == quoted
+    )

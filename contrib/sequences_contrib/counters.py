@@ -1,0 +1,222 @@
+"""What a SequenceField says about its counters, whatever Django does with the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.db.models.constants import LOOKUP_SEP
+from django.utils.functional import cached_property
+
+from sequences_core import Allocation, NextValue
+
+from .identity import column_of, counter_name, escape
+from .scopes import Scope, fields_of, own_value, parts_of, path_of, texts_of
+
+REUSE = (None, "gaps", "last")
+
+DEFAULTS: dict[str, Any] = {
+    "sequence_name": None,
+    "scope": None,
+    "separator": ".",
+    "unique_with": (),
+    "initial_value": 1,
+    "reset_value": None,
+    "nowait": False,
+    "timeout": None,
+    "reuse": None,
+    "skip_used": False,
+}
+"""The options, with their defaults."""
+
+
+class Numbering:
+    """The options of a SequenceField, checked, and the counters that they lead to."""
+
+    is_copy = False
+    """Was this field copied from a model that it numbers, as packages that keep history do?"""
+
+    # Set by Django.
+    model: type[Model]
+    attname: str
+    column: Any
+    null: bool
+
+    def __init__(
+        self,
+        sequence_name: str | None = None,
+        *,
+        scope: Scope = None,
+        separator: str = ".",
+        unique_with: str | tuple[str, ...] | list[str] = (),
+        initial_value: int | Callable[[Model], int] = 1,
+        reset_value: int | None = None,
+        nowait: bool = False,
+        timeout: float | None = None,
+        reuse: str | None = None,
+        skip_used: bool | Callable[[Model], bool] = False,
+        **kwargs: Any,
+    ) -> None:
+        self.unique_with = (unique_with,) if isinstance(unique_with, str) else tuple(unique_with)
+        self.sequence_name = sequence_name
+        self.scope = scope
+        self.separator = separator
+        self.initial_value = initial_value
+        self.reset_value = reset_value
+        self.nowait = nowait
+        self.timeout = timeout
+        self.reuse = reuse
+        self.skip_used = skip_used
+        self._refuse_bad_options()
+        super().__init__(**kwargs)
+
+    def _refuse_bad_options(self) -> None:
+        """Raise TypeError or ValueError for options that make no sense."""
+        first = 1 if callable(self.initial_value) else self.initial_value
+        fixed = not callable(self.initial_value)
+        if self.unique_with and self.scope is not None:
+            raise ValueError("unique_with is the scope already: give only one of them")
+        if self.reuse not in REUSE:
+            raise ValueError(f"reuse is one of {REUSE}, not {self.reuse!r}")
+        if self.reset_value is not None and (self.reuse or self.skip_used):
+            raise ValueError("a sequence with a reset_value has no numbers to reuse or to skip")
+        if self.reuse and self.skip_used:
+            raise ValueError("reuse looks at all rows already: leave out skip_used")
+        if self.nowait and self.timeout is not None:
+            raise ValueError("nowait=True is timeout=0: give only one of them")
+        separator = self.separator
+        if not isinstance(separator, str) or not separator or re.search(r"[\s%\0]", separator):
+            raise ValueError(f"a separator is text without white space, % and NUL: {separator!r}")
+        if not fixed and self.reset_value is not None:
+            raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
+        if self.reuse and not fixed:
+            raise ValueError("reuse needs a fixed initial_value")
+        if (self.reuse or self.skip_used) and any(map(callable, parts_of(self.scope))):
+            raise ValueError("reuse and skip_used need a scope made of fields")
+        if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
+            raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
+        name = "checked later" if self.sequence_name is None else self.sequence_name
+        Allocation(name, 1, first, self.reset_value, self.limit)
+
+    @cached_property
+    def scope_parts(self) -> list[Any]:
+        """The parts of the scope, or of ``unique_with``."""
+        return list(self.unique_with) or parts_of(self.scope)
+
+    @cached_property
+    def text_columns(self) -> list[str]:
+        """The attributes of a row that are text and in the scope."""
+        paths = [path for part in self.scope_parts if (path := path_of(part))]
+        firsts = [fields_of(self.model, path)[0] for path in paths]
+        return [
+            field.attname
+            for field in firsts
+            if isinstance(column_of(field), models.CharField | models.TextField)
+        ]
+
+    @property
+    def limit(self) -> float | None:
+        """How long to wait for another transaction, in seconds; None is as long as it takes."""
+        return 0 if self.nowait else self.timeout
+
+    @property
+    def first(self) -> int:
+        """The fixed initial value."""
+        assert not callable(self.initial_value)
+        return self.initial_value
+
+    @cached_property
+    def base(self) -> str:
+        """How the names of this field's counters begin: the whole name where there is no scope."""
+        if self.sequence_name is None:
+            return default_base(self.model._meta.db_table, self.column, self.separator)
+        return (
+            escape(self.sequence_name, self.separator) if self.scope_parts else self.sequence_name
+        )
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Can a database function take the numbers, if the database has one?"""
+        choosy = self.reuse or self.skip_used or self.limit is not None
+        return not choosy and not callable(self.initial_value)
+
+    def names_of(self, rows: Sequence[Any], connection: BaseDatabaseWrapper) -> list[str | None]:
+        """Return the name of the counter that numbers each row; None for "no number".
+
+        Raises ValueError for a row without a scope whose number can't be null.
+        """
+        base = self.base
+        if not self.scope_parts:
+            return [base] * len(rows)
+        columns = [texts_of(part, rows, connection) for part in self.scope_parts]
+        names: list[str | None] = []
+        for row, *parts in zip(rows, *columns, strict=True):
+            texts = parts[0] if len(parts) == 1 else [text for part in parts for text in part]
+            if None in texts:
+                self._refuse_null(row)
+                names.append(None)
+            else:
+                names.append(counter_name(base, tuple(texts), self.separator))
+        return names
+
+    def counter_of(self, instance: Model, using: str) -> str | None:
+        """Return the name of the counter that numbers this instance; None for "no number"."""
+        return self.names_of([instance], connections[using])[0]
+
+    def _refuse_null(self, row: Model) -> None:
+        if not self.null and getattr(row, self.attname) is None:
+            raise ValueError(
+                f"{self} can't be numbered: its scope {self.scope_parts!r} is null. Set the "
+                f"scope's fields before saving, or declare the field with null=True"
+            )
+
+    def rows_of(self, instance: Model, using: str) -> models.QuerySet[Any]:
+        """Return the rows that share this instance's counter, if the scope is made of fields.
+
+        No table is joined: a locking read of these rows locks no others.
+        """
+        rows = self.model._base_manager.using(using)
+        for part in self.scope_parts:
+            if (path := path_of(part)) is None:
+                continue
+            first, *rest = fields_of(self.model, path)
+            key = own_value(instance, first)
+            if not rest:
+                rows = rows.filter(**{first.attname: key})
+                continue
+            target: Any = first.target_field  # type: ignore[attr-defined] # it is a foreign key
+            related = target.model._base_manager.using(using)
+            end = LOOKUP_SEP.join(field.name for field in rest)
+            value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
+            alike = related.filter(**{end: value}).values(target.attname)
+            rows = rows.filter(**{f"{first.name}__in": alike})
+        return rows
+
+    def skips_used(self, instance: Model) -> bool:
+        """Are numbers skipped that rows have?"""
+        return self.skip_used(instance) if callable(self.skip_used) else self.skip_used
+
+    def allocation(self, instance: Model, name: str, count: int = 1) -> Allocation:
+        """Return the request for numbers of this field."""
+        initial = self.initial_value
+        if callable(initial):
+            return Allocation(name, count, lambda: initial(instance), None, self.limit)
+        return Allocation(name, count, initial, self.reset_value, self.limit)
+
+    def next_value(self, name: str) -> NextValue:
+        """Return the expression by which an INSERT takes a number by itself."""
+        return _expression(name, self.first, self.reset_value)
+
+
+def default_base(table: str, column: str, separator: str) -> str:
+    """Return the name of the counter of a field without a ``sequence_name``."""
+    return f"{escape(table, separator)}.{escape(column, separator)}"
+
+
+# The same few counters come again and again.
+_expression = lru_cache(maxsize=1024)(NextValue)

@@ -1,0 +1,79 @@
+"""Numbers that no row has: below the counter (``reuse``) or above it (``skip_used``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+
+from sequences_core import SequenceExhausted, set_last_value
+from sequences_core.arguments import MAX_VALUE
+
+from .scopes import CHOICES
+
+if TYPE_CHECKING:
+    from .counters import Numbering
+
+
+def reusable(
+    field: Numbering, others: QuerySet[Any], taken: range, explicit: Collection[int]
+) -> Iterator[int]:
+    """Yield the numbers that a field with ``reuse`` may give, the next one first."""
+    if field.reuse == "gaps":
+        return _gaps(others, field.attname, field.first)
+    highest = others.aggregate(highest=Max(field.attname))["highest"]
+    known = [field.first - 1, *explicit] + ([] if highest is None else [highest])
+    return count(max(known) + 1)
+
+
+def unused(field: Numbering, others: QuerySet[Any], taken: range) -> Iterator[int]:
+    """Yield the numbers from those taken on that no row has."""
+    return _gaps(others, field.attname, taken[0])
+
+
+def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> bool:
+    """Has a row of the counter one of these numbers? One look at the index of the scope."""
+    used = others.filter(**{f"{field.attname}__range": (numbers[0], numbers[-1])})
+    return bool(used.select_for_update().values_list(field.attname, flat=True)[:1])
+
+
+def pick(
+    field: Numbering, free: Iterator[int], others: QuerySet[Any], n: int, explicit: Collection[int]
+) -> list[int]:
+    """Return the first ``n`` of the free numbers that no row and none of ``explicit`` has.
+
+    The counter is locked. A locking read sees what is committed, also where the snapshot of the
+    transaction is older than the lock.
+    """
+    numbers: list[int] = []
+    while missing := n - len(numbers):
+        chosen = list(islice(free, min(missing, CHOICES)))
+        found = others.select_for_update().filter(**{f"{field.attname}__in": chosen})
+        used = {*explicit, *found.values_list(field.attname, flat=True)}
+        numbers += [number for number in chosen if number not in used]
+    return numbers
+
+
+def move(name: str, last: int, taken: range, using: str) -> None:
+    """Move the counter, which stands at the last number taken, to ``last``."""
+    if last > MAX_VALUE:
+        raise SequenceExhausted(f"more of sequence {name!r} would pass {MAX_VALUE}")
+    if last != taken[-1]:
+        set_last_value(last, name, force=True, using=using)
+
+
+def _gaps(rows: QuerySet[Any], attname: str, start: int) -> Iterator[int]:
+    """Yield the numbers from ``start`` on that no row has; walks the number's index."""
+    following = rows.filter(**{attname: OuterRef(attname) + 1})
+    ends = rows.filter(~Exists(following)).order_by(attname).values_list(attname, flat=True)
+    begins = rows.order_by(attname).values_list(attname, flat=True)
+    # Counting an index is much faster than looking for a gap that isn't there.
+    known = rows.filter(**{f"{attname}__gte": start}).aggregate(n=Count("pk"), last=Max(attname))
+    if known["n"] and known["last"] - start + 1 == known["n"]:
+        start += known["n"]
+    while (used := begins.filter(**{f"{attname}__gte": start}).first()) is not None:
+        yield from range(start, used)
+        start = ends.filter(**{f"{attname}__gte": used})[:1].get() + 1
+    yield from count(start)

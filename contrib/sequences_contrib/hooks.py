@@ -1,0 +1,229 @@
+"""Where Django inserts rows: the two places that this package steps in, and two that it watches.
+
+``Model._do_insert`` and ``QuerySet.bulk_create`` number the rows that they insert.
+``Model.save_base`` takes numbers back when the rows of a model and its parents are rolled back
+together, and ``Model.from_db`` remembers the number of a row that may be copied.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model, QuerySet
+
+from sequences_core.taking import database_errors
+
+from .counters import Numbering
+from .numbering import Numbers, is_expression, memory
+
+
+def sequence_fields(fields: Iterable[Any]) -> list[Any]:
+    """Return those of the fields that number rows."""
+    return [field for field in fields if isinstance(field, Numbering) and not field.is_copy]
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields_of(model: type[Model]) -> list[Any]:
+    return sequence_fields(model._meta.concrete_fields)
+
+
+def number_inserts(cls: Any) -> None:
+    """Let each row of ``cls`` and its children get its numbers when it is inserted."""
+    if getattr(cls, "_sequences_hooked", False):
+        return
+    cls._sequences_hooked = True
+    cls._do_insert = _numbering_insert(cls._do_insert)
+    cls.save_base = _undoing_save(cls.save_base)
+    cls.from_db = classmethod(_remembering(cls.from_db.__func__))
+
+
+def _numbering_insert(insert: Any) -> Any:
+    @functools.wraps(insert)
+    def _do_insert(
+        self: Any, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
+    ) -> Any:
+        numbered = sequence_fields(fields)
+        if raw or not numbered:
+            return insert(self, manager, using, fields, returning_fields, raw)
+        connection = connections[using]
+        returns = connection.features.can_return_columns_from_insert
+        asked = returning_fields
+        if not returns:
+            asked = [field for field in returning_fields if field not in numbered]
+        numbers = Numbers(connection, [self], numbered)
+        try:
+            with database_errors(connection, ours=False), numbers:
+                results = insert(self, manager, using, fields, asked, raw)
+        except BaseException as error:
+            numbers.restore(error)
+            raise
+        if returns:
+            for field, value in zip(asked, results[0] if results else (), strict=False):
+                if field in numbered:
+                    setattr(self, field.attname, value)
+        else:
+            read_back(self, connection, numbered, dict(zip(asked, *results[:1], strict=False)))
+            results = _in_order(self, numbered, results, returning_fields)
+        if self._meta.parents and manager.model is not self._meta.concrete_model:
+            self._state.adding = True  # the row of the child is yet to come, and may fail
+        numbers.remember()
+        return results
+
+    return _do_insert
+
+
+def read_back(
+    row: Model, connection: BaseDatabaseWrapper, numbered: list[Any], known: dict[Any, Any]
+) -> None:
+    """Set the numbers that an INSERT without RETURNING took, by the row's primary key."""
+    taken = [field for field in numbered if is_expression(row.__dict__.get(field.attname))]
+    options = numbered[0].model._meta
+    keys = [(key, known.get(key, getattr(row, key.attname))) for key in options.pk_fields]
+    if not taken or any(is_expression(value) for _, value in keys):
+        return
+    quote = connection.ops.quote_name
+    columns = ", ".join(quote(field.column) for field in taken)
+    condition = " AND ".join(f"{quote(key.column)} = %s" for key, _ in keys)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM {quote(options.db_table)} WHERE {condition}",
+            [key.get_db_prep_value(value, connection) for key, value in keys],
+        )
+        numbers = cursor.fetchone()
+    for field, number in zip(taken, numbers or [None] * len(taken), strict=True):
+        row.__dict__[field.attname] = number  # None of a row that somebody has deleted by now
+
+
+def _in_order(row: Model, numbered: list[Any], results: Any, returning_fields: Any) -> Any:
+    """Put the numbers where Django looks for them among what an INSERT returned."""
+    if not results:
+        return results
+    values = list(results[0])
+    returned: list[Any] = []
+    for field in returning_fields:
+        if field not in numbered and not values:
+            break
+        returned.append(getattr(row, field.attname) if field in numbered else values.pop(0))
+    return [tuple(returned)]
+
+
+def _undoing_save(save_base: Any) -> Any:
+    """Take the numbers of a model's parents back when its own row fails: all are one transaction.
+
+    Their primary keys too, for a number that is one would soon be somebody else's.
+    """
+
+    @functools.wraps(save_base)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not any(self._meta.parents.values()):
+            return save_base(self, *args, **kwargs)
+        numbered = [
+            field.attname
+            for field in self._meta.concrete_fields
+            if isinstance(_end_of(field), Numbering)
+        ]
+        before = {attname: self.__dict__.get(attname) for attname in numbered}
+        adding = self._state.adding
+        try:
+            return save_base(self, *args, **kwargs)
+        except BaseException:
+            if self._state.adding:
+                self.__dict__.update(before)
+                self._state.adding = adding
+            raise
+
+    return wrapper
+
+
+def _end_of(field: Any) -> Any:
+    """Return the field that a link to a parent, and that one's link to its own, ends in."""
+    while field.is_relation and field.remote_field.parent_link:
+        field = field.target_field
+    return field
+
+
+def _remembering(from_db: Any) -> Any:
+    @functools.wraps(from_db)
+    def wrapper(cls: Any, db: Any, field_names: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
+        row = from_db(cls, db, field_names, values, *args, **kwargs)
+        remembered = memory(row)
+        for field in _fields_of(cls):
+            remembered[field.attname] = (db, row.__dict__.get(field.attname), row.pk)
+        return row
+
+    return wrapper
+
+
+_bulk_create = QuerySet.bulk_create
+
+
+@functools.wraps(_bulk_create)
+def _numbering_bulk_create(
+    self: Any,
+    objs: Iterable[Any],
+    batch_size: int | None = None,
+    ignore_conflicts: bool = False,
+    update_conflicts: bool = False,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Number all rows together when Django inserts the first of them.
+
+    Django inserts those with a primary key and those without by two statements of one transaction;
+    their counters are locked in one order.
+    """
+    options = self.model._meta
+    numbered = sequence_fields(options.concrete_fields)
+    rows = list(objs)
+    options_of_django = (batch_size, ignore_conflicts, update_conflicts, *args)
+    if not numbered or not rows:
+        return _bulk_create(self, rows, *options_of_django, **kwargs)
+    if len(set(map(id, rows))) < len(rows):
+        raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
+    query = self.all()  # of our own: others may use this one in another thread
+    query._for_write = True
+    using, connection = query.db, connections[query.db]
+    conflicts = ignore_conflicts or update_conflicts
+    numbers = Numbers(connection, rows, numbered, conflicts)
+
+    def insert(some: Any, *insert_args: Any, **insert_kwargs: Any) -> Any:
+        with numbers:
+            return type(query)._batched_insert(query, some, *insert_args, **insert_kwargs)
+
+    query._batched_insert = insert
+    try:
+        with (
+            database_errors(connection, ours=False),
+            # As Model.save() does. From Django 6.0 on bulk_create() does so for batches only.
+            transaction.mark_for_rollback_on_error(using=using),
+            transaction.atomic(using=using, savepoint=False) if conflicts else nullcontext(),
+        ):
+            _bulk_create(query, rows, *options_of_django, **kwargs)
+            if conflicts:
+                numbers.pass_stored()
+    except BaseException as error:
+        numbers.restore(error)
+        raise
+    if not connection.features.can_return_rows_from_bulk_insert:
+        for row in rows:
+            for field in numbered:
+                if is_expression(row.__dict__.get(field.attname)) and row.pk is not None:
+                    delattr(row, field.attname)  # to be read from the row
+    numbers.remember()
+    return rows
+
+
+QuerySet.bulk_create = _numbering_bulk_create  # type: ignore[method-assign]
+
+
+def remember_update(field: Any, row: Model) -> None:
+    """Note the number that an UPDATE stores, which a copy of the row is not to have."""
+    remembered = memory(row)
+    using, value = row._state.db, row.__dict__.get(field.attname)
+    if field.attname in remembered and remembered[field.attname][:2] != (using, value):
+        remembered[field.attname] = (using, value, row.pk)

@@ -1,0 +1,136 @@
+"""The identity of a counter: its name is made from what the database stores.
+
+Values that are equal in their column give equal texts, and different ones different texts,
+whatever Python object an instance holds: an enum member, ``"07"`` for 7, ``Decimal("1.00")``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import make_aware
+
+EXACT = Context(prec=2000)
+"""More digits than any database keeps, so that nothing is rounded by the way."""
+
+
+def column_of(field: Any) -> Any:
+    """Return the field whose column a foreign key repeats, or the field itself."""
+    while field.is_relation and field.remote_field:
+        field = field.target_field
+    return field
+
+
+def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
+    """Write what ``field`` stores for ``value`` as text; None for null and the empty string.
+
+    Raises what the field's own preparation for saving raises for a value that it refuses.
+    """
+    column = column_of(field)
+    stored = column.get_db_prep_save(value, connection)
+    if stored is None or (isinstance(stored, str) and not stored):
+        return None
+    convert = _converter(column.__class__)
+    return plain_text(convert(column, stored, value, connection) if convert else stored)
+
+
+def plain_text(value: Any) -> str | None:
+    """Write a value that no field prepares, such as a constant; None for null and ``""``."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value)
+        case int():
+            return int.__repr__(value)
+        case str():  # of an enum member, too, whose own __str__ may say something else
+            return str.__str__(value) or None
+        case float():
+            return float.__repr__(value + 0.0)  # -0.0 is 0.0
+        case Decimal():
+            return _decimal_text(value)
+        case datetime() if value.tzinfo:
+            return str(value.astimezone(UTC))
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case models.Model():
+            return plain_text(value.pk)
+    return str(value)
+
+
+@lru_cache(maxsize=1024)
+def counter_name(base: str, texts: tuple[str, ...], separator: str) -> str:
+    """Join ``base``, which is escaped, and the texts; different texts give different names."""
+    return separator.join([base, *(escape(text, separator) for text in texts)])
+
+
+def escape(text: str, separator: str) -> str:
+    """Write the separator's characters, white space at an end, NUL and ``%`` as %-codes."""
+    return _special(separator).sub(_code, text)
+
+
+@lru_cache
+def _special(separator: str) -> re.Pattern[str]:
+    return re.compile(rf"[{re.escape(separator)}%\0]|^\s|\s$")
+
+
+def _code(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode())
+
+
+def _decimal_text(number: Decimal) -> str:
+    if not number.is_finite():
+        return str(number)
+    return f"{EXACT.normalize(number):f}" if number else "0"
+
+
+def _decimal(column: Any, stored: Any, value: Any, connection: Any) -> Decimal:
+    if not isinstance(stored, Decimal):
+        return Decimal(str(stored))  # rounded by Django, as it will be stored
+    # PostgreSQL and Oracle round by themselves: half away from zero
+    # (https://www.postgresql.org/docs/15/datatype-numeric.html).
+    step = Decimal(1).scaleb(-column.decimal_places)
+    return stored.quantize(step, ROUND_HALF_UP, EXACT) if stored.is_finite() else stored
+
+
+def _moment(column: Any, stored: Any, value: Any, connection: Any) -> Any:
+    """MySQL and SQLite store naive text, in the connection's time zone."""
+    moment = parse_datetime(str(stored)) if not isinstance(stored, datetime) else stored
+    if moment is not None and moment.tzinfo is None and settings.USE_TZ:
+        return make_aware(moment, connection.timezone)
+    return moment
+
+
+def _duration(column: Any, stored: Any, value: Any, connection: Any) -> timedelta:
+    return timedelta(microseconds=stored) if isinstance(stored, int) else stored
+
+
+def _json(column: Any, stored: Any, value: Any, connection: Any) -> str:
+    return json.dumps(value, cls=column.encoder, sort_keys=True)
+
+
+_CONVERTERS: dict[type, Callable[[Any, Any, Any, Any], Any]] = {
+    models.DecimalField: _decimal,
+    models.DateTimeField: _moment,
+    models.DurationField: _duration,
+    models.UUIDField: lambda column, stored, value, connection: column.to_python(stored),
+    models.BooleanField: lambda column, stored, value, connection: bool(stored),
+    models.BinaryField: lambda column, stored, value, connection: bytes(value),
+    models.JSONField: _json,
+}
+"""For fields whose stored form depends on the database."""
+
+
+@lru_cache
+def _converter(kind: type) -> Callable[[Any, Any, Any, Any], Any] | None:
+    return next((_CONVERTERS[base] for base in kind.__mro__ if base in _CONVERTERS), None)

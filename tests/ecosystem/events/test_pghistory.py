@@ -1,0 +1,98 @@
+"""django-pghistory: an event table has the numbers, and nothing else of a SequenceField."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pghistory
+import pytest
+from django.db import transaction
+
+from tests.ecosystem.events.models import Invoice, Parcel, ParcelEvent, Ticket
+from tests.ecosystem.projects import (
+    assert_migrations_settle,
+    is_free,
+    messages_of_ours,
+    no_counter_touched,
+    unique_columns,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+EVENTS: list[Any] = [Invoice.pgh_event_model, Ticket.pgh_event_model, ParcelEvent]
+
+
+def events(model: Any) -> list[tuple[str, int | None]]:
+    return list(model.objects.order_by("pgh_id").values_list("pgh_label", "number"))
+
+
+def test_an_insert_is_kept_with_the_number() -> None:
+    """Also where the INSERT takes the number by itself, and in bulk."""
+    Invoice.objects.create()
+    Invoice.objects.bulk_create([Invoice(), Invoice()])
+    with transaction.atomic():
+        Invoice.objects.create()
+    assert events(Invoice.pgh_event_model) == [("insert", number) for number in (1, 2, 3, 4)]
+
+
+def test_a_change_of_an_old_row() -> None:
+    """It is kept, however often; it touches no counter and locks none."""
+    old, _ = Invoice.objects.create(), Invoice.objects.create()
+    for note in "abc":
+        old.note = note
+        with transaction.atomic(), no_counter_touched():
+            old.save()
+            assert is_free("invoices")
+    assert events(Invoice.pgh_event_model)[2:] == [("update", 1)] * 3
+    assert Invoice.objects.create().number == 3
+
+
+def test_the_same_number_in_many_events() -> None:
+    """The row of an insert, of a deletion and of events by hand, each through the ORM or not."""
+    ticket = Ticket.objects.create(project="web")
+    Ticket.objects.create(project="web")
+    with no_counter_touched():
+        for _ in range(2):
+            pghistory.create_event(ticket, label="manual")
+        ticket.delete()
+    assert events(Ticket.pgh_event_model) == [
+        ("insert", 1),
+        ("insert", 2),
+        ("manual", 1),
+        ("manual", 1),
+        ("delete", 1),
+    ]
+    assert Ticket.objects.create(project="web").number == 3
+
+
+def test_an_event_takes_no_number() -> None:
+    """An event of a row without a number has none, and doesn't look for a scope."""
+    parcel = Parcel.objects.create()
+    with no_counter_touched():
+        event = ParcelEvent.objects.create(pgh_obj=parcel, pgh_label="manual")
+        event.refresh_from_db()
+    assert event.number is None
+
+
+@pytest.mark.parametrize("model", EVENTS)
+def test_the_event_table_has_no_constraint(model: Any) -> None:
+    """The number is unique in the model's table only."""
+    assert model._meta.constraints == []
+    assert unique_columns(model._meta.db_table) == set()
+
+
+def test_the_table_keeps_its_constraint() -> None:
+    """What was copied to nowhere else is still where it belongs."""
+    assert unique_columns(Invoice._meta.db_table) == {("number",)}
+    assert unique_columns(Ticket._meta.db_table) == {("project", "number")}
+
+
+def test_checks_say_nothing() -> None:
+    """Neither of the numbered models nor of their events, which share no counter with them."""
+    assert messages_of_ours() == []
+
+
+def test_makemigrations(tmp_path: Path) -> None:
+    """The migration that is written for the models and their events is complete."""
+    assert_migrations_settle("events", tmp_path)
