@@ -189,7 +189,7 @@ def _numbering_bulk_create(
     query._for_write = True
     using, connection = query.db, connections[query.db]
     conflicts = ignore_conflicts or update_conflicts
-    numbers = Numbers(connection, rows, numbered, conflicts)
+    numbers = Numbers(connection, rows, numbered, bulk=True, conflicts=conflicts)
 
     def insert(some: Any, *insert_args: Any, **insert_kwargs: Any) -> Any:
         with numbers:
