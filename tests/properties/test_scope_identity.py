@@ -16,7 +16,7 @@ import pytest
 from django.core import checks
 from django.db import connections, models, transaction
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
 
@@ -27,14 +27,18 @@ from tests.properties.columns import COLUMNS, INTEGERS, REFUSED, TEXTS, Column, 
 APPS: list[str] = []
 
 examples = settings(
-    max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=25,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
 )
 
 Model = type[models.Model]
 
 
 def make(name: str, **fields: Any) -> Any:
-    meta = type("Meta", (), {"app_label": "numbered"})
+    meta = type("Meta", (), {"app_label": "properties"})
     return type(name, (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
 
 
