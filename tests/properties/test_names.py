@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
 
@@ -19,7 +19,11 @@ from tests.properties.columns import binary
 APPS: list[str] = []
 
 examples = settings(
-    max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=40,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
 )
 
 PARTS = 3
@@ -42,7 +46,7 @@ def model(using: str) -> Iterator[Any]:
     """A model with text to make scopes of; the field's base and scope are chosen later."""
     with isolate_apps("tests.numbered"):
 
-        class Letter(models.Model):
+        class Letter(models.Model):  # noqa: DJ008 - nothing shows it
             a = models.CharField(max_length=20, db_collation=binary(using))
             b = models.CharField(max_length=20, db_collation=binary(using))
             c = models.CharField(max_length=20, db_collation=binary(using))
