@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_mysql import MySQLAllocator
 
 from sequences_core import Allocation
-from sequences_core.allocator import TABLE
+from sequences_core.table import TABLE
 from sequences_core.models import Counter
 from sequences_core.testing import threads
 from sequences_core.testing.threads import Elsewhere, Hang, end, together, watched
