@@ -20,6 +20,9 @@ from .scopes import fields_of, path_of
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns have no one text for values that they hold to be equal."""
 
+TIMES = (models.DateTimeField, models.TimeField)
+"""Fields whose columns round in ways that only Django's own types tell."""
+
 SETTLED = (models.Field.pre_save, models.FileField.pre_save)
 """What these return doesn't change between the taking of the number and the INSERT."""
 
@@ -69,7 +72,8 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
         return  # an unknown model, of which Django's own check tells
     column = column_of(fields[-1])
-    if isinstance(column, NO_IDENTITY):
+    of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
+    if isinstance(column, NO_IDENTITY) or of_its_own:
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can look "
             f"different: one scope could have two counters.",
@@ -95,9 +99,10 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     """Compare the field with every other one of the project."""
     parents = field.model._meta.get_parent_list()
+    isolated = field.model._meta.apps.get_models()  # those of a test
     others = [
         other
-        for model in dict.fromkeys((field.model, *parents, *apps.get_models()))
+        for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
         for other in model._meta.local_fields
         if isinstance(other, Numbering) and not other.is_copy and other is not field
     ]

@@ -109,15 +109,12 @@ class Numbering:
         return list(self.unique_with) or parts_of(self.scope)
 
     @cached_property
-    def text_columns(self) -> list[str]:
-        """The attributes of a row that are text and in the scope."""
+    def unsettled(self) -> list[Any]:
+        """The fields in the scope whose columns may hold something else than what is stored."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
+        kinds = (models.CharField, models.TextField, models.DecimalField)
         firsts = [fields_of(self.model, path)[0] for path in paths]
-        return [
-            field.attname
-            for field in firsts
-            if isinstance(column_of(field), models.CharField | models.TextField)
-        ]
+        return [field for field in firsts if isinstance(column_of(field), kinds)]
 
     @property
     def limit(self) -> float | None:

@@ -17,6 +17,7 @@ from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free
 from .counters import Numbering
+from .identity import settled
 from .scopes import CHOICES
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -55,7 +56,7 @@ class Numbers:
         self.conflicts = conflicts
         self.wants: Wants | None = None
         self._before: list[tuple[Any, str, Any]] = []
-        self._texts: list[tuple[Any, str, Any]] = []
+        self._held: list[tuple[Any, str, Any]] = []
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
@@ -70,7 +71,7 @@ class Numbers:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for row, attname, value in self._texts:
+        for row, attname, value in self._held:
             row.__dict__[attname] = value
         if self._transaction:
             opened, self._transaction = self._transaction, None
@@ -110,8 +111,8 @@ class Numbers:
             for row, value in zip(rows, values, strict=True):
                 if value is None and row.__dict__.get(attname) is not None:
                     self._set(row, attname, None)  # it has the number of the row it is a copy of
-            for text in field.text_columns:
-                self._settle(rows, text)
+            for part in field.unsettled:
+                self._settle(rows, part)
             names = field.names_of(rows, self.connection)
             for name, row, value in zip(names, rows, values, strict=True):
                 if name is not None:
@@ -119,13 +120,16 @@ class Numbers:
                     (new if value is None else explicit).append(row)
         return wants
 
-    def _settle(self, rows: Sequence[Any], attname: str) -> None:
-        """Store text of a subclass of str as what it is; mysqlclient asks its ``__str__``."""
+    def _settle(self, rows: Sequence[Any], part: Any) -> None:
+        """Let the INSERT store what the counter's name is made from; see :func:`settled`."""
+        attname = part.attname
         for row in rows:
             value = row.__dict__.get(attname)
-            if type(value) is not str and isinstance(value, str):
-                self._texts.append((row, attname, value))
-                row.__dict__[attname] = str.__str__(value)
+            if type(value) is str or is_expression(value):
+                continue
+            if (stored := settled(part, value)) is not value:
+                self._held.append((row, attname, value))
+                row.__dict__[attname] = stored
 
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
