@@ -94,7 +94,7 @@ class Parameters(Contract):
     def _compile(self, *args: Any) -> Any:
         query = Query(None)
         _, params = query.get_compiler(using=self.using).compile(
-            NextValue(*args).resolve_expression(query)
+            NextValue(*args).resolve_expression(query, for_save=True)
         )
         return tuple(params)
 
