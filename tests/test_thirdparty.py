@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
 
 import pytest
 
@@ -14,9 +12,9 @@ from tests.distributions import (
     build,
     make_environment,
     run,
-    try_run,
     write_distribution,
 )
+from tests.reports import Report, run_tests
 
 SAMPLE = ROOT / "tests" / "thirdparty"
 
@@ -46,18 +44,6 @@ class TestCommitsAtOnce(AllocatorContract):
 class TestKeepsAStock(AllocatorContract):
     backend = "keeps-a-stock"
 """
-
-
-class Report(NamedTuple):
-    """How a run of pytest ended: its exit code, and the outcome of each test."""
-
-    exit_code: int
-    outcomes: dict[tuple[str, str], str]
-    reasons: set[str]
-    text: str
-
-    def count(self, outcome: str) -> int:
-        return list(self.outcomes.values()).count(outcome)
 
 
 @pytest.fixture(scope="session")
@@ -90,18 +76,6 @@ def copy_tests(folder: Path) -> Path:
     shutil.copytree(SAMPLE / "tests", folder / "tests")
     shutil.copy(SAMPLE / "pyproject.toml", folder)
     return folder
-
-
-def run_tests(python: Path, folder: Path, *options: str) -> Report:
-    report = folder / "report.xml"
-    done = try_run(python, "-m", "pytest", f"--junitxml={report}", *options, cwd=folder)
-    outcomes, reasons = {}, set()
-    for case in ElementTree.parse(report).iter("testcase"):
-        ends = [end for end in case if end.tag in {"failure", "error", "skipped"}]
-        key = case.attrib["classname"].rpartition(".")[2], case.attrib["name"]
-        outcomes[key] = ends[0].tag if ends else "passed"
-        reasons |= {end.attrib["message"] for end in ends if end.tag == "skipped"}
-    return Report(done.returncode, outcomes, reasons, done.stdout)
 
 
 def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None:

@@ -43,12 +43,15 @@ class Numbers:
         connection: BaseDatabaseWrapper,
         rows: Sequence[Any],
         fields: Sequence[Any],
+        *,
+        bulk: bool = False,
         conflicts: bool = False,
     ) -> None:
         self.connection = connection
         self.using = connection.alias
         self.rows = rows
         self.fields = fields
+        self.bulk = bulk
         self.conflicts = conflicts
         self.wants: Wants | None = None
         self._before: list[tuple[Any, str, Any]] = []
@@ -127,7 +130,7 @@ class Numbers:
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
         assert self.wants is not None
-        if len(self.rows) != 1 or len(self.wants) != 1 or self.conflicts:
+        if self.bulk or len(self.wants) != 1:
             return False
         ((name, fields),) = self.wants.items()
         (field, (new, _)), *others = fields.items()
@@ -201,9 +204,10 @@ class Numbers:
                     f"declare {field} with skip_used=True"
                 )
                 try:
-                    last = get_last_value(name, using=self.using) or 0
                     rows = field.rows_of(new[0], self.using)
                     highest = rows.aggregate(highest=Max(field.attname))["highest"]
+                    # Read after the rows, so that those of other transactions don't mislead.
+                    last = get_last_value(name, using=self.using) or 0
                 except (DatabaseError, ObjectDoesNotExist, ValueError):
                     error.add_note(  # the transaction that it broke answers no query
                         f"If rows of {field} have higher numbers than their sequence {name!r}, "

@@ -9,18 +9,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
 from sequences_core.arguments import MAX_VALUE
-from sequences_core.table import TABLE
+from sequences_core.table import with_table
 
 MOVE = "last = CASE WHEN last < %(top)s THEN last + %(count)s ELSE %(bottom)s END"
 
 UPDATE = f"""
-    UPDATE {TABLE} SET {MOVE}
+    UPDATE {{table}} SET {MOVE}
      WHERE name = %(name)s AND last <= %(highest_before)s
     RETURNING last
 """
 
 UPSERT = f"""
-    INSERT INTO {TABLE} (name, last) VALUES (%(name)s, %(first_last)s)
+    INSERT INTO {{table}} (name, last) VALUES (%(name)s, %(first_last)s)
     ON CONFLICT (name) DO UPDATE SET {MOVE} WHERE last <= %(highest_before)s
     RETURNING last
 """
@@ -65,6 +65,6 @@ class AcmeAllocator(Allocator):
             params["bottom"] = allocation.initial_value
             params["highest_before"] = MAX_VALUE
         with connection.cursor() as cursor:
-            cursor.execute(statement, params)
+            cursor.execute(with_table(statement), params)
             rows = cursor.fetchall()  # all of them: an open RETURNING keeps the write lock
         return rows[0][0] if rows else None
