@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from django.apps import apps
@@ -93,9 +94,10 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
 
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     """Compare the field with every other one of the project."""
+    parents = field.model._meta.get_parent_list()
     others = [
         other
-        for model in {field.model: None, **dict.fromkeys(apps.get_models())}
+        for model in dict.fromkeys((field.model, *parents, *apps.get_models()))
         for other in model._meta.local_fields
         if isinstance(other, Numbering) and not other.is_copy and other is not field
     ]
@@ -136,28 +138,19 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
         )
 
 
-def _scope_of(field: Any) -> list[Any]:
-    """The parts of the scope, alike if they are the same fields."""
-    parts: list[Any] = []
-    for part in field.scope_parts:
-        path = path_of(part)
-        try:
-            parts.append([each.name for each in fields_of(field.model, path)] if path else part)
-        except FieldDoesNotExist:
-            parts.append(path)
-    return parts
-
-
 def _share(field: Any, other: Any) -> bool:
-    """Are these meant to be numbered by the same counters?"""
-    if (field.base, len(field.scope_parts)) != (other.base, len(other.scope_parts)):
+    """Can one counter number rows of both, by the names that were chosen for them?"""
+    if (field.base, field.separator) != (other.base, other.separator):
         return False
-    same_model = field.model is other.model
-    return _scope_of(field) == _scope_of(other) or (same_model and _paths(field) == _paths(other))
+    parts = list(zip_longest(field.scope_parts, other.scope_parts))
+    return all(
+        None not in pair and (_varies(pair[0]) or _varies(pair[1]) or pair[0] == pair[1])
+        for pair in parts
+    )
 
 
-def _paths(field: Any) -> list[bool]:
-    return [path_of(part) is not None for part in field.scope_parts]
+def _varies(part: Any) -> bool:
+    return callable(part) or path_of(part) is not None
 
 
 def _could_meet(field: Any, other: Any) -> bool:
@@ -165,8 +158,8 @@ def _could_meet(field: Any, other: Any) -> bool:
     one, two = (
         each.base + each.separator if each.scope_parts else each.base for each in (field, other)
     )
-    if field.base == other.base and field.separator == other.separator:
-        return False  # alike: what they share they share by name
+    if (field.base, field.separator) == (other.base, other.separator):
+        return False  # what they share they share by name
     scoped_one, scoped_two = bool(field.scope_parts), bool(other.scope_parts)
     return (scoped_one and two.startswith(one)) or (scoped_two and one.startswith(two))
 
@@ -204,7 +197,8 @@ def _check_database(
             yield checks.Warning(
                 f"The column of {column}, which is in the scope, may hold 'a' and 'A' to be equal "
                 f"on database {alias!r}: they have two counters.",
-                hint='Set db_collation="utf8mb4_bin" on it, or store it in one case.',
+                hint="Give it a db_collation that compares bytes: utf8mb4_0900_bin on MySQL, "
+                "utf8mb4_nopad_bin on MariaDB.",
                 obj=field,
                 id="sequences_contrib.W003",
             )
@@ -213,5 +207,5 @@ def _check_database(
 def _ignores_case(connection: Any, collation: str) -> bool:
     name = connection.ops.quote_name(collation)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á', 'a ') THEN 1 ELSE 0 END")
+        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á') THEN 1 ELSE 0 END")
         return bool(cursor.fetchone()[0])

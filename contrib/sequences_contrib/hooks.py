@@ -192,17 +192,17 @@ def _numbering_bulk_create(
     numbers = Numbers(connection, rows, numbered, bulk=True, conflicts=conflicts)
 
     def insert(some: Any, *insert_args: Any, **insert_kwargs: Any) -> Any:
-        with numbers:
-            return type(query)._batched_insert(query, some, *insert_args, **insert_kwargs)
-
-    query._batched_insert = insert
-    try:
         with (
             database_errors(connection, ours=False),
             # As Model.save() does. From Django 6.0 on bulk_create() does so for batches only.
             transaction.mark_for_rollback_on_error(using=using),
-            transaction.atomic(using=using, savepoint=False) if conflicts else nullcontext(),
+            numbers,
         ):
+            return type(query)._batched_insert(query, some, *insert_args, **insert_kwargs)
+
+    query._batched_insert = insert
+    try:
+        with transaction.atomic(using=using) if conflicts else nullcontext():
             _bulk_create(query, rows, *options_of_django, **kwargs)
             if conflicts:
                 numbers.pass_stored()

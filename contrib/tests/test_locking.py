@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +33,9 @@ def taken(using: str, save: Callable[[], object]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("options", [{}, {"timeout": 20}, {"initial_value": lambda row: 1}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"timeout": 20}, {"initial_value": lambda row: 1}], ids=str
+)
 def test_two_fields_of_one_row(options: dict[str, Any], using: str) -> None:
     """A row of two counters locks them by name, not by column or by how the number is taken."""
     with letters(using, z=SequenceField("zz"), a=SequenceField("aa", **options)) as rows:
@@ -71,9 +74,8 @@ def test_one_sequence_for_two_fields(using: str) -> None:
     ) as rows:
         for source, target in ("ba", "ab", "bb"):
             expected = [f"account.{name}" for name in sorted({source, target})]
-            assert taken(using, lambda s=source, t=target: rows.create(source=s, target=t)) == (
-                expected
-            )
+            save = functools.partial(rows.create, source=source, target=target)
+            assert taken(using, save) == expected
         row = rows.latest("pk")
         assert {row.out, row.into} == {3, 4}
 
@@ -90,7 +92,6 @@ def test_no_deadlock_between_calls_of_one_model(seed: int, using: str) -> None:
         last=SequenceField("zz", unique=True),
         **sides,
     ) as rows:
-
         # The database's own keys go on above those that the test chooses.
         rows.create(pk=10**8, source="a", target="b")
 
@@ -98,7 +99,9 @@ def test_no_deadlock_between_calls_of_one_model(seed: int, using: str) -> None:
             chance = random.Random(seed * 100 + number)
 
             def row(**values: Any) -> Any:
-                return rows.model(source=chance.choice("abc"), target=chance.choice("abc"), **values)
+                return rows.model(
+                    source=chance.choice("abc"), target=chance.choice("abc"), **values
+                )
 
             def work() -> None:
                 for i in range(12):

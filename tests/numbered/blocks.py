@@ -63,7 +63,7 @@ def tables(using: str, *models_: type[models.Model]) -> Iterator[None]:
         yield
     finally:
         with connections[using].schema_editor() as editor:
-            for model in models_:
+            for model in reversed(models_):
                 editor.delete_model(model)
 
 

@@ -113,7 +113,7 @@ DATETIMES: Strategy = st.sampled_from(
         *(NOON.replace(tzinfo=PLUS_TWO), datetime(2030, 1, 1, tzinfo=UTC), date(2030, 1, 1)),
         *(datetime(2030, 10, 27, 2, 30, tzinfo=BERLIN, fold=fold) for fold in (0, 1)),
         *(datetime(2030, 10, 27, hour, 30, tzinfo=UTC) for hour in (0, 1)),
-        datetime(2030, 1, 1, 12),
+        datetime(2030, 1, 1, 12),  # Django warns of a naive one, which is an error here
     ]
 )
 

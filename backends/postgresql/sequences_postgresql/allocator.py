@@ -22,7 +22,6 @@ from .statements import (
     UPSERT_ONE,
 )
 
-
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
 # psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
 ALIVE = frozenset({0, 1, 2})
@@ -91,10 +90,6 @@ class PostgreSQLAllocator(Allocator):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             return function.is_current(cursor)
-
-    def namespace(self, connection: Any) -> str:
-        # As django-tenants has it; what a statement of the user's own has set, nobody knows.
-        return getattr(connection, "schema_name", None) or ""
 
     @staticmethod
     def _last(
