@@ -257,7 +257,6 @@ class TestBrokenOnSQLite(Broken):
         ("CommitsAtOnce", "test_rollback_gives_numbers_back", "assert 13 == 2"),
         ("LeavesASetting", "test_the_session_is_as_before", "'busy_timeout': [(1234,)]"),
         ("SendsASubclass", "test_plain_values_reach_the_driver", "assert ['s'] == []"),
-        ("BlamesTheDatabase", "test_an_error_of_the_callable_is_its_own", "DataError() is Unre"),
         ("NeverComesBack", "test_first_takers_all_succeed", "8 of 8 threads hung for 3 s"),
         ("NeverComesBack", "test_first_takers_all_succeed", "in upsert"),
     ]
