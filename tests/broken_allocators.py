@@ -10,7 +10,6 @@ from threading import current_thread, main_thread
 from typing import ClassVar
 
 from acme_sequences import AcmeAllocator
-from django.db import DataError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core import Allocation
@@ -82,16 +81,6 @@ class SendsASubclass(AcmeAllocator):
         with connection.cursor() as cursor:
             cursor.execute("SELECT %s", [Shout(allocation.name)])
         return super().upsert(connection, allocation)
-
-
-class BlamesTheDatabase(AcmeAllocator):
-    """Takes every exception, also the caller's own, for the database's."""
-
-    def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
-        try:
-            return super().allocate(connection, allocation)
-        except Exception as error:
-            raise DataError(*error.args) from error
 
 
 class NeverComesBack(AcmeAllocator):

@@ -87,11 +87,57 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
         "AcmeAllocator.can_limit_wait is False",
         "AcmeAllocator.locks_database is True",
         "AcmeAllocator.supports_function is False",
+        "sqlite has one isolation level",
     }
     assert report.count("passed") + report.count("skipped") == len(report.outcomes)
     assert report.count("passed") > 75
     assert report.count("skipped") < report.count("passed")
     assert report.outcomes["TestAcme", "test_outcome_is_exact"] == "passed"
+
+
+# A driver that warns when it connects, and once more when the process ends.
+NOISY_DRIVER = """
+import warnings
+
+from django.db.backends.sqlite3 import base
+
+
+class Leftover:
+    def __del__(self):
+        warnings.warn("a session was never closed", ResourceWarning)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    leftover = Leftover()
+
+    def get_new_connection(self, conn_params):
+        warnings.warn("this driver is old", DeprecationWarning)
+        return super().get_new_connection(conn_params)
+"""
+
+NOISY_SETTINGS = """
+from settings import *
+
+DATABASES["default"]["ENGINE"] = "noisy"
+"""
+
+
+def test_a_drivers_warnings_are_not_the_samples(python: Path, tmp_path: Path) -> None:
+    """What the driver warns of, at connecting and at exit, fails no test of the sample's."""
+    folder = copy_tests(tmp_path)
+    (folder / "tests" / "noisy").mkdir()
+    (folder / "tests" / "noisy" / "__init__.py").touch()
+    (folder / "tests" / "noisy" / "base.py").write_text(NOISY_DRIVER)
+    (folder / "tests" / "noisy_settings.py").write_text(NOISY_SETTINGS)
+    report = run_tests(python, folder, "--ds=noisy_settings", "-k", "waits_for_the_end or exact")
+    assert report.exit_code == 0, report.text
+    assert "this driver is old" in report.text
+
+
+def test_the_sample_is_typed(python: Path) -> None:
+    """The wheel has the marker without which type checkers ignore annotations."""
+    program = "import acme_sequences; print(*acme_sequences.__path__)"
+    assert (Path(run(python, "-c", program).strip()) / "py.typed").is_file()
 
 
 def test_nothing_is_imported_from_the_repository(python: Path, tmp_path: Path) -> None:
