@@ -14,6 +14,7 @@ UNHURRIED = {
     "test_packaging.py",
     "test_registry_errors.py",
     "test_thirdparty.py",
+    "test_typing.py",
 }
 
 
