@@ -17,6 +17,7 @@ UNHURRIED = {
     "test_plugin.py",
     "test_registry_errors.py",
     "test_thirdparty.py",
+    "test_typing.py",
 }
 
 _sound: set[tuple[str, type]] = set()

@@ -47,7 +47,7 @@ def tenants(django_db_blocker: Any) -> Iterator[None]:
     """Two tenants in a test database, which is made here, as no test is rolled back or flushed."""
     with django_db_blocker.unblock():
         name = connection.settings_dict["NAME"]
-        connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+        connection.creation.create_test_db(verbosity=0, autoclobber=True)
         try:
             for schema in ("one", "two"):
                 make_tenant(schema)
