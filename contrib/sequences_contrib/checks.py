@@ -99,7 +99,8 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     """Compare the field with every other one of the project."""
     parents = field.model._meta.get_parent_list()
-    isolated = field.model._meta.apps.get_models()  # those of a test
+    # Those of a test are not of an installed application.
+    isolated = [m for of in field.model._meta.apps.all_models.values() for m in of.values()]
     others = [
         other
         for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))

@@ -21,8 +21,8 @@ from sequences_core import (
     get_next_values,
 )
 from sequences_core.allocator import FUNCTION
-from sequences_core.table import TABLE
 from sequences_core.expressions import forget_functions, has_function
+from sequences_core.table import TABLE
 from tests.ecosystem.projects import messages_of_ours
 from tests.ecosystem.tenants.customers.models import Client, Domain
 from tests.ecosystem.tenants.shop.models import Invoice, Payment, Ticket
