@@ -20,7 +20,6 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
-from sequences_core.table import TABLE
 
 from .base import Contract
 

@@ -22,7 +22,6 @@ from .statements import (
     UPSERT_ONE,
 )
 
-
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
 # psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
 ALIVE = frozenset({0, 1, 2})
@@ -73,10 +72,6 @@ class PostgreSQLAllocator(Allocator):
 
     def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
         return True
-
-    def namespace(self, connection: BaseDatabaseWrapper) -> str:
-        # Of django-tenants, which sets search_path to it.
-        return getattr(connection, "schema_name", None) or ""
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
