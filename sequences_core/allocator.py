@@ -15,9 +15,10 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from django.db import DatabaseError, NotSupportedError
+from django.db import DatabaseError, NotSupportedError, transaction
 
 from .allocation import Allocation, checked
 from .arguments import MAX_VALUE
@@ -125,6 +126,8 @@ class Allocator(ABC):
         move = self.update if allocation.first_last is None else self.upsert
         last = move(connection, allocation)
         if last is None:
+            if allocation.first_last is None and connection.in_atomic_block:
+                self._check_seen(connection, allocation)
             raise SequenceExhausted(
                 f"{allocation.count} more of sequence {allocation.name!r} would pass {MAX_VALUE}"
             )
@@ -194,6 +197,16 @@ class Allocator(ABC):
     def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
         """May SEQUENCES_TABLE name a schema here?"""
         return False
+
+    def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
+        """Raise the database's own conflict for a counter that was created after this snapshot.
+
+        Only creating it shows that it is there; the savepoint undoes what this has written.
+        """
+        if not callable(allocation.initial_value):  # the core asks again when it has called it
+            with transaction.atomic(using=connection.alias):
+                self.upsert(connection, replace(allocation, count=1, initial_value=0))
+                transaction.set_rollback(True, using=connection.alias)
 
 
 def function_mark(source: str) -> str:

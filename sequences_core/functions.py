@@ -63,11 +63,13 @@ def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
     """Make the error that says how to get the function."""
+    from .models import Counter  # NextValue may be imported before models can be
+
     return FunctionMissing(
         f"{place_of(connection)} has no current function {FUNCTION} that its user may execute: "
         f"run manage.py sequences install --database={connection.alias}. If a migration has asked "
         f"for the function, let that migration run after the one that makes it: "
-        f'dependencies = [("sequences_core", "0001_initial")]'
+        f'dependencies = [("{Counter._meta.app_label}", "0001_initial")]'
     )
 
 

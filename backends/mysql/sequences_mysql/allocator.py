@@ -141,10 +141,10 @@ class MySQLAllocator(Allocator):
     ) -> tuple[bool, int | None]:
         """Move the counter; return whether it is there, and its new ``last`` unless exhausted."""
         name, timeout = allocation.name, allocation.timeout
-        statement = UPDATE
+        statement, one_more = UPDATE, 0
         params: list[Any] = [allocation.count, name]
         if allocation.reset_value is not None:
-            statement = LOOPING_UPDATE
+            statement, one_more = LOOPING_UPDATE, 1
             params = [allocation.reset_value - 1, allocation.initial_value, name]
         last: int | None
         with connection.cursor() as cursor:
@@ -169,11 +169,11 @@ class MySQLAllocator(Allocator):
                     return True, None
                 raise
             if cursor.lastrowid:
-                return True, cursor.lastrowid - 1
+                return True, cursor.lastrowid - one_more
             # Django's connections count the rows that match, changed or not.
             if not cursor.rowcount:
                 return False, None
-            last = number_despite_trigger(connection, cursor, name)
+            last = number_despite_trigger(connection, cursor, name, one_more)
             return last is not None, last
 
     def _insert(
@@ -196,4 +196,4 @@ class MySQLAllocator(Allocator):
             if cursor.lastrowid:
                 last: int = cursor.lastrowid - 1
                 return last
-            return number_despite_trigger(connection, cursor, name)
+            return number_despite_trigger(connection, cursor, name, 1)

@@ -24,10 +24,11 @@ from .waiting import GUARD, is_mariadb, undone_by, unlocked_gaps
 # A counter that isn't there is created by one session at a time, so that two never wait in the
 # INSERT (why, says statements.py). A function can't try without waiting: after a lock wait timeout
 # inside it, no handler is called, nor after a KILL. So nothing is waited for while the lock is held
-# but, seldom, a transaction that has created the counter since the UPDATE looked; who finds the
-# lock held waits for its end, and looks again. An error releases the lock. One without a handler,
-# which then is a KILL or a lock wait timeout in somebody's trigger on the table, leaves it to the
-# session's next use of the same new name, or its end; others wait for it for two seconds.
+# but, seldom, a transaction that has created the counter since the UPDATE looked. Who finds the lock
+# held looks again after a moment: in a queue for it nobody would find it free. An error releases
+# the lock. One without a handler, which then is a KILL or a lock wait timeout in somebody's trigger
+# on the table, leaves it to the session's next use of the same new name, or its end; others look
+# for it for two seconds, and then do without.
 KEY = GUARD.replace("%s", "sequence_name")
 
 # Bytes, to which the session's character set and collation mean nothing. In UTF-8 a character's are
@@ -48,6 +49,7 @@ BODY = f"""(
 BEGIN
     DECLARE encoded BIGINT UNSIGNED DEFAULT 0;
     DECLARE guarded INT;
+    DECLARE patience INT DEFAULT 1000;
     DECLARE complaint VARCHAR(128) CHARACTER SET utf8mb4;
     IF initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value THEN
         SIGNAL SQLSTATE '22023' SET MYSQL_ERRNO = 1406,
@@ -74,7 +76,7 @@ BEGIN
                 SIGNAL SQLSTATE '22023'
                     SET MYSQL_ERRNO = 1406, MESSAGE_TEXT = '{FUNCTION}: bad sequence name';
             END IF;
-            SET guarded = IF({{unlocked_gaps}}, GET_LOCK({KEY}, 0), NULL);
+            SET guarded = IF(patience > 0 AND {{unlocked_gaps}}, GET_LOCK({KEY}, 0), NULL);
             IF guarded = 1 THEN
                 BEGIN
                     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN
@@ -86,8 +88,9 @@ BEGIN
                 WHILE RELEASE_LOCK({KEY}) = 1 DO
                     SET guarded = 0;
                 END WHILE;
-            ELSEIF guarded = 0 AND GET_LOCK({KEY}, 2) = 1 THEN
-                DO RELEASE_LOCK({KEY});
+            ELSEIF guarded = 0 THEN
+                SET patience = patience - 1;
+                DO SLEEP(0.002);
             ELSE
                 {CREATE_COUNTER}
             END IF;

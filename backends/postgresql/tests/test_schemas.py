@@ -1,0 +1,177 @@
+"""Each schema's function uses its own table, whatever the search_path of those who call it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any, ClassVar
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from sequences_postgresql import PostgreSQLAllocator
+
+from sequences_core import get_allocator
+from sequences_core.allocator import FUNCTION
+from sequences_core.table import TABLE
+
+SCHEMAS = ("one", "two", 'odd "name"', "Copy")
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@pytest.mark.django_db(
+    transaction=True, databases=["postgresql"], available_apps=["sequences_core"]
+)
+class TestSchemas:
+    using: ClassVar[str] = "postgresql"
+
+    @pytest.fixture(autouse=True)
+    def _schemas(self) -> Iterator[None]:
+        yield
+        self.run("RESET search_path")
+        for schema in SCHEMAS:
+            self.run(f"DROP SCHEMA IF EXISTS {quoted(schema)} CASCADE")
+        connections[self.using].close()
+
+    def run(self, sql: str, *params: str) -> Any:
+        with connections[self.using].cursor() as cursor:
+            cursor.execute(sql, params or None)
+            return cursor.fetchone() if cursor.description else None
+
+    @property
+    def allocator(self) -> PostgreSQLAllocator:
+        allocator = get_allocator(connections[self.using])
+        assert isinstance(allocator, PostgreSQLAllocator)
+        return allocator
+
+    def is_installed(self) -> bool:
+        return self.allocator.is_installed(connections[self.using])
+
+    @contextmanager
+    def path(self, *schemas: str) -> Iterator[None]:
+        """Search these schemas, as django-tenants does."""
+        self.run("SELECT set_config('search_path', %s, false)", ", ".join(map(quoted, schemas)))
+        yield
+        self.run("RESET search_path")
+
+    def tenant(self, schema: str) -> None:
+        """Make a schema with what migrate makes."""
+        self.run(f"CREATE SCHEMA {quoted(schema)}")
+        with self.path(schema):
+            self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
+            self.allocator.install(connections[self.using])
+
+    def take(self, schema: str = "") -> int:
+        """Call the function, by its bare name or by its schema's."""
+        prefix = f"{quoted(schema)}." if schema else ""
+        return int(self.run(f"SELECT {prefix}{FUNCTION}('s')")[0])
+
+    def test_each_schema_has_its_own(self) -> None:
+        """Numbers of one tenant are none of another's, from any search_path."""
+        for schema in SCHEMAS:
+            self.tenant(schema)
+        for schema in SCHEMAS:
+            with self.path(schema, "public"):
+                assert self.is_installed()
+                assert [self.take(), self.take()] == [1, 2]
+        with self.path():  # as in a logical replication worker, and in what pg_dump restores
+            assert [self.take(schema) for schema in ("public", *SCHEMAS)] == [1, 3, 3, 3, 3]
+        with self.path("two", "one"):
+            assert self.take("one") == 4
+            assert self.take() == 4
+
+    def test_a_default_and_a_trigger_without_search_path(self) -> None:
+        """What other programs insert is numbered by the schema's own function."""
+        self.tenant("one")
+        with self.path("one"):
+            self.run(f"CREATE TABLE paper (n bigint DEFAULT {FUNCTION}('s'))")
+        with self.path():
+            for expected in (1, 2):
+                assert self.run('INSERT INTO "one".paper DEFAULT VALUES RETURNING n') == (expected,)
+
+    def test_a_shared_function_of_another_table(self) -> None:
+        """The tenant has a table, and the function that would be called is public's."""
+        self.run('CREATE SCHEMA "one"')
+        with self.path("one"):
+            self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
+        with self.path("one", "public"):
+            assert not self.is_installed()
+            self.allocator.install(connections[self.using])
+            assert self.is_installed()
+            assert self.take() == 1
+            self.allocator.uninstall(connections[self.using])
+            assert not self.is_installed()
+        assert self.is_installed()  # public's is still there
+
+    def test_a_shared_table(self) -> None:
+        """The tenant has neither: both are public's, which installing for the tenant keeps."""
+        self.run('CREATE SCHEMA "one"')
+        with self.path("one", "public"):
+            assert self.is_installed()
+            self.allocator.install(connections[self.using])
+        with self.path("public"):
+            assert self.is_installed()
+
+    def test_a_copy_of_a_schema(self) -> None:
+        """Copied with the original's body, it is not current; with its own it is."""
+        self.tenant("one")
+        self.run('CREATE SCHEMA "Copy"')
+        (source,) = self.run(f"SELECT pg_get_functiondef('\"one\".{FUNCTION}'::regproc)")
+        copied = source.replace(f"one.{FUNCTION}", f'"Copy".{FUNCTION}')
+        with self.path("Copy"):
+            self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
+            self.run(copied)
+            assert not self.is_installed()
+            self.run(copied.replace('"one"', '"Copy"'))
+            assert self.is_installed()
+
+    def test_a_renamed_schema(self) -> None:
+        """Its function is not current until it is made anew."""
+        self.tenant("one")
+        self.run('ALTER SCHEMA "one" RENAME TO "two"')
+        with self.path("two", "public"):
+            assert not self.is_installed()
+            call_command("sequences", "install", database=self.using, stdout=StringIO())
+            assert self.is_installed()
+            assert self.take() == 1
+
+    def test_a_temporary_table_of_the_same_name(self) -> None:
+        """It hides nothing from the function, nor from those who install it."""
+        self.run(f"CREATE TEMPORARY TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
+        assert self.is_installed()
+        self.allocator.uninstall(connections[self.using])
+        self.allocator.install(connections[self.using])
+        assert self.is_installed()
+        assert self.take() == 1
+        assert self.run(f"SELECT last FROM public.{TABLE} WHERE name = 's'") == (1,)
+
+    def test_no_search_path(self) -> None:
+        """Nothing can be called by its bare name."""
+        with self.path():
+            assert not self.is_installed()
+
+    def test_a_function_that_may_not_be_executed(self) -> None:
+        """It is not there for this user."""
+        self.run("CREATE ROLE clerk")
+        try:
+            self.run(f"REVOKE EXECUTE ON FUNCTION {FUNCTION} FROM PUBLIC")
+            self.run("SET ROLE clerk")
+            assert not self.is_installed()
+            self.run("RESET ROLE")
+            assert self.is_installed()
+        finally:
+            self.run(f"RESET ROLE; GRANT EXECUTE ON FUNCTION {FUNCTION} TO PUBLIC; DROP ROLE clerk")
+
+    def test_the_namespace_is_that_of_django_tenants(self) -> None:
+        """Which function is there is remembered for each schema, by the name on the connection."""
+        connection: Any = connections[self.using]
+        assert self.allocator.namespace(connection) == ""
+        try:
+            connection.schema_name = "one"
+            assert self.allocator.namespace(connection) == "one"
+        finally:
+            del connection.schema_name
