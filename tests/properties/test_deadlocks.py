@@ -43,7 +43,7 @@ class Option:
     kind: str = "plain"
 
     def field(self) -> Any:
-        options: dict[str, Any] = {
+        options: Any = {
             "plain": {},
             "timeout": {"timeout": 60},
             "callable": {"initial_value": one},
