@@ -27,7 +27,7 @@ from tests.properties.columns import binary
 APPS: list[str] = []
 
 examples = settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],

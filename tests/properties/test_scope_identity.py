@@ -27,7 +27,7 @@ from tests.properties.columns import COLUMNS, INTEGERS, REFUSED, TEXTS, Column, 
 APPS: list[str] = []
 
 examples = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -256,16 +256,6 @@ def test_what_has_no_one_form_is_refused(name: str, option: str, using: str) -> 
         )
     assert errors(direct, using)
     assert errors(by_path, using)
-
-
-KEYS: dict[str, Callable[[str], models.Field[Any, Any]]] = {
-    "id": lambda using: models.BigAutoField(primary_key=True),
-    "text": lambda using: models.CharField(
-        max_length=40, primary_key=True, db_collation=binary(using)
-    ),
-    "uuid": COLUMNS["uuid"].make,
-    "to_field": COLUMNS["char"].make,
-}
 
 
 @pytest.mark.parametrize("target", ["key", "to_field", "one to one of a key"])
