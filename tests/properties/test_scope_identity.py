@@ -27,7 +27,7 @@ from tests.properties.columns import COLUMNS, INTEGERS, REFUSED, TEXTS, Column, 
 APPS: list[str] = []
 
 examples = settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     database=None,
     phases=[Phase.generate, Phase.shrink],
@@ -206,7 +206,7 @@ def steps(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @contextmanager
 def numbered_by(column: Column, using: str) -> Iterator[Any]:
     """The rows of a model with the column as the scope, for which there is a plain model, too."""
-    options = {"unique_with": "v"} if column.unique else {"scope": "v"}
+    options: dict[str, Any] = {"unique_with": "v"} if column.unique else {"scope": "v"}
     with isolate_apps("tests.numbered"):
         model = make("Letter", v=column.make(using), number=SequenceField("s", **options))
         model.plain = make("Plain", v=column.make(using))
@@ -246,7 +246,8 @@ def test_counters_are_what_the_column_says(name: str, using: str) -> None:
 def test_what_has_no_one_form_is_refused(name: str, option: str, using: str) -> None:
     """A check says so before there are rows, for the field itself and at the end of a path."""
     with isolate_apps("tests.numbered"):
-        direct = make("Direct", v=REFUSED[name](), number=SequenceField("s", **{option: "v"}))
+        options: dict[str, Any] = {option: "v"}
+        direct = make("Direct", v=REFUSED[name](), number=SequenceField("s", **options))
         parent = make("Parent", v=REFUSED[name]())
         by_path = make(
             "ByPath",
@@ -257,23 +258,13 @@ def test_what_has_no_one_form_is_refused(name: str, option: str, using: str) -> 
     assert errors(by_path, using)
 
 
-KEYS: dict[str, Callable[[str], models.Field[Any, Any]]] = {
-    "id": lambda using: models.BigAutoField(primary_key=True),
-    "text": lambda using: models.CharField(
-        max_length=40, primary_key=True, db_collation=binary(using)
-    ),
-    "uuid": COLUMNS["uuid"].make,
-    "to_field": COLUMNS["char"].make,
-}
-
-
 @pytest.mark.parametrize("target", ["key", "to_field", "one to one of a key"])
 @pytest.mark.parametrize("kind", ["integer", "char", "decimal", "uuid"])
 def test_foreign_keys(target: str, kind: str, using: str) -> None:
     """By instance, by the value of its key in any form, and by an instance that wasn't read."""
     column = COLUMNS[kind]
     with isolate_apps("tests.numbered"):
-        code = column.make(using)
+        code: Any = column.make(using)
         code._unique = True
         if target != "to_field":
             code.primary_key = True
