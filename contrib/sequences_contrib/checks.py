@@ -194,27 +194,25 @@ def _check_database(
         if not isinstance(column, models.CharField | models.TextField):
             continue
         collation = column.db_parameters(connection).get("collation")
-        if collation and _ignores_case(connection, collation):
+        if _ignores_case(connection, collation):
             yield checks.Error(
-                f"The collation {collation!r} of {column}, which is in the scope, holds different "
-                f"texts to be equal: one scope could have two counters.",
-                hint="Use a deterministic collation.",
+                f"The column of {column}, which is in the scope, holds 'a' and 'A' (or 'á') "
+                f"to be equal on database {alias!r}: one scope would have two counters.",
+                hint="Give it a db_collation that compares bytes, such as utf8mb4_0900_bin on "
+                "MySQL, utf8mb4_nopad_bin on MariaDB, C on PostgreSQL.",
                 obj=field,
                 id="sequences_contrib.E005",
             )
-        elif not collation and connection.vendor == "mysql":
-            yield checks.Warning(
-                f"The column of {column}, which is in the scope, may hold 'a' and 'A' to be equal "
-                f"on database {alias!r}: they have two counters.",
-                hint="Give it a db_collation that compares bytes: utf8mb4_0900_bin on MySQL, "
-                "utf8mb4_nopad_bin on MariaDB.",
-                obj=field,
-                id="sequences_contrib.W003",
-            )
 
 
-def _ignores_case(connection: Any, collation: str) -> bool:
-    name = connection.ops.quote_name(collation)
+def _ignores_case(connection: Any, collation: str | None) -> bool:
+    """Ask the database what a collation makes of different texts; None is its default."""
     with connection.cursor() as cursor:
+        if collation is None:
+            if connection.vendor != "mysql":
+                return False
+            cursor.execute("SELECT @@collation_database")
+            (collation,) = cursor.fetchone()
+        name = connection.ops.quote_name(collation)
         cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á') THEN 1 ELSE 0 END")
         return bool(cursor.fetchone()[0])

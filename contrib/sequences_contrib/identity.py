@@ -44,6 +44,8 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
         # SQLite keeps all digits, and a foreign key has those of the row that it refers to.
         rounds = "(" in (column.db_type(connection) or "") or not field.is_relation
         return plain_text(rounded(column, stored) if rounds else stored)
+    if field.is_relation and connection.vendor == "mysql" and isinstance(stored, str):
+        stored = str(stored)  # as mysqlclient has stored the key of the row that it refers to
     convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
 
@@ -73,9 +75,14 @@ def settled(field: Any, value: Any) -> Any:
     elif isinstance(field, models.DecimalField):
         number = field.to_python(value)
         stored = number if number is None else rounded(field, number)
-    if isinstance(field, models.GenericIPAddressField):
+    if needs_strip(field):
         stored = field.to_python(stored)
     return value if type(stored) is type(value) and stored == value else stored
+
+
+def needs_strip(field: Any) -> bool:
+    """Does the field's column keep white space around its values, which the field ignores?"""
+    return isinstance(field, models.GenericIPAddressField)
 
 
 def rounded(column: Any, number: Decimal) -> Decimal:

@@ -18,7 +18,7 @@ from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free
 from .counters import Numbering
-from .identity import settled
+from .identity import needs_strip, settled
 from .scopes import CHOICES
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -131,7 +131,7 @@ class Numbers:
         """Let the INSERT store what the counter's name is made from; see :func:`settled`."""
         attname = part.attname
         values = list(map(attrgetter(attname), rows))
-        if set(map(type, values)) <= {str, type(None)}:
+        if set(map(type, values)) <= {str, type(None)} and not needs_strip(part):
             return
         for row, value in zip(rows, values, strict=True):
             if is_expression(value):

@@ -321,8 +321,8 @@ def test_a_collation_that_holds_different_texts_to_be_equal(collation: str) -> N
 
 
 def test_text_on_mysql(using: str) -> None:
-    """Where a text column ignores case unless told otherwise, a scope of text is a warning."""
-    for collation, expected in ((None, ["sequences_contrib.W003"]), ("utf8mb4_bin", [])):
+    """Where a text column ignores case unless told otherwise, a scope of text is an error."""
+    for collation, expected in ((None, ["sequences_contrib.E005"]), ("utf8mb4_bin", [])):
         if connections[using].vendor != "mysql":
             collation, expected = None, []
         with isolate_apps(ISOLATED):

@@ -30,4 +30,7 @@ def databases(package: str) -> dict[str, Any]:
     """Return the one database of a project: a test database that no other run uses."""
     database = SERVERS["default"]
     test = database["NAME"] if "sqlite" in SERVERS else "test"
-    return {"default": {**database, "TEST": {"NAME": f"{test}_{package}"}}}
+    options = {"NAME": f"{test}_{package}"}
+    if database["ENGINE"].endswith("mysql"):
+        options["COLLATION"] = "utf8mb4_bin"  # by which text can be a scope
+    return {"default": {**database, "TEST": options}}
