@@ -6,6 +6,7 @@ A test installs this module as a distribution, beside the sample whose allocator
 from __future__ import annotations
 
 from collections import defaultdict
+from threading import current_thread, main_thread
 from typing import ClassVar
 
 from acme_sequences import AcmeAllocator
@@ -56,3 +57,42 @@ class KeepsAStock(AcmeAllocator):
             ten = Allocation(allocation.name, 10, allocation.initial_value)
             stock += self.allocate(connection, ten)
         return stock.pop(0)
+
+
+class LeavesASetting(AcmeAllocator):
+    """Bounds the waits of the session, and leaves it so."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 1234")
+        return super().upsert(connection, allocation)
+
+
+class Shout(str):
+    """Text that a driver may adapt in a way of its own."""
+
+
+class SendsASubclass(AcmeAllocator):
+    """Sends something that is nearly a str."""
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT %s", [Shout(allocation.name)])
+        return super().upsert(connection, allocation)
+
+
+class NeverComesBack(AcmeAllocator):
+    """Runs a statement without end, in every thread but the test's own."""
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if current_thread() is not main_thread():
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "WITH RECURSIVE endless (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM endless)"
+                    "SELECT COUNT(*) FROM endless"
+                )
+        return super().upsert(connection, allocation)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connections
+from django.db import connections, models
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from django.test.utils import isolate_apps
+
+from sequences_core import (
+    Sequence,
+    get_last_value,
+    get_next_value,
+    get_next_values,
+    retry_atomic,
+    run_atomic,
+)
+from sequences_core.checks import check_defaults
 
 VENDORS = {
     name: connections[name].vendor for name in django_settings.DATABASES if name != "default"
@@ -81,6 +94,21 @@ def test_a_backend_that_cannot_be_loaded(settings: Any, backend: str) -> None:
         call_command("check", databases=[])
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_backend_of_another_vendor(settings: Any, name: str) -> None:
+    """E001: the error is known before a statement fails that the database doesn't understand."""
+    other = "mysql" if VENDORS[name] != "mysql" else "postgresql"
+    settings.SEQUENCES_BACKEND = {name: other}
+    assert ids() == {"sequences_core.E001"}
+    assert f"of vendor {VENDORS[name]!r}" in ours()[0].msg
+
+
+def test_an_alias_that_there_is_not(settings: Any) -> None:
+    """E001, once, however many databases there are."""
+    settings.SEQUENCES_BACKEND = {"nosuch": "orm"}
+    assert [message.id for message in ours()] == ["sequences_core.E001"]
+
+
 @with_levels("uncommitted")
 def test_read_uncommitted_is_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, level: object
@@ -130,6 +158,19 @@ def test_a_router_that_parts_the_counters_from_their_table(settings: Any) -> Non
     assert ids() == {"sequences_core.E004"}
 
 
+class SchemaRouter:
+    """Like that of django-tenants: it answers for the schema that is current, here none of ours."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sequences_core"
+
+
+def test_a_router_that_depends_on_the_schema(settings: Any) -> None:
+    """Nothing is concluded from a table that is allowed nowhere now: it may be in each schema."""
+    settings.DATABASE_ROUTERS = [SchemaRouter()]
+    assert ours() == []
+
+
 class DefaultRouter:
     """Keeps the counters in ``default`` alone."""
 
@@ -166,3 +207,58 @@ def test_sqlite_with_immediate_transactions(
     """The lock may be the immediate or the exclusive one."""
     set_option(monkeypatch, name, "transaction_mode", mode)
     assert ours() == []
+
+
+numbers = Sequence("numbers")
+
+
+def lost() -> int:
+    return 1
+
+
+@retry_atomic()
+def own() -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("default", "found"),
+    [
+        (get_next_value, True),
+        (get_next_values, True),
+        (partial(get_next_value, "numbers"), True),
+        (partial(partial(get_next_value, "numbers"), 5), True),
+        (partial(run_atomic, partial(get_next_value, "numbers")), True),
+        (partial(run_atomic, block=get_next_value), True),
+        (retry_atomic()(get_next_value), True),
+        (numbers.get_next_value, True),
+        (partial(numbers.get_next_values, 3), True),
+        (numbers.__next__, True),
+        (partial(next, numbers), True),
+        (lost, False),
+        (own, False),
+        (partial(max, 1, 2), False),
+        (numbers.get_last_value, False),
+        (get_last_value, False),
+        (int, False),
+        (1, False),
+    ],
+)
+@pytest.mark.parametrize("field", [models.BigIntegerField, models.JSONField, models.CharField])
+@isolate_apps("tests.app")
+def test_a_default_that_takes_numbers(
+    default: Any, found: bool, field: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W002: it is called for forms, and for instances that are never saved."""
+
+    class Document(models.Model):  # noqa: DJ008 - nobody reads it
+        number = field(default=default, max_length=9)
+
+        class Meta:
+            app_label = "app"
+
+    monkeypatch.setattr("sequences_core.checks.apps.get_models", lambda **kwargs: [Document])
+    messages = list(check_defaults(None))
+    assert [message.id for message in messages] == ["sequences_core.W002"] * found
+    assert all(message.obj is Document._meta.get_field("number") for message in messages)
+    assert list(check_defaults([apps.get_app_config("admin")])) == []

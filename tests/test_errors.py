@@ -202,6 +202,11 @@ def begin_and_look(using: str) -> None:
         run(using, "SELECT 1")
 
 
+def has_function_and_look(using: str) -> None:
+    has_function(connections[using])
+    run(using, "SELECT 1")
+
+
 CALLS: dict[str, Callable[[str], object]] = {
     "get_next_value": lambda using: get_next_value("s", using=using),
     "with a callable": lambda using: get_next_value("s", lambda: 1, using=using),
@@ -210,7 +215,7 @@ CALLS: dict[str, Callable[[str], object]] = {
     "get_last_value": lambda using: get_last_value("s", using=using),
     "set_last_value": lambda using: set_last_value(3, "s", using=using),
     "delete": lambda using: delete("s", using=using),
-    "has_function": lambda using: (has_function(connections[using]), run(using, "SELECT 1")),
+    "has_function": has_function_and_look,
     "begin": begin_and_look,
 }
 

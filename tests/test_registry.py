@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.db.backends.sqlite3.base import DatabaseWrapper
 from django.test import override_settings
 from sequences_mysql import MySQLAllocator
 
 from sequences_core import Allocator, BackendNotFound, get_allocator
+from sequences_core.functions import forget_functions
 from tests.distributions import install_into, run
 
 
@@ -97,7 +99,7 @@ def test_dict_is_by_alias(
     connection: BaseDatabaseWrapper, microsoft: BaseDatabaseWrapper, site: Path
 ) -> None:
     """In a dict each alias has its own; one that isn't named is auto, "default" or not."""
-    choice = {"default": "sound", "elsewhere": "orm"}
+    choice = {"default": "sound"}
     assert chosen(choice, connection) == "Sound"
     assert chosen(choice, microsoft) == "MicrosoftAllocator"
     assert chosen({"microsoft": "odd_allocators.Twin"}, microsoft) == "Twin"
@@ -157,6 +159,26 @@ def test_changed_setting_is_seen(connection: BaseDatabaseWrapper, site: Path) ->
     assert type(get_allocator(connection)) is auto
 
 
+def test_new_connections_look_once_for_a_backend_that_is_not_there(
+    connection: BaseDatabaseWrapper, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at what is installed takes milliseconds, which no new connection has to pay."""
+    looks: list[str] = []
+
+    def look(stranger: BaseDatabaseWrapper) -> Allocator:
+        looks.append(stranger.alias)
+        raise BackendNotFound
+
+    monkeypatch.setattr("sequences_core.functions.get_allocator", look)
+    for _ in range(3):
+        connection_created.send(sender=type(connection), connection=connection)
+    assert looks == [connection.alias]
+    settings.SEQUENCES_BACKEND = "auto"
+    connection_created.send(sender=type(connection), connection=connection)
+    assert looks == [connection.alias] * 2
+    forget_functions(setting="DATABASES")
+
+
 def test_failure_is_not_kept(
     connection: BaseDatabaseWrapper,
     odd_wheels: dict[str, Path],
@@ -186,3 +208,44 @@ def test_threads_get_the_same(connection: BaseDatabaseWrapper, site: Path) -> No
         with override_settings(SEQUENCES_BACKEND=backend), ThreadPoolExecutor(threads) as pool:
             found = [look.result() for look in [pool.submit(look) for _ in range(threads)]]
         assert len({id(allocator) for allocator in found}) == 1
+
+
+BEFORE_READY = """
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["early", "sequences_core"],
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    SEQUENCES_BACKEND="orm",
+)
+django.setup()
+from django.db import connection
+from sequences_core import get_allocator
+from sequences_core.allocator import FUNCTION
+print(type(get_allocator(connection)).__name__)
+with connection.cursor() as cursor:
+    cursor.execute(f"SELECT COUNT(*) FROM pragma_function_list WHERE name = '{FUNCTION}'")
+    print(cursor.fetchone()[0])
+"""
+
+EARLY = """
+from django.apps import AppConfig
+class Early(AppConfig):
+    name = "early"
+    def ready(self):
+        from django.db import connection
+        from django.test.utils import override_settings
+        from sequences_core import get_allocator
+        get_allocator(connection)
+        override_settings(SEQUENCES_BACKEND="auto").enable()
+        connection.ensure_connection()
+"""
+
+
+def test_what_was_done_before_the_app_is_ready(tmp_path: Path) -> None:
+    """A setting that was changed by then counts, and a connection that was opened is served."""
+    (tmp_path / "early").mkdir()
+    (tmp_path / "early" / "__init__.py").touch()
+    (tmp_path / "early" / "apps.py").write_text(EARLY)
+    program = [sys.executable, "-W", "ignore", "-c", BEFORE_READY]
+    assert run(*program, PYTHONPATH=str(tmp_path)).split() == ["SQLiteAllocator", "1"]

@@ -156,6 +156,33 @@ def test_bad_setting(backend: Any, connection: BaseDatabaseWrapper) -> None:
         )
 
 
+@pytest.mark.parametrize("backend", ["postgresql", "mysql", "oracle", "sqlite"])
+@pytest.mark.parametrize("named", [str, lambda backend: {"default": backend}])
+def test_a_backend_of_another_vendor(
+    connection: BaseDatabaseWrapper, backend: str, named: Any
+) -> None:
+    """A backend for another kind of database is refused before it sends a statement."""
+    vendor, connection.vendor = connection.vendor, "microsoft"
+    try:
+        message = refusal(named(backend), connection, BackendInvalid)
+    finally:
+        connection.vendor = vendor
+    assert (
+        f"{backend!r} serves databases of vendor {backend}, and database 'default' is of vendor "
+        f"'microsoft'. Installed backends: {OURS}."
+    ) in message
+
+
+@pytest.mark.parametrize("alias", ["defualt", "", "Default", 1])
+def test_a_database_that_there_is_not(connection: BaseDatabaseWrapper, alias: Any) -> None:
+    """A misspelt alias in the setting is no silent "auto"."""
+    choice = {alias: "orm", "default": "auto"}
+    message = refusal(choice, connection, BackendInvalid)
+    assert message.startswith(
+        f"SEQUENCES_BACKEND = {choice!r}: DATABASES has no {str(alias)!r}. Installed backends: "
+    )
+
+
 def test_nothing_installed(core_python: Path) -> None:
     """Without any backend: which vendor asked, or which setting, and the command that helps."""
     program = """

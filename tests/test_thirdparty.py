@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
 
 import pytest
 
@@ -14,9 +12,9 @@ from tests.distributions import (
     build,
     make_environment,
     run,
-    try_run,
     write_distribution,
 )
+from tests.reports import Report, run_tests
 
 SAMPLE = ROOT / "tests" / "thirdparty"
 
@@ -46,18 +44,6 @@ class TestCommitsAtOnce(AllocatorContract):
 class TestKeepsAStock(AllocatorContract):
     backend = "keeps-a-stock"
 """
-
-
-class Report(NamedTuple):
-    """How a run of pytest ended: its exit code, and the outcome of each test."""
-
-    exit_code: int
-    outcomes: dict[tuple[str, str], str]
-    reasons: set[str]
-    text: str
-
-    def count(self, outcome: str) -> int:
-        return list(self.outcomes.values()).count(outcome)
 
 
 @pytest.fixture(scope="session")
@@ -92,18 +78,6 @@ def copy_tests(folder: Path) -> Path:
     return folder
 
 
-def run_tests(python: Path, folder: Path, *options: str) -> Report:
-    report = folder / "report.xml"
-    done = try_run(python, "-m", "pytest", f"--junitxml={report}", *options, cwd=folder)
-    outcomes, reasons = {}, set()
-    for case in ElementTree.parse(report).iter("testcase"):
-        ends = [end for end in case if end.tag in {"failure", "error", "skipped"}]
-        key = case.attrib["classname"].rpartition(".")[2], case.attrib["name"]
-        outcomes[key] = ends[0].tag if ends else "passed"
-        reasons |= {end.attrib["message"] for end in ends if end.tag == "skipped"}
-    return Report(done.returncode, outcomes, reasons, done.stdout)
-
-
 def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None:
     """An allocator of another project passes the whole kit, with nothing but wheels installed."""
     report = run_tests(python, copy_tests(tmp_path))
@@ -113,11 +87,57 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
         "AcmeAllocator.can_limit_wait is False",
         "AcmeAllocator.locks_database is True",
         "AcmeAllocator.supports_function is False",
+        "sqlite has one isolation level",
     }
     assert report.count("passed") + report.count("skipped") == len(report.outcomes)
     assert report.count("passed") > 75
     assert report.count("skipped") < report.count("passed")
     assert report.outcomes["TestAcme", "test_outcome_is_exact"] == "passed"
+
+
+# A driver that warns when it connects, and once more when the process ends.
+NOISY_DRIVER = """
+import warnings
+
+from django.db.backends.sqlite3 import base
+
+
+class Leftover:
+    def __del__(self):
+        warnings.warn("a session was never closed", ResourceWarning)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    leftover = Leftover()
+
+    def get_new_connection(self, conn_params):
+        warnings.warn("this driver is old", DeprecationWarning)
+        return super().get_new_connection(conn_params)
+"""
+
+NOISY_SETTINGS = """
+from settings import *
+
+DATABASES["default"]["ENGINE"] = "noisy"
+"""
+
+
+def test_a_drivers_warnings_are_not_the_samples(python: Path, tmp_path: Path) -> None:
+    """What the driver warns of, at connecting and at exit, fails no test of the sample's."""
+    folder = copy_tests(tmp_path)
+    (folder / "tests" / "noisy").mkdir()
+    (folder / "tests" / "noisy" / "__init__.py").touch()
+    (folder / "tests" / "noisy" / "base.py").write_text(NOISY_DRIVER)
+    (folder / "tests" / "noisy_settings.py").write_text(NOISY_SETTINGS)
+    report = run_tests(python, folder, "--ds=noisy_settings", "-k", "waits_for_the_end or exact")
+    assert report.exit_code == 0, report.text
+    assert "this driver is old" in report.text
+
+
+def test_the_sample_is_typed(python: Path) -> None:
+    """The wheel has the marker without which type checkers ignore annotations."""
+    program = "import acme_sequences; print(*acme_sequences.__path__)"
+    assert (Path(run(python, "-c", program).strip()) / "py.typed").is_file()
 
 
 def test_nothing_is_imported_from_the_repository(python: Path, tmp_path: Path) -> None:

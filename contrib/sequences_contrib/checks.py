@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from django.apps import apps
@@ -18,6 +19,9 @@ from .scopes import fields_of, path_of
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns have no one text for values that they hold to be equal."""
+
+TIMES = (models.DateTimeField, models.TimeField)
+"""Fields whose columns round in ways that only Django's own types tell."""
 
 SETTLED = (models.Field.pre_save, models.FileField.pre_save)
 """What these return doesn't change between the taking of the number and the INSERT."""
@@ -68,7 +72,8 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
         return  # an unknown model, of which Django's own check tells
     column = column_of(fields[-1])
-    if isinstance(column, NO_IDENTITY):
+    of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
+    if isinstance(column, NO_IDENTITY) or of_its_own:
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can look "
             f"different: one scope could have two counters.",
@@ -93,9 +98,12 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
 
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     """Compare the field with every other one of the project."""
+    parents = field.model._meta.get_parent_list()
+    # Those of a test are not of an installed application.
+    isolated = [m for of in field.model._meta.apps.all_models.values() for m in of.values()]
     others = [
         other
-        for model in {field.model: None, **dict.fromkeys(apps.get_models())}
+        for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
         for other in model._meta.local_fields
         if isinstance(other, Numbering) and not other.is_copy and other is not field
     ]
@@ -136,28 +144,19 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
         )
 
 
-def _scope_of(field: Any) -> list[Any]:
-    """The parts of the scope, alike if they are the same fields."""
-    parts: list[Any] = []
-    for part in field.scope_parts:
-        path = path_of(part)
-        try:
-            parts.append([each.name for each in fields_of(field.model, path)] if path else part)
-        except FieldDoesNotExist:
-            parts.append(path)
-    return parts
-
-
 def _share(field: Any, other: Any) -> bool:
-    """Are these meant to be numbered by the same counters?"""
-    if (field.base, len(field.scope_parts)) != (other.base, len(other.scope_parts)):
+    """Can one counter number rows of both, by the names that were chosen for them?"""
+    if (field.base, field.separator) != (other.base, other.separator):
         return False
-    same_model = field.model is other.model
-    return _scope_of(field) == _scope_of(other) or (same_model and _paths(field) == _paths(other))
+    parts = list(zip_longest(field.scope_parts, other.scope_parts))
+    return all(
+        None not in pair and (_varies(pair[0]) or _varies(pair[1]) or pair[0] == pair[1])
+        for pair in parts
+    )
 
 
-def _paths(field: Any) -> list[bool]:
-    return [path_of(part) is not None for part in field.scope_parts]
+def _varies(part: Any) -> bool:
+    return callable(part) or path_of(part) is not None
 
 
 def _could_meet(field: Any, other: Any) -> bool:
@@ -165,8 +164,8 @@ def _could_meet(field: Any, other: Any) -> bool:
     one, two = (
         each.base + each.separator if each.scope_parts else each.base for each in (field, other)
     )
-    if field.base == other.base and field.separator == other.separator:
-        return False  # alike: what they share they share by name
+    if (field.base, field.separator) == (other.base, other.separator):
+        return False  # what they share they share by name
     scoped_one, scoped_two = bool(field.scope_parts), bool(other.scope_parts)
     return (scoped_one and two.startswith(one)) or (scoped_two and one.startswith(two))
 
@@ -204,7 +203,8 @@ def _check_database(
             yield checks.Warning(
                 f"The column of {column}, which is in the scope, may hold 'a' and 'A' to be equal "
                 f"on database {alias!r}: they have two counters.",
-                hint='Set db_collation="utf8mb4_bin" on it, or store it in one case.',
+                hint="Give it a db_collation that compares bytes: utf8mb4_0900_bin on MySQL, "
+                "utf8mb4_nopad_bin on MariaDB.",
                 obj=field,
                 id="sequences_contrib.W003",
             )
@@ -213,5 +213,5 @@ def _check_database(
 def _ignores_case(connection: Any, collation: str) -> bool:
     name = connection.ops.quote_name(collation)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á', 'a ') THEN 1 ELSE 0 END")
+        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á') THEN 1 ELSE 0 END")
         return bool(cursor.fetchone()[0])

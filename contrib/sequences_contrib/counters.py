@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from django.db import connections, models
@@ -109,15 +110,17 @@ class Numbering:
         return list(self.unique_with) or parts_of(self.scope)
 
     @cached_property
-    def text_columns(self) -> list[str]:
-        """The attributes of a row that are text and in the scope."""
+    def memory(self) -> str:
+        """Where the state of an instance remembers the number that nobody has set."""
+        return f"sequences_{self.attname}"
+
+    @cached_property
+    def unsettled(self) -> list[Any]:
+        """The fields in the scope whose columns may hold something else than what is stored."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
+        kinds = (models.CharField, models.TextField, models.DecimalField)
         firsts = [fields_of(self.model, path)[0] for path in paths]
-        return [
-            field.attname
-            for field in firsts
-            if isinstance(column_of(field), models.CharField | models.TextField)
-        ]
+        return [field for field in firsts if isinstance(column_of(field), kinds)]
 
     @property
     def limit(self) -> float | None:
@@ -154,15 +157,18 @@ class Numbering:
         if not self.scope_parts:
             return [base] * len(rows)
         columns = [texts_of(part, rows, connection) for part in self.scope_parts]
-        names: list[str | None] = []
-        for row, *parts in zip(rows, *columns, strict=True):
-            texts = parts[0] if len(parts) == 1 else [text for part in parts for text in part]
-            if None in texts:
-                self._refuse_null(row)
-                names.append(None)
-            else:
-                names.append(counter_name(base, tuple(texts), self.separator))
-        return names
+        scopes = columns[0]
+        if len(columns) > 1:
+            scopes = [tuple(chain.from_iterable(texts)) for texts in zip(*columns, strict=True)]
+        names = {
+            scope: None if None in scope else counter_name(base, scope, self.separator)
+            for scope in set(scopes)
+        }
+        if None in names.values():
+            for row, scope in zip(rows, scopes, strict=True):
+                if None in scope:
+                    self._refuse_null(row)
+        return [names[scope] for scope in scopes]
 
     def counter_of(self, instance: Model, using: str) -> str | None:
         """Return the name of the counter that numbers this instance; None for "no number"."""

@@ -97,6 +97,10 @@ class SequenceField(_Integer[Set, Get]):
         copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
         return copied
 
+    def clone(self) -> Any:
+        """Return a new field; of a copy, the plain one that migrations know."""
+        return BigIntegerField(**self.deconstruct()[3]) if self.is_copy else super().clone()
+
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()
         kwargs.pop("editable", None)

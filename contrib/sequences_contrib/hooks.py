@@ -19,7 +19,7 @@ from django.db.models import Model, QuerySet
 from sequences_core.taking import database_errors
 
 from .counters import Numbering
-from .numbering import Numbers, is_expression, memory
+from .numbering import LOADED, Numbers, is_expression
 
 
 def sequence_fields(fields: Iterable[Any]) -> list[Any]:
@@ -81,7 +81,7 @@ def read_back(
     row: Model, connection: BaseDatabaseWrapper, numbered: list[Any], known: dict[Any, Any]
 ) -> None:
     """Set the numbers that an INSERT without RETURNING took, by the row's primary key."""
-    taken = [field for field in numbered if is_expression(row.__dict__.get(field.attname))]
+    taken = [field for field in numbered if is_expression(getattr(row, field.attname))]
     options = numbered[0].model._meta
     keys = [(key, known.get(key, getattr(row, key.attname))) for key in options.pk_fields]
     if not taken or any(is_expression(value) for _, value in keys):
@@ -96,7 +96,7 @@ def read_back(
         )
         numbers = cursor.fetchone()
     for field, number in zip(taken, numbers or [None] * len(taken), strict=True):
-        row.__dict__[field.attname] = number  # None of a row that somebody has deleted by now
+        setattr(row, field.attname, number)  # None of a row that somebody has deleted by now
 
 
 def _in_order(row: Model, numbered: list[Any], results: Any, returning_fields: Any) -> Any:
@@ -151,9 +151,10 @@ def _remembering(from_db: Any) -> Any:
     @functools.wraps(from_db)
     def wrapper(cls: Any, db: Any, field_names: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
         row = from_db(cls, db, field_names, values, *args, **kwargs)
-        remembered = memory(row)
         for field in _fields_of(cls):
-            remembered[field.attname] = (db, row.__dict__.get(field.attname), row.pk)
+            if field.attname in field_names:
+                setattr(row._state, field.memory, getattr(row, field.attname))
+        setattr(row._state, LOADED, row.pk)
         return row
 
     return wrapper
@@ -189,20 +190,20 @@ def _numbering_bulk_create(
     query._for_write = True
     using, connection = query.db, connections[query.db]
     conflicts = ignore_conflicts or update_conflicts
-    numbers = Numbers(connection, rows, numbered, conflicts)
+    numbers = Numbers(connection, rows, numbered, bulk=True, conflicts=conflicts)
 
     def insert(some: Any, *insert_args: Any, **insert_kwargs: Any) -> Any:
-        with numbers:
-            return type(query)._batched_insert(query, some, *insert_args, **insert_kwargs)
-
-    query._batched_insert = insert
-    try:
         with (
             database_errors(connection, ours=False),
             # As Model.save() does. From Django 6.0 on bulk_create() does so for batches only.
             transaction.mark_for_rollback_on_error(using=using),
-            transaction.atomic(using=using, savepoint=False) if conflicts else nullcontext(),
+            numbers,
         ):
+            return type(query)._batched_insert(query, some, *insert_args, **insert_kwargs)
+
+    query._batched_insert = insert
+    try:
+        with transaction.atomic(using=using) if conflicts else nullcontext():
             _bulk_create(query, rows, *options_of_django, **kwargs)
             if conflicts:
                 numbers.pass_stored()
@@ -212,7 +213,7 @@ def _numbering_bulk_create(
     if not connection.features.can_return_rows_from_bulk_insert:
         for row in rows:
             for field in numbered:
-                if is_expression(row.__dict__.get(field.attname)) and row.pk is not None:
+                if is_expression(getattr(row, field.attname)) and row.pk is not None:
                     delattr(row, field.attname)  # to be read from the row
     numbers.remember()
     return rows
@@ -223,7 +224,7 @@ QuerySet.bulk_create = _numbering_bulk_create  # type: ignore[method-assign]
 
 def remember_update(field: Any, row: Model) -> None:
     """Note the number that an UPDATE stores, which a copy of the row is not to have."""
-    remembered = memory(row)
-    using, value = row._state.db, row.__dict__.get(field.attname)
-    if field.attname in remembered and remembered[field.attname][:2] != (using, value):
-        remembered[field.attname] = (using, value, row.pk)
+    value, state = getattr(row, field.attname), row._state
+    if getattr(state, field.memory, value) != value:
+        setattr(state, field.memory, value)
+        setattr(state, LOADED, row.pk)

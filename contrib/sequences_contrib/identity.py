@@ -40,8 +40,36 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
     stored = column.get_db_prep_save(value, connection)
     if stored is None or (isinstance(stored, str) and not stored):
         return None
+    if isinstance(column, models.DecimalField):
+        # SQLite keeps all digits, and a foreign key has those of the row that it refers to.
+        rounds = "(" in (column.db_type(connection) or "") or not field.is_relation
+        return plain_text(rounded(column, stored) if rounds else stored)
     convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
+
+
+def settled(field: Any, value: Any) -> Any:
+    """Return the value that an INSERT must store for the column to hold what its text says.
+
+    That is ``value`` itself but for text of a subclass of str, whose ``__str__`` mysqlclient asks,
+    and for decimals, which SQLite doesn't round to the column's places.
+    """
+    if isinstance(value, str) and type(value) is not str:
+        return str.__str__(value)
+    if isinstance(field, models.DecimalField) and value is not None:
+        number = field.to_python(value)
+        return number if number == rounded(field, number) else rounded(field, number)
+    return value
+
+
+def rounded(column: Any, number: Decimal) -> Decimal:
+    """Round as PostgreSQL, MySQL and Oracle do by themselves: half away from zero.
+
+    https://www.postgresql.org/docs/15/datatype-numeric.html,
+    https://dev.mysql.com/doc/refman/8.4/en/precision-math-rounding.html
+    """
+    step = Decimal(1).scaleb(-column.decimal_places)
+    return number.quantize(step, ROUND_HALF_UP, EXACT) if number.is_finite() else number
 
 
 def plain_text(value: Any) -> str | None:
@@ -94,21 +122,12 @@ def _decimal_text(number: Decimal) -> str:
     return f"{EXACT.normalize(number):f}" if number else "0"
 
 
-def _decimal(column: Any, stored: Any, value: Any, connection: Any) -> Decimal:
-    if not isinstance(stored, Decimal):
-        return Decimal(str(stored))  # rounded by Django, as it will be stored
-    # PostgreSQL and Oracle round by themselves: half away from zero
-    # (https://www.postgresql.org/docs/15/datatype-numeric.html).
-    step = Decimal(1).scaleb(-column.decimal_places)
-    return stored.quantize(step, ROUND_HALF_UP, EXACT) if stored.is_finite() else stored
-
-
 def _moment(column: Any, stored: Any, value: Any, connection: Any) -> Any:
     """MySQL and SQLite store naive text, in the connection's time zone."""
     moment = parse_datetime(str(stored)) if not isinstance(stored, datetime) else stored
     if moment is not None and moment.tzinfo is None and settings.USE_TZ:
         return make_aware(moment, connection.timezone)
-    return moment
+    return stored if moment is None else moment
 
 
 def _duration(column: Any, stored: Any, value: Any, connection: Any) -> timedelta:
@@ -120,7 +139,6 @@ def _json(column: Any, stored: Any, value: Any, connection: Any) -> str:
 
 
 _CONVERTERS: dict[type, Callable[[Any, Any, Any, Any], Any]] = {
-    models.DecimalField: _decimal,
     models.DateTimeField: _moment,
     models.DurationField: _duration,
     models.UUIDField: lambda column, stored, value, connection: column.to_python(stored),

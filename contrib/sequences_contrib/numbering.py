@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, Self
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -17,10 +18,15 @@ from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free
 from .counters import Numbering
+from .identity import settled
 from .scopes import CHOICES
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """For each counter, by field: the rows to be numbered, and those that bring their number."""
+
+
+LOADED = "sequences_loaded"
+"""Where the state of an instance remembers the primary key that it was loaded with."""
 
 
 def is_expression(value: Any) -> bool:
@@ -43,16 +49,19 @@ class Numbers:
         connection: BaseDatabaseWrapper,
         rows: Sequence[Any],
         fields: Sequence[Any],
+        *,
+        bulk: bool = False,
         conflicts: bool = False,
     ) -> None:
         self.connection = connection
         self.using = connection.alias
         self.rows = rows
         self.fields = fields
+        self.bulk = bulk
         self.conflicts = conflicts
         self.wants: Wants | None = None
-        self._before: list[tuple[Any, str, Any]] = []
-        self._texts: list[tuple[Any, str, Any]] = []
+        self._before: list[tuple[list[Any], str, list[Any]]] = []
+        self._held: list[tuple[Any, str, Any]] = []
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
@@ -67,24 +76,26 @@ class Numbers:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for row, attname, value in self._texts:
-            row.__dict__[attname] = value
+        for row, attname, value in self._held:
+            setattr(row, attname, value)
         if self._transaction:
             opened, self._transaction = self._transaction, None
             opened.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
         """Take the numbers back from the rows, which were not inserted."""
-        for row, attname, value in self._before:
-            row.__dict__[attname] = value
+        for rows, attname, values in reversed(self._before):
+            for row, value in zip(rows, values, strict=True):
+                setattr(row, attname, value)
         if self._before and isinstance(error, IntegrityError):
             self._explain(error)
 
     def remember(self) -> None:
         """Note on the rows, now inserted, that nobody has set their numbers."""
         for field in self.fields:
+            attname, memory = field.attname, field.memory
             for row in self.rows:
-                memory(row)[field.attname] = (self.using, row.__dict__.get(field.attname), None)
+                setattr(row._state, memory, getattr(row, attname))
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -96,38 +107,43 @@ class Numbers:
     def _wants(self) -> Wants:
         wants: Wants = {}
         for field in self.fields:
-            attname = field.attname
-            values = [_explicit(row, field, self.using) for row in self.rows]
-            rows = self.rows
-            if any(value is not None for value in values):
-                kept = [i for i, value in enumerate(values) if not is_expression(value)]
-                rows, values = [rows[i] for i in kept], [values[i] for i in kept]
+            attname, rows = field.attname, self.rows
+            values = list(map(attrgetter(attname), rows))
+            if explicit := values.count(None) < len(values):
+                rows = [row for row in rows if not is_expression(getattr(row, attname))]
+                copies = [row for row in rows if _is_copy(row, field, self.using)]
+                self._set(copies, attname, [None] * len(copies))
             if not rows:
                 continue
-            for row, value in zip(rows, values, strict=True):
-                if value is None and row.__dict__.get(attname) is not None:
-                    self._set(row, attname, None)  # it has the number of the row it is a copy of
-            for text in field.text_columns:
-                self._settle(rows, text)
+            for part in field.unsettled:
+                self._settle(rows, part)
             names = field.names_of(rows, self.connection)
-            for name, row, value in zip(names, rows, values, strict=True):
+            if not explicit and len(set(names)) == 1 and names[0] is not None:
+                wants.setdefault(names[0], {})[field] = (list(rows), [])
+                continue
+            for name, row in zip(names, rows, strict=True):
                 if name is not None:
-                    new, explicit = wants.setdefault(name, {}).setdefault(field, ([], []))
-                    (new if value is None else explicit).append(row)
+                    new, given = wants.setdefault(name, {}).setdefault(field, ([], []))
+                    (new if getattr(row, attname) is None else given).append(row)
         return wants
 
-    def _settle(self, rows: Sequence[Any], attname: str) -> None:
-        """Store text of a subclass of str as what it is; mysqlclient asks its ``__str__``."""
-        for row in rows:
-            value = row.__dict__.get(attname)
-            if type(value) is not str and isinstance(value, str):
-                self._texts.append((row, attname, value))
-                row.__dict__[attname] = str.__str__(value)
+    def _settle(self, rows: Sequence[Any], part: Any) -> None:
+        """Let the INSERT store what the counter's name is made from; see :func:`settled`."""
+        attname = part.attname
+        values = list(map(attrgetter(attname), rows))
+        if set(map(type, values)) <= {str, type(None)}:
+            return
+        for row, value in zip(rows, values, strict=True):
+            if is_expression(value):
+                continue
+            if (stored := settled(part, value)) is not value:
+                self._held.append((row, attname, value))
+                setattr(row, attname, stored)
 
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
         assert self.wants is not None
-        if len(self.rows) != 1 or len(self.wants) != 1 or self.conflicts:
+        if self.bulk or len(self.wants) != 1:
             return False
         ((name, fields),) = self.wants.items()
         (field, (new, _)), *others = fields.items()
@@ -139,7 +155,7 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        self._set(new[0], field.attname, field.next_value(name))
+        self._set(new, field.attname, [field.next_value(name)])
         return True
 
     def _number(self) -> None:
@@ -165,14 +181,13 @@ class Numbers:
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            attname = field.attname
-            for row, number in zip(new, _take(field, new, name, self.using, given), strict=True):
-                self._set(row, attname, number)
+            self._set(new, field.attname, _take(field, new, name, self.using, given))
         return None
 
-    def _set(self, row: Any, attname: str, value: Any) -> None:
-        self._before.append((row, attname, row.__dict__.get(attname)))
-        row.__dict__[attname] = value
+    def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
+        self._before.append((rows, attname, list(map(attrgetter(attname), rows))))
+        for row, value in zip(rows, values, strict=True):
+            setattr(row, attname, value)
 
     def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
         """Return the numbers of the given rows that rows of this counter have now."""
@@ -201,9 +216,10 @@ class Numbers:
                     f"declare {field} with skip_used=True"
                 )
                 try:
-                    last = get_last_value(name, using=self.using) or 0
                     rows = field.rows_of(new[0], self.using)
                     highest = rows.aggregate(highest=Max(field.attname))["highest"]
+                    # Read after the rows, so that those of other transactions don't mislead.
+                    last = get_last_value(name, using=self.using) or 0
                 except (DatabaseError, ObjectDoesNotExist, ValueError):
                     error.add_note(  # the transaction that it broke answers no query
                         f"If rows of {field} have higher numbers than their sequence {name!r}, "
@@ -217,28 +233,17 @@ class Numbers:
                     )
 
 
-def _explicit(row: Any, field: Any, using: str) -> Any:
-    """Return the number that somebody has set; None if the row is to get one.
+def _is_copy(row: Any, field: Any, using: str) -> bool:
+    """Return whether the row, about to be inserted, has the number of another, which nobody set.
 
-    A row that is inserted as a copy of another has that one's number, which nobody set.
+    The state of an instance remembers the number that it was loaded or saved with.
     """
-    value = row.__dict__.get(field.attname)
-    if value is None or is_expression(value):
-        return value
-    given = memory(row).get(field.attname)
-    if given is None or given[:2] != (using, value):
-        return value
+    value, state = getattr(row, field.attname), row._state
+    if value is None or getattr(state, field.memory, None) != value or state.db != using:
+        return False
     # The same row again, which somebody deleted meanwhile, keeps its number.
-    return value if given[2] is not None and given[2] == row.pk else None
-
-
-def memory(row: Any) -> dict[str, tuple[str | None, Any, Any]]:
-    """Return where an instance remembers the numbers that it didn't get by an assignment.
-
-    By attribute: the database alias, the number, and the primary key of the row that has it, or
-    None if this instance inserted that itself, and so may have been rolled back.
-    """
-    return row._state.__dict__.setdefault("sequence_numbers", {})  # type: ignore[no-any-return]
+    key = getattr(state, LOADED, None)
+    return key is None or key != row.pk
 
 
 def _number(row: Any, field: Any) -> int:

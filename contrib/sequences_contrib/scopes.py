@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +20,12 @@ Part = str | int | F | Value | Callable[[Model], Any]
 
 Scope = Part | Sequence[Part] | None
 
-Texts = list[str | None]
+Texts = tuple[str | None, ...]
 
 CHOICES = 500
 """How many values a query looks for at once, which SQLite wants bounded."""
 
-ALIKE = (bool, date, int, str, UUID)
+ALIKE = frozenset({bool, date, int, str, UUID})
 """Types whose equal values are one value to every column."""
 
 
@@ -62,13 +63,13 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     return fields
 
 
-def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) -> Iterable[Texts]:
+def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) -> list[Texts]:
     """Return, for each row, the texts of a part: one, unless a function returns a list."""
     if callable(part):
         return [_results(part(row), row, connection) for row in rows]
     path = path_of(part)
     if path is None:
-        return [[plain_text(part.value if isinstance(part, Value) else part)]] * len(rows)
+        return [(plain_text(part.value if isinstance(part, Value) else part),)] * len(rows)
     # The class may be one of a migration, which isinstance(row, model) is not asked of.
     fields: list[Any] = fields_of(type(rows[0]), path)
     if len(fields) == 1 or (len(fields) == 2 and fields[1] == fields[0].target_field):
@@ -87,7 +88,7 @@ def own_value(row: Model, field: Any) -> Any:
             f"{field} is in the scope of a number, so its value must be known before the INSERT, "
             f"not said by the database. Set it, or give the field a default"
         )
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+    if is_automatic(field):
         raise ValueError(
             f"{field} is in the scope of a number, but is set while the row is inserted. Give "
             f"it a default in place of auto_now and auto_now_add"
@@ -98,58 +99,56 @@ def own_value(row: Model, field: Any) -> Any:
     return value
 
 
+def is_automatic(field: Any) -> bool:
+    """Does Django set the field's value while it inserts the row?"""
+    return bool(getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False))
+
+
 def _results(result: Any, row: Model, connection: BaseDatabaseWrapper) -> Texts:
     """Return the texts of what a function returned; an empty list is a null."""
-    texts: Texts = []
+    texts: list[str | None] = []
     for each in result if isinstance(result, list | tuple) else [result]:
         # Text that a function returns is a constant, not a field's name.
         if callable(each) or isinstance(each, F | Value):
-            texts += next(iter(texts_of(each, [row], connection)))
+            texts += texts_of(each, [row], connection)[0]
         elif isinstance(each, Model):
             texts.append(text_of(each._meta.pk, each.pk, connection))
         else:
             texts.append(plain_text(each))
-    return texts or [None]
+    return tuple(texts) or (None,)
 
 
 def _column_texts(
     field: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper
-) -> Iterator[Texts]:
-    known: dict[Any, Texts] = {}
-    for row in rows:
-        value = own_value(row, field)
-        kind = type(value)
-        if kind not in ALIKE:
-            yield [text_of(field, value, connection)]
-            continue
-        if (texts := known.get((kind, value))) is None:
-            texts = known[kind, value] = [text_of(field, value, connection)]
-        yield texts
+) -> list[Texts]:
+    values = list(map(attrgetter(field.attname), rows))
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and kinds <= ALIKE and not is_automatic(field):
+        known = {value: (text_of(field, value, connection),) for value in set(values)}
+        return [known[value] for value in values]
+    return [(text_of(field, own_value(row, field), connection),) for row in rows]
 
 
 def _path_texts(
     fields: Sequence[Any], rows: Sequence[Model], connection: BaseDatabaseWrapper
-) -> Iterator[Texts]:
+) -> list[Texts]:
     """Look the ends of the paths up in the database, for a cached relation may be outdated."""
     first, *rest = fields
     target = first.target_field
     keys = [own_value(row, first) for row in rows]
     texts = [text_of(first, key, connection) for key in keys]
-    wanted: dict[str | None, Any] = {
-        text: key for text, key in zip(texts, keys, strict=True) if text is not None
-    }
+    wanted = {text: key for text, key in zip(texts, keys, strict=True) if text is not None}
     related = first.related_model._base_manager.using(connection.alias)
     path = LOOKUP_SEP.join(field.name for field in rest)
-    found: dict[str | None, Texts] = {None: [None]}
+    found: dict[str | None, Texts] = {None: (None,)}
     choices = list(wanted.values())
     for start in range(0, len(choices), CHOICES):
         chosen = related.filter(**{f"{target.attname}__in": choices[start : start + CHOICES]})
         for key, value in chosen.values_list(target.attname, path):
-            found[text_of(first, key, connection)] = [text_of(rest[-1], value, connection)]
-    for text in texts:
-        if text not in found:
-            raise first.related_model.DoesNotExist(
-                f"{first} refers to {wanted[text]!r}, which isn't there: the scope of the number "
-                f"leads through it"
-            )
-        yield found[text]
+            found[text_of(first, key, connection)] = (text_of(rest[-1], value, connection),)
+    if lost := set(texts) - found.keys():
+        raise first.related_model.DoesNotExist(
+            f"{first} refers to {lost.pop()!r}, which isn't there: the scope of the number leads "
+            f"through it"
+        )
+    return [found[text] for text in texts]

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import NextValue, get_last_value
-from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back
+from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, together
 from tests.numbered.models import (
     CreditNote,
     Document,
@@ -24,6 +24,7 @@ from tests.numbered.models import (
     Project,
     Receipt,
     Seat,
+    SpecialInvoice,
     Ticket,
 )
 
@@ -299,3 +300,70 @@ def test_conflicts_would_lose_the_numbers_of_an_expression(using: str) -> None:
             Invoice.objects.using(using).bulk_create([Invoice(number=NextValue("s"))], **options)
     assert get_last_value("s", using=using) is None
     assert not Invoice.objects.using(using).exists()
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+@pytest.mark.parametrize("kind", ["ignore", "update", "update the number"])
+def test_explicit_numbers_of_rows_that_are_not_stored(
+    kind: str, in_transaction: bool, using: str
+) -> None:
+    """With ON CONFLICT the counter passes the explicit numbers that are stored, and no others."""
+    rows = Plain.objects.using(using)
+    rows.create(code="a")
+    options: dict[str, Any] = {"ignore_conflicts": True}
+    if kind != "ignore":
+        fields = ["number"] if kind == "update the number" else ["code"]
+        options = {"update_conflicts": True, "update_fields": fields}
+        if connections[using].features.supports_update_conflicts_with_target:
+            options["unique_fields"] = ["code"]
+    with atomic_if(in_transaction, using):
+        rows.bulk_create([Plain(code="b", number=7), Plain(code="a", number=50)], **options)
+    stored = dict(rows.values_list("code", "number"))
+    assert stored == {"a": 50 if kind == "update the number" else 1, "b": 7}
+    assert get_last_value("numbered_plain.number", using=using) == max(stored.values())
+    assert rows.create(code="c").number == max(stored.values()) + 1
+
+
+def test_explicit_numbers_before_the_first_use_of_a_counter(using: str) -> None:
+    """With ON CONFLICT, where no row is stored, a counter that wasn't there starts as ever."""
+    rows = Plain.objects.using(using)
+    Plain(code="a", number=0).save_base(raw=True, using=using, force_insert=True)
+    rows.bulk_create([Plain(code="a", number=50)], ignore_conflicts=True)
+    assert rows.create(code="b").number == 1
+
+
+def test_conflicts_of_one_scope_move_no_other(using: str) -> None:
+    """What is stored in one scope says nothing of the same number in another."""
+    a, b = (Project.objects.using(using).create(code=code) for code in "ab")
+    rows = Ticket.objects.using(using)
+    rows.create(project=a, number=9)
+    rows.bulk_create(
+        [Ticket(pk=rows.get().pk, project=b, number=9), Ticket(project=b, number=3)],
+        ignore_conflicts=True,
+    )
+    assert rows.create(project=b).number == 4
+
+
+def test_one_queryset_in_many_threads(using: str) -> None:
+    """Threads may share a queryset, as they may share a manager."""
+    rows = Invoice.objects.using(using)
+
+    def work() -> None:
+        for _ in range(5):
+            rows.bulk_create([Invoice(), Invoice()])
+
+    together([work] * 4, using)
+    numbers = rows.order_by("number").values_list("number", flat=True)
+    assert list(numbers) == list(range(1, 41))
+
+
+def test_a_refused_call_takes_nothing(using: str) -> None:
+    """Arguments that Django refuses are refused before a counter is touched."""
+    rows = Invoice.objects.using(using)
+    with transaction.atomic(using=using):
+        for options in ({"batch_size": -1}, {"ignore_conflicts": True, "update_conflicts": True}):
+            with pytest.raises(ValueError, match=r"[Bb]atch size|mutually"):
+                rows.bulk_create([Invoice()], **options)
+        with pytest.raises(ValueError, match="multi-table"):
+            SpecialInvoice.objects.using(using).bulk_create([SpecialInvoice()])
+        assert get_last_value("invoices", using=using) is None

@@ -73,13 +73,22 @@ class Steps:
             with connections[self.using].schema_editor(atomic=True) as editor:
                 self.states.append(migration.apply(self.states[-1].clone(), editor))
             self.done.append(migration)
-        return self.states[-1].apps.get_model(LABEL, "Letter")
+        return self.model
+
+    @property
+    def model(self) -> Any:
+        """The one model that there is now."""
+        ((_, name),) = self.states[-1].models
+        return self.states[-1].apps.get_model(LABEL, name)
+
+    def undo_one(self) -> None:
+        self.states.pop()
+        with connections[self.using].schema_editor(atomic=True) as editor:
+            self.done.pop().unapply(self.states[-1].clone(), editor)
 
     def undo(self) -> None:
         while self.done:
-            self.states.pop()
-            with connections[self.using].schema_editor(atomic=True) as editor:
-                self.done.pop().unapply(self.states[-1].clone(), editor)
+            self.undo_one()
 
 
 @pytest.fixture
@@ -170,6 +179,98 @@ def test_renaming_and_altering(using: str, steps: Steps) -> None:
     assert model.objects.using(using).create().position == 2
     model = steps.apply(migrations.AlterField("letter", "position", models.BigIntegerField()))
     assert list(model.objects.using(using).values_list("position", flat=True)) == [1, 2]
+
+
+def rename_model() -> list[Any]:
+    return [migrations.RenameModel("Letter", "Brief"), migrations.RenameModel("Brief", "Letter")]
+
+
+def rename_field() -> list[Any]:
+    return [
+        migrations.RenameField("letter", "number", "position"),
+        migrations.RenameField("letter", "position", "number"),
+    ]
+
+
+def alter_column() -> list[Any]:
+    return [
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", db_column="no")),
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", null=True)),
+    ]
+
+
+def alter_table() -> list[Any]:
+    return [
+        migrations.AlterModelTable("letter", "letters_post"),
+        migrations.SeparateDatabaseAndState(
+            [migrations.AlterModelTable("letter", None)],
+            [migrations.AlterModelTable("letter", None)],
+        ),
+    ]
+
+
+CHANGES = {
+    "RenameModel": rename_model,
+    "RenameField": rename_field,
+    "db_column": alter_column,
+    "AlterModelTable": alter_table,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, steps: Steps) -> None:
+    """Whatever renames the table or the column, the numbers of each scope go on, and back."""
+    model = steps.apply(create(("number", SequenceField(scope="kind"))))
+    counts: dict[str, int] = {}
+
+    def insert(model: Any) -> None:
+        (field,) = (field for field in model._meta.fields if isinstance(field, SequenceField))
+        for kind in ("a", "A_", "a%"):
+            counts[kind] = counts.get(kind, 0) + 1
+            row = model.objects.using(using).create(kind=kind)
+            assert getattr(row, field.name) == counts[kind]
+        model.objects.using(using).filter(kind="a%").delete()  # the counter is all that knows
+
+    insert(model)
+    done = len(steps.done)
+    for operation in change():
+        insert(steps.apply(operation))
+    while len(steps.done) > done:
+        steps.undo_one()
+        insert(steps.model)
+
+
+def test_a_counter_without_a_name_ends_with_its_table(using: str, steps: Steps) -> None:
+    """A table that is made again is numbered from 1; a named sequence is nobody's, and goes on."""
+    fields = [("number", SequenceField(scope="kind")), ("other", SequenceField("letters"))]
+    for expected in (1, 2):
+        model = steps.apply(create(*fields))
+        row = model.objects.using(using).create()
+        assert (row.number, row.other) == (1, expected)
+        steps.undo_one()
+    assert get_last_value("letters_letter.number.k", using=using) is None
+    assert get_last_value("letters", using=using) == 2
+
+
+def test_a_field_that_gets_a_name_keeps_its_numbers(using: str, steps: Steps) -> None:
+    """Naming the sequence of a field that had none renames the counter."""
+    model = steps.apply(create(("number", SequenceField())))
+    model.objects.using(using).create()
+    model = steps.apply(migrations.AlterField("letter", "number", SequenceField("letters")))
+    assert model.objects.using(using).create().number == 2
+
+
+def test_sqlmigrate_renames_no_counter(using: str, steps: Steps) -> None:
+    """A migration that is only written down changes nothing."""
+    model = steps.apply(create(("number", SequenceField())))
+    model.objects.using(using).create()
+    state = steps.states[-1].clone()
+    operation = migrations.RenameModel("Letter", "Brief")
+    after = state.clone()
+    operation.state_forwards(LABEL, after)
+    with connections[using].schema_editor(collect_sql=True) as editor:
+        operation.database_forwards(LABEL, editor, state, after)
+    assert get_last_value("letters_letter.number", using=using) == 1
 
 
 PROJECT = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core import checks
-from django.db import models
+from django.db import connection, connections, models
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import F, Value
 from django.test.utils import isolate_apps
@@ -216,6 +216,119 @@ def test_two_fields_on_one_counter_by_scopes_that_look_different(scope: Any) -> 
         messages = ours(letter)
     assert {message.id for message in messages} == {"sequences_contrib.W002"}
     assert "numbered.Letter.other" in messages[0].msg
+
+
+@pytest.mark.parametrize("options", [{"default": 1}, {"db_default": 1}, {"default": int}], ids=str)
+def test_a_default_would_give_every_row_the_same_number(options: dict[str, Any]) -> None:
+    """A default is an error, whose hint is the way to a table that has rows."""
+    with isolate_apps(ISOLATED):
+        (message,) = ours(model_with(number=SequenceField(**options)))
+    assert message.id == "sequences_contrib.E007"
+    assert "null=True" in message.hint
+
+
+@pytest.mark.parametrize("field", [models.FloatField, models.JSONField, models.BinaryField])
+def test_a_scope_without_an_identity(field: Any) -> None:
+    """A scope whose equal values may look different is an error, also at the end of a path."""
+    with isolate_apps(ISOLATED):
+        (message,) = ours(model_with(value=field(), number=SequenceField(scope="value")))
+    assert message.id == "sequences_contrib.E005"
+
+
+class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run time
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return "now"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        models.DateField(auto_now_add=True),
+        models.DateTimeField(auto_now=True),
+        models.TimeField(auto_now_add=True),
+        Stamped(max_length=9),
+        models.GeneratedField(
+            expression=Value(1), output_field=models.IntegerField(), db_persist=True
+        ),
+    ],
+    ids=lambda field: type(field).__name__,
+)
+def test_a_scope_that_is_set_while_the_row_is_inserted(field: Any) -> None:
+    """A scope that Django sets after the number is taken is an error, whatever the order."""
+    for first in (True, False):
+        fields = {"value": field.clone(), "number": SequenceField(scope="value")}
+        with isolate_apps(ISOLATED):
+            (message,) = ours(model_with(**dict(sorted(fields.items(), reverse=first))))
+        assert message.id == "sequences_contrib.E006"
+
+
+@pytest.mark.parametrize("options", [{"reuse": "gaps"}, {"reuse": "last"}, {"skip_used": True}])
+def test_reuse_of_a_shared_counter(options: dict[str, Any]) -> None:
+    """Numbers of another model's rows would look free, so it is an error on either field."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            number=SequenceField("shared", **options), other=SequenceField("shared")
+        )
+        found = ids(letter)
+    assert "sequences_contrib.E004" in found
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ({"sequence_name": "r", "scope": [1, 2]}, {"sequence_name": "r.1", "scope": [2]}, False),
+        ({"sequence_name": "r", "scope": [1]}, {"sequence_name": "r.1"}, True),
+        ({"sequence_name": "r", "scope": [1]}, {"sequence_name": "rs"}, False),
+        (
+            {"sequence_name": "r", "scope": [1], "separator": "-"},
+            {"sequence_name": "r-1", "scope": [2]},
+            True,
+        ),
+        ({"sequence_name": "numbered_letter", "scope": [1]}, {}, True),
+    ],
+)
+def test_counters_that_could_meet(
+    one: dict[str, Any], other: dict[str, Any], expected: bool
+) -> None:
+    """Two fields whose counters could get one name by their scopes are an error."""
+    with isolate_apps(ISOLATED):
+        found = ids(model_with(number=SequenceField(**one), other=SequenceField(**other)))
+    assert found == (["sequences_contrib.E003"] * 2 if expected else [])
+
+
+def test_one_counter_for_a_model_and_its_parent() -> None:
+    """Rows of both are inserted by two statements, which would deadlock with others: an error."""
+    with isolate_apps(ISOLATED):
+        parent = model_with(number=SequenceField("shared", scope=[1]))
+        meta = type("Meta", (), {"app_label": "numbered"})
+        fields = {"own": SequenceField("shared", scope=[1])}
+        child = type("Child", (parent,), {"__module__": __name__, "Meta": meta, **fields})
+        found = ids(child)
+    assert "sequences_contrib.E008" in found
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("collation", ["nocase", "binary"])
+def test_a_collation_that_holds_different_texts_to_be_equal(collation: str) -> None:
+    """The database is asked what its collation makes of a scope's texts."""
+    if connection.vendor != "sqlite":
+        return
+    with isolate_apps(ISOLATED):
+        kind = models.CharField(max_length=9, db_collation=collation)
+        letter = model_with(kind=kind, number=SequenceField(scope="kind"))
+        found = ids(letter, databases=["default"])
+    assert found == (["sequences_contrib.E005"] if collation == "nocase" else [])
+
+
+def test_text_on_mysql(using: str) -> None:
+    """Where a text column ignores case unless told otherwise, a scope of text is a warning."""
+    for collation, expected in ((None, ["sequences_contrib.W003"]), ("utf8mb4_bin", [])):
+        if connections[using].vendor != "mysql":
+            collation, expected = None, []
+        with isolate_apps(ISOLATED):
+            kind = models.CharField(max_length=9, db_collation=collation)
+            letter = model_with(kind=kind, number=SequenceField(scope="kind"))
+            assert ids(letter, databases=[using]) == expected
 
 
 class CountersElsewhere:

@@ -77,6 +77,63 @@ def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
             cursor.execute(f"DROP INDEX own_uniq{on}")
 
 
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("generations", [2, 3])
+def test_a_child_that_fails_takes_its_parents_key_back(
+    generations: int, in_transaction: bool, using: str
+) -> None:
+    """A number that is a primary key goes back, too: the next save stores a row of its own."""
+    with isolate_apps("tests.numbered"):
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+        fields = {"id": SequenceField("papers", primary_key=True), "text": models.TextField()}
+        line: list[Any] = [type("Paper", (models.Model,), {**meta, **fields})]
+        for generation in range(1, generations):
+            code = models.CharField(max_length=9, unique=True)
+            parts: dict[str, Any] = {f"code{generation}": code}
+            if generation == 1:
+                parts["own"] = SequenceField("owns")
+            line.append(type(f"Paper{generation}", (line[-1],), {**meta, **parts}))
+    codes = {f"code{generation}": "x" for generation in range(1, generations)}
+    with tables(using, *line):
+        paper, child = line[0].objects.using(using), line[-1]
+        child.objects.using(using).create(text="first", **codes)
+        failed = child(text="mine", **{**codes, "code1": "y"})
+        if generations == 2:
+            failed.code1 = "x"
+        for _ in range(2):
+            with pytest.raises(IntegrityError), atomic_if(in_transaction, using):
+                failed.save(using=using)
+            assert (failed.pk, failed.id, failed.own) == (None, None, None)
+            assert failed._state.adding
+        other = paper.create(text="theirs")
+        for name in codes:
+            setattr(failed, name, "z")
+        failed.save(using=using)
+        assert (failed.pk, failed.own) == (3, 2)
+        assert list(paper.order_by("pk").values_list("pk", "text")) == [
+            (1, "first"),
+            (other.pk, "theirs"),
+            (3, "mine"),
+        ]
+
+
+def test_a_handler_that_fails_after_the_commit(using: str) -> None:
+    """What a post_save handler raises comes after the commit: the row has its numbers."""
+
+    def handler(**kwargs: Any) -> None:
+        raise RuntimeError("no paper")
+
+    special = SpecialInvoice()
+    models.signals.post_save.connect(handler, sender=SpecialInvoice)
+    try:
+        with pytest.raises(RuntimeError, match="no paper"):
+            special.save(using=using)
+    finally:
+        models.signals.post_save.disconnect(handler, sender=SpecialInvoice)
+    assert (special.number, special.own) == (1, 1)
+    assert SpecialInvoice.objects.using(using).get().pk == special.pk
+
+
 def test_proxy(using: str) -> None:
     """A proxy shares its model's counter."""
     Invoice.objects.using(using).create()

@@ -223,7 +223,8 @@ def wait_for_a_blocked_session(using: str) -> None:
 
 
 OUTDATE = {
-    "postgresql": f"COMMENT ON FUNCTION {FUNCTION}(text, bigint, bigint) IS 'older'",
+    "postgresql": f"CREATE OR REPLACE FUNCTION {FUNCTION}(sequence_name text, initial_value bigint "
+    "DEFAULT 1, reset_value bigint DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
     "mysql": f"ALTER FUNCTION {FUNCTION} COMMENT 'older'",
 }
 

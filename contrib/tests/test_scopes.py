@@ -160,10 +160,10 @@ def test_names_are_injective(scopes: list[tuple[str, list[str]]], separator: str
 def test_models_and_lists_from_a_function() -> None:
     """A function may return instances; they stand for their primary keys."""
     company: Any = Company(pk=3)
-    assert list(texts_of(lambda each: [each, 2], [company], connection)) == [["3", "2"]]
+    assert texts_of(lambda each: [each, 2], [company], connection) == [("3", "2")]
     kinds: Any = SimpleNamespace(kind="k")
     kind_of: Any = operator.attrgetter("kind")
-    assert list(texts_of(kind_of, [kinds], connection)) == [["k"]]
+    assert texts_of(kind_of, [kinds], connection) == [("k",)]
     assert plain_text(company) == "3"
 
 

@@ -34,9 +34,9 @@ from .base import Contract
 from .blocks import Blocks
 from .callables import Callables
 from .concurrency import Concurrency
-from .expressions import InStatement
 from .isolation import Isolation
 from .parameters import Parameters
+from .races import InStatementRaces
 from .session import Session
 from .stateful import Model
 from .transactions import Transactions
@@ -53,7 +53,7 @@ class AllocatorContract(
     Session,
     Blocks,
     Waiting,
-    InStatement,
+    InStatementRaces,
     Isolation,
     Concurrency,
     Model,

@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core import Allocator, get_allocator, get_next_value
 from sequences_core.models import Counter
+from sequences_core.table import table_parts
 
 from . import vendors
 from .threads import BLINK, PATIENCE, Elsewhere, end, together, watched
@@ -24,8 +25,8 @@ class Contract:
     """Base of the contract classes: ``using`` is the alias, ``backend`` the allocator's name.
 
     What the kit knows of the databases that Django itself supports, a class says for another one
-    by ``isolation_levels``, ``set_isolation_level``, ``session_state`` and ``cancel``. Tests that
-    need what nobody says are skipped, with the reason.
+    by ``isolation_levels``, ``set_isolation_level``, ``session_state`` and ``canceller``. Tests
+    that need what nobody says are skipped, with the reason.
     """
 
     using: ClassVar[str] = "default"
@@ -57,8 +58,10 @@ class Contract:
         settings.SEQUENCES_BACKEND = {self.using: self.backend}
         settings.SEQUENCES_AUTOCOMMIT = "allow"
         self._threads = []
+        if len(table_parts()) > 1:  # Django empties no table that is named with its schema
+            Counter.objects.using(self.using).all().delete()
         try:
-            with watched(self.connection, self.time_limit, self.cancel):
+            with watched(self.connection, self.time_limit, self.canceller):
                 yield
         finally:
             self.connection.close()  # whatever a test did to the session ends with it
@@ -87,9 +90,12 @@ class Contract:
         return vendors.session_state(self.connection)
 
     @staticmethod
-    def cancel(connection: BaseDatabaseWrapper) -> None:
-        """Make the statement fail in which this connection of another thread is."""
-        vendors.cancel(connection)
+    def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
+        """Return what makes the statement fail in which this connection is later.
+
+        It is called from another thread.
+        """
+        return vendors.canceller(connection)
 
     def levels(self) -> Sequence[str]:
         """The isolation levels; where they are unknown, or there is one, leave out the test."""
@@ -149,7 +155,7 @@ class Contract:
 
     def start(self, function: Callable[[], Any]) -> Elsewhere:
         """Run ``function`` in a thread with a connection of its own, which ends with the test."""
-        other = Elsewhere(function, self.using, patience=self.patience, cancel=self.cancel)
+        other = Elsewhere(function, self.using, patience=self.patience, canceller=self.canceller)
         self._threads.append(other)
         other.start()
         return other
@@ -166,7 +172,7 @@ class Contract:
 
         If any fail, all have ended before their errors are raised together.
         """
-        return together(functions, self.using, patience=self.patience, cancel=self.cancel)
+        return together(functions, self.using, patience=self.patience, canceller=self.canceller)
 
     def test_no_standard_test_is_overridden(self) -> None:
         """A backend that replaced a test of the kit would prove nothing."""

@@ -81,7 +81,8 @@ class Callables(Transactions):
             else:
                 with pytest.raises(Exception) as caught:  # noqa: PT011
                     take()
-            assert caught.value is raised[-1]
+            assert raised, f"the callable was not called, but {caught.value!r} was raised"
+            assert caught.value is raised.pop()
             assert error is None or caught.value is error
 
     @staticmethod

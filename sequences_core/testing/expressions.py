@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Any, ClassVar
 
 import pytest
@@ -18,18 +14,15 @@ from django.db.models.sql import Query
 from sequences_core import (
     FunctionMissing,
     NextValue,
-    get_last_value,
     get_next_value,
-    run_atomic,
     set_last_value,
 )
 from sequences_core.allocator import EXHAUSTED, FUNCTION
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 from sequences_core.functions import forget_functions
-from sequences_core.models import Counter
 from sequences_core.operations import install
 
-from .concurrency import TAKERS, Concurrency
+from .concurrency import Concurrency
 from .transactions import Rollback
 from .values import LOOKALIKES
 
@@ -213,152 +206,6 @@ class InStatement(Concurrency):
                 assert [taken for (taken,) in cursor.fetchall()] == [3, 4]
             finally:
                 cursor.execute("DROP TABLE sequences_numbered")
-
-    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
-    @pytest.mark.parametrize("end", ["commit", "rollback"])
-    @pytest.mark.parametrize("holder", ["allocate", "function"])
-    def test_function_waits(self, holder: str, end: str, exists: bool) -> None:
-        """The function waits for whoever holds the counter, and others wait for it."""
-        self.requires("supports_function")
-        if exists:
-            self.create()
-        first = 2 if exists else 1
-        takes = [self.take(), self.take_inside()]
-        with suppress(Rollback), self.atomic():
-            assert takes[holder == "function"]() == first
-            threads = [self.start(take) for take in takes]
-            assert all(thread.is_waiting() for thread in threads)
-            if end == "rollback":
-                raise Rollback
-        last = first if end == "commit" else first - 1
-        assert sorted(thread.result() for thread in threads) == [last + 1, last + 2]
-
-    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
-    def test_function_does_not_wait_for_other_names(self, exists: bool) -> None:
-        """A call for another name is done while the first transaction is still open."""
-        self.requires("supports_function")
-        self.requires("locks_database", False)
-        if exists:
-            for name in ("a", "b"):
-                self.create(name)
-        with self.atomic():
-            self.select("a")
-            with self.elsewhere(self.take_inside("b")) as other:
-                assert other.result() == (2 if exists else 1)
-
-    def test_function_first_takers_all_succeed(self) -> None:
-        """Those who race for the first number, in either way, all get one, without an error."""
-        self.requires("supports_function")
-        for round_ in range(10):
-            name = f"s{round_}"
-            takes = [self.take_inside(name), self.take(name)] * (TAKERS // 2)
-            assert sorted(self.together(takes)) == list(range(1, TAKERS + 1))
-
-    def test_function_first_takers_outlive_the_first_ones_rollback(self) -> None:
-        """When the first taker rolls back, those who waited for it share out its numbers."""
-        self.requires("supports_function")
-        attempts = 200 if self.allocator.first_use_may_conflict else 1
-        # Where there is one lock for all, what is slow is to wait for it.
-        for round_ in range(5 if self.flag("locks_database") else 20):
-            name = f"s{round_}"
-
-            def commit(name: str = name) -> int:
-                return run_atomic(self.take_inside(name), attempts=attempts, using=self.using)
-
-            def roll_back(name: str = name) -> None:
-                def block() -> None:
-                    self.select(name)
-                    raise Rollback
-
-                with suppress(Rollback):
-                    run_atomic(block, attempts=attempts, using=self.using)
-
-            results = self.together([roll_back, commit] * TAKERS)
-            numbers = [number for number in results if number is not None]
-            assert sorted(numbers) == list(range(1, TAKERS + 1))
-
-    def test_function_first_takers_of_both_kinds(self) -> None:
-        """Those who take in a statement and by a call meet at new counters, and half roll back."""
-        self.requires("supports_function")
-        attempts = 200 if self.allocator.first_use_may_conflict else 1
-        names = [f"s{number}" for number in range(15 if self.flag("locks_database") else 150)]
-        # What deleted counters leave in the index, for a moment, is locked too.
-        counters = Counter.objects.using(self.using)
-        counters.bulk_create([Counter(name=name, last=1) for name in names])
-        counters.all().delete()
-        barrier = threading.Barrier(2 * TAKERS)
-        errors: list[DatabaseError] = []
-
-        def taker(inside: bool, fails: bool) -> Callable[[], None]:
-            def take(name: str) -> None:
-                self.select(name) if inside else get_next_value(name, using=self.using)
-                if fails:
-                    raise Rollback
-
-            def take_all() -> None:
-                for name in names:
-                    barrier.wait(self.patience)
-                    try:
-                        run_atomic(partial(take, name), attempts=attempts, using=self.using)
-                    except Rollback:
-                        pass
-                    except DatabaseError as error:
-                        errors.append(error)  # and on to the barrier, where the others wait
-                    except BaseException:
-                        barrier.abort()
-                        raise
-
-            return take_all
-
-        kinds = [(inside, fails) for inside in (True, False) for fails in (True, False)]
-        self.together([taker(*kind) for kind in kinds] * (TAKERS // 2))
-        assert errors == []
-        assert self.counters() == dict.fromkeys(names, TAKERS)
-
-    def test_function_outcome_is_exact(self) -> None:
-        """Takers of both kinds that commit, fail and roll back leave 1..n."""
-        self.requires("supports_function")
-        self._check_exact_function(None)
-
-    def test_function_outcome_is_exact_at_each_level(self) -> None:
-        """So do those that are run again after a conflict, above READ COMMITTED."""
-        self.requires("supports_function")
-        for level in self.levels():
-            self._check_exact_function(level)
-
-    def _check_exact_function(self, level: str | None) -> None:
-        safe = level in {None, "READ COMMITTED"} and not self.allocator.first_use_may_conflict
-        attempts = 1 if safe else 200
-        takers = [self._taker(seed, str(level), level, attempts) for seed in range(TAKERS)]
-        numbers = sorted(number for some in self.together(takers) for number in some)
-        assert numbers == list(range(1, len(numbers) + 1))
-        assert get_last_value(str(level), using=self.using) == len(numbers)
-
-    def _taker(
-        self, seed: int, name: str, level: str | None, attempts: int
-    ) -> Callable[[], list[int]]:
-        chance = random.Random(seed)
-
-        def block() -> list[int]:
-            numbers = [self.select(name)]
-            with suppress(self.refusal), self.atomic():
-                self.select(name)
-                self.call(name, -1, None)
-            numbers += [get_next_value(name, using=self.using), self.select(name)]
-            if chance.random() < 0.3:
-                raise Rollback
-            return numbers
-
-        def run() -> list[int]:
-            if level:
-                self.set_isolation_level(level)
-            committed: list[int] = []
-            for _ in range(12):
-                with suppress(Rollback):
-                    committed += run_atomic(block, attempts=attempts, using=self.using)
-            return committed
-
-        return run
 
     def test_function_missing(self) -> None:
         """Without the function the error names the command, and installing it mends that."""

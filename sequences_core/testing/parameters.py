@@ -93,9 +93,8 @@ class Parameters(Contract):
 
     def _compile(self, *args: Any) -> Any:
         query = Query(None)
-        _, params = query.get_compiler(using=self.using).compile(
-            NextValue(*args).resolve_expression(query)
-        )
+        number = NextValue(*args).resolve_expression(query, for_save=True)
+        _, params = query.get_compiler(using=self.using).compile(number)
         return tuple(params)
 
     def _is_plain(self, value: Any) -> bool:

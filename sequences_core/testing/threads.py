@@ -8,12 +8,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .vendors import cancel
+from .vendors import canceller
+
+Canceller = Callable[[BaseDatabaseWrapper], Callable[[], None]]
 
 PATIENCE = 60
 """Seconds after which something that should have happened never will."""
@@ -21,7 +24,7 @@ PATIENCE = 60
 BLINK = 0.3
 """Seconds in which something that is not blocked has long been done."""
 
-GRACE = 5
+GRACE = 3
 """Seconds in which a thread ends whose statement was cancelled, or whose session was closed."""
 
 
@@ -32,8 +35,8 @@ class Hang(AssertionError):
 class Elsewhere(threading.Thread):
     """A thread that keeps what its function returned or raised, and closes its connection.
 
-    ``patience`` is for how many seconds :meth:`result` waits. ``cancel`` is called, with the
-    thread's connection, to make a statement fail that never ends.
+    ``patience`` is for how many seconds :meth:`result` waits. ``canceller`` returns, for the
+    thread's connection, what makes a statement fail that never ends.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Elsewhere(threading.Thread):
         using: str,
         *,
         patience: float = PATIENCE,
-        cancel: Callable[[BaseDatabaseWrapper], None] = cancel,
+        canceller: Canceller = canceller,
     ) -> None:
         super().__init__(daemon=True)
         self.value: Any = None
@@ -51,8 +54,8 @@ class Elsewhere(threading.Thread):
         self._function = function
         self._using = using
         self._patience = patience
-        self._cancel = cancel
-        self._connection: BaseDatabaseWrapper | None = None
+        self._canceller = canceller
+        self._ends: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
         """For the messages of assertions, say how far it is."""
@@ -64,12 +67,14 @@ class Elsewhere(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._connection = connections[self._using]
+            connection = connections[self._using]
+            self._ends = [self._canceller(connection), partial(close, connection)]
             self.value = self._function()
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             self.error = error
         finally:
-            connections[self._using].close()
+            with suppress(Error):  # of a session that was cut off
+                connections[self._using].close()
 
     def is_waiting(self, seconds: float = BLINK) -> bool:
         """Is it still not done after so many seconds? Raise what it raised, if it did."""
@@ -94,12 +99,14 @@ class Elsewhere(threading.Thread):
 
     def cut(self) -> None:
         """End what the thread waits for: its statement, and if that doesn't help, its session."""
-        connection = self._connection
-        if connection is None:
-            return
-        for end in (self._cancel, close):
+
+        def attempt(end: Callable[[], None]) -> None:
             with suppress(Exception):  # of whichever driver this is
-                end(connection)
+                end()
+
+        for end in self._ends:
+            # Beside this thread, for a driver may keep it waiting, too.
+            threading.Thread(target=attempt, args=[end], daemon=True).start()
             self.join(GRACE)
             if not self.is_alive():
                 return
@@ -166,25 +173,20 @@ def together(
     using: str,
     *,
     patience: float = PATIENCE,
-    cancel: Callable[[BaseDatabaseWrapper], None] = cancel,
+    canceller: Canceller = canceller,
 ) -> list[Any]:
     """Start all functions at one moment, each in a thread; return their results in order."""
     barrier = threading.Barrier(len(functions))
 
     def start_together(function: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:
-            try:
-                connections[using].ensure_connection()
-            except BaseException:
-                barrier.abort()
-                raise
             barrier.wait(patience)
             return function()
 
         return run
 
     others = [
-        Elsewhere(start_together(function), using, patience=patience, cancel=cancel)
+        Elsewhere(start_together(function), using, patience=patience, canceller=canceller)
         for function in functions
     ]
     for other in others:
@@ -196,10 +198,10 @@ def together(
 def watched(
     connection: BaseDatabaseWrapper,
     limit: float,
-    cancel: Callable[[BaseDatabaseWrapper], None] = cancel,
+    canceller: Canceller = canceller,
 ) -> Iterator[None]:
     """Cancel the statement in which this thread is after ``limit`` seconds, and raise Hang."""
-    done = threading.Event()
+    done, cancel = threading.Event(), canceller(connection)
     stacks: list[str] = []
     watched = threading.current_thread()
 
@@ -207,7 +209,7 @@ def watched(
         if not done.wait(limit):
             stacks.append(where(watched))
             with suppress(Exception):  # of whichever driver this is
-                cancel(connection)
+                cancel()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -24,6 +24,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.models import Counter
+from sequences_core.table import table_parts
 
 from .base import Contract
 
@@ -143,7 +144,9 @@ class Transactions(Contract):
 
     def test_missing_table_names_the_command(self) -> None:
         """Without the table every function says which command makes it, and goes on once it is."""
-        self._rename_table(Counter._meta.db_table, "sequences_core_hidden")
+        table, hidden = Counter._meta.db_table, "sequences_core_hidden"
+        *schema, name = table_parts()
+        self._rename_table(table, hidden)
         try:
             calls: list[Callable[[], object]] = [
                 lambda: get_next_value("s", using=self.using),
@@ -155,7 +158,8 @@ class Transactions(Contract):
                 with pytest.raises(TableMissing, match="migrate sequences_core --database"):
                     call()
         finally:
-            self._rename_table("sequences_core_hidden", Counter._meta.db_table)
+            # The table stays in its schema: only what is renamed is named with it.
+            self._rename_table(table.replace(name, hidden) if schema else hidden, name)
         assert get_next_value("s", using=self.using) == 1
 
     def _rename_table(self, old: str, new: str) -> None:

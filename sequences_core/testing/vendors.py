@@ -5,6 +5,8 @@ A contract class says it for any other database, by the hooks of the same names.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -72,24 +74,32 @@ def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
     return None
 
 
-def cancel(connection: BaseDatabaseWrapper) -> None:
-    """Make the statement fail in which another thread's connection is.
+def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
+    """Connect, and return what makes the statement fail in which this session is later.
 
-    psycopg, psycopg2 and oracledb have ``cancel()`` for it, sqlite3 ``interrupt()``. MySQL's
-    clients can't: another session must kill theirs.
+    It is called from another thread. psycopg, psycopg2 and oracledb have ``cancel()`` for it,
+    sqlite3 ``interrupt()``. MySQL's clients can't: another session must kill theirs.
     """
-    session: Any = connection.connection
-    if session is None:
-        return
+    connection.ensure_connection()
     if connection.vendor == "mysql":
-        other = connection.copy()
-        try:
-            with other.cursor() as cursor:
-                cursor.execute("KILL %s", [session.thread_id()])
-        finally:
-            other.close()
-        return
-    for name in ("cancel", "interrupt"):
-        if callable(method := getattr(session, name, None)):
-            method()
-            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            (number,) = cursor.fetchone()
+        return partial(_kill, connection, number)
+
+    def cancel() -> None:
+        for name in ("cancel", "interrupt"):
+            if callable(method := getattr(connection.connection, name, None)):
+                method()
+                return
+
+    return cancel
+
+
+def _kill(connection: BaseDatabaseWrapper, number: int) -> None:
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("KILL %s", [number])
+    finally:
+        other.close()

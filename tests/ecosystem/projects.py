@@ -17,7 +17,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from sequences_core import SequenceLocked, get_next_value
-from sequences_core.allocator import FUNCTION, TABLE
+from sequences_core.allocator import FUNCTION
+from sequences_core.table import TABLE
 
 
 def messages_of_ours() -> list[checks.CheckMessage]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from django.db import connections, models, transaction
 from django.test.utils import isolate_apps
 from pytest_django.asserts import assertNumQueries
+
+from sequences_core.testing import threads
 
 MODES = {"autocommit": False, "atomic": True}
 
@@ -19,27 +20,7 @@ PATIENCE = 120
 
 def together(functions: list[Callable[[], Any]], using: str) -> None:
     """Run the functions at once, each in a thread with a connection of its own."""
-    barrier = threading.Barrier(len(functions))
-    errors: list[BaseException] = []
-
-    def run(function: Callable[[], Any]) -> None:
-        try:
-            connections[using].ensure_connection()
-            barrier.wait(PATIENCE)
-            function()
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            errors.append(error)
-        finally:
-            connections[using].close()
-
-    threads = [threading.Thread(target=run, args=[function]) for function in functions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
-    if errors:
-        raise errors[0]
+    threads.together(functions, using, patience=PATIENCE)
 
 
 def statements(using: str, expected: Mapping[str, int]) -> AbstractContextManager[Any]:
@@ -63,7 +44,7 @@ def tables(using: str, *models_: type[models.Model]) -> Iterator[None]:
         yield
     finally:
         with connections[using].schema_editor() as editor:
-            for model in models_:
+            for model in reversed(models_):
                 editor.delete_model(model)
 
 

@@ -15,4 +15,15 @@ INSTALLED_APPS = [
     "benchmarks.peers.autosequence",
     "django_seq",
     "benchmarks.peers.django_seq",
+    *("simple_history", "tests.ecosystem.history"),
+    *("pgtrigger", "pghistory", "tests.ecosystem.events"),
+    *("django_tenants", "tests.ecosystem.tenants.customers", "tests.ecosystem.tenants.shop"),
+    *("reversion", "tests.ecosystem.revisions"),
+    *("import_export", "tests.ecosystem.imports"),
+    *("polymorphic", "tests.ecosystem.polymorphs"),
+    *("rest_framework", "tests.ecosystem.serializers"),
 ]
+TENANT_APPS = ["tests.ecosystem.tenants.shop"]
+TENANT_MODEL = "customers.Client"
+TENANT_DOMAIN_MODEL = "customers.Domain"
+DATABASE_ROUTERS = ["django_tenants.routers.TenantSyncRouter"]

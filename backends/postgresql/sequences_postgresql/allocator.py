@@ -87,10 +87,6 @@ class PostgreSQLAllocator(Allocator):
         with connection.cursor() as cursor:
             return function.is_current(cursor)
 
-    def namespace(self, connection: Any) -> str:
-        # As django-tenants has it; what a statement of the user's own has set, nobody knows.
-        return getattr(connection, "schema_name", None) or ""
-
     @staticmethod
     def _last(
         connection: BaseDatabaseWrapper, statement: str, params: list[Any], timeout: float | None

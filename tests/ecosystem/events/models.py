@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pghistory
+from typing import Any
+
+import pghistory as typeless
 from django.db import models
 from sequences_contrib.fields import SequenceField
+
+pghistory: Any = typeless  # some of its functions have types, and some have none
 
 
 @pghistory.track()
@@ -33,5 +37,10 @@ class Parcel(models.Model):
         return f"{self.shop}-{self.number}"
 
 
-class ParcelEvent(pghistory.create_event_model(Parcel, fields=["number"])):  # type: ignore[misc]
+ParcelEventBase: Any = pghistory.create_event_model(
+    Parcel, fields=["number"], obj_field=pghistory.ObjForeignKey(related_name="+")
+)
+
+
+class ParcelEvent(ParcelEventBase):  # type: ignore[misc] # it is made at run time
     """An event model of one's own, of which the number is one of few fields."""

@@ -20,12 +20,12 @@ from tests.ecosystem.projects import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class InvoiceResource(resources.ModelResource):
+class InvoiceResource(resources.ModelResource):  # type: ignore[misc] # it has no types
     class Meta:
         model = Invoice
 
 
-class NewInvoiceResource(resources.ModelResource):
+class NewInvoiceResource(resources.ModelResource):  # type: ignore[misc] # it has no types
     """Rows without a key: each of them is new."""
 
     class Meta:
@@ -41,7 +41,7 @@ class BulkResource(NewInvoiceResource):
         batch_size = 2
 
 
-class TicketResource(resources.ModelResource):
+class TicketResource(resources.ModelResource):  # type: ignore[misc] # it has no types
     class Meta:
         model = Ticket
         fields = ("project", "title")

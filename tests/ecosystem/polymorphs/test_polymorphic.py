@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -44,7 +45,8 @@ def test_a_child_is_changed() -> None:
     Invoice.objects.create(code="i")
     CreditNote.objects.create(code="c")
     with no_counter_touched():
-        for each in Document.objects.all():
+        documents: Any = Document.objects.all()  # which are children
+        for each in documents:
             each.code += "!"
             each.save()
     assert get_last_value("documents") == 2

@@ -1,0 +1,326 @@
+"""run_atomic never runs again what is committed, and returns nothing that isn't."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+from django.test import TestCase
+
+from sequences_core import get_last_value, get_next_value, retry_atomic, run_atomic
+from sequences_core.testing.base import Elsewhere
+
+CONFLICTS = {
+    "postgresql": "DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$",
+    "mysql": "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'lost'",
+}
+
+
+def conflict(using: str) -> None:
+    """Get an error by which run_atomic would run a block again."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(CONFLICTS[connection.vendor])
+
+    def lose() -> None:
+        with connections[using].cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 1")
+        with transaction.atomic(using=using):
+            raise AssertionError("the database was not locked")
+
+    with transaction.atomic(using=using):
+        other = Elsewhere(lose, using)
+        other.start()
+        try:
+            other.result()
+        except DatabaseError as error:
+            caught = error
+    # As it was raised there, but here: what an on_commit hook of this thread would have met.
+    raise DatabaseError("locked") from caught.__cause__
+
+
+class Block:
+    """Takes a number, registers hooks, and counts how often it was called."""
+
+    def __init__(self, using: str, *hooks: Callable[[], object], robust: bool = False) -> None:
+        self.using, self.hooks, self.robust, self.calls = using, hooks, robust, 0
+
+    def __call__(self) -> int:
+        self.calls += 1
+        number = get_next_value("s", using=self.using)
+        for hook in self.hooks:
+            transaction.on_commit(hook, using=self.using, robust=self.robust)
+        return number
+
+
+def test_a_hook_that_fails_after_the_commit(using: str) -> None:
+    """The error of a hook is raised, and what was committed is not run again."""
+    block = Block(using, lambda: conflict(using))
+    with pytest.raises(DatabaseError):
+        run_atomic(block, using=using)
+    assert (block.calls, get_last_value("s", using=using)) == (1, 1)
+
+
+def test_a_robust_hook(using: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Django logs its error, and the number is returned."""
+    block = Block(using, lambda: conflict(using), robust=True)
+    assert run_atomic(block, using=using) == 1
+    assert (block.calls, len(caplog.records)) == (1, 1)
+
+
+def test_a_hook_that_runs_a_transaction_of_its_own(using: str) -> None:
+    """The inner one is run again as often as it has to; the outer one is done."""
+    inner = Block(using, lambda: conflict(using))
+    outer = Block(using, lambda: run_atomic(inner, using=using))
+    with pytest.raises(DatabaseError):
+        run_atomic(outer, using=using)
+    assert (outer.calls, inner.calls, get_last_value("s", using=using)) == (1, 1, 2)
+
+
+def test_a_hook_of_a_savepoint(using: str) -> None:
+    """It is as late as the others; one that was rolled back with its savepoint isn't run."""
+    calls: list[str] = []
+
+    def block() -> None:
+        calls.append("block")
+        with transaction.atomic(using=using):
+            transaction.on_commit(lambda: calls.append("rolled back"), using=using)
+            transaction.set_rollback(True, using=using)
+        with transaction.atomic(using=using):
+            transaction.on_commit(lambda: conflict(using), using=using)
+
+    with pytest.raises(DatabaseError):
+        run_atomic(block, using=using)
+    assert calls == ["block"]
+
+
+def test_a_conflict_before_the_commit_is_run_again(using: str) -> None:
+    """As before: the hooks of the attempt that failed are not called, those of the last one are."""
+    called: list[int] = []
+    block = Block(using)
+    cause = code_of_a_conflict(using)
+
+    def lose_once() -> int:
+        number = block()
+        transaction.on_commit(lambda: called.append(block.calls), using=using)
+        if block.calls < 3:
+            raise DatabaseError(*cause.args) from cause
+        return number
+
+    assert run_atomic(lose_once, using=using) == 1
+    assert (block.calls, called) == (3, [3])
+
+
+def code_of_a_conflict(using: str) -> BaseException:
+    """The driver's error of a conflict."""
+    with pytest.raises(DatabaseError) as caught, transaction.atomic(using=using):
+        conflict(using)
+    assert caught.value.__cause__
+    return caught.value.__cause__
+
+
+class TestPostgreSQL:
+    using = "postgresql"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["postgresql"], available_apps=["sequences_core"]
+    )
+
+    def test_a_conflict_of_the_commit_itself_is_run_again(self) -> None:
+        """A deferred trigger raises its conflict at COMMIT; nothing was committed by then."""
+        connection = connections[self.using]
+        with connection.cursor() as cursor:
+            cursor.execute("""
+                CREATE FUNCTION lose_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF nextval('attempts') < 3 THEN
+                        RAISE EXCEPTION 'lost' USING ERRCODE = '40001';
+                    END IF;
+                    RETURN NULL;
+                END $$;
+                CREATE SEQUENCE attempts;
+                CREATE CONSTRAINT TRIGGER lose_once AFTER INSERT ON sequences_core_counter
+                    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose_once();
+            """)
+        hooks: list[int] = []
+        block = Block(self.using, lambda: hooks.append(1))
+        try:
+            assert run_atomic(block, using=self.using) == 1
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("DROP FUNCTION lose_once() CASCADE; DROP SEQUENCE attempts")
+        assert (block.calls, hooks) == (3, [1])
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__", available_apps=["sequences_core"])
+def test_a_conflict_of_another_database(using: str) -> None:
+    """What the block has done there may be committed, so it is not run again."""
+    block = Block(using)
+
+    def elsewhere() -> None:
+        block()
+        with connections["default"].cursor() as cursor:
+            cursor.execute(CONFLICTS.get(connections["default"].vendor, "SELECT 1 FROM nowhere"))
+
+    with pytest.raises(DatabaseError):
+        run_atomic(elsewhere, using=using)
+    assert (block.calls, get_last_value("s", using=using)) == (1, None)
+
+
+def test_manual_transactions_are_refused(using: str) -> None:
+    """Where COMMIT is the user's, nothing is run: the result would not be committed."""
+    connection = connections[using]
+    block = Block(using)
+    connection.set_autocommit(False)
+    try:
+        with pytest.raises(RuntimeError, match="manual transaction management"):
+            run_atomic(block, using=using)
+        with pytest.raises(RuntimeError), transaction.atomic(using=using):
+            run_atomic(block, using=using)
+    finally:
+        connection.rollback()
+        connection.set_autocommit(True)
+    with pytest.raises(RuntimeError), transaction.atomic(using=using):
+        run_atomic(block, using=using)
+    assert block.calls == 0
+    assert run_atomic(block, using=using) == 1
+
+
+def test_a_database_without_autocommit(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTOCOMMIT = False in DATABASES is manual transaction management, too."""
+    connection = connections[using]
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+    try:
+        with pytest.raises(RuntimeError, match="manual transaction management"):
+            run_atomic(lambda: pytest.fail("was run"), using=using)
+    finally:
+        connection.close()
+
+
+class TestInsideATestCase(TestCase):
+    """Django lets a durable block into the transaction of its TestCase."""
+
+    def test_it_runs(self) -> None:
+        with self.captureOnCommitCallbacks() as callbacks:
+            assert run_atomic(lambda: get_next_value("s")) == 1
+        assert callbacks == []
+
+
+async def coroutine() -> int:
+    return get_next_value("s")
+
+
+def generator() -> Iterator[int]:
+    yield get_next_value("s")
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield get_next_value("s")
+
+
+class AsyncCallable:
+    async def __call__(self) -> int:
+        return get_next_value("s")
+
+
+DEFERRED: list[Any] = [
+    *(coroutine, generator, async_generator, functools.partial(coroutine), AsyncCallable()),
+    *(None, 1, property(lambda self: 1), functools.partialmethod(coroutine)),
+]
+
+
+@pytest.mark.parametrize("function", [*DEFERRED, AsyncCallable])
+def test_what_can_not_be_decorated(function: Any) -> None:
+    """What would do its work after the COMMIT, or is no function: TypeError, at once."""
+    with pytest.raises(TypeError):
+        retry_atomic()(function)
+
+
+@pytest.mark.parametrize("attempts", [0, True])
+def test_bad_attempts_of_a_decorator(attempts: Any) -> None:
+    """They are refused where they are written."""
+    with pytest.raises((TypeError, ValueError), match="attempts"):
+        retry_atomic(attempts=attempts)
+
+
+class Future:
+    """Awaitable, as a result that is not there yet."""
+
+    def __await__(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def manager() -> Iterator[int]:
+    yield get_next_value("s")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        *DEFERRED,
+        *(lambda: coroutine(), lambda: generator(), lambda: async_generator(), Future, manager),
+        lambda: map(get_next_value, ["s"]),
+        lambda: filter(get_next_value, ["s"]),
+    ],
+)
+def test_what_returns_before_its_work_is_done(using: str, block: Any) -> None:
+    """TypeError, nothing committed, and the coroutine closed: it doesn't warn."""
+
+    def taking() -> Any:
+        get_next_value("s", using=using)
+        return block() if callable(block) else block
+
+    with pytest.raises(TypeError):
+        run_atomic(block, using=using)
+    if callable(block):
+        with pytest.raises(TypeError, match="after the COMMIT"):
+            run_atomic(taking, using=using)
+    assert get_last_value("s", using=using) is None
+
+
+def test_a_coroutine_in_place_of_a_function() -> None:
+    """It is closed, so that Python doesn't warn of it."""
+    with pytest.raises(TypeError, match="only a function"):
+        run_atomic(coroutine())  # type: ignore[arg-type]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_methods() -> None:
+    """A decorated method is what it was: of the class, of no instance, or of one."""
+
+    class Till:
+        name = "s"
+
+        @retry_atomic()
+        def of_instance(self) -> int:
+            return get_next_value(self.name)
+
+        @retry_atomic()
+        @classmethod
+        def of_class(cls) -> int:
+            return get_next_value(cls.name)
+
+        @classmethod
+        @retry_atomic()
+        def of_class_too(cls) -> int:
+            return get_next_value(cls.name)
+
+        @retry_atomic()
+        @staticmethod
+        def of_none(name: str) -> int:
+            return get_next_value(name)
+
+        @staticmethod
+        @retry_atomic()
+        def of_none_too(name: str) -> int:
+            return get_next_value(name)
+
+    till = Till()
+    assert [till.of_instance(), Till.of_class(), till.of_class()] == [1, 2, 3]
+    assert [Till.of_class_too(), till.of_none("s"), Till.of_none("s")] == [4, 5, 6]
+    assert till.of_none_too("s") == 7
