@@ -255,7 +255,8 @@ def test_every_value(name: str, using: str) -> None:
         for value in values:
             rows.create(v=value)
         assert_exact(rows)
-        rows.bulk_create([rows.model(v=value) for value in values])
+        for _, alike in itertools.groupby(values, type):  # psycopg takes no mixed lists
+            rows.bulk_create([rows.model(v=value) for value in alike])
         assert_exact(rows)
         for value in list(rows.values_list("v", flat=True)):
             rows.create(v=value)
