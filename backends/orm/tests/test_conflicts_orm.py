@@ -1,0 +1,84 @@
+"""A counter that another transaction has created, and that this snapshot doesn't see."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar
+
+import pytest
+from django.db import DatabaseError, connections, transaction
+
+from sequences_core import SequenceExhausted, get_allocator, get_next_value
+from sequences_core.arguments import MAX_VALUE
+from sequences_core.table import TABLE
+
+
+class Conflicts:
+    using: ClassVar[str]
+
+    @pytest.fixture(autouse=True)
+    def _orm(self, settings: Any) -> None:
+        settings.SEQUENCES_BACKEND = "orm"
+
+    @pytest.mark.parametrize("upserts", [True, False])
+    def test_it_is_seen_or_a_conflict(self, upserts: bool, monkeypatch: Any) -> None:
+        """Never "exhausted", also on a database that has no upsert: the INSERT fails there."""
+        connection = connections[self.using]
+        monkeypatch.setattr(connection.features, "supports_update_conflicts", upserts)
+
+        def create() -> None:
+            with transaction.atomic(using=self.using):
+                get_next_value("s", using=self.using)
+            connections[self.using].close()
+
+        def take() -> int:
+            if connection.vendor == "mysql":
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            with transaction.atomic(using=self.using):
+                with connection.cursor() as cursor:
+                    if connection.vendor == "postgresql":
+                        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    cursor.execute(f"SELECT COUNT(*) FROM {TABLE}")
+                other = threading.Thread(target=create)
+                other.start()
+                other.join()
+                return get_next_value("s", using=self.using)
+
+        if connection.vendor == "mysql":  # where an UPDATE finds what a SELECT doesn't see
+            assert take() == 2
+            return
+        with pytest.raises(DatabaseError) as caught:
+            take()
+        assert not isinstance(caught.value, SequenceExhausted)
+        assert get_allocator(connection).is_retryable(caught.value)
+        with transaction.atomic(using=self.using):
+            assert get_next_value("s", using=self.using) == 2
+
+    def test_a_full_counter_is_no_conflict(self) -> None:
+        """It is seen."""
+        with transaction.atomic(using=self.using):
+            get_next_value("s", MAX_VALUE, using=self.using)
+            with pytest.raises(SequenceExhausted):
+                get_next_value("s", using=self.using)
+
+
+class TestPostgreSQL(Conflicts):
+    using = "postgresql"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["postgresql"], available_apps=["sequences_core"]
+    )
+
+
+class TestMariaDB(Conflicts):
+    using = "mariadb"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["mariadb"], available_apps=["sequences_core"]
+    )
+
+
+class TestMySQL(Conflicts):
+    using = "mysql"
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["mysql"], available_apps=["sequences_core"]
+    )
