@@ -12,6 +12,8 @@ from django.db import connections
 # Slow, and about no server of DB: left to a run of everything, or to who names them.
 UNHURRIED = {
     "test_benchmarks.py",
+    "test_fuzz.py",
+    "test_kit.py",
     "test_merge_on_h2.py",
     "test_packaging.py",
     "test_plugin.py",
