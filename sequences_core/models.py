@@ -12,7 +12,7 @@ from .arguments import MAX_NAME_LENGTH
 from .registry import get_allocator
 from .table import TABLE
 
-__all__ = ["Counter", "NameField"]
+__all__ = ["Counter", "NameField", "has_table"]
 
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time

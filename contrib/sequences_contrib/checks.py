@@ -11,7 +11,8 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, models, router
 
-from sequences_core.models import Counter
+from sequences_core import get_allocator
+from sequences_core.models import Counter, has_table
 
 from .counters import Numbering
 from .identity import column_of
@@ -178,7 +179,10 @@ def _are_related(one: Any, other: Any) -> bool:
 def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
-    if not router.allow_migrate_model(alias, Counter):
+    connection = connections[alias]
+    # The router of django-tenants speaks of the current schema; the table may be in another one.
+    elsewhere = get_allocator(connection).namespace(connection) and has_table(connection)
+    if not elsewhere and not router.allow_migrate_model(alias, Counter):
         yield checks.Error(
             f"The table of counters is not on database {alias!r}, where this model's is.",
             hint=f"Let the router's allow_migrate({alias!r}, {Counter._meta.app_label!r}) be "
@@ -186,7 +190,6 @@ def _check_database(
             obj=field,
             id="sequences_contrib.E002",
         )
-    connection = connections[alias]
     for column in map(column_of, columns):
         if not isinstance(column, models.CharField | models.TextField):
             continue

@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from .identity import column_of, counter_name, escape
+from .identity import UNSETTLED, column_of, counter_name, escape
 from .scopes import Scope, fields_of, own_value, parts_of, path_of, texts_of
 
 REUSE = (None, "gaps", "last")
@@ -118,9 +118,8 @@ class Numbering:
     def unsettled(self) -> list[Any]:
         """The fields in the scope whose columns may hold something else than what is stored."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
-        kinds = (models.CharField, models.TextField, models.DecimalField)
         firsts = [fields_of(self.model, path)[0] for path in paths]
-        return [field for field in firsts if isinstance(column_of(field), kinds)]
+        return [field for field in firsts if isinstance(column_of(field), UNSETTLED)]
 
     @property
     def limit(self) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Any
@@ -48,18 +48,34 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
     return plain_text(convert(column, stored, value, connection) if convert else stored)
 
 
+UNSETTLED = (
+    models.CharField,
+    models.DateField,
+    models.DecimalField,
+    models.GenericIPAddressField,
+    models.TextField,
+)
+"""Fields for which :func:`settled` can return another value."""
+
+
 def settled(field: Any, value: Any) -> Any:
     """Return the value that an INSERT must store for the column to hold what its text says.
 
-    That is ``value`` itself but for text of a subclass of str, whose ``__str__`` mysqlclient asks,
-    and for decimals, which SQLite doesn't round to the column's places.
+    That is ``value`` itself, but for subclasses of str and datetime, whose ``__str__`` some drivers
+    ask; for decimals, which SQLite doesn't round to the column's places; and for addresses with
+    white space around them.
     """
+    stored = value
     if isinstance(value, str) and type(value) is not str:
-        return str.__str__(value)
-    if isinstance(field, models.DecimalField) and value is not None:
+        stored = str.__str__(value)
+    elif isinstance(value, datetime) and type(value) is not datetime:
+        stored = datetime.combine(date(*value.timetuple()[:3]), value.timetz())
+    elif isinstance(field, models.DecimalField):
         number = field.to_python(value)
-        return number if number == rounded(field, number) else rounded(field, number)
-    return value
+        stored = number if number is None else rounded(field, number)
+    if isinstance(field, models.GenericIPAddressField):
+        stored = field.to_python(stored)
+    return value if type(stored) is type(value) and stored == value else stored
 
 
 def rounded(column: Any, number: Decimal) -> Decimal:
@@ -131,7 +147,9 @@ def _moment(column: Any, stored: Any, value: Any, connection: Any) -> Any:
 
 
 def _duration(column: Any, stored: Any, value: Any, connection: Any) -> timedelta:
-    return timedelta(microseconds=stored) if isinstance(stored, int) else stored
+    if isinstance(stored, int):
+        return timedelta(microseconds=stored)
+    return column.to_python(stored)  # type: ignore[no-any-return]
 
 
 def _json(column: Any, stored: Any, value: Any, connection: Any) -> str:

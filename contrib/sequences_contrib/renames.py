@@ -17,7 +17,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat, Left, Substr
 
-from sequences_core.models import Counter
+from sequences_core.models import Counter, has_table
 
 from .counters import Numbering, default_base
 
@@ -87,11 +87,6 @@ def _counters(editor: Any) -> QuerySet[Counter] | None:
     if not has_table(connection):
         return None
     return Counter.objects.using(connection.alias)
-
-
-def has_table(connection: BaseDatabaseWrapper) -> bool:
-    with connection.cursor() as cursor:
-        return Counter._meta.db_table in connection.introspection.table_names(cursor)
 
 
 def _of(counters: QuerySet[Counter], base: str, separator: str) -> QuerySet[Counter]:

@@ -24,7 +24,7 @@ from .waiting import GUARD, is_mariadb, undone_by, unlocked_gaps
 # A counter that isn't there is created by one session at a time, so that two never wait in the
 # INSERT (why, says statements.py). A function can't try without waiting: after a lock wait timeout
 # inside it, no handler is called, nor after a KILL. So nothing is waited for while the lock is held
-# but, seldom, a transaction that has created the counter since the UPDATE looked. Who finds the lock
+# but, seldom, a transaction that has created the counter since the UPDATE looked. Who finds it
 # held looks again after a moment: in a queue for it nobody would find it free. An error releases
 # the lock. One without a handler, which then is a KILL or a lock wait timeout in somebody's trigger
 # on the table, leaves it to the session's next use of the same new name, or its end; others look

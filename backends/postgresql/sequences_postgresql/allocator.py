@@ -73,6 +73,10 @@ class PostgreSQLAllocator(Allocator):
     def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
         return True
 
+    def namespace(self, connection: BaseDatabaseWrapper) -> str:
+        # Of django-tenants, which sets search_path to it.
+        return getattr(connection, "schema_name", None) or ""
+
     def install(self, connection: BaseDatabaseWrapper) -> None:
         with connection.cursor() as cursor:
             cursor.execute(with_table(STORAGE))
