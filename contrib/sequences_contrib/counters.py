@@ -17,7 +17,7 @@ from django.utils.functional import cached_property
 from sequences_core import Allocation, NextValue
 
 from .identity import UNSETTLED, counter_name, escape
-from .scopes import Scope, fields_of, own_value, parts_of, path_of, texts_of
+from .scopes import Scope, fields_of, own_value, parts_of, path_of, rows_in, texts_of
 
 REUSE = (None, "gaps", "last")
 
@@ -110,6 +110,11 @@ class Numbering:
         return list(self.unique_with) or parts_of(self.scope)
 
     @cached_property
+    def is_scoped_by_function(self) -> bool:
+        """Do only instances tell which counter numbers a row, and no query?"""
+        return any(map(callable, self.scope_parts))
+
+    @cached_property
     def memory(self) -> str:
         """Where the state of an instance remembers the number that nobody has set."""
         return f"sequences_{self.attname}"
@@ -185,7 +190,7 @@ class Numbering:
 
         No table is joined: a locking read of these rows locks no others.
         """
-        rows = self.model._base_manager.using(using)
+        rows = rows_in(self.model, using)
         for part in self.scope_parts:
             if (path := path_of(part)) is None:
                 continue
@@ -195,7 +200,7 @@ class Numbering:
                 rows = rows.filter(**{first.attname: key})
                 continue
             target: Any = first.target_field  # type: ignore[attr-defined] # it is a foreign key
-            related = target.model._base_manager.using(using)
+            related = rows_in(target.model, using)
             end = LOOKUP_SEP.join(field.name for field in rest)
             value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
             alike = related.filter(**{end: value}).values(target.attname)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, UniqueConstraint
+from django.db.models.query_utils import DeferredAttribute
 
 from . import checks, hooks, renames
 from .counters import DEFAULTS, Numbering
@@ -24,6 +25,17 @@ else:
     class _Integer(Numbering, BigIntegerField):
         def __class_getitem__(cls, types):
             return cls
+
+
+class _Deferred(DeferredAttribute):
+    """From Django 6.1 on a deferred number may be read for all rows of a query at once."""
+
+    field: Any
+
+    def fetch_many(self, instances: list[Any]) -> None:
+        super().fetch_many(instances)  # type: ignore[misc] # unknown to Django 5.2
+        for instance in instances:
+            hooks.remember_loaded(self.field, instance)
 
 
 class SequenceField(_Integer[Set, Get]):
@@ -53,6 +65,7 @@ class SequenceField(_Integer[Set, Get]):
         a counter that was deleted or lowered heals by itself; True, or a function of the instance.
     """
 
+    descriptor_class = _Deferred
     db_returning = True  # Django then reads the number back with the INSERT, where it can
 
     @overload

@@ -1,8 +1,9 @@
-"""Where Django inserts rows: the two places that this package steps in, and two that it watches.
+"""Where Django inserts rows: the two places that this package steps in, and three that it watches.
 
 ``Model._do_insert`` and ``QuerySet.bulk_create`` number the rows that they insert.
 ``Model.save_base`` takes numbers back when the rows of a model and its parents are rolled back
-together, and ``Model.from_db`` remembers the number of a row that may be copied.
+together; ``Model.from_db`` and ``Model.refresh_from_db`` remember the number of a row that may be
+copied.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def number_inserts(cls: Any) -> None:
     cls._do_insert = _numbering_insert(cls._do_insert)
     cls.save_base = _undoing_save(cls.save_base)
     cls.from_db = classmethod(_remembering(cls.from_db.__func__))
+    cls.refresh_from_db = _remembering_again(cls.refresh_from_db)
 
 
 def _numbering_insert(insert: Any) -> Any:
@@ -158,6 +160,26 @@ def _remembering(from_db: Any) -> Any:
         return row
 
     return wrapper
+
+
+def _remembering_again(refresh_from_db: Any) -> Any:
+    """Remember what is read later: the whole row again, or a field that was deferred."""
+
+    @functools.wraps(refresh_from_db)
+    def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
+        fields = fields if fields is None else list(fields)
+        refresh_from_db(self, using, fields, *args, **kw)
+        for field in _fields_of(type(self)):
+            if fields is None or field.attname in fields:
+                remember_loaded(field, self)
+
+    return wrapper
+
+
+def remember_loaded(field: Any, row: Model) -> None:
+    """Note a number that was read from the row, unless it is deferred still."""
+    if field.attname in row.__dict__:
+        setattr(row._state, field.memory, getattr(row, field.attname))
 
 
 _bulk_create = QuerySet.bulk_create

@@ -7,8 +7,7 @@ from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Self
 
-from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, IntegrityError, NotSupportedError
+from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max, Model
 
@@ -19,11 +18,14 @@ from sequences_core.taking import begin, in_users_transaction, take
 from . import free
 from .counters import Numbering
 from .identity import needs_strip, settled
-from .scopes import CHOICES
+from .scopes import CHOICES, rows_in
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """For each counter, by field: the rows to be numbered, and those that bring their number."""
 
+
+LOOKED_AT = 100
+"""How many rows are asked for a function's scope, to explain an error."""
 
 LOADED = "sequences_loaded"
 """Where the state of an instance remembers the primary key that it was loaded with."""
@@ -61,7 +63,7 @@ class Numbers:
         self.conflicts = conflicts
         self.wants: Wants | None = None
         self._before: list[tuple[list[Any], str, list[Any]]] = []
-        self._held: list[tuple[Any, str, Any]] = []
+        self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
 
     def __enter__(self) -> Self:
@@ -73,10 +75,13 @@ class Numbers:
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
+        else:  # bulk_create() inserts rows with primary keys and those without by themselves
+            for row, attname, _, stored in self._settled:
+                setattr(row, attname, stored)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        for row, attname, value in self._held:
+        for row, attname, value, _ in self._settled:
             setattr(row, attname, value)
         if self._transaction:
             opened, self._transaction = self._transaction, None
@@ -137,7 +142,7 @@ class Numbers:
             if is_expression(value):
                 continue
             if (stored := settled(part, value)) is not value:
-                self._held.append((row, attname, value))
+                self._settled.append((row, attname, value, stored))
                 setattr(row, attname, stored)
 
     def _leave_it_to_the_insert(self) -> bool:
@@ -192,7 +197,7 @@ class Numbers:
     def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
         """Return the numbers of the given rows that rows of this counter have now."""
         numbers = [_number(row, field) for row in rows]
-        stored = field.model._base_manager.using(self.using)
+        stored = rows_in(field.model, self.using)
         found: list[int] = []
         for start in range(0, len(numbers), CHOICES):
             chosen = stored.filter(**{f"{field.attname}__in": numbers[start : start + CHOICES]})
@@ -209,18 +214,19 @@ class Numbers:
         """Add a note that says which counter is behind its rows, if one is."""
         for name, fields in (self.wants or {}).items():
             for field, (new, _) in fields.items():
-                if not new:
+                # Where a sequence restarts, or skips what rows have, they may be above it.
+                if not new or field.reuse or field.reset_value is not None:
                     continue
-                remedy = (
-                    f"manage.py sequences set {name!r} HIGHEST --database={self.using}, or "
-                    f"declare {field} with skip_used=True"
-                )
+                remedy = f"manage.py sequences set {name!r} HIGHEST --database={self.using}"
+                if not field.is_scoped_by_function:
+                    remedy += f", or declare {field} with skip_used=True"
                 try:
-                    rows = field.rows_of(new[0], self.using)
-                    highest = rows.aggregate(highest=Max(field.attname))["highest"]
+                    if any(map(field.skips_used, new)):
+                        continue
+                    highest = self._highest(field, name, new[0])
                     # Read after the rows, so that those of other transactions don't mislead.
                     last = get_last_value(name, using=self.using) or 0
-                except (DatabaseError, ObjectDoesNotExist, ValueError):
+                except Exception:
                     error.add_note(  # the transaction that it broke answers no query
                         f"If rows of {field} have higher numbers than their sequence {name!r}, "
                         f"the sequence is behind them: {remedy}"
@@ -231,6 +237,16 @@ class Numbers:
                         f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
                         f"{field}: {remedy.replace('HIGHEST', str(highest))}"
                     )
+
+    def _highest(self, field: Any, name: str, row: Model) -> int | None:
+        """Return the highest number that rows of the row's counter have."""
+        rows: Any = field.rows_of(row, self.using).exclude(**{field.attname: None})
+        if not field.is_scoped_by_function:
+            return rows.aggregate(highest=Max(field.attname))["highest"]  # type: ignore[no-any-return]
+        highest = list(rows.order_by(f"-{field.attname}")[:LOOKED_AT])
+        names = field.names_of(highest, self.connection) if highest else []
+        numbers = [getattr(row, field.attname) for row in highest]
+        return next((number for number, of in zip(numbers, names, strict=True) if of == name), None)
 
 
 def _is_copy(row: Any, field: Any, using: str) -> bool:
@@ -287,7 +303,7 @@ def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
         free.move(name, max(last, taken[0] - 1) if field.reuse == "gaps" else last, taken, using)
         return numbers
     taken = take(field.allocation(rows[0], name, n), using)
-    if not field.skips_used(rows[0]):
+    if not any(map(field.skips_used, rows)):
         return taken
     others = field.rows_of(rows[0], using)
     if not free.is_used(field, others, taken):

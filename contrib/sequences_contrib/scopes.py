@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Field, Model, Value
+from django.db.models import F, Field, Model, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
 from .identity import plain_text, text_of
@@ -77,6 +77,11 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
     return _path_texts(fields, rows, connection)
 
 
+def rows_in(model: type[Model], using: str) -> QuerySet[Any]:
+    """Return all rows of a table: the model's own managers may leave some out, or join others."""
+    return QuerySet(model=model, using=using)
+
+
 def own_value(row: Model, field: Any) -> Any:
     """Return the value that will be stored in a column of the row.
 
@@ -138,7 +143,7 @@ def _path_texts(
     keys = [own_value(row, first) for row in rows]
     texts = [text_of(first, key, connection) for key in keys]
     wanted = {text: key for text, key in zip(texts, keys, strict=True) if text is not None}
-    related = first.related_model._base_manager.using(connection.alias)
+    related = rows_in(first.related_model, connection.alias)
     path = LOOKUP_SEP.join(field.name for field in rest)
     found: dict[str | None, Texts] = {None: (None,)}
     choices = list(wanted.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -167,6 +168,16 @@ def test_rows_with_primary_keys(using: str) -> None:
     assert [patient.pk for patient in patients] == [1, 2]
     first = First.objects.using(using).bulk_create([First(), First()])
     assert [row.number for row in first] == [1, 2]
+
+
+def test_what_is_stored_is_settled_in_both_statements(using: str) -> None:
+    """Rows with primary keys are inserted first; what the others store is as their counter says."""
+    amount = models.DecimalField(max_digits=8, decimal_places=2)
+    with letters(using, amount=amount, number=SequenceField(scope="amount")) as rows:
+        given = Decimal("1.004")
+        created = rows.bulk_create([rows.model(pk=70, amount=given), rows.model(amount=given)])
+        assert [row.amount for row in created] == [given, given]
+        assert rows.filter(amount=Decimal("1.00")).count() == 2
 
 
 def test_keys_that_their_field_makes(using: str) -> None:

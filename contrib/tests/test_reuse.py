@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connections, models, transaction
 from django.db.backends.utils import CursorWrapper
+from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import get_last_value, set_last_value
 from sequences_core.testing.base import Elsewhere
-from tests.numbered.blocks import letters, rolled_back, together
+from tests.numbered.blocks import letters, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project, Seat, Ticket
 
 APPS = ["tests.numbered"]
@@ -72,6 +73,32 @@ def test_gaps_below_an_explicit_number(using: str) -> None:
     seat(using)
     seat(using, number=4, label=9)
     assert [seat(using).number for _ in range(4)] == [1, 2, 3, 5]
+
+
+class Visible(models.Manager[Any]):
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(hidden=False)
+
+
+def test_rows_that_a_manager_leaves_out_have_their_numbers(using: str) -> None:
+    """The numbers of a table's rows are used, also of those that no manager of the model shows."""
+    meta = type("Meta", (), {"app_label": "numbered", "base_manager_name": "objects"})
+    with isolate_apps("tests.numbered"):
+        model: Any = type(
+            "Letter",
+            (models.Model,),
+            {
+                "__module__": __name__,
+                "Meta": meta,
+                "hidden": models.BooleanField(default=False),
+                "number": SequenceField("hiding", reuse="gaps", unique=True),
+                "objects": Visible(),
+            },
+        )
+    with tables(using, model):
+        rows = model.objects.using(using)
+        assert rows.create(hidden=True).number == 1
+        assert rows.create().number == 2
 
 
 def test_rows_that_came_without_the_counter(using: str) -> None:

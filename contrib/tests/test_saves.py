@@ -406,6 +406,24 @@ def updated(receipt: Any) -> Any:
     return receipt
 
 
+def deferred(receipt: Any) -> Any:
+    """Return the row without its number, which is then read by itself."""
+    row = Receipt.objects.using(receipt._state.db).defer("number").get(pk=receipt.pk)
+    assert row.number == receipt.number
+    return row
+
+
+def read_again(receipt: Any) -> Any:
+    """Return the row as it is after an UPDATE that its instance didn't see."""
+    rows = Receipt.objects.using(receipt._state.db).filter(pk=receipt.pk)
+    rows.update(number=8)
+    receipt.refresh_from_db()
+    assert receipt.number == 8
+    rows.update(number=7)
+    receipt.refresh_from_db(fields=(name for name in ["number"]))
+    return receipt
+
+
 COPIES: dict[str, Any] = {
     "the same instance": lambda receipt: as_new(receipt),
     "without _state.adding": lambda receipt: without_key(receipt),
@@ -414,6 +432,8 @@ COPIES: dict[str, Any] = {
     "copy.deepcopy": lambda receipt: as_new(copy.deepcopy(loaded(receipt))),
     "pickled": lambda receipt: as_new(pickle.loads(pickle.dumps(receipt))),
     "updated before": lambda receipt: as_new(updated(receipt)),
+    "deferred": lambda receipt: as_new(deferred(receipt)),
+    "read again": lambda receipt: as_new(read_again(receipt)),
 }
 
 

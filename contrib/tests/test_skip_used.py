@@ -151,6 +151,59 @@ def test_an_error_of_something_else_has_no_note(using: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
+    [{"reset_value": 4}, {"reuse": "gaps"}, {"reuse": "last"}, {"skip_used": True}],
+    ids=str,
+)
+def test_rows_above_a_counter_that_heals_are_no_fault(options: dict[str, Any], using: str) -> None:
+    """No note sends anybody to a counter that the next save moves by itself."""
+    fields = {"code": models.CharField(max_length=9, null=True, unique=True)}
+    with letters(using, **fields, number=SequenceField("healing", **options)) as rows:
+        for code in (None, None, None, "taken"):
+            rows.create(code=code)
+        if "reset_value" not in options:
+            rows.filter(number=3).update(number=30)
+        with pytest.raises(IntegrityError) as caught:
+            rows.create(code="taken")
+        assert not hasattr(caught.value, "__notes__")
+
+
+@pytest.mark.parametrize("others", [0, 5])
+def test_the_note_on_a_scope_by_a_function(others: int, using: str) -> None:
+    """Rows of other counters don't count, though no query tells them from those of this one."""
+
+    def kind(row: Any) -> str:
+        return str(row.kind)
+
+    fields = {"kind": models.CharField(max_length=9), "number": SequenceField("k", scope=kind)}
+    with letters(using, **fields, code=models.IntegerField(null=True, unique=True)) as rows:
+        for _ in range(others):
+            rows.create(kind="other")
+        for code in (1, 2, 3):
+            rows.create(kind="a", code=code)
+        with pytest.raises(IntegrityError) as caught:
+            rows.create(kind="a", code=1)
+        assert not hasattr(caught.value, "__notes__")
+        set_last_value(1, "k.a", force=True, using=using)
+        with pytest.raises(IntegrityError) as caught:
+            rows.create(kind="a", code=1)
+        (note,) = caught.value.__notes__
+        assert "'k.a' is at 1, behind the highest number 3" in note
+        assert "skip_used" not in note  # which such a scope can't have
+
+
+def test_a_function_decides_for_each_row_of_a_bulk(using: str) -> None:
+    """Where one row of a bulk is to skip numbers that rows have, none of them is given."""
+    fields = {"note": models.CharField(max_length=9, default="")}
+    number = SequenceField("s", unique=True, skip_used=lambda row: bool(row.note))
+    with letters(using, **fields, number=number) as rows:
+        rows.bulk_create(more(rows, 3))
+        delete("s", using=using)
+        created = rows.bulk_create([rows.model(), rows.model(note="x")])
+        assert [row.number for row in created] == [4, 5]
+
+
+@pytest.mark.parametrize(
+    "options",
     [
         {"reuse": "gaps"},
         {"reset_value": 5},
