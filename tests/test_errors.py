@@ -117,8 +117,12 @@ def test_a_wrong_first_number(using: str, returned: Any) -> None:
         get_next_value("s", lambda: returned, using=using)
 
 
-def test_a_callable_that_has_rolled_back_what_failed(using: str) -> None:
+@pytest.mark.parametrize("backend", ["auto", "orm"])
+def test_a_callable_that_has_rolled_back_what_failed(
+    using: str, backend: str, settings: Any
+) -> None:
     """The caller's transaction is good after it, and Django knows."""
+    settings.SEQUENCES_BACKEND = backend
 
     def first() -> int:
         with transaction.atomic(using=using):
