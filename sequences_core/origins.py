@@ -18,6 +18,7 @@ def is_foreign(connection: BaseDatabaseWrapper, error: BaseException) -> bool:
     while traceback is not None:
         frame = traceback.tb_frame
         if frame.f_code is DatabaseErrorWrapper.__exit__.__code__:
-            return frame.f_locals["self"].wrapper is not connection
+            wrapper = frame.f_locals.get("self")  # gone after traceback.clear_frames()
+            return wrapper is not None and wrapper.wrapper is not connection
         traceback = traceback.tb_next
     return False

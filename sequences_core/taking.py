@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -138,16 +139,21 @@ def _explain(
     allocator = get_allocator(connection)
     code, text = allocator.error_code(error), allocator.error_text(error)
     if code in allocator.missing_table_codes and (
-        table_parts()[-1].lower() in text.lower() or (ours and not allocator.names_missing_table)
+        _names(text, table_parts()[-1]) or (ours and not allocator.names_missing_table)
     ):
         raise _table_missing(connection) from error
-    if code in allocator.missing_function_codes and FUNCTION in text.lower():
+    if code in allocator.missing_function_codes and _names(text, FUNCTION):
         forget_functions()  # it was there when somebody looked
         raise function_missing(connection) from error
     if ours and timeout is not None and code in allocator.lock_timeout_codes:
         raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
     if EXHAUSTED in text:
         raise SequenceExhausted(text) from error
+
+
+def _names(text: str, name: str) -> bool:
+    """Does the text of an error name this table or function, and not only one like it?"""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _table_missing(connection: BaseDatabaseWrapper) -> TableMissing:

@@ -33,8 +33,8 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 1.0
 """Seconds: as long as PostgreSQL takes to notice a deadlock (deadlock_timeout)."""
 
-UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter)
-"""With awaitables, what is returned before its code has run."""
+UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate)
+"""With awaitables and all of itertools, what is returned before its code has run."""
 
 
 def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None = None) -> T:
@@ -66,18 +66,31 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
         )
     for attempt in range(attempts):
         committed = False
+        errors: list[DatabaseError] = []
 
         def note_commit() -> None:
             nonlocal committed
             committed = True
 
+        def note_error(execute: Callable[..., Any], *args: Any) -> Any:
+            try:
+                return execute(*args)
+            except DatabaseError as error:
+                errors.append(error)
+                raise
+
         try:
             with transaction.atomic(using=alias, durable=True):
                 if outermost:  # the first hook, so that it runs whatever another one raises
                     transaction.on_commit(note_commit, using=alias)
-                result = block()
-                _refuse_unfinished(result)
-                if connection.needs_rollback:  # atomic() would roll back without a word
+                with connection.execute_wrapper(note_error):
+                    result = block()
+                    _refuse_unfinished(result)
+                # atomic() would roll back without a word. Of an error that the block caught, Django
+                # knows only if a method of a model has raised it; and COMMIT doesn't fail.
+                if connection.needs_rollback or any(
+                    allocator.aborts_transaction(connection, error) for error in errors
+                ):
                     raise transaction.TransactionManagementError(
                         "the block returned, but its transaction can only be rolled back: let "
                         "errors out of the block, or catch them around an atomic() of their own"
@@ -88,6 +101,8 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
                 raise
             if is_foreign(connection, error) or not allocator.is_retryable(error):
                 raise
+        finally:
+            errors.clear()  # their tracebacks keep the block's locals
         # Full jitter spreads those who collided; 2.0**attempt could overflow, so bound it first.
         time.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt, 30))))  # noqa: S311 - no secret
     raise AssertionError("unreachable")
@@ -149,7 +164,11 @@ def _refuse_deferred(function: Any) -> None:
 def _refuse_unfinished(result: Any) -> None:
     """Raise TypeError for a result whose code has not run yet."""
     unfinished = getattr(result, "gen", result)  # of a function with @contextmanager
-    if inspect.isawaitable(unfinished) or isinstance(unfinished, UNFINISHED):
+    if (
+        inspect.isawaitable(unfinished)
+        or isinstance(unfinished, UNFINISHED)
+        or type(unfinished).__module__ == "itertools"
+    ):
         _close(unfinished)
         raise TypeError(
             f"the block returned {result!r}, which would do its work after the COMMIT: put the "

@@ -27,6 +27,7 @@ from sequences_core import (
     get_next_values,
     set_last_value,
 )
+from sequences_core.allocator import FUNCTION
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 from sequences_core.registry import get_allocator
@@ -117,8 +118,12 @@ def test_a_wrong_first_number(using: str, returned: Any) -> None:
         get_next_value("s", lambda: returned, using=using)
 
 
-def test_a_callable_that_has_rolled_back_what_failed(using: str) -> None:
+@pytest.mark.parametrize("backend", ["auto", "orm"])
+def test_a_callable_that_has_rolled_back_what_failed(
+    using: str, backend: str, settings: Any
+) -> None:
     """The caller's transaction is good after it, and Django knows."""
+    settings.SEQUENCES_BACKEND = backend
 
     def first() -> int:
         with transaction.atomic(using=using):
@@ -189,11 +194,20 @@ class TestTwoDatabases:
         assert not isinstance(caught.value, TableMissing)
 
 
-def test_a_table_that_a_trigger_misses_is_not_ours(using: str) -> None:
-    """An error of our own statement names another table where that is the one that is missing."""
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 1 FROM audit_log",
+        f"SELECT 1 FROM {TABLE}_audit",
+        f"SELECT 1 FROM old_{TABLE}",
+        f"SELECT {FUNCTION}_audit(1)",
+    ],
+)
+def test_what_a_trigger_misses_is_not_ours(using: str, sql: str) -> None:
+    """An error of our own statement names what is missing: another table, also one named alike."""
     with pytest.raises(DatabaseError) as caught, database_errors(connections[using]):
-        run(using, "SELECT 1 FROM audit_log")
-    assert not isinstance(caught.value, TableMissing)
+        run(using, sql)
+    assert not isinstance(caught.value, SequencesError)
 
 
 def begin_and_look(using: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +15,7 @@ from django.db import DatabaseError, connections, transaction
 from django.test import TestCase
 
 from sequences_core import get_last_value, get_next_value, retry_atomic, run_atomic
+from sequences_core.models import Counter
 from sequences_core.testing.base import Elsewhere
 
 CONFLICTS = {
@@ -114,6 +118,66 @@ def test_a_conflict_before_the_commit_is_run_again(using: str) -> None:
 
     assert run_atomic(lose_once, using=using) == 1
     assert (block.calls, called) == (3, [3])
+
+
+def end_transaction(using: str) -> None:
+    """Let the server end the transaction, by an error that Django doesn't watch for."""
+    connection = connections[using]
+    if connection.vendor != "sqlite":
+        conflict(using)
+    connection.connection.set_progress_handler(lambda: 1, 1)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {Counter._meta.db_table}")
+    finally:
+        connection.connection.set_progress_handler(None, 1)
+
+
+def test_no_result_after_an_error_of_a_cursor_was_caught(using: str) -> None:
+    """Its COMMIT would not fail, and leave nothing, or only what came after the error."""
+    hooks: list[int] = []
+
+    def block() -> int:
+        number = get_next_value("s", using=using)
+        transaction.on_commit(lambda: hooks.append(number), using=using)
+        with contextlib.suppress(DatabaseError):
+            end_transaction(using)
+        return number
+
+    with pytest.raises(transaction.TransactionManagementError, match="only be rolled back"):
+        run_atomic(block, using=using)
+    assert get_last_value("s", using=using) is None
+    assert not hooks
+
+
+def test_a_result_after_what_failed_was_rolled_back(using: str) -> None:
+    """An error inside a savepoint has not ended the transaction."""
+
+    def block() -> int:
+        number = get_next_value("s", using=using)
+        with contextlib.suppress(DatabaseError), transaction.atomic(using=using):
+            get_next_value("s", using=using)
+            with connections[using].cursor() as cursor:
+                cursor.execute("SELECT 1 FROM nowhere")
+        return number
+
+    assert run_atomic(block, using=using) == 1
+    assert get_last_value("s", using=using) == 1
+
+
+def test_an_error_whose_frames_are_cleared(using: str) -> None:
+    """As by unittest's assertRaises: it says no longer which database it came from."""
+
+    def block() -> None:
+        try:
+            with connections[using].cursor() as cursor:
+                cursor.execute("SELECT 1 FROM nowhere")
+        except DatabaseError as error:
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+    with pytest.raises(DatabaseError, match="nowhere"):
+        run_atomic(block, using=using)
 
 
 def code_of_a_conflict(using: str) -> BaseException:
@@ -266,6 +330,10 @@ def manager() -> Iterator[int]:
         *(lambda: coroutine(), lambda: generator(), lambda: async_generator(), Future, manager),
         lambda: map(get_next_value, ["s"]),
         lambda: filter(get_next_value, ["s"]),
+        lambda: zip(map(get_next_value, ["s"]), strict=True),
+        lambda: enumerate(generator()),
+        lambda: itertools.starmap(get_next_value, [["s"]]),
+        lambda: itertools.chain(generator()),
     ],
 )
 def test_what_returns_before_its_work_is_done(using: str, block: Any) -> None:

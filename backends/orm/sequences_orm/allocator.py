@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SQLSTATES = ("sqlstate", "pgcode")
 """Where the errors of psycopg and of psycopg2 have it."""
 
+ALIVE = frozenset({0, 1, 2})
+"""libpq's numbers of a transaction that goes on: idle, active, in a transaction."""
+
 SQLSTATE = re.compile("[0-9A-Z]{5}")
 SERIALIZATION_FAILURE = "40001"
 
@@ -97,10 +100,14 @@ class ORMAllocator(Allocator):
         return vendors.has_schemas(connection)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # PostgreSQL goes on after no error, nor do those that speak its protocol; their drivers
-        # are those that give a SQLSTATE, psycopg and psycopg2.
+        # PostgreSQL goes on after no error, nor do those that speak its protocol, unless a savepoint
+        # has been rolled back since. Their drivers are those that give a SQLSTATE, psycopg and
+        # psycopg2, and know what the server has said with its last answer.
         cause = error.__cause__
-        return any(hasattr(cause, name) for name in SQLSTATES) or self.is_retryable(error)
+        if not any(hasattr(cause, name) for name in SQLSTATES):
+            return self.is_retryable(error)
+        info = getattr(getattr(connection, "connection", None), "info", None)
+        return getattr(info, "transaction_status", None) not in ALIVE
 
     def error_code(self, error: BaseException) -> str | int | None:
         cause = error.__cause__
