@@ -37,6 +37,24 @@ UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate)
 """With awaitables and all of itertools, what is returned before its code has run."""
 
 
+class _Run:
+    """One run of a block: whether it was committed, and the errors of its statements."""
+
+    def __init__(self) -> None:
+        self.committed = False
+        self.errors: list[DatabaseError] = []
+
+    def note_commit(self) -> None:
+        self.committed = True
+
+    def note_error(self, execute: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return execute(*args)
+        except DatabaseError as error:
+            self.errors.append(error)
+            raise
+
+
 def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None = None) -> T:
     """Call ``block`` in a transaction of its own, and again when it lost a conflict.
 
@@ -65,31 +83,18 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
             f"would not be committed: call set_autocommit(True) before"
         )
     for attempt in range(attempts):
-        committed = False
-        errors: list[DatabaseError] = []
-
-        def note_commit() -> None:
-            nonlocal committed
-            committed = True
-
-        def note_error(execute: Callable[..., Any], *args: Any) -> Any:
-            try:
-                return execute(*args)
-            except DatabaseError as error:
-                errors.append(error)
-                raise
-
+        run = _Run()
         try:
             with transaction.atomic(using=alias, durable=True):
                 if outermost:  # the first hook, so that it runs whatever another one raises
-                    transaction.on_commit(note_commit, using=alias)
-                with connection.execute_wrapper(note_error):
+                    transaction.on_commit(run.note_commit, using=alias)
+                with connection.execute_wrapper(run.note_error):
                     result = block()
                     _refuse_unfinished(result)
                 # atomic() would roll back without a word. Of an error that the block caught, Django
                 # knows only if a method of a model has raised it; and COMMIT doesn't fail.
                 if connection.needs_rollback or any(
-                    allocator.aborts_transaction(connection, error) for error in errors
+                    allocator.aborts_transaction(connection, error) for error in run.errors
                 ):
                     raise transaction.TransactionManagementError(
                         "the block returned, but its transaction can only be rolled back: let "
@@ -97,12 +102,12 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
                     )
             return result
         except DatabaseError as error:
-            if committed or attempt + 1 == attempts:
+            if run.committed or attempt + 1 == attempts:
                 raise
             if is_foreign(connection, error) or not allocator.is_retryable(error):
                 raise
         finally:
-            errors.clear()  # their tracebacks keep the block's locals
+            run.errors.clear()  # their tracebacks keep the block's locals
         # Full jitter spreads those who collided; 2.0**attempt could overflow, so bound it first.
         time.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt, 30))))  # noqa: S311 - no secret
     raise AssertionError("unreachable")

@@ -32,8 +32,8 @@ class _Deferred(DeferredAttribute):
 
     field: Any
 
-    def fetch_many(self, instances: list[Any]) -> None:
-        super().fetch_many(instances)  # type: ignore[misc] # unknown to Django 5.2
+    def fetch_many(self, instances: Any) -> None:
+        super().fetch_many(instances)
         for instance in instances:
             hooks.remember_loaded(self.field, instance)
 

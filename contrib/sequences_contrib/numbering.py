@@ -226,7 +226,7 @@ class Numbers:
                     highest = self._highest(field, name, new[0])
                     # Read after the rows, so that those of other transactions don't mislead.
                     last = get_last_value(name, using=self.using) or 0
-                except Exception:
+                except Exception:  # noqa: BLE001 - the error to raise is the one explained
                     error.add_note(  # the transaction that it broke answers no query
                         f"If rows of {field} have higher numbers than their sequence {name!r}, "
                         f"the sequence is behind them: {remedy}"
