@@ -169,7 +169,8 @@ def _remembering_again(refresh_from_db: Any) -> Any:
     def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
         fields = fields if fields is None else list(fields)
         refresh_from_db(self, using, fields, *args, **kw)
-        for field in _fields_of(type(self)):
+        model: type[Model] = type(self)
+        for field in _fields_of(model):
             if fields is None or field.attname in fields:
                 remember_loaded(field, self)
 
