@@ -8,6 +8,7 @@ is dropped, the counter is deleted.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
@@ -136,5 +137,8 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
 
 def _renamed(name: str, old: Naming, new: Naming) -> str:
     """Return the counter's name with another base, and between its parts another separator."""
-    _, *texts = name[len(old[0]) :].split(old[1])
+    separator = re.escape(old[1])  # of which a %-code may have a digit
+    texts = re.findall(
+        rf"{separator}((?:%[0-9A-F]{{2}}|(?!{separator})[\s\S])*)", name[len(old[0]) :]
+    )
     return counter_name(new[0], tuple(map(unquote, texts)), new[1])

@@ -212,6 +212,7 @@ def alter_table() -> list[Any]:
 def alter_separator() -> list[Any]:
     return [
         migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="_")),
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="2")),
         migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="--")),
     ]
 
