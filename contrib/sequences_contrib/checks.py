@@ -24,8 +24,11 @@ NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 TIMES = (models.DateTimeField, models.TimeField)
 """Fields whose columns round in ways that only Django's own types tell."""
 
-SETTLED = (models.Field.pre_save, models.FileField.pre_save)
-"""What these return doesn't change between the taking of the number and the INSERT."""
+SETTLED = (models.Field.pre_save, models.DateField.pre_save)
+"""What these return doesn't change between the taking of the number and the INSERT.
+
+FileField's does: it stores the file, under a name that is free.
+"""
 
 
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
@@ -84,14 +87,16 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
         )
     first = fields[0]
     automatic = getattr(first, "auto_now", False) or getattr(first, "auto_now_add", False)
-    own = type(first).pre_save not in (*SETTLED, models.DateField.pre_save) and not isinstance(
+    own = type(first).pre_save not in SETTLED and not isinstance(
         first, models.DateTimeField | models.TimeField | Numbering
     )
-    if automatic or own or getattr(first, "generated", False):
+    # A number of the model's own row, or its serial key, is not known yet; a parent's row is there.
+    later = first.model is field.model and isinstance(first, models.AutoField | Numbering)
+    if automatic or own or later or getattr(first, "generated", False):
         yield checks.Error(
             f"The scope {path!r} is set while the row is inserted, after the number is taken.",
             hint="Give the field a default, such as timezone.now, in place of auto_now_add, "
-            "auto_now, an expression or a pre_save of its own.",
+            "auto_now, an expression or a pre_save of its own; or leave it out of the scope.",
             obj=field,
             id="sequences_contrib.E006",
         )
@@ -105,8 +110,9 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     others = [
         other
         for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
+        if not model._meta.swapped
         for other in model._meta.local_fields
-        if isinstance(other, Numbering) and not other.is_copy and other is not field
+        if isinstance(other, Numbering) and not other.is_copy and not _is_same(field, other)
     ]
     shared = [other for other in others if _share(field, other)]
     if shared:
@@ -143,6 +149,12 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.E003",
         )
+
+
+def _is_same(field: Any, other: Any) -> bool:
+    """Are they one column, perhaps of two models of a table?"""
+    one, two = ((each.model._meta.db_table, each.column) for each in (field, other))
+    return field is other or one == two
 
 
 def _share(field: Any, other: Any) -> bool:

@@ -196,15 +196,20 @@ class Numbering:
                 continue
             first, *rest = fields_of(self.model, path)
             key = own_value(instance, first)
-            if not rest:
-                rows = rows.filter(**{first.attname: key})
+            alike = {first.attname: key}
+            if rest:
+                target: Any = first.target_field  # type: ignore[attr-defined] # a foreign key
+                related = rows_in(target.model, using)
+                end = LOOKUP_SEP.join(field.name for field in rest)
+                value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
+                ends = related.filter(**{end: value}).values(target.attname)
+                alike = {f"{first.name}__in": ends}
+            if first in self.model._meta.local_fields:
+                rows = rows.filter(**alike)
                 continue
-            target: Any = first.target_field  # type: ignore[attr-defined] # it is a foreign key
-            related = rows_in(target.model, using)
-            end = LOOKUP_SEP.join(field.name for field in rest)
-            value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
-            alike = related.filter(**{end: value}).values(target.attname)
-            rows = rows.filter(**{f"{first.name}__in": alike})
+            link: Any = self.model._meta.get_ancestor_link(first.model)
+            parents = rows_in(link.remote_field.model, using).filter(**alike)
+            rows = rows.filter(**{f"{link.name}__in": parents.values(link.target_field.attname)})
         return rows
 
     def skips_used(self, instance: Model) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
@@ -32,7 +33,7 @@ class _Deferred(DeferredAttribute):
 
     field: Any
 
-    def fetch_many(self, instances: Any) -> None:
+    def fetch_many(self, instances: Iterable[Model]) -> None:
         super().fetch_many(instances)
         for instance in instances:
             hooks.remember_loaded(self.field, instance)

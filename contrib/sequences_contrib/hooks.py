@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
@@ -91,12 +91,19 @@ def read_back(
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in taken)
     condition = " AND ".join(f"{quote(key.column)} = %s" for key, _ in keys)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {columns} FROM {quote(options.db_table)} WHERE {condition}",
-            [key.get_db_prep_value(value, connection) for key, value in keys],
-        )
-        numbers = cursor.fetchone()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {columns} FROM {quote(options.db_table)} WHERE {condition}",
+                [key.get_db_prep_value(value, connection) for key, value in keys],
+            )
+            numbers = cursor.fetchone()
+    except DatabaseError:
+        if connection.in_atomic_block:
+            raise
+        for field in taken:  # the row is committed: an error would tell otherwise
+            delattr(row, field.attname)
+        return
     for field, number in zip(taken, numbers or [None] * len(taken), strict=True):
         setattr(row, field.attname, number)  # None of a row that somebody has deleted by now
 
@@ -108,9 +115,11 @@ def _in_order(row: Model, numbered: list[Any], results: Any, returning_fields: A
     values = list(results[0])
     returned: list[Any] = []
     for field in returning_fields:
-        if field not in numbered and not values:
+        known = field in numbered and field.attname in row.__dict__
+        if not known and not values:
             break
-        returned.append(getattr(row, field.attname) if field in numbered else values.pop(0))
+        number = row.__dict__.get(field.attname)
+        returned.append(number if field in numbered else values.pop(0))
     return [tuple(returned)]
 
 
@@ -169,7 +178,7 @@ def _remembering_again(refresh_from_db: Any) -> Any:
     def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
         fields = fields if fields is None else list(fields)
         refresh_from_db(self, using, fields, *args, **kw)
-        model: Any = type(self)
+        model: type[Model] = type(self)
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
                 remember_loaded(field, self)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Any
@@ -166,6 +166,10 @@ def _json(column: Any, stored: Any, value: Any, connection: Any) -> str:
 _CONVERTERS: dict[type, Callable[[Any, Any, Any, Any], Any]] = {
     models.DateTimeField: _moment,
     models.DurationField: _duration,
+    # PostgreSQL leaves the zone out, which the others refuse.
+    models.TimeField: lambda column, stored, value, connection: (
+        stored.replace(tzinfo=None) if isinstance(stored, time) else stored
+    ),
     models.UUIDField: lambda column, stored, value, connection: column.to_python(stored),
     models.BooleanField: lambda column, stored, value, connection: bool(stored),
     models.BinaryField: lambda column, stored, value, connection: bytes(value),

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Max, Model
+from django.db.models import Model
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.functions import has_function
 from sequences_core.taking import begin, in_users_transaction, take
 
-from . import free
+from . import free, notes
 from .counters import Numbering
 from .identity import needs_strip, settled
 from .scopes import CHOICES, rows_in
@@ -23,9 +23,6 @@ from .scopes import CHOICES, rows_in
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """For each counter, by field: the rows to be numbered, and those that bring their number."""
 
-
-LOOKED_AT = 100
-"""How many rows are asked for a function's scope, to explain an error."""
 
 LOADED = "sequences_loaded"
 """Where the state of an instance remembers the primary key that it was loaded with."""
@@ -93,14 +90,15 @@ class Numbers:
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
         if self._before and isinstance(error, IntegrityError):
-            self._explain(error)
+            notes.explain(error, self.wants or {}, self.connection)
 
     def remember(self) -> None:
         """Note on the rows, now inserted, that nobody has set their numbers."""
         for field in self.fields:
             attname, memory = field.attname, field.memory
             for row in self.rows:
-                setattr(row._state, memory, getattr(row, attname))
+                if self.bulk or attname in row.__dict__:  # else it is deferred
+                    setattr(row._state, memory, getattr(row, attname))
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -209,44 +207,6 @@ class Numbers:
                 if each == name
             ]
         return found
-
-    def _explain(self, error: IntegrityError) -> None:
-        """Add a note that says which counter is behind its rows, if one is."""
-        for name, fields in (self.wants or {}).items():
-            for field, (new, _) in fields.items():
-                # Where a sequence restarts, or skips what rows have, they may be above it.
-                if not new or field.reuse or field.reset_value is not None:
-                    continue
-                remedy = f"manage.py sequences set {name!r} HIGHEST --database={self.using}"
-                if not field.is_scoped_by_function:
-                    remedy += f", or declare {field} with skip_used=True"
-                try:
-                    if any(map(field.skips_used, new)):
-                        continue
-                    highest = self._highest(field, name, new[0])
-                    # Read after the rows, so that those of other transactions don't mislead.
-                    last = get_last_value(name, using=self.using) or 0
-                except Exception:  # noqa: BLE001 - the error to raise is the one explained
-                    error.add_note(  # the transaction that it broke answers no query
-                        f"If rows of {field} have higher numbers than their sequence {name!r}, "
-                        f"the sequence is behind them: {remedy}"
-                    )
-                    continue
-                if highest is not None and highest > last:
-                    error.add_note(
-                        f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
-                        f"{field}: {remedy.replace('HIGHEST', str(highest))}"
-                    )
-
-    def _highest(self, field: Any, name: str, row: Model) -> int | None:
-        """Return the highest number that rows of the row's counter have."""
-        rows: Any = field.rows_of(row, self.using).exclude(**{field.attname: None})
-        if not field.is_scoped_by_function:
-            return rows.aggregate(highest=Max(field.attname))["highest"]  # type: ignore[no-any-return]
-        highest = list(rows.order_by(f"-{field.attname}")[:LOOKED_AT])
-        names = field.names_of(highest, self.connection) if highest else []
-        numbers = [getattr(row, field.attname) for row in highest]
-        return next((number for number, of in zip(numbers, names, strict=True) if of == name), None)
 
 
 def _is_copy(row: Any, field: Any, using: str) -> bool:

@@ -8,8 +8,10 @@ is dropped, the counter is deleted.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -20,6 +22,10 @@ from django.db.models.functions import Concat, Left, Substr
 from sequences_core.models import Counter, has_table
 
 from .counters import Numbering, default_base
+from .identity import counter_name
+
+Naming = tuple[str, str]
+"""How the names of a field's counters begin, and the separator between their parts."""
 
 
 def follow_renames() -> None:
@@ -41,7 +47,9 @@ def _alter_db_table(original: Any) -> Any:
         # SQLite also puts a table in the place of another of the same model.
         if model._meta.db_table == new_db_table:
             for field in _fields(model):
-                _rename(self, old_db_table, field.column, new_db_table, field)
+                old = default_base(old_db_table, field.column, field.separator)
+                new = default_base(new_db_table, field.column, field.separator)
+                _rename(self, (old, field.separator), (new, field.separator))
 
     return alter_db_table
 
@@ -52,9 +60,12 @@ def _alter_field(original: Any) -> Any:
         self: Any, model: Any, old_field: Any, new_field: Any, strict: bool = False
     ) -> None:
         original(self, model, old_field, new_field, strict)
-        table = model._meta.db_table
-        if _is_named_by_default(old_field) and isinstance(new_field, Numbering):
-            _rename(self, table, old_field.column, table, new_field)
+        if isinstance(old_field, Numbering) and isinstance(new_field, Numbering):
+            old, new = (_naming(model, field) for field in (old_field, new_field))
+            if _is_named_by_default(old_field):
+                _rename(self, old, new)
+            elif _is_named_by_default(new_field):  # others may share the name that is left
+                _rename(self, old, new, keep=True)
 
     return alter_field
 
@@ -97,20 +108,37 @@ def _of(counters: QuerySet[Counter], base: str, separator: str) -> QuerySet[Coun
     return beginning.filter(Q(pk=base) | Q(beginning=scoped))
 
 
-def _rename(editor: Any, old_table: str, old_column: str, new_table: str, field: Any) -> None:
-    separator = field.separator
-    old = default_base(old_table, old_column, separator)
-    new = field.sequence_name
-    if new is None:
-        new = default_base(new_table, field.column, separator)
+def _naming(model: Any, field: Any) -> Naming:
+    """Return what the names of the field's counters are made with, in the model's table."""
+    if field.sequence_name is not None:
+        return field.base, field.separator
+    return default_base(model._meta.db_table, field.column, field.separator), field.separator
+
+
+def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> None:
+    """Rename counters; where one has the new name already, the higher number counts.
+
+    That may be one of a table that was dropped behind Django's back, or shared.
+    """
     if old == new or (counters := _counters(editor)) is None:
         return
-    renamed = _of(counters, old, separator)
-    there = dict(_of(counters, new, separator).values_list("name", "last"))
-    if there:  # of a table that was dropped behind Django's back, or shared
-        for counter in renamed:
-            name = new + counter.name[len(old) :]
-            if (last := there.get(name)) is not None:
+    renamed = _of(counters, *old)
+    there = dict(_of(counters, *new).values_list("name", "last"))
+    if there or keep or old[1] != new[1]:
+        for name, last in list(renamed.values_list("name", "last")):
+            target = _renamed(name, old, new)
+            last = max(last, there.get(target, last))
+            if not keep:
                 counters.filter(pk=name).delete()
-                counters.filter(pk=counter.name).update(last=max(last, counter.last))
-    renamed.update(name=Concat(Value(new), Substr("name", len(old) + 1)))
+            counters.update_or_create(name=target, defaults={"last": last})
+        return
+    renamed.update(name=Concat(Value(new[0]), Substr("name", len(old[0]) + 1)))
+
+
+def _renamed(name: str, old: Naming, new: Naming) -> str:
+    """Return the counter's name with another base, and between its parts another separator."""
+    separator = re.escape(old[1])  # of which a %-code may have a digit
+    texts = re.findall(
+        rf"{separator}((?:%[0-9A-F]{{2}}|(?!{separator})[\s\S])*)", name[len(old[0]) :]
+    )
+    return counter_name(new[0], tuple(map(unquote, texts)), new[1])

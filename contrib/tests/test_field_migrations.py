@@ -209,11 +209,28 @@ def alter_table() -> list[Any]:
     ]
 
 
+def alter_separator() -> list[Any]:
+    return [
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="_")),
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="2")),
+        migrations.AlterField("letter", "number", SequenceField(scope="kind", separator="--")),
+    ]
+
+
+def alter_name() -> list[Any]:
+    return [
+        migrations.AlterField("letter", "number", SequenceField("post.2030", scope="kind")),
+        migrations.AlterField("letter", "number", SequenceField(scope="kind")),
+    ]
+
+
 CHANGES = {
     "RenameModel": rename_model,
     "RenameField": rename_field,
     "db_column": alter_column,
     "AlterModelTable": alter_table,
+    "separator": alter_separator,
+    "sequence_name": alter_name,
 }
 
 
@@ -225,7 +242,7 @@ def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, st
 
     def insert(model: Any) -> None:
         (field,) = (field for field in model._meta.fields if isinstance(field, SequenceField))
-        for kind in ("a", "A_", "a%"):
+        for kind in ("a", "A_", "a%", ".é-"):
             counts[kind] = counts.get(kind, 0) + 1
             row = model.objects.using(using).create(kind=kind)
             assert getattr(row, field.name) == counts[kind]

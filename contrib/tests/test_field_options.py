@@ -247,6 +247,8 @@ class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run 
         models.DateTimeField(auto_now=True),
         models.TimeField(auto_now_add=True),
         Stamped(max_length=9),
+        models.FileField(),
+        SequenceField("another"),
         models.GeneratedField(
             expression=Value(1), output_field=models.IntegerField(), db_persist=True
         ),
@@ -260,6 +262,32 @@ def test_a_scope_that_is_set_while_the_row_is_inserted(field: Any) -> None:
         with isolate_apps(ISOLATED):
             (message,) = ours(model_with(**dict(sorted(fields.items(), reverse=first))))
         assert message.id == "sequences_contrib.E006"
+
+
+def test_the_models_own_serial_key_is_no_scope() -> None:
+    """The database makes it while the row is inserted; that of a parent's row is known."""
+    with isolate_apps(ISOLATED):
+        letter = model_with(number=SequenceField(scope="pk"))
+        meta = type("Meta", (), {"app_label": "numbered"})
+        fields = {"own": SequenceField(scope="number")}
+        child = type("Child", (letter,), {"__module__": __name__, "Meta": meta, **fields})
+        assert ids(letter) == ["sequences_contrib.E006"]
+        assert [message.obj.name for message in ours(child)] == []
+
+
+@pytest.mark.parametrize("kind", ["swapped", "of the same table"])
+def test_models_whose_rows_are_no_others(kind: str, settings: Any) -> None:
+    """A model that was swapped for this one has no rows; one of the same table has the same."""
+    settings.NUMBERED_LETTER = "numbered.Letter"
+    options = {"swappable": "NUMBERED_LETTER"} if kind == "swapped" else {"managed": False}
+    with isolate_apps(ISOLATED):
+        letter = model_with(number=SequenceField(reuse="gaps"))
+        table = letter._meta.db_table
+        meta = type("Meta", (), {"app_label": "numbered", "db_table": table, **options})
+        name = None if kind != "swapped" else f"{table}.number"
+        fields = {"number": SequenceField(name, reuse="gaps")}
+        type("Other", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+        assert ids(letter) == []
 
 
 @pytest.mark.parametrize("options", [{"reuse": "gaps"}, {"reuse": "last"}, {"skip_used": True}])

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from django.db import connections, models, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import letters, together
+from tests.numbered.blocks import letters, model_with, tables, together
 from tests.numbered.models import Company, Project
 
 APPS = ["tests.numbered"]
@@ -125,6 +125,30 @@ def test_no_deadlock_between_calls_of_one_model(seed: int, using: str) -> None:
             given = [*rows.filter(source=name).values_list("out", flat=True)]
             given += rows.filter(target=name).values_list("into", flat=True)
             assert sorted(given) == list(range(1, len(given) + 1))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_reuse_locks_no_row_of_a_parent_model(levels: int, using: str) -> None:
+    """The scope may be of a parent, whose rows others save without the child's counter."""
+    meta = type("Meta", (), {"app_label": "numbered"})
+    common = {"__module__": __name__, "Meta": meta}
+    with isolate_apps("tests.numbered"):
+        models_ = [model_with(kind=models.CharField(max_length=9))]
+        if levels == 2:
+            models_.append(type("Middle", (models_[0],), dict(common)))
+        number = SequenceField("s", scope="kind", reuse="gaps")
+        models_.append(type("Child", (models_[-1],), {**common, "own": number}))
+    with tables(using, *models_):
+        rows = models_[-1].objects.using(using)
+        rows.create(kind="b")
+        created = [rows.create(kind="a") for _ in range(3)]
+        created[1].delete()
+        with CaptureQueriesContext(connections[using]) as queries:
+            assert rows.create(kind="a").own == 2
+        for query in queries:
+            if "FOR UPDATE" in query["sql"]:  # which locks no row of a subquery
+                assert "JOIN" not in query["sql"].partition("(SELECT")[0]
+        assert rows.create(kind="b").own == 2
 
 
 def test_reuse_locks_no_row_of_a_parent(using: str) -> None:

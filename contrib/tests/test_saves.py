@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -163,6 +164,34 @@ def test_a_function_that_is_dropped_and_made_again(using: str) -> None:
         allocator.install(connection)
     assert Invoice.objects.using(using).create(number=NextValue("invoices")).number == 3
     assert Invoice.objects.using(using).create().number == 4
+
+
+def test_a_connection_that_is_lost_after_the_commit(using: str) -> None:
+    """A number that can't be read back is read later, for the row is committed."""
+    if using != "mysql":
+        return
+    connection = connections[using]
+
+    def kill() -> None:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"KILL CONNECTION {session}")
+        connections[using].close()
+
+    def lose(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT"):
+            thread = threading.Thread(target=kill)
+            thread.start()
+            thread.join()
+        return execute(sql, params, many, context)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CONNECTION_ID()")
+        (session,) = cursor.fetchone()
+    with connection.execute_wrapper(lose):
+        invoice = Invoice.objects.using(using).create()
+    connection.close()
+    assert invoice.number == 1
+    assert Invoice.objects.using(using).create().number == 2
 
 
 def test_scope_costs_no_statement(using: str) -> None:

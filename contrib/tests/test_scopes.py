@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import operator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import connection, models
+from django.db import connection, connections, models
 from django.db.models import F, Max, Value
 from django.db.models.functions import Upper
 from hypothesis import example, given
@@ -108,6 +108,18 @@ def test_a_value_as_it_comes_back(field: Any, value: Any, using: str) -> None:
         first = rows.create(part=value)
         stored = rows.get(pk=first.pk)
         assert [first.number, rows.create(part=stored.part).number] == [1, 2]
+
+
+def test_a_time_of_a_zone(using: str) -> None:
+    """PostgreSQL leaves the zone of a time out; the other databases refuse the value."""
+    noon = time(12, tzinfo=timezone(timedelta(hours=2)))
+    with letters(using, part=models.TimeField(), number=SequenceField(scope="part")) as rows:
+        assert rows.create(part=time(12)).number == 1
+        if connections[using].vendor == "postgresql":
+            assert rows.create(part=noon).number == 2
+        else:
+            with pytest.raises(ValueError, match="timezone-aware"):
+                rows.create(part=noon)
 
 
 @pytest.mark.parametrize("in_bulk", [False, True], ids=["create", "bulk_create"])

@@ -1,0 +1,57 @@
+"""What an IntegrityError says of a counter that is behind its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Max, Model
+
+from sequences_core import get_last_value
+
+LOOKED_AT = 100
+"""How many rows are asked for their scope, where only a function tells it."""
+
+
+def explain(
+    error: IntegrityError, wants: Mapping[str, Any], connection: BaseDatabaseWrapper
+) -> None:
+    """Add a note that says which counter is behind its rows, if one is."""
+    for name, fields in wants.items():
+        for field, (new, _) in fields.items():
+            # Where a sequence restarts, or skips what rows have, they may be above it.
+            if not new or field.reuse or field.reset_value is not None:
+                continue
+            remedy = f"manage.py sequences set {name!r} HIGHEST --database={connection.alias}"
+            if not field.is_scoped_by_function:
+                remedy += f", or declare {field} with skip_used=True"
+            try:
+                if any(map(field.skips_used, new)):
+                    continue
+                highest = _highest(field, name, new[0], connection)
+                # Read after the rows, so that those of other transactions don't mislead.
+                last = get_last_value(name, using=connection.alias) or 0
+            except Exception:  # noqa: BLE001 # whatever it is, the first error is what matters
+                error.add_note(  # the transaction that it broke answers no query
+                    f"If rows of {field} have higher numbers than their sequence {name!r}, "
+                    f"the sequence is behind them: {remedy}"
+                )
+                continue
+            if highest is not None and highest > last:
+                error.add_note(
+                    f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
+                    f"{field}: {remedy.replace('HIGHEST', str(highest))}"
+                )
+
+
+def _highest(field: Any, name: str, row: Model, connection: BaseDatabaseWrapper) -> int | None:
+    """Return the highest number that rows of the row's counter have."""
+    rows: Any = field.rows_of(row, connection.alias).exclude(**{field.attname: None})
+    if not field.is_scoped_by_function:
+        return rows.aggregate(highest=Max(field.attname))["highest"]  # type: ignore[no-any-return]
+    highest = list(rows.order_by(f"-{field.attname}")[:LOOKED_AT])
+    names = field.names_of(highest, connection) if highest else []
+    numbers = [getattr(row, field.attname) for row in highest]
+    return next((number for number, of in zip(numbers, names, strict=True) if of == name), None)
