@@ -8,12 +8,14 @@ import pytest
 from django.db import OperationalError, connections, transaction
 
 from sequences_core import (
+    SequencesError,
     get_last_value,
     get_next_value,
     get_next_values,
     run_atomic,
     set_last_value,
 )
+from sequences_core.table import TABLE
 from sequences_core.testing.base import Elsewhere
 
 
@@ -76,6 +78,30 @@ class TestErrors:
         finally:
             connection.transaction_mode = "IMMEDIATE"
         assert calls == [0, 7]
+
+    def test_a_function_of_somebody_else_fails(self) -> None:
+        """What ours raised in an earlier statement is not the cause."""
+        connection: Any = connections[self.using]
+        set_last_value(2**63 - 1, "full", using=self.using)
+        set_last_value(1, "s", using=self.using)
+
+        def fail(_: object) -> None:
+            raise KeyError("theirs")
+
+        connection.connection.create_function("fail", 1, fail)
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TRIGGER t AFTER UPDATE ON {TABLE} BEGIN SELECT fail(1); END")
+            try:
+                with pytest.raises(OperationalError):
+                    cursor.execute("SELECT sequences_next_value('full', 1, NULL)").fetchall()
+                with (
+                    pytest.raises(OperationalError) as caught,
+                    transaction.atomic(using=self.using),
+                ):
+                    get_next_value("s", using=self.using)
+                assert not isinstance(caught.value, SequencesError)
+            finally:
+                cursor.execute("DROP TRIGGER t")
 
     def fill(self) -> None:
         for number in range(10_000):
