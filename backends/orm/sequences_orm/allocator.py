@@ -100,9 +100,9 @@ class ORMAllocator(Allocator):
         return vendors.has_schemas(connection)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # PostgreSQL goes on after no error, nor do those that speak its protocol, unless a savepoint
-        # has been rolled back since. Their drivers are those that give a SQLSTATE, psycopg and
-        # psycopg2, and know what the server has said with its last answer.
+        # PostgreSQL goes on after no error, nor do those that speak its protocol, unless a
+        # savepoint has been rolled back since. Their drivers are those that give a SQLSTATE,
+        # psycopg and psycopg2, and know what the server has said with its last answer.
         cause = error.__cause__
         if not any(hasattr(cause, name) for name in SQLSTATES):
             return self.is_retryable(error)

@@ -65,9 +65,9 @@ class SQLiteAllocator(Allocator):
     supports_function = True
     function_of_connection = True
     locks_database = True
-    # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once, "the
-    # snapshot that was read is outdated": either way nothing was written, and the transaction may
-    # be run again.
+    # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once,
+    # "the snapshot that was read is outdated": either way nothing was written, and the transaction
+    # may be run again.
     lock_timeout_codes: ClassVar = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
     retryable_codes: ClassVar = lock_timeout_codes | {sqlite3.SQLITE_BUSY_SNAPSHOT}
     missing_table_codes: ClassVar = frozenset({"no such table"})
