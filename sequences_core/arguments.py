@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 __all__ = [
     "MAX_NAME_LENGTH",
     "MAX_TIMEOUT",
@@ -61,6 +59,6 @@ def check_timeout(timeout: object) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
         raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
     plain = int.__index__(timeout) if isinstance(timeout, int) else float.__float__(timeout)
-    if math.isnan(plain) or not 0 <= plain <= MAX_TIMEOUT:
+    if not 0 <= plain <= MAX_TIMEOUT:  # nor is NaN
         raise ValueError(f"timeout is between 0 and {MAX_TIMEOUT} seconds, not {plain}")
     return plain

@@ -82,6 +82,15 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
             f"database {alias!r} is in manual transaction management, so that what is run here "
             f"would not be committed: call set_autocommit(True) before"
         )
+    errors: list[DatabaseError] = []
+
+    def note_error(execute: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return execute(*args)
+        except DatabaseError as error:
+            errors.append(error)
+            raise
+
     for attempt in range(attempts):
         run = _Run()
         try:
@@ -91,8 +100,8 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
                 with connection.execute_wrapper(run.note_error):
                     result = block()
                     _refuse_unfinished(result)
-                # atomic() would roll back without a word. Of an error that the block caught, Django
-                # knows only if a method of a model has raised it; and COMMIT doesn't fail.
+                # atomic() would roll back without a word. Of an error of a cursor
+                # that the block caught Django doesn't know, and after it COMMIT doesn't fail.
                 if connection.needs_rollback or any(
                     allocator.aborts_transaction(connection, error) for error in run.errors
                 ):

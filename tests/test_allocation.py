@@ -108,6 +108,7 @@ def test_any_numbers(count: Any, initial: Any, reset: Any) -> None:
 @given(timeout=VALUES | st.floats(0, MAX_TIMEOUT * 2))
 @example(timeout=0)
 @example(timeout=-0.0)
+@example(timeout=10**400)
 @example(timeout=MAX_TIMEOUT)
 @example(timeout=math.nextafter(MAX_TIMEOUT, math.inf))
 @example(timeout=math.nan)

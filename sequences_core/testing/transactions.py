@@ -251,7 +251,7 @@ class Transactions(Contract):
         cause: Any = Exception()
         if isinstance(code, str):
             cause.sqlstate = code
-        elif code < 256:  # SQLite's primary codes have a byte
+        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes; BUSY's extended ones
             cause.sqlite_errorcode = code
         error.__cause__ = cause
         return error

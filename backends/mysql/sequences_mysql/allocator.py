@@ -17,8 +17,8 @@ from . import checks, function
 from .statements import (
     INSERT,
     LOOPING_UPDATE,
-    OUT_OF_RANGE,
     UPDATE,
+    is_exhausted,
     number_despite_trigger,
     sql,
 )
@@ -165,7 +165,7 @@ class MySQLAllocator(Allocator):
                 else:
                     cursor.execute(sql(MARIADB_NOWAIT + statement), params)
             except DatabaseError as error:
-                if self.error_code(error) == OUT_OF_RANGE:
+                if is_exhausted(self.error_code(error), error):
                     return True, None
                 raise
             if cursor.lastrowid:

@@ -53,6 +53,15 @@ def sql(statement: str) -> str:
     return with_table(statement, "`")
 
 
+def is_exhausted(code: object, error: Exception) -> bool:
+    """Is it the UPDATE's own sum that is out of range, and not what a trigger computes?
+
+    The message has the sum, with names in the quotes of the session's sql_mode.
+    """
+    own = f"{quoted_table('`')}.`last` + "
+    return code == OUT_OF_RANGE and own in str(error).replace('"', "`")
+
+
 def number_despite_trigger(
     connection: BaseDatabaseWrapper, cursor: Any, name: str, one_more: int
 ) -> int | None:

@@ -195,6 +195,23 @@ class Triggers:
             self.run(f"UPDATE {TABLE} SET last = -1 WHERE name = 'zero'")
             assert take("zero", 0, using=self.using) == 0
 
+    @pytest.mark.parametrize("mode", ["", "ANSI_QUOTES"])
+    @pytest.mark.parametrize("time", ["BEFORE", "AFTER"])
+    def test_a_trigger_whose_own_sum_is_out_of_range(self, time: str, mode: str) -> None:
+        """The sequence is not exhausted; at its end it still is."""
+        options = {"init_command": f"SET SESSION sql_mode = '{mode}'"}
+        take = get_next_value
+        with self.connected(**options):
+            take("s", 5, using=self.using)
+            with self.having({(time, "UPDATE"): f"SET @x = {MAX_VALUE} + NEW.last"}):
+                for first in (1, lambda: 1):
+                    with pytest.raises(DatabaseError, match="out of range") as caught:
+                        take("s", first, using=self.using)
+                    assert not isinstance(caught.value, SequenceExhausted)
+            take("top", MAX_VALUE, using=self.using)
+            with pytest.raises(SequenceExhausted):
+                take("top", using=self.using)
+
     @pytest.mark.parametrize("flags", [0, CLIENT.FOUND_ROWS])
     def test_a_loop_of_one_number(self, flags: int) -> None:
         """An UPDATE that changes nothing finds its row; behind a trigger it may be an error."""

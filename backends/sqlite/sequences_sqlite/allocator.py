@@ -65,10 +65,11 @@ class SQLiteAllocator(Allocator):
     supports_function = True
     function_of_connection = True
     locks_database = True
-    # https://www.sqlite.org/rescode.html; BUSY is both "waited too long" and "the snapshot that was
-    # read is outdated": either way nothing was written, and the transaction may be run again.
-    retryable_codes: ClassVar = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-    lock_timeout_codes: ClassVar = retryable_codes
+    # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once,
+    # "the snapshot that was read is outdated": either way nothing was written, and the transaction
+    # may be run again.
+    lock_timeout_codes: ClassVar = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+    retryable_codes: ClassVar = lock_timeout_codes | {sqlite3.SQLITE_BUSY_SNAPSHOT}
     missing_table_codes: ClassVar = frozenset({"no such table"})
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
@@ -88,6 +89,8 @@ class SQLiteAllocator(Allocator):
         if str(error).startswith("no such table"):  # whose code is the general 1
             return "no such table"
         code: int | None = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
+            return code
         return code and code & 0xFF  # the primary code of an extended one
 
     def error_text(self, error: BaseException) -> str:

@@ -7,7 +7,9 @@ statement writes are one transaction.
 
 from __future__ import annotations
 
+import sys
 import threading
+import traceback
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +44,7 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
             if not rows:
                 raise ValueError(f"{EXHAUSTED}: {name}")
         except Exception as error:
-            _kept.error = error
+            _kept.error, _kept.caller = error, sys._getframe(1)
             raise
         number: int = rows[0][0]
         return number
@@ -52,10 +54,21 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
 
 
 def cause(error: Any) -> BaseException:
-    """Return the driver's error, or what the function raised just before in this thread."""
+    """Return the driver's error, or what our function raised to cause it."""
     if REFUSED in str(error):
         if not hasattr(error, "refusal"):
-            error.refusal = vars(_kept).pop("error", None)
+            error.refusal = _refusal(error)
         error = error.refusal or error
     inside: BaseException = error.__cause__ or error
     return inside
+
+
+def _refusal(error: BaseException) -> BaseException | None:
+    """Return what our function raised in the call of the driver that has failed.
+
+    Another function than ours may have failed it, and ours in a statement that nobody asked about.
+    """
+    kept: dict[str, Any] = {**vars(_kept)}
+    vars(_kept).clear()
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return kept["error"] if kept and any(kept["caller"] is frame for frame in frames) else None
