@@ -112,9 +112,9 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
         for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
         if not model._meta.swapped
         for other in model._meta.local_fields
-        if isinstance(other, Numbering) and not other.is_copy and not _is_same(field, other)
+        if isinstance(other, Numbering) and not other.is_copy and other is not field
     ]
-    shared = [other for other in others if _share(field, other)]
+    shared = [other for other in others if _share(field, other) and not _is_same(field, other)]
     if shared:
         names = ", ".join(map(str, shared))
         yield checks.Warning(
@@ -154,7 +154,7 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
 def _is_same(field: Any, other: Any) -> bool:
     """Are they one column, perhaps of two models of a table?"""
     one, two = ((each.model._meta.db_table, each.column) for each in (field, other))
-    return field is other or one == two
+    return one == two
 
 
 def _share(field: Any, other: Any) -> bool:
