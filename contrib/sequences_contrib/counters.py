@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import F, Model, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.functional import cached_property
 
@@ -82,6 +82,12 @@ class Numbering:
         fixed = not callable(self.initial_value)
         if self.unique_with and self.scope is not None:
             raise ValueError("unique_with is the scope already: give only one of them")
+        for part in parts_of(self.scope) + list(self.unique_with):
+            if part == "" or not (isinstance(part, str | int | F | Value) or callable(part)):
+                raise TypeError(
+                    f"a part of a scope is a field's name or path, an F, an int, a Value or a "
+                    f"function, not {part!r}"
+                )
         if self.reuse not in REUSE:
             raise ValueError(f"reuse is one of {REUSE}, not {self.reuse!r}")
         if self.reset_value is not None and (self.reuse or self.skip_used):

@@ -218,7 +218,7 @@ def _numbering_bulk_create(
         return _bulk_create(self, rows, *options_of_django, **kwargs)
     if len(set(map(id, rows))) < len(rows):
         raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
-    query = self.all()  # of our own: others may use this one in another thread
+    query = self._chain()  # of our own: others may use this one in another thread
     query._for_write = True
     using, connection = query.db, connections[query.db]
     conflicts = ignore_conflicts or update_conflicts

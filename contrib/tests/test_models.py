@@ -200,6 +200,8 @@ def test_composite_primary_key(in_transaction: bool, using: str) -> None:
         assert rows.filter(invoice=1).count() == 3
 
 
+# Django asks the default database, too, what it thinks of a db_default.
+@pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize(
     "key",

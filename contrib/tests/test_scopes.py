@@ -122,6 +122,8 @@ def test_a_time_of_a_zone(using: str) -> None:
                 rows.create(part=noon)
 
 
+# Django asks the default database, too, what it thinks of a db_default.
+@pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.mark.parametrize("in_bulk", [False, True], ids=["create", "bulk_create"])
 @pytest.mark.parametrize("values", [{}, {"kind": Upper(Value("a"))}], ids=["default", "given"])
 def test_a_value_that_only_the_database_knows(
