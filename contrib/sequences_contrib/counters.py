@@ -16,8 +16,18 @@ from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from .identity import UNSETTLED, counter_name, escape
-from .scopes import Scope, fields_of, own_value, parts_of, path_of, rows_in, texts_of
+from .identity import UNSETTLED, counter_name, escape, text_of
+from .scopes import (
+    ALIKE,
+    Scope,
+    fields_of,
+    is_automatic,
+    own_value,
+    parts_of,
+    path_of,
+    rows_in,
+    texts_of,
+)
 
 REUSE = (None, "gaps", "last")
 
@@ -121,6 +131,14 @@ class Numbering:
         return any(map(callable, self.scope_parts))
 
     @cached_property
+    def only_column(self) -> Any:
+        """The field that is the whole scope, if that is one of the row's own."""
+        if len(self.scope_parts) != 1 or (path := path_of(self.scope_parts[0])) is None:
+            return None
+        field, *rest = fields_of(self.model, path)
+        return None if rest or is_automatic(field) else field
+
+    @cached_property
     def memory(self) -> str:
         """Where the state of an instance remembers the number that nobody has set."""
         return f"sequences_{self.attname}"
@@ -166,6 +184,11 @@ class Numbering:
         base = self.base
         if not self.scope_parts:
             return [base] * len(rows)
+        if len(rows) == 1 and self.only_column is not None:
+            value = getattr(rows[0], self.only_column.attname)
+            if type(value) in ALIKE and value != "":
+                kind: Any = type(value)
+                return [_name_of_one(self, kind, value, connection.alias)]
         columns = [texts_of(part, rows, connection) for part in self.scope_parts]
         scopes = columns[0]
         if len(columns) > 1:
@@ -237,6 +260,13 @@ class Numbering:
 def default_base(table: str, column: str, separator: str) -> str:
     """Return the name of the counter of a field without a ``sequence_name``."""
     return f"{escape(table, separator)}.{escape(column, separator)}"
+
+
+@lru_cache(maxsize=1024)
+def _name_of_one(field: Any, kind: type, value: Any, using: str) -> str | None:
+    """Return the name for a value of a scope of one column; the type, for 1 is equal to True."""
+    text = text_of(field.only_column, value, connections[using])
+    return None if text is None else counter_name(field.base, (text,), field.separator)
 
 
 # The same few counters come again and again.
