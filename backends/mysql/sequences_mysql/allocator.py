@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
 
-from . import checks, function
+from . import checks, function, triggers
 from .statements import (
     INSERT,
     LOOPING_UPDATE,
@@ -108,6 +108,7 @@ class MySQLAllocator(Allocator):
                 "install as a user with CREATE ROUTINE, on a server with "
                 "log_bin_trust_function_creators = 1 if it has a binary log",
             )
+        triggers.warn(connection)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
         try:
@@ -123,7 +124,8 @@ class MySQLAllocator(Allocator):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             cursor.execute(function.FOUND)
-            if cursor.fetchone() != (function.mark(is_mariadb(connection)), function.SQL_MODE):
+            current = (function.mark(is_mariadb(connection)), function.SQL_MODE)
+            if cursor.fetchone() != current or triggers.changing(cursor):
                 return False
             try:  # to some users, such as with SELECT on *.*, it shows all the same
                 cursor.execute(function.MAY_EXECUTE)
@@ -146,7 +148,6 @@ class MySQLAllocator(Allocator):
         if allocation.reset_value is not None:
             statement, one_more = LOOPING_UPDATE, 1
             params = [allocation.reset_value - 1, allocation.initial_value, name]
-        last: int | None
         with connection.cursor() as cursor:
             try:
                 if timeout is None:
@@ -173,7 +174,7 @@ class MySQLAllocator(Allocator):
             # Django's connections count the rows that match, changed or not.
             if not cursor.rowcount:
                 return False, None
-            last = number_despite_trigger(connection, cursor, name, one_more)
+            last = number_despite_trigger(connection, cursor, allocation, one_more)
             return last is not None, last
 
     def _insert(
@@ -194,6 +195,5 @@ class MySQLAllocator(Allocator):
                     raise
                 return None
             if cursor.lastrowid:
-                last: int = cursor.lastrowid - 1
-                return last
-            return number_despite_trigger(connection, cursor, name, 1)
+                return int(cursor.lastrowid) - 1
+            return number_despite_trigger(connection, cursor, allocation, 1)

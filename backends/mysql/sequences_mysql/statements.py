@@ -7,7 +7,10 @@ from typing import Any
 from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from sequences_core.allocator import Allocation
 from sequences_core.table import quoted_table, with_table
+
+from . import triggers
 
 # LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
 # second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html).
@@ -63,23 +66,24 @@ def is_exhausted(code: object, error: Exception) -> bool:
 
 
 def number_despite_trigger(
-    connection: BaseDatabaseWrapper, cursor: Any, name: str, one_more: int
+    connection: BaseDatabaseWrapper, cursor: Any, allocation: Allocation, one_more: int
 ) -> int | None:
     """Return the ``last`` that the statement before has set, or None if it set none.
 
-    Its insert id is ``one_more`` than that. Raises OperationalError where a trigger has stored
-    another number than it was given.
+    Its insert id is ``one_more`` than that. Raises OperationalError where a trigger has stored, or
+    in autocommit may have stored, another number than it was given.
     """
+    name = allocation.name
     cursor.execute(sql(INSERT_ID), [name])
     row = cursor.fetchone()
-    last, stored = (int(row[0]) - one_more, row[1]) if row else (None, None)
+    last, stored = int(row[0]) - one_more, row[1]
     if last == -1:
         return None
-    # In autocommit the row is unlocked by now, and may have moved on, or be deleted.
     if connection.in_atomic_block or not connection.get_autocommit():
         kept = last == stored
-    else:
-        kept = last is not None and (stored is None or stored >= last)
+    else:  # the row is unlocked by now, and may have moved on, begun anew, or be deleted
+        moved_on = allocation.reset_value is not None or stored is None or stored >= last
+        kept = moved_on and triggers.changing(cursor) is None
     if kept:
         return last
     if connection.in_atomic_block:

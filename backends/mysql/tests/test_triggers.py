@@ -16,8 +16,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from MySQLdb.constants import CLIENT
 
-from sequences_core import SequenceExhausted, get_last_value, get_next_value, get_next_values
+from sequences_core import (
+    FunctionMissing,
+    NextValue,
+    SequenceExhausted,
+    get_allocator,
+    get_last_value,
+    get_next_value,
+    get_next_values,
+)
 from sequences_core.arguments import MAX_VALUE
+from sequences_core.functions import forget_functions
+from sequences_core.models import Counter
 from sequences_core.table import TABLE
 
 TABLES = [
@@ -48,6 +58,27 @@ BODIES = [
     "UPDATE shadow SET n = LAST_INSERT_ID(n + 1)",
     "DELETE FROM shadow",
 ]
+# Each changes what is stored, in a spelling of its own.
+CHANGES = [
+    "SET NEW.last = OLD.last",
+    "SET NEW.last = 5",
+    "SET NEW.last = NEW.last + 10",
+    "set @x = (SELECT 1), new . `last` := 7",
+    "SET /* NEW.last, */ @x = CONCAT('a\\'b', ', \"'), NEW.last = NEW.last + 10",
+    "BEGIN IF NEW.last = 0 THEN SET @x = 1; ELSE SET\n\tNew.LAST=NEW.last+10; END IF; END",
+    "CALL add_ten(NEW.last)",
+    "SET NEW.name = CONCAT(NEW.name, '!')",
+]
+# Each only looks as if it did.
+READS = [
+    "SET @x = NEW.last = 5",
+    "SET @x = 'SET NEW.last = 5', @y = \"a, NEW.last = 5\"",
+    "BEGIN -- SET NEW.last = 5\n SET @x = 1 /* , NEW.last = 5 */; END",
+    "SET @x = IF(1, NEW.last = 5, NEW.last = 6), @y = (SELECT NEW.last = 7)",
+    "CALL look(NEW.last)",
+    "BEGIN SET @x = 1; IF NEW.last = 5 THEN SET @y = 1; END IF; END",
+]
+PROCEDURES = {"add_ten": "INOUT n BIGINT) SET n = n + 10", "look": "n BIGINT) SET @x = n"}
 MODES = [
     "STRICT_TRANS_TABLES",
     "NO_UNSIGNED_SUBTRACTION",
@@ -111,8 +142,12 @@ class Triggers:
                 cursor.execute(
                     f"CREATE FUNCTION {name}(n BIGINT) RETURNS BIGINT NOT DETERMINISTIC {body}"
                 )
+            for name, rest in PROCEDURES.items():
+                cursor.execute(f"CREATE PROCEDURE {name}({rest}")
         yield
         with connections[self.using].cursor() as cursor:
+            for name in PROCEDURES:
+                cursor.execute(f"DROP PROCEDURE {name}")
             for table in TABLES:
                 cursor.execute(f"DROP TABLE {table.split()[0]}")
             for name in FUNCTIONS:
@@ -240,6 +275,71 @@ class Triggers:
                         get_next_value(name, 100, using=self.using)
                 assert get_last_value("old", using=self.using) == 100
         assert get_last_value("new", using=self.using) in {None}
+
+    @pytest.mark.parametrize("body", CHANGES)
+    @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+    def test_a_change_in_autocommit(self, event: str, body: str) -> None:
+        """It is an error there too, whatever number would have been stored."""
+        if event == "INSERT" and "OLD" in body:
+            return
+        takes: dict[str, Callable[[], Any]] = {
+            "one": lambda: get_next_value("one", using=self.using),
+            "loop": lambda: get_next_value("loop", 0, 3, using=self.using),
+            "batch": lambda: get_next_values(3, "batch", using=self.using),
+            "timeout": lambda: get_next_value("timeout", timeout=2, using=self.using),
+            "nowait": lambda: get_next_value("nowait", nowait=True, using=self.using),
+        }
+        if event == "UPDATE":
+            for name in takes:
+                self.run(f"INSERT INTO {TABLE} VALUES ('{name}', 1)")
+        with self.having({("BEFORE", event): body}):
+            for take in takes.values():
+                with pytest.raises(DatabaseError, match=r"trigger|(?i:out of range)"):
+                    take()
+
+    @pytest.mark.parametrize("body", CHANGES)
+    def test_the_function_is_not_used(self, body: str) -> None:
+        """It can't see the change; to install it says which trigger is in the way."""
+        connection = connections[self.using]
+        allocator = get_allocator(connection)
+        expression = NextValue("s")
+        with self.having({("BEFORE", "UPDATE"): body}):
+            forget_functions()
+            assert not allocator.is_installed(connection)
+            with pytest.raises(FunctionMissing, match="sequences install"):
+                Counter.objects.using(self.using).update(last=expression)
+            with pytest.warns(UserWarning, match="trigger BEFORE_UPDATE changes"):
+                allocator.install(connection)
+        forget_functions()
+        assert allocator.is_installed(connection)
+
+    @pytest.mark.parametrize("body", [*BODIES, *READS])
+    def test_the_function_is_used(self, body: str) -> None:
+        """A trigger that only reads the number is in nobody's way."""
+        connection = connections[self.using]
+        with self.having({("BEFORE", "UPDATE"): body}):
+            assert get_allocator(connection).is_installed(connection)
+            assert [get_next_value("s", using=self.using) for _ in range(3)] == [1, 2, 3]
+
+    def test_a_loop_that_others_move(self) -> None:
+        """Where a counter has begun anew since, a trigger that only reads is not blamed."""
+        connection = connections[self.using]
+        self.run(f"INSERT INTO {TABLE} VALUES ('s', 1)")
+
+        def begin_anew(execute: Any, sql: str, *args: Any) -> Any:
+            result = execute(sql, *args)
+            if "SET last = LAST_INSERT_ID(CAST" in sql:
+                other = connection.copy()
+                with other.cursor() as cursor:
+                    cursor.execute(f"UPDATE {TABLE} SET last = 0")
+                other.close()
+            return result
+
+        with (
+            self.having({("AFTER", "UPDATE"): "SET @x = NEW.last"}),
+            connection.execute_wrapper(begin_anew),
+        ):
+            assert get_next_value("s", 0, 3, using=self.using) == 2
 
 
 class TestMySQL(Triggers):

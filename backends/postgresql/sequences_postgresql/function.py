@@ -6,7 +6,8 @@ upsert's plan for the session, which LANGUAGE sql does not before PostgreSQL 18.
 Its body names the table with its schema, for it is called with whatever search_path there is: none
 at all, in a logical replication worker or in what pg_dump restores; or that of another tenant.
 So each table has a function of its own, in its own schema, and a copy of the schema that keeps the
-body of the original is not current.
+body of the original is not current. Whether it is current is remembered for each schema that Django
+knows of. It doesn't know of a SET search_path in SQL, and so the function itself refuses.
 """
 
 from __future__ import annotations
@@ -22,6 +23,40 @@ from sequences_core.table import quoted_table, table_parts
 # What \s is depends on the locale.
 SPACE = "[" + "".join(f"\\u{ord(space):04x}" for space in WHITE_SPACE) + "]"
 
+SIGNATURE = f"{FUNCTION}(text, bigint, bigint)"
+
+TAKES_FROM = "INSERT INTO {table} AS counter"
+
+# The table that a statement means by its bare name. A temporary table that hides it is left out,
+# for no function can be in its schema.
+NEAREST = """
+      FROM pg_catalog.pg_class AS relation
+      JOIN pg_catalog.pg_namespace AS table_schema ON table_schema.oid = relation.relnamespace
+     WHERE relation.relname = {name}
+       AND relation.relkind IN ('r', 'p')
+       AND relation.relpersistence <> 't'
+       AND table_schema.nspname = ANY ({schemas})
+  ORDER BY array_position(current_schemas(false), table_schema.nspname)
+     LIMIT 1
+"""
+
+# The session's other statements use another table of the same name, and yet the bare name of the
+# function is that of one that takes from this table: undefined_function. A call with the schema's
+# name, or from a column's DEFAULT, is right whatever search_path names. Without a search_path,
+# to_regclass is NULL. Only the first IF counts for the time that a call takes; it is no query.
+REFUSAL = f"""
+    IF to_regclass({{bare}}) <> {{qualified}}::regclass THEN
+        IF (SELECT relation.oid {NEAREST}) <> {{qualified}}::regclass AND EXISTS (
+            SELECT FROM pg_catalog.pg_proc
+             WHERE oid = to_regprocedure('{SIGNATURE}')
+               AND strpos(prosrc, {{takes_from}}) > 0
+        ) THEN
+            RAISE EXCEPTION '{FUNCTION} takes from %, which is not the table in search_path, %',
+                {{qualified}}, current_setting('search_path') USING ERRCODE = '42883';
+        END IF;
+    END IF;
+"""
+
 # 22023 is invalid_parameter_value, 2200H sequence_generator_limit_exceeded.
 BODY = f"""
 DECLARE
@@ -36,7 +71,8 @@ BEGIN
         RAISE EXCEPTION '{FUNCTION}: bad initial_value % or reset_value %',
             initial_value, reset_value USING ERRCODE = '22023';
     END IF;
-    INSERT INTO {{table}} AS counter (name, last)
+    {{refusal}}
+    {TAKES_FROM} (name, last)
          VALUES (sequence_name, initial_value)
     ON CONFLICT (name)
   DO UPDATE SET last = CASE WHEN counter.last < reset_value - 1 OR reset_value IS NULL
@@ -51,24 +87,14 @@ END
 """
 
 # Which table do this connection's statements use, and into which schema belongs the function that
-# they call by its bare name: into the table's, if search_path has that. A temporary table that
-# hides it is left out, for no function can be in its schema.
+# they call by its bare name: into the table's, if search_path has that.
 PLACE = """
-    SELECT table_schema.nspname, function_schema.nspname
-      FROM pg_catalog.pg_class AS relation
-      JOIN pg_catalog.pg_namespace AS table_schema ON table_schema.oid = relation.relnamespace
- LEFT JOIN pg_catalog.pg_namespace AS function_schema ON function_schema.nspname =
+    SELECT table_schema.nspname,
            CASE WHEN table_schema.nspname = ANY (current_schemas(false))
                 THEN table_schema.nspname ELSE current_schema() END
-     WHERE relation.relname = %(table)s
-       AND relation.relkind IN ('r', 'p')
-       AND relation.relpersistence <> 't'
-       AND table_schema.nspname = ANY (COALESCE(%(schemas)s::text[], current_schemas(false)))
-  ORDER BY array_position(current_schemas(false), table_schema.nspname)
-     LIMIT 1
-"""
-
-SIGNATURE = f"{FUNCTION}(text, bigint, bigint)"
+""" + NEAREST.format(
+    name="%(table)s", schemas="COALESCE(%(schemas)s::text[], current_schemas(false))"
+)
 
 # Which function would be called by its bare name, and may it be?
 CALLED = f"""
@@ -121,9 +147,24 @@ def _place(cursor: Any) -> tuple[str, str] | None:
 
 
 def _body(table_schema: str) -> str:
-    return BODY.replace("{table}", f"{_quoted(table_schema)}.{_quoted(table_parts()[-1])}")
+    *schemas, table = table_parts()
+    qualified = f"{_quoted(table_schema)}.{_quoted(table)}"
+    refusal = REFUSAL.format(
+        bare=_literal(_quoted(table)),
+        qualified=_literal(qualified),
+        name=_literal(table),
+        schemas="current_schemas(false)",
+        takes_from=_literal(TAKES_FROM.replace("{table}", qualified)),
+    )
+    # With its schema in the setting, the table is the same for every statement.
+    return BODY.replace("{refusal}", "" if schemas else refusal).replace("{table}", qualified)
 
 
 def _quoted(name: str) -> str:
     name = name.replace('"', '""')
     return f'"{name}"'
+
+
+def _literal(text: str) -> str:
+    text = text.replace("'", "''")
+    return f"'{text}'"

@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import ProgrammingError, connections, transaction
 from sequences_postgresql import PostgreSQLAllocator
 
-from sequences_core import get_allocator
+from sequences_core import FunctionMissing, get_allocator
 from sequences_core.allocator import FUNCTION
+from sequences_core.functions import forget_functions, has_function
 from sequences_core.table import TABLE
+from sequences_core.taking import database_errors
 
-SCHEMAS = ("one", "two", 'odd "name"', "Copy")
+SCHEMAS = ("one", "two", 'odd "name"', "it's odd", "Copy")
 
 
 def quoted(name: str) -> str:
@@ -36,6 +38,7 @@ class TestSchemas:
         for schema in SCHEMAS:
             self.run(f"DROP SCHEMA IF EXISTS {quoted(schema)} CASCADE")
         connections[self.using].close()
+        forget_functions()
 
     def run(self, sql: str, *params: str) -> Any:
         with connections[self.using].cursor() as cursor:
@@ -79,7 +82,7 @@ class TestSchemas:
                 assert self.is_installed()
                 assert [self.take(), self.take()] == [1, 2]
         with self.path():  # as in a logical replication worker, and in what pg_dump restores
-            assert [self.take(schema) for schema in ("public", *SCHEMAS)] == [1, 3, 3, 3, 3]
+            assert [self.take(schema) for schema in ("public", *SCHEMAS)] == [1] + 5 * [3]
         with self.path("two", "one"):
             assert self.take("one") == 4
             assert self.take() == 4
@@ -148,6 +151,64 @@ class TestSchemas:
         assert self.is_installed()
         assert self.take() == 1
         assert self.run(f"SELECT last FROM public.{TABLE} WHERE name = 's'") == (1,)
+
+    @pytest.mark.parametrize("schema", ["one", "it's odd"])
+    def test_a_search_path_that_was_set_by_sql(self, schema: str) -> None:
+        """A function of another table is refused, and what was remembered of it forgotten."""
+        self.run(f"CREATE SCHEMA {quoted(schema)}")
+        connection = connections[self.using]
+        forget_functions()
+        with self.path(schema):
+            self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
+        with self.path("public"):
+            assert has_function(connection)
+            assert self.take() == 1
+        with self.path(schema, "public"):
+            assert has_function(connection)  # remembered
+            with (
+                pytest.raises(FunctionMissing),
+                database_errors(connection, ours=False),
+                transaction.atomic(using=self.using),
+            ):
+                self.take()
+            assert not has_function(connection)
+            assert self.run(f"SELECT count(*) FROM {TABLE}") == (0,)
+            self.allocator.install(connection)
+            assert self.take() == 1
+        with self.path("public", schema):
+            assert self.take() == 2
+            assert self.take(schema) == 2
+
+    def test_a_copied_function_between_schemas(self) -> None:
+        """Its body is the original's, so it is refused; in the original it works on."""
+        for schema in ("one", "two"):
+            self.tenant(schema)
+        (source,) = self.run(f"SELECT pg_get_functiondef('\"one\".{FUNCTION}'::regproc)")
+        self.run(source.replace(f"one.{FUNCTION}", f"two.{FUNCTION}"))
+        with self.path("one"):
+            assert self.take() == 1
+        with self.path("two"), pytest.raises(ProgrammingError, match=FUNCTION):
+            self.take()
+        with self.path("two", "one"), pytest.raises(ProgrammingError, match=FUNCTION):
+            self.take()
+        with self.path("one", "two"):
+            assert self.take() == 2
+        with self.path():
+            assert self.take("one") == 3
+
+    def test_a_default_that_calls_another_schemas_function(self) -> None:
+        """A shared table is numbered by the shared function, for tenants that have their own."""
+        self.run(f"CREATE TABLE paper (n bigint DEFAULT {FUNCTION}('s'))")
+        try:
+            self.tenant("one")
+            for path in (["public"], ["one", "public"], []):
+                with self.path(*path):
+                    self.run("INSERT INTO public.paper DEFAULT VALUES")
+            assert self.run("SELECT array_agg(n ORDER BY n) FROM public.paper") == ([1, 2, 3],)
+            with self.path("one", "public"):
+                assert self.take() == 1
+        finally:
+            self.run("DROP TABLE public.paper")
 
     def test_no_search_path(self) -> None:
         """Nothing can be called by its bare name."""
