@@ -11,11 +11,13 @@ import functools
 import inspect
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import DatabaseError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import check_integer
 from .models import Counter
@@ -40,7 +42,9 @@ UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate)
 class _Run:
     """One run of a block: whether it was committed, and the errors of its statements."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.allocator = get_allocator(connection)
         self.committed = False
         self.errors: list[DatabaseError] = []
 
@@ -53,6 +57,28 @@ class _Run:
         except DatabaseError as error:
             self.errors.append(error)
             raise
+
+    def fatal_errors(self) -> list[DatabaseError]:
+        """Return those after which the transaction can't be committed."""
+        aborts = self.allocator.aborts_transaction
+        return [error for error in self.errors if aborts(self.connection, error)]
+
+    @contextmanager
+    def conflicts_first(self) -> Iterator[None]:
+        """Raise the conflict that a block has caught, also in place of what follows from it.
+
+        That may be a savepoint that the server no longer knows.
+        """
+        try:
+            yield
+        except DatabaseError:
+            self._raise_conflict()
+            raise
+        self._raise_conflict()
+
+    def _raise_conflict(self) -> None:
+        for error in filter(self.allocator.is_retryable, self.fatal_errors()):
+            raise error
 
 
 def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None = None) -> T:
@@ -82,29 +108,18 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
             f"database {alias!r} is in manual transaction management, so that what is run here "
             f"would not be committed: call set_autocommit(True) before"
         )
-    errors: list[DatabaseError] = []
-
-    def note_error(execute: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return execute(*args)
-        except DatabaseError as error:
-            errors.append(error)
-            raise
-
     for attempt in range(attempts):
-        run = _Run()
+        run = _Run(connection)
         try:
             with transaction.atomic(using=alias, durable=True):
                 if outermost:  # the first hook, so that it runs whatever another one raises
                     transaction.on_commit(run.note_commit, using=alias)
-                with connection.execute_wrapper(run.note_error):
+                with connection.execute_wrapper(run.note_error), run.conflicts_first():
                     result = block()
                     _refuse_unfinished(result)
-                # atomic() would roll back without a word. Of an error of a cursor
-                # that the block caught Django doesn't know, and after it COMMIT doesn't fail.
-                if connection.needs_rollback or any(
-                    allocator.aborts_transaction(connection, error) for error in run.errors
-                ):
+                # atomic() would roll back without a word. Of an error of a cursor that the block
+                # caught Django doesn't know, and after it COMMIT doesn't fail.
+                if connection.needs_rollback or run.fatal_errors():
                     raise transaction.TransactionManagementError(
                         "the block returned, but its transaction can only be rolled back: let "
                         "errors out of the block, or catch them around an atomic() of their own"

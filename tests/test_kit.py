@@ -102,7 +102,8 @@ def test_a_thread_that_hangs_is_cut_off(using: str) -> None:
     assert "2 of 3 threads hung for 1 s" in str(hung)
     assert str(hung).count("in never_come_back") == 2
     assert time.monotonic() - begin < SOON
-    assert threading.active_count() == before
+    while threading.active_count() > before:  # what was cancelled needs a moment to end
+        assert time.monotonic() - begin < SOON
 
 
 def test_a_thread_that_hangs_outside_the_database_is_named(

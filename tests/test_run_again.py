@@ -136,16 +136,21 @@ def end_transaction(using: str) -> None:
 def test_no_result_after_an_error_of_a_cursor_was_caught(using: str) -> None:
     """Its COMMIT would not fail, and leave nothing, or only what came after the error."""
     hooks: list[int] = []
+    calls: list[int] = []
 
     def block() -> int:
+        calls.append(1)
         number = get_next_value("s", using=using)
         transaction.on_commit(lambda: hooks.append(number), using=using)
         with contextlib.suppress(DatabaseError):
             end_transaction(using)
         return number
 
-    with pytest.raises(transaction.TransactionManagementError, match="only be rolled back"):
-        run_atomic(block, using=using)
+    # Where the error that was caught is a conflict, the block is run again.
+    runs = 1 if connections[using].vendor == "sqlite" else 3
+    with pytest.raises(DatabaseError, match="only be rolled back" if runs == 1 else "lost"):
+        run_atomic(block, using=using, attempts=3)
+    assert len(calls) == runs
     assert get_last_value("s", using=using) is None
     assert not hooks
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, UniqueConstraint
@@ -17,6 +17,13 @@ Set = TypeVar("Set", contravariant=True)
 Get = TypeVar("Get", covariant=True)
 
 if TYPE_CHECKING:
+
+    class _Expression(Protocol):
+        """An expression of Django's."""
+
+        def resolve_expression(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    _Given = int | str | _Expression | None
 
     class _Integer(Numbering, BigIntegerField[Set, Get]):
         """An integer field with the options of a SequenceField."""
@@ -71,7 +78,7 @@ class SequenceField(_Integer[Set, Get]):
 
     @overload
     def __init__(
-        self: SequenceField[Any, int],
+        self: SequenceField[_Given, int],
         sequence_name: str | None = None,
         *,
         null: Literal[False] = False,
@@ -80,7 +87,7 @@ class SequenceField(_Integer[Set, Get]):
 
     @overload
     def __init__(
-        self: SequenceField[Any, int | None],
+        self: SequenceField[_Given, int | None],
         sequence_name: str | None = None,
         *,
         null: bool,
@@ -93,10 +100,9 @@ class SequenceField(_Integer[Set, Get]):
         super().__init__(sequence_name, **kwargs)
 
     if TYPE_CHECKING:  # also for those who check without Django's stubs
-        _pyi_private_set_type: Any
 
-        @overload
-        def __get__(self, instance: None, owner: Any) -> Any: ...
+        @overload  # type: ignore[override] # the stubs have a protocol of their own
+        def __get__(self, instance: None, owner: Any) -> Self: ...
         @overload
         def __get__(self, instance: Model, owner: Any) -> Get: ...
         @overload

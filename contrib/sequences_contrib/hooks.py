@@ -69,7 +69,8 @@ def _numbering_insert(insert: Any) -> Any:
                 if field in numbered:
                     setattr(self, field.attname, value)
         else:
-            read_back(self, connection, numbered, dict(zip(asked, *results[:1], strict=False)))
+            known = dict(zip(asked, results[0] if results else (), strict=False))
+            read_back(self, connection, numbered, known)
             results = _in_order(self, numbered, results, returning_fields)
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # the row of the child is yet to come, and may fail

@@ -174,7 +174,10 @@ def test_the_note_on_a_scope_by_a_function(others: int, using: str) -> None:
     def kind(row: Any) -> str:
         return str(row.kind)
 
-    fields = {"kind": models.CharField(max_length=9), "number": SequenceField("k", scope=kind)}
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9),
+        "number": SequenceField("k", scope=kind),
+    }
     with letters(using, **fields, code=models.IntegerField(null=True, unique=True)) as rows:
         for _ in range(others):
             rows.create(kind="other")

@@ -184,7 +184,13 @@ class Triggers:
             connection.settings_dict["OPTIONS"] = before
 
     @settings(
-        max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=50,
+        deadline=None,
+        # The test is run for each server, by a class of its own.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
     )
     @given(data=st.data(), triggers=triggers, flags=st.sampled_from(FLAGS), atomic=st.booleans())
     def test_numbers_are_right(
