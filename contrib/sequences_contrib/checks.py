@@ -48,6 +48,7 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
     for path, fields in paths:
         yield from _check_path(field, path, fields)
     yield from _check_others(field)
+    yield from _check_children(field)
     for alias in databases or ():
         if router.allow_migrate_model(alias, field.model):
             yield from _check_database(field, alias, [fields[-1] for _, fields in paths])
@@ -102,15 +103,50 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
         )
 
 
+def _models(field: Any) -> list[Any]:
+    """Return all models of the project; of a test, those of an application that isn't there too."""
+    parents = field.model._meta.get_parent_list()
+    isolated = [m for of in field.model._meta.apps.all_models.values() for m in of.values()]
+    found = dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
+    return [model for model in found if not model._meta.swapped]
+
+
+def _check_children(field: Any) -> Iterator[checks.CheckMessage]:
+    """Look for models that insert the field's row before another's, and for others after it."""
+    before: dict[Any, Any] = {}
+    after: dict[Any, Any] = {}
+    for model in _models(field):
+        inserted = _inserted(model)
+        if field.model not in inserted:
+            continue
+        place = inserted.index(field.model)
+        before |= dict.fromkeys(inserted[:place], model)
+        after |= dict.fromkeys(inserted[place + 1 :], model)
+    for other in before.keys() & after.keys():
+        yield checks.Error(
+            f"Rows of {before[other]._meta.label} are inserted along with one of "
+            f"{other._meta.label} first, those of {after[other]._meta.label} with one of this "
+            f"model first: both are numbered, so such saves would deadlock.",
+            hint="Name the bases of the two models in the same order.",
+            obj=field,
+            id="sequences_contrib.E009",
+        )
+
+
+def _inserted(model: Any) -> list[Any]:
+    """Return the numbered models of which a row is inserted with one of this, in that order."""
+    found: list[Any] = []
+    for parent, link in model._meta.parents.items():
+        found += _inserted(parent) if link else []
+    numbered = any(isinstance(field, Numbering) for field in model._meta.local_fields)
+    return list(dict.fromkeys([*found, model] if numbered else found))
+
+
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     """Compare the field with every other one of the project."""
-    parents = field.model._meta.get_parent_list()
-    # Those of a test are not of an installed application.
-    isolated = [m for of in field.model._meta.apps.all_models.values() for m in of.values()]
     others = [
         other
-        for model in dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
-        if not model._meta.swapped
+        for model in _models(field)
         for other in model._meta.local_fields
         if isinstance(other, Numbering) and not other.is_copy and other is not field
     ]

@@ -340,6 +340,23 @@ def test_one_counter_for_a_model_and_its_parent() -> None:
     assert "sequences_contrib.E008" in found
 
 
+@pytest.mark.parametrize("opposite", [True, False])
+def test_two_numbered_parents_in_opposite_order(opposite: bool) -> None:
+    """Django inserts parents in the order of the bases: two orders would deadlock, an error."""
+    with isolate_apps(ISOLATED):
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+
+        def model(name: str, *bases: Any, **fields: Any) -> Any:
+            return type(name, bases or (models.Model,), {**meta, **fields})
+
+        one = model("One", a=models.AutoField(primary_key=True), n=SequenceField())
+        two = model("Two", b=models.AutoField(primary_key=True), m=SequenceField())
+        model("Both", one, two)
+        model("Other", *((two, one) if opposite else (one, two)))
+        found = [ids(one), ids(two)]
+    assert found == [["sequences_contrib.E009"] if opposite else []] * 2
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("collation", ["nocase", "binary"])
 def test_a_collation_that_holds_different_texts_to_be_equal(collation: str) -> None:
