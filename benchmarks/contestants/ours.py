@@ -99,7 +99,7 @@ class InStatement(Ours):
         return None
 
     def create(self, scope: str) -> None:
-        Invoice.objects.create(scope=scope, number=NextValue(scope))
+        Invoice.objects.using(self.alias).create(scope=scope, number=NextValue(scope))
 
     def bulk(self, count: int) -> None:
         number = NextValue("bulk")

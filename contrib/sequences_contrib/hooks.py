@@ -59,11 +59,13 @@ def _numbering_insert(insert: Any) -> Any:
             asked = [field for field in returning_fields if field not in numbered]
         numbers = Numbers(connection, [self], numbered)
         try:
-            with database_errors(connection, ours=False), numbers:
+            with numbers:
                 results = insert(self, manager, using, fields, asked, raw)
         except BaseException as error:
-            numbers.restore(error)
-            raise
+            # Only now, so that a row that is inserted doesn't pay for a generator.
+            with database_errors(connection, ours=False):
+                numbers.restore(error)
+                raise
         if returns:
             for field, value in zip(asked, results[0] if results else (), strict=False):
                 if field in numbered:
