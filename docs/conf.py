@@ -1,0 +1,21 @@
+"""Sphinx: how ``make docs`` builds these pages."""
+
+import django
+from django.conf import settings
+
+# The reference is made from docstrings, and importing the field needs an installed app.
+settings.configure(INSTALLED_APPS=["sequences_core"])
+django.setup()
+
+project = "sequences-core"
+author = copyright = "the authors of sequences-core"
+extensions = ["sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+nitpicky = False  # names of Django's and Python's documentation can't be resolved offline
+
+html_theme = "furo"
+html_title = "sequences-core"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
