@@ -11,7 +11,9 @@ project = "sequences-core"
 author = copyright = "the authors of sequences-core"
 extensions = ["sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
-nitpicky = False  # names of Django's and Python's documentation can't be resolved offline
+nitpicky = True
+# Names of Django and Python can't be resolved without a network, and type variables have no page.
+nitpick_ignore_regex = [("py:.*", r"(?!sequences_).*"), ("py:class", r"sequences_core\.\w+\.[A-Z]")]
 
 html_theme = "furo"
 html_title = "sequences-core"
