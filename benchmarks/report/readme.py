@@ -59,8 +59,9 @@ def section(results: Results) -> Iterator[str]:
     peers = ", ".join(f"{name} {packages[name]}" for name in packages if name.startswith("django-"))
     yield (
         f"Measured on {machine['cores']} cores ({machine['cpu']}) with Python "
-        f"{machine['python']}, Django {packages['Django']}, {peers}; {databases}, each alone on "
-        f"the machine, with the durability it comes with. Writers are processes on loopback."
+        f"{machine['python']}, Django {packages['Django']}, {peers}; {databases}. Each server "
+        f"ran alone on the machine, with its default durability. Writers are processes that "
+        f"connect over loopback."
     )
     for name, description in PICTURES.items():
         yield f"\n.. image:: ../benchmarks/results/full/{name}.svg\n   :alt: {description}\n"
@@ -68,7 +69,7 @@ def section(results: Results) -> Iterator[str]:
         yield from rst(table)
     yield (
         "\nAll tables and charts are in ``benchmarks/results/full/index.html``; ``make bench`` "
-        "makes them anew."
+        "measures them again."
     )
 
 
@@ -136,7 +137,7 @@ def _by_database(
 def _ratios(results: Results) -> Table:
     databases = [name for name in measured(results) if name in TITLES]
     found = list(ratios(results))
-    table = Table("Ratios, and what they were to be", ["", *(TITLES[name] for name in databases)])
+    table = Table("Ratios, and the limit of each", ["", *(TITLES[name] for name in databases)])
     for text in dict.fromkeys(ratio.text for ratio in found):
         row = {
             ratio.title: Entry(
@@ -146,7 +147,7 @@ def _ratios(results: Results) -> Table:
             if ratio.text == text
         }
         table.add(text, *(row.get(title_of(results, name), Entry("")) for name in databases))
-    table.note = "In italics: not reached in this run."
+    table.note = "Ratios in italics missed their limit in this run."
     return table
 
 

@@ -126,13 +126,13 @@ def totals(results: Results) -> Iterator[str]:
 def summary(results: Results) -> Iterator[str]:
     """The section of the page."""
     sites = dict.fromkeys(tally.site for tally in results.tallies)
-    table = Table("make faults", ["where", "faults", *HEADINGS])
+    table = Table("Faults by database and topology", ["where", "faults", *HEADINGS])
     for site in sites:
         there = [tally for tally in results.tallies if tally.site == site]
         row = map(number, figures(*there).values())
         table.add(TITLES.get(site, site), str(len(there)), *row)
     if LOSSY in sites:
-        table.note = "The asynchronous standby is among them to show what it loses."
+        table.note = "The asynchronous standby is included to show what it loses."
     yield from readme.rst(table)
     yield from totals(results)
     yield ""
