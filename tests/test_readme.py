@@ -218,9 +218,24 @@ def test_readme_is_short() -> None:
     assert len(README.read_text().splitlines()) <= 200
 
 
+OUTSIDE_OF_SPHINX = [
+    *(page for page in PAGES if page.name == "README.rst"),
+    *(ROOT / name for name in ("CONTRIBUTING.rst", "benchmarks/README.rst")),
+]
+
+
+@pytest.mark.parametrize("page", OUTSIDE_OF_SPHINX, ids=name_of)
+def test_readmes_are_plain_restructuredtext(page: Path) -> None:
+    """A package index shows them with docutils alone: they use nothing of Sphinx."""
+    docutils = pytest.importorskip("docutils.core", reason="the group docs is not installed")
+    strict = {"halt_level": 2, "file_insertion_enabled": False, "raw_enabled": False}
+    html = docutils.publish_string(page.read_text(), writer="html5", settings_overrides=strict)
+    assert b"<h1" in html
+
+
 def test_links_between_files_lead_somewhere() -> None:
     """Links of the READMEs, which Sphinx doesn't check, are relative and lead to files."""
-    for page in [*(page for page in PAGES if page.name == "README.rst"), ROOT / "CONTRIBUTING.rst"]:
+    for page in OUTSIDE_OF_SPHINX:
         links = re.findall(r"<([^<>:#\s]+\.rst)(?:#[^>]*)?>`_", page.read_text())
         for link in links:
             assert (page.parent / link).exists(), f"{page}: {link}"
