@@ -19,6 +19,7 @@ UNHURRIED = {
     "test_plugin.py",
     "test_registry_errors.py",
     "test_thirdparty.py",
+    "test_tutorial.py",
     "test_typing.py",
 }
 

@@ -239,8 +239,8 @@ def test_saved_results(tmp_path: Path) -> None:
 
 
 def test_performance_section() -> None:
-    """README.rst's performance section says what the committed results do, and no more."""
-    text = readme.README.read_text()
+    """docs/performance.rst says what the committed results do, and no more."""
+    text = readme.PAGE.read_text()
     if readme.COMMITTED.exists():
         assert text == readme.updated(text, Results.load(readme.COMMITTED))
     else:

@@ -80,7 +80,7 @@ def set_option(monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: o
 
 
 def test_good_settings_are_passed_in_silence() -> None:
-    """There is nothing to say of the settings that the README recommends."""
+    """There is nothing to say of the settings that docs/backends/sqlite.rst recommends."""
     assert ours() == []
 
 

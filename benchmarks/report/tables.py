@@ -1,4 +1,4 @@
-"""The results as tables, for the terminal, the page and README.rst alike."""
+"""The results as tables, for the terminal, the page and docs/performance.rst alike."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ SQLITE = {
     "timeout": 30,
     "init_command": "PRAGMA journal_mode = WAL",
 }
-"""What the README recommends."""
+"""What docs/backends/sqlite.rst recommends."""
 
 
 class Serving(Protocol):
