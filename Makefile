@@ -19,7 +19,7 @@ databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint wheels matrix constraints clean
+.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -56,10 +56,11 @@ lint: .venv/.dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheels: $(UV) ## build one wheel per distribution into dist/
-	rm -rf dist
-	$(UV) build --quiet --wheel --all-packages --out-dir dist
-	@ls dist
+release: .venv/.release ## build what is published into dist/, and check it
+	$(BIN)/python .ci/release.py $(ARGS)
+
+changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rst (ARGS=--draft prints it)
+	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
 matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on every supported Python and Django
 	$(BIN)/nox $(ARGS)
@@ -96,6 +97,10 @@ $(UV):
 
 .venv/.docs: .venv/.packages
 	$(INSTALL) --group docs
+	@touch $@
+
+.venv/.release: $(UV) $(PINS)
+	$(INSTALL) --group release
 	@touch $@
 
 .venv/.driver-mysql: .venv/.packages

@@ -209,6 +209,24 @@ def test_sqlite_with_immediate_transactions(
     assert ours() == []
 
 
+@pytest.mark.parametrize("name", SQLITE)
+@pytest.mark.parametrize(
+    ("version", "found"), [((3, 34, 1), {"sequences_sqlite.E001"}), ((3, 35, 0), set())]
+)
+def test_an_sqlite_that_is_too_old(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    name: str,
+    version: tuple[int, ...],
+    found: set[str],
+) -> None:
+    """Without RETURNING no number can be taken, and the check says so before ``migrate`` runs."""
+    monkeypatch.setattr("sqlite3.sqlite_version_info", version)
+    assert ids() == found
+    settings.SEQUENCES_BACKEND = {name: "orm", "default": "orm"}  # as the hint says
+    assert ids() == set()
+
+
 numbers = Sequence("numbers")
 
 

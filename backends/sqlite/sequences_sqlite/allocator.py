@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -17,7 +17,9 @@ from sequences_core.table import with_table
 
 from . import function
 
-# SQLite 3.35 (https://www.sqlite.org/lang_returning.html); Django 5.2 asks for 3.31.
+# RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
+MINIMUM_VERSION = (3, 35)
+
 # A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
 # fetchall, never fetchone.
 UPSERT = """
@@ -101,6 +103,17 @@ class SQLiteAllocator(Allocator):
         return True
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        if sqlite3.sqlite_version_info < MINIMUM_VERSION:
+            minimum = ".".join(map(str, MINIMUM_VERSION))
+            return [
+                Error(
+                    f"Numbers in database {connection.alias!r} need SQLite {minimum} or newer; "
+                    f"this Python has {sqlite3.sqlite_version}.",
+                    hint="Use a Python with a newer SQLite. Or install sequences-orm and set "
+                    f'SEQUENCES_BACKEND = {{"{connection.alias}": "orm"}}.',
+                    id="sequences_sqlite.E001",
+                )
+            ]
         options = connection.settings_dict.get("OPTIONS", {})
         if str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
             return ()
