@@ -16,6 +16,7 @@ from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
+from . import rules
 from .identity import UNSETTLED, counter_name, escape, text_of
 from .scopes import (
     ALIKE,
@@ -42,6 +43,9 @@ DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "reuse": None,
     "skip_used": False,
+    "ascending": None,
+    "maximum": None,
+    "warn_below": 0,
 }
 """The options, with their defaults."""
 
@@ -71,6 +75,9 @@ class Numbering:
         timeout: float | None = None,
         reuse: str | None = None,
         skip_used: bool | Callable[[Model], bool] = False,
+        ascending: str | None = None,
+        maximum: int | Callable[[Model], int | None] | None = None,
+        warn_below: int = 0,
         **kwargs: Any,
     ) -> None:
         self.unique_with = (unique_with,) if isinstance(unique_with, str) else tuple(unique_with)
@@ -83,6 +90,9 @@ class Numbering:
         self.timeout = timeout
         self.reuse = reuse
         self.skip_used = skip_used
+        self.ascending = ascending
+        self.maximum = maximum
+        self.warn_below = warn_below
         self._refuse_bad_options()
         super().__init__(**kwargs)
 
@@ -119,6 +129,7 @@ class Numbering:
             raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
         name = "checked later" if self.sequence_name is None else self.sequence_name
         Allocation(name, 1, first, self.reset_value, self.limit)
+        rules.refuse_bad_options(self)
 
     @cached_property
     def scope_parts(self) -> list[Any]:
@@ -173,8 +184,13 @@ class Numbering:
     @cached_property
     def is_plain(self) -> bool:
         """Can a database function take the numbers, if the database has one?"""
-        choosy = self.reuse or self.skip_used or self.limit is not None
+        choosy = self.reuse or self.skip_used or self.has_rules or self.limit is not None
         return not choosy and not callable(self.initial_value)
+
+    @property
+    def has_rules(self) -> bool:
+        """Must a number be compared with its row, and with others, before the INSERT?"""
+        return self.ascending is not None or self.maximum is not None
 
     def names_of(self, rows: Sequence[Any], connection: BaseDatabaseWrapper) -> list[str | None]:
         """Return the name of the counter that numbers each row; None for "no number".

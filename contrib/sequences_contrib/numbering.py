@@ -11,13 +11,20 @@ from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core import (
+    Allocation,
+    SequenceExhausted,
+    SequencesError,
+    get_last_value,
+    set_last_value,
+)
 from sequences_core.functions import has_function
 from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
 from .counters import Numbering
 from .identity import needs_strip, settled
+from .rules import Rules, rules_of
 from .scopes import CHOICES, rows_in
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -59,6 +66,7 @@ class Numbers:
         self.bulk = bulk
         self.conflicts = conflicts
         self.wants: Wants | None = None
+        self.rules: dict[tuple[str, Any], Rules] = {}
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
@@ -67,6 +75,7 @@ class Numbers:
         if self.wants is None:
             try:
                 self.wants = self._wants()
+                self.rules = rules_of(self.wants, conflicts=self.conflicts)
                 if self.wants and not self._leave_it_to_the_insert():
                     self._number()
             except BaseException as error:
@@ -89,6 +98,8 @@ class Numbers:
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
+        if isinstance(error, SequencesError):
+            return  # which says by itself what is wrong
         if self._before and isinstance(error, IntegrityError):
             notes.explain(error, self.wants or {}, self.connection)
 
@@ -181,10 +192,14 @@ class Numbers:
         if self.conflicts:
             return _lock(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
+        if given and field.ascending:
+            _lock(field, explicit[0], name, self.using)  # also where the number is below it
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
             self._set(new, field.attname, _take(field, new, name, self.using, given))
+        if rules := self.rules.get((name, field)):
+            rules.check(self.using)
         return None
 
     def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
