@@ -192,8 +192,6 @@ class Numbers:
         if self.conflicts:
             return _lock(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
-        if given and field.ascending:
-            _lock(field, explicit[0], name, self.using)  # also where the number is below it
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
@@ -246,6 +244,8 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):
+            if field.ascending:  # the first number's date is compared with this one's
+                _lock(field, row, name, using)
             return
     if field.limit is None or number < 0:
         with suppress(ValueError):

@@ -170,11 +170,12 @@ def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
     assert numbers(rows) == [(2, 2), (5, 5), (7, 6), (9, 9), (12, 9), (13, 9)]
 
 
-def test_an_explicit_number_below_the_counter_locks_it(using: str, rows: Any) -> None:
-    """A number of a hole is the last one again; who comes after it must wait for its date."""
-    for n in (1, 2):
-        rows.create(issued_on=day(n))
-    rows.filter(number=2).delete()
+@pytest.mark.parametrize("start", ["no counter", "counter"])
+def test_an_explicit_number_below_the_counter_locks_it(start: str, using: str, rows: Any) -> None:
+    """It may be the last one there is, so who comes after it must wait for its date."""
+    if start == "counter":
+        rows.create(issued_on=day(1))
+        rows.all().delete()
     refused: list[OutOfOrder] = []
 
     def save() -> None:
@@ -187,13 +188,14 @@ def test_an_explicit_number_below_the_counter_locks_it(using: str, rows: Any) ->
 
     other = threading.Thread(target=save)
     with transaction.atomic(using=using):
-        rows.create(number=2, issued_on=day(5))
+        rows.create(number=0, issued_on=day(5))
         other.start()
         other.join(0.3)
         assert other.is_alive()
     other.join(PATIENCE)
     assert [error.last for error in refused] == [day(5)]
-    assert numbers(rows) == [(1, 1), (2, 5)]
+    assert numbers(rows) == [(0, 5)]
+    assert rows.create(issued_on=day(5)).number == (2 if start == "counter" else 1)
 
 
 def test_conflicts_are_refused(using: str, rows: Any) -> None:
