@@ -19,6 +19,7 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors
 
+from .collisions import validate_numbers
 from .counters import Numbering
 from .numbering import LOADED, Numbers, is_expression
 
@@ -42,6 +43,7 @@ def number_inserts(cls: Any) -> None:
     cls.save_base = _undoing_save(cls.save_base)
     cls.from_db = classmethod(_remembering(cls.from_db.__func__))
     cls.refresh_from_db = _remembering_again(cls.refresh_from_db)
+    validate_numbers(cls)
 
 
 def _numbering_insert(insert: Any) -> Any:

@@ -19,6 +19,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.functions import has_function
+from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
@@ -190,7 +191,7 @@ class Numbers:
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
         if self.conflicts:
-            return _lock(field, explicit[0], name, self.using)
+            return lock_counter(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
@@ -245,7 +246,7 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):
             if field.ascending:  # the first number's date is compared with this one's
-                _lock(field, row, name, using)
+                lock_counter(field, row, name, using)
             return
     if field.limit is None or number < 0:
         with suppress(ValueError):
@@ -257,11 +258,14 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
         set_last_value(max(number, last), name, force=True, using=using)
 
 
-def _lock(field: Any, row: Model, name: str, using: str) -> None:
-    """Lock the counter, and leave it where it is."""
+def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
+    """Lock the counter, which is created if there is none, and leave it where it is."""
     with suppress(SequenceExhausted):
-        taken = take(field.allocation(row, name), using)
-        set_last_value(taken[0] - 1, name, force=True, using=using)
+        last = take(field.allocation(row, name), using)[0] - 1
+        if last >= 0:
+            set_last_value(last, name, force=True, using=using)
+        else:  # before the first number, which is 0
+            Counter.objects.using(using).filter(pk=name).update(last=last)
 
 
 def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
