@@ -16,6 +16,7 @@ from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import F, Model, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
+from django.utils.functional import cached_property
 
 from sequences_core.arguments import MAX_VALUE, check_integer
 
@@ -137,6 +138,11 @@ class NumberFormat:
         if name == NUMBER:
             return Placeholder(name, None, places)
         return Placeholder(written, self.periods.get(name, path), places)
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """The paths of the fields that are written."""
+        return [path_of_piece(piece) for piece in self.placeholders if piece.part is not None]
 
     @property
     def placeholders(self) -> list[Placeholder]:
@@ -328,6 +334,33 @@ def _longest(piece: Piece, model: type[Model], number: int) -> float:
     if isinstance(column, models.IntegerField):
         return max(piece.width, *(len(str(end)) for end in _range(column)))
     return float("inf") if column.max_length is None else column.max_length
+
+
+class Formatted:
+    """A field that holds a number as text: its options, and the texts of rows."""
+
+    is_copy = False
+    """Was this field copied from a model that it belongs to, as packages that keep history do?"""
+
+    format: NumberFormat
+    number: str
+    """The name of the SequenceField whose number it is."""
+
+    # Set by Django.
+    attname: str
+    max_length: int | None
+
+    @property
+    def memory(self) -> str:
+        """Where the state of an instance remembers the text that nobody has set."""
+        return f"sequences_{self.attname}"
+
+    def text(self, affixes: Affixes | None, number: int) -> str:
+        """Return the text of a number; ValueError if it can't be written or stored."""
+        text = self.format.text(affixes, number)
+        if self.max_length is not None and len(text) > self.max_length:
+            raise ValueError(f"{self} has {self.max_length} characters, too few for {text!r}")
+        return text
 
 
 @lru_cache(maxsize=1024)

@@ -200,20 +200,20 @@ class Period(DateText):
     longest: ClassVar[timedelta]
     """A step from a first day that leads into the next period."""
 
-    def rows_alike(self, column: Any, text: str | None, path: str) -> dict[str, Any]:
-        """Return the lookups for rows whose ``path`` is of the same period as what a column stores.
+    def rows_alike(self, text: str | None, path: str) -> dict[str, Any]:
+        """Return the lookups for rows whose ``path`` is in the same period as what a column stores.
 
         An index of the column serves them.
         """
         if text is None:
             return {path: None}
         first, following = self.range(self.day(text))
-        alike = {f"{path}__gte": self._bound(column, first, text)}
+        alike = {f"{path}__gte": self._bound(first, text)}
         if following is not None:
-            alike[f"{path}__lt"] = self._bound(column, following, text)
+            alike[f"{path}__lt"] = self._bound(following, text)
         return alike
 
-    def _bound(self, column: Any, day: date, text: str) -> date:
+    def _bound(self, day: date, text: str) -> date:
         if len(text) == 10:
             return day
         midnight = datetime.combine(day, time.min, self.zone)

@@ -15,7 +15,7 @@ from django.db.models import F, Field, Model, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
 from .identity import column_of, plain_text, text_of
-from .periods import DateText
+from .periods import DateText, Period
 
 Part = str | int | F | Value | DateText | Callable[[Model], Any]
 """A field's name or path, a period, a constant (an int, a Value), or a function of the instance."""
@@ -98,6 +98,41 @@ def _in_period(part: DateText, texts: Sequence[Texts]) -> list[Texts]:
     for text in set(texts) - known.keys():
         known[text] = (part.text_of_stored(text[0] or ""),)
     return [known[text] for text in texts]
+
+
+def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
+    """Return the text of a part, which is a field of the row's own or a period of it."""
+    text = text_of(field, value, connection)
+    if text is None or not isinstance(part, DateText):
+        return text
+    if has_moments(field):
+        part.refuse_naive(value)
+    return part.text_of_stored(text)
+
+
+def lookups_of(
+    part: Part, model: type[Model], instance: Model, connection: BaseDatabaseWrapper
+) -> tuple[Any, dict[str, Any]]:
+    """Return the first field on a part's path, and the lookups for rows of the instance's scope."""
+    path = path_of(part)
+    assert path is not None
+    fields: list[Any] = fields_of(model, path)
+    first, *rest = fields
+    key = own_value(instance, first)
+    end = LOOKUP_SEP.join(field.name for field in rest)
+    related = rows_in(first.target_field.model, connection.alias) if rest else None
+    if isinstance(part, Period):
+        ((text,),) = texts_of(path, [instance], connection)
+        alike = part.rows_alike(text, end or first.attname)
+    elif related is None:
+        alike = {first.attname: key}
+    else:
+        one = related.filter(**{first.target_field.attname: key})
+        alike = {end: one.values_list(end, flat=True).get()}
+    if related is not None:
+        chosen = related.filter(**alike).values(first.target_field.attname)
+        alike = {f"{first.name}__in": chosen}
+    return first, alike
 
 
 def rows_in(model: type[Model], using: str) -> QuerySet[Any]:
