@@ -168,4 +168,4 @@ class Dispatch(models.Model):
     no = SequenceField("dispatches", scope=AUCKLAND)
 
     def __str__(self) -> str:
-        return self.ref
+        return f"{self.ref}"
