@@ -10,12 +10,13 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Model, Value
+from django.db.models import F, Model, Q, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
+from . import conditions
 from .identity import UNSETTLED, counter_name, escape, text_of
 from .scopes import (
     ALIKE,
@@ -42,6 +43,7 @@ DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "reuse": None,
     "skip_used": False,
+    "when": None,
 }
 """The options, with their defaults."""
 
@@ -71,6 +73,7 @@ class Numbering:
         timeout: float | None = None,
         reuse: str | None = None,
         skip_used: bool | Callable[[Model], bool] = False,
+        when: str | Q | None = None,
         **kwargs: Any,
     ) -> None:
         self.unique_with = (unique_with,) if isinstance(unique_with, str) else tuple(unique_with)
@@ -83,7 +86,10 @@ class Numbering:
         self.timeout = timeout
         self.reuse = reuse
         self.skip_used = skip_used
+        self.when = when
         self._refuse_bad_options()
+        if when is not None and not kwargs.setdefault("null", True):
+            raise ValueError("a number that is given later is null before: leave out null=False")
         super().__init__(**kwargs)
 
     def _refuse_bad_options(self) -> None:
@@ -117,6 +123,8 @@ class Numbering:
             raise ValueError("reuse and skip_used need a scope made of fields")
         if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
             raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
+        if self.when is not None:
+            conditions.check(self.when)
         name = "checked later" if self.sequence_name is None else self.sequence_name
         Allocation(name, 1, first, self.reset_value, self.limit)
 
@@ -149,6 +157,15 @@ class Numbering:
         paths = [path for part in self.scope_parts if (path := path_of(part))]
         firsts = [fields_of(self.model, path)[0] for path in paths]
         return [field for field in firsts if isinstance(field, UNSETTLED)]
+
+    @property
+    def condition(self) -> Q:
+        """Return ``when`` as a filter of rows."""
+        return Q() if self.when is None else conditions.as_q(self.model, self.when)
+
+    def is_due(self, row: Model, connection: BaseDatabaseWrapper) -> bool:
+        """Does a row that is stored as it is now get a number, unless it has one?"""
+        return self.when is None or conditions.is_met(self.when, row, connection)
 
     @property
     def limit(self) -> float | None:

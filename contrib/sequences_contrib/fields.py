@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
-from django.db.models import BigIntegerField, Model, UniqueConstraint
+from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 from django.db.models.query_utils import DeferredAttribute
 
-from . import checks, hooks, renames
+from . import checks, hooks, renames, updates
 from .counters import DEFAULTS, Numbering
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
@@ -71,6 +71,10 @@ class SequenceField(_Integer[Set, Get]):
         included; ``"last"`` goes on from the highest number that is left.
     :param skip_used: skip numbers above the counter that rows of the scope already have, so that
         a counter that was deleted or lowered heals by itself; True, or a function of the instance.
+    :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
+        a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
+        the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
+        before, so ``null=True`` follows.
     """
 
     descriptor_class = _Deferred
@@ -91,6 +95,15 @@ class SequenceField(_Integer[Set, Get]):
         sequence_name: str | None = None,
         *,
         null: bool,
+        **kwargs: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SequenceField[_Given, int | None],
+        sequence_name: str | None = None,
+        *,
+        when: str | Q,
         **kwargs: Any,
     ) -> None: ...
 
@@ -143,6 +156,8 @@ class SequenceField(_Integer[Set, Get]):
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_inserts(cls)
+        if self.when is not None:
+            updates.number_updates(cls)
         # A migration's models have the constraints that migrations gave them, and no others.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -155,8 +170,10 @@ class SequenceField(_Integer[Set, Get]):
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if not add:
+        if not add and self.when is None:
             hooks.remember_update(self, model_instance)
+        elif not add:
+            updates.announce(self, model_instance)
         return getattr(model_instance, self.attname)
 
     def check(self, **kwargs: Any) -> list[Any]:

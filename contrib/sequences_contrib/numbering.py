@@ -116,10 +116,16 @@ class Numbers:
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
                 copies = [row for row in rows if _is_copy(row, field, self.using)]
                 self._set(copies, attname, [None] * len(copies))
-            if not rows:
-                continue
             for part in field.unsettled:
                 self._settle(rows, part)
+            if field.when is not None:
+                rows = [
+                    row
+                    for row in rows
+                    if getattr(row, attname) is not None or field.is_due(row, self.connection)
+                ]
+            if not rows:
+                continue
             names = field.names_of(rows, self.connection)
             if not explicit and len(set(names)) == 1 and names[0] is not None:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
