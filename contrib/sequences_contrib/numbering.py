@@ -185,12 +185,12 @@ class Numbers:
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
         if self.conflicts:
-            return _lock(field, explicit[0], name, self.using)
+            return lock_counter(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            self._set(new, field.attname, _take(field, new, name, self.using, given))
+            self._set(new, field.attname, take_numbers(field, new, name, self.using, given))
         return None
 
     def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
@@ -248,14 +248,16 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
         set_last_value(max(number, last), name, force=True, using=using)
 
 
-def _lock(field: Any, row: Model, name: str, using: str) -> None:
+def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
     """Lock the counter, and leave it where it is."""
     with suppress(SequenceExhausted):
         taken = take(field.allocation(row, name), using)
         set_last_value(taken[0] - 1, name, force=True, using=using)
 
 
-def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
+def take_numbers(
+    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
+) -> Iterable[int]:
     """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]
