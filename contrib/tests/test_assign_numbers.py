@@ -9,13 +9,13 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DatabaseError, OperationalError, connections, models, transaction
 from django.db.models import F, Q, UniqueConstraint, Value
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.posting import Assigned, assign_numbers
 
-from sequences_core import SequenceExhausted, get_last_value, set_last_value
+from sequences_core import SequenceExhausted, get_allocator, get_last_value, set_last_value
 from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project
 
@@ -275,8 +275,19 @@ def test_waiting_for_a_draft_that_is_locked(change: str, rows: Any, using: str) 
     drafts(rows, 4)
     pks = list(rows.order_by("pk").values_list("pk", flat=True))
     held, counter = threading.Event(), threading.Event()
+    outcome = [change]
 
     def hold() -> None:
+        try:
+            change_it()
+        except OperationalError as error:
+            # The worker waits for the row with its index entry locked, which a deletion locks too.
+            is_conflict = get_allocator(connections[using]).is_retryable(error)
+            if connections[using].vendor != "mysql" or not is_conflict:
+                raise
+            outcome[0] = "nothing"
+
+    def change_it() -> None:
         with transaction.atomic(using=using):
             row = rows.select_for_update().get(pk=pks[0])
             held.set()
@@ -308,7 +319,7 @@ def test_waiting_for_a_draft_that_is_locked(change: str, rows: Any, using: str) 
     }
     if change in ("delete", "unpost"):
         assert assign_numbers(rows.all(), order_by=("issued_on", "pk")).rows in (0, 1)
-    assert numbers(rows) == expected[change]
+    assert numbers(rows) == expected[outcome[0]]
 
 
 def test_bad_arguments(rows: Any, using: str) -> None:
@@ -435,7 +446,8 @@ def test_workers_savers_and_editors_at_once(locked: Any, seed: int, using: str) 
                         try:
                             row.save(update_fields=["posted"])
                         except DatabaseError as error:
-                            assert "did not affect any rows" in str(error)  # it was deleted
+                            if "did not affect any rows" not in str(error):
+                                raise
                     if row.pk % 5 == 0:
                         rows.create(kind=row.kind, posted=True)
             finally:

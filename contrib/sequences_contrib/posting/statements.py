@@ -23,11 +23,11 @@ UPDATE {table}
  WHERE {same}
 """
 
-# STRAIGHT_JOIN, for without it the server may read the table first, and lock rows of it that were
-# to be skipped. ROW_NUMBER() is unsigned on MySQL
-# (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html#function_row-number).
+# Without STRAIGHT_JOIN the server may read the table first, and without FORCE INDEX the whole of a
+# small one: it then locks rows, or waits for them, that were to be skipped. ROW_NUMBER() is unsigned
+# on MySQL (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
 UPDATE_JOIN = """
-UPDATE ({counted}) todo STRAIGHT_JOIN {table} ON {same}
+UPDATE ({counted}) todo STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {same}
    SET {table}.{column} = %s + CAST(todo.{place} AS SIGNED)
 """
 
