@@ -24,8 +24,8 @@ UPDATE {table}
 """
 
 # Without STRAIGHT_JOIN the server may read the table first, and without FORCE INDEX the whole of a
-# small one: it then locks rows, or waits for them, that were to be skipped. ROW_NUMBER() is unsigned
-# on MySQL (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
+# small one: it then locks rows, or waits for them, that were to be skipped. On MySQL ROW_NUMBER() is
+# unsigned (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
 UPDATE_JOIN = """
 UPDATE ({counted}) todo STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {same}
    SET {table}.{column} = %s + CAST(todo.{place} AS SIGNED)
