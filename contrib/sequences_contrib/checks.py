@@ -14,6 +14,7 @@ from django.db import connections, models, router
 from sequences_core import get_allocator
 from sequences_core.models import Counter, has_table
 
+from .checks_when import check_when
 from .counters import Numbering
 from .identity import column_of
 from .periods import DateText
@@ -47,6 +48,7 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
             )
     for path, fields in paths:
         yield from _check_path(field, path, fields)
+    yield from check_when(field)
     yield from _check_others(field)
     yield from _check_children(field)
     for alias in databases or ():

@@ -10,12 +10,12 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Model, Value
+from django.db.models import F, Model, Q, Value
 from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from . import rules
+from . import conditions, rules
 from .formats import Formatted
 from .identity import UNSETTLED, counter_name, escape
 from .periods import Period
@@ -48,6 +48,7 @@ DEFAULTS: dict[str, Any] = {
     "ascending": None,
     "maximum": None,
     "warn_below": 0,
+    "when": None,
 }
 """The options, with their defaults."""
 
@@ -81,6 +82,7 @@ class Numbering:
         ascending: str | None = None,
         maximum: int | Callable[[Model], int | None] | None = None,
         warn_below: int = 0,
+        when: str | Q | None = None,
         **kwargs: Any,
     ) -> None:
         self.unique_with = (unique_with,) if isinstance(unique_with, str) else tuple(unique_with)
@@ -96,7 +98,10 @@ class Numbering:
         self.ascending = ascending
         self.maximum = maximum
         self.warn_below = warn_below
+        self.when = when
         self._refuse_bad_options()
+        if when is not None and not kwargs.setdefault("null", True):
+            raise ValueError("a number that is given later is null before: leave out null=False")
         super().__init__(**kwargs)
 
     def _refuse_bad_options(self) -> None:
@@ -133,6 +138,8 @@ class Numbering:
             raise ValueError("reuse and skip_used need a scope made of fields")
         if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
             raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
+        if self.when is not None:
+            conditions.check(self.when)
         name = "checked later" if self.sequence_name is None else self.sequence_name
         Allocation(name, 1, first, self.reset_value, self.limit)
         rules.refuse_bad_options(self)
@@ -173,6 +180,15 @@ class Numbering:
         """The fields that hold this number as text."""
         texts = [field for field in self.model._meta.local_fields if isinstance(field, Formatted)]
         return [text for text in texts if text.number == self.name and not text.is_copy]
+
+    @property
+    def condition(self) -> Q:
+        """Return ``when`` as a filter of rows."""
+        return Q() if self.when is None else conditions.as_q(self.model, self.when)
+
+    def is_due(self, row: Model, connection: BaseDatabaseWrapper) -> bool:
+        """Does a row that is stored as it is now get a number, unless it has one?"""
+        return self.when is None or conditions.is_met(self.when, row, connection)
 
     @property
     def limit(self) -> float | None:

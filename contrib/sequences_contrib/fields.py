@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
-from django.db.models import BigIntegerField, Model, UniqueConstraint
+from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, previews, renames, rule_checks
+from . import checks, hooks, previews, renames, rule_checks, updates
 from .counters import DEFAULTS, Numbering
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
@@ -64,6 +64,10 @@ class SequenceField(_Integer[Set, Get]):
     :param maximum: the highest number, or a function of the instance that returns it, or None;
         past it SequenceExhausted is raised, and ValueError for an explicit number.
     :param warn_below: log a warning when fewer numbers than this are left until the maximum.
+    :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
+        a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
+        the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
+        before, so ``null=True`` follows.
     """
 
     descriptor_class = previews.Previewed
@@ -84,6 +88,15 @@ class SequenceField(_Integer[Set, Get]):
         sequence_name: str | None = None,
         *,
         null: bool,
+        **kwargs: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SequenceField[_Given, int | None],
+        sequence_name: str | None = None,
+        *,
+        when: str | Q,
         **kwargs: Any,
     ) -> None: ...
 
@@ -137,6 +150,8 @@ class SequenceField(_Integer[Set, Get]):
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_inserts(cls)
+        if self.when is not None:
+            updates.number_updates(cls)
         # A migration's models have the constraints that migrations gave them, and no others.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -154,7 +169,10 @@ class SequenceField(_Integer[Set, Get]):
                 for text in self.texts:  # while it is known that the number has changed
                     written = hooks.follow_number(text, self, model_instance)
                     setattr(model_instance, text.attname, written)
-            hooks.remember_update(self, model_instance)
+            if self.when is None:
+                hooks.remember_update(self, model_instance)
+            else:
+                updates.announce(self, model_instance)
         return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> int | None:

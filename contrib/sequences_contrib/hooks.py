@@ -146,6 +146,7 @@ def _undoing_save(save_base: Any) -> Any:
             for field in self._meta.concrete_fields
             if isinstance(_end_of(field), Numbering | Formatted)
         ]
+        held = set(self.__dict__)
         before = {attname: self.__dict__.get(attname) for attname in numbered}
         adding = self._state.adding
         try:
@@ -154,6 +155,9 @@ def _undoing_save(save_base: Any) -> Any:
             if self._state.adding:
                 self.__dict__.update(before)
                 self._state.adding = adding
+            else:  # the UPDATE of a parent's row may have numbered it
+                posted = [field.attname for field in _fields_of(type(self)) if field.when]
+                self.__dict__.update({name: before[name] for name in posted if name in held})
             raise
 
     return wrapper

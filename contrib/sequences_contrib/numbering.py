@@ -133,10 +133,16 @@ class Numbers:
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
                 copies = [row for row in rows if is_copy(row, field, self.using)]
                 self._set(copies, attname, [None] * len(copies))
-            if not rows:
-                continue
             for part in field.unsettled:
                 self._settle(rows, part)
+            if field.when is not None:
+                rows = [
+                    row
+                    for row in rows
+                    if getattr(row, attname) is not None or field.is_due(row, self.connection)
+                ]
+            if not rows:
+                continue
             names = field.names_of(rows, self.connection)
             numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
             for text, chosen in zip(field.texts, writing, strict=True):
@@ -204,7 +210,7 @@ class Numbers:
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            self._set(new, field.attname, _take(field, new, name, self.using, given))
+            self._set(new, field.attname, take_numbers(field, new, name, self.using, given))
         if rules := self.rules.get((name, field)):
             rules.check(self.using)
         return None
@@ -309,7 +315,9 @@ def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
             Counter.objects.using(using).filter(pk=name).update(last=last)
 
 
-def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
+def take_numbers(
+    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
+) -> Iterable[int]:
     """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.apps import apps
 from django.db import router
-from django.db.models import Model
+from django.db.models import Model, Q
+from django.db.models.functions import Left
 
 from sequences_core.models import Counter
 
 from .counters import Numbering
+from .scopes import CHOICES
 
 
 def fields_of_model(model: type[Model], name: str | None = None) -> list[Any]:
@@ -38,10 +40,14 @@ def is_numbered(field: Any) -> bool:
     return isinstance(field, Numbering) and not field.is_copy
 
 
-def numbered_fields(*more: type[Model]) -> Iterator[Any]:
-    """Yield each numbered column of the project, and of the models ``more``, once."""
+def numbered_fields(model: type[Model] | None = None) -> Iterator[Any]:
+    """Yield each numbered column of the project, and of the models beside ``model``, once."""
     seen = set()
-    for model in (*more, *apps.get_models(include_auto_created=True)):
+    beside: list[type[Model]] = []
+    if model is not None:  # it may be one of a migration or a test
+        known = model._meta.apps.all_models.values()
+        beside = [model, *(each for models in known for each in models.values())]
+    for model in (*beside, *apps.get_models(include_auto_created=True)):
         if model._meta.swapped or model._meta.proxy:
             continue
         for field in filter(is_numbered, model._meta.local_fields):
@@ -80,3 +86,22 @@ def fields_numbered_by(counter: str) -> list[Any]:
 def database_of(field: Any, using: str | None) -> str:
     """Return the database where the field's rows are numbered."""
     return using or router.db_for_write(field.model) or router.db_for_write(Counter)
+
+
+def counters_of(field: Any, using: str) -> dict[str, int]:
+    """Return the last numbers of the counters whose names begin as the field's do."""
+    scoped = field.base + field.separator
+    # Not startswith, which ignores case on SQLite; compared once more, for the index sees bytes.
+    beginning = Counter.objects.using(using).alias(beginning=Left("name", len(scoped)))
+    found = beginning.filter(Q(pk=field.base) | Q(beginning=scoped)).values_list("name", "last")
+    return {name: last for name, last in found if field.scope_parts or name == field.base}
+
+
+def last_values(names: Iterable[str], using: str) -> dict[str, int]:
+    """Return the last numbers of those counters that there are."""
+    names = list(names)
+    found: dict[str, int] = {}
+    for start in range(0, len(names), CHOICES):
+        chosen = Counter.objects.using(using).filter(pk__in=names[start : start + CHOICES])
+        found |= dict(chosen.values_list("name", "last"))
+    return found
