@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import connections, router
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import api, taking
 from .allocator import FUNCTION
+from .early_release import asks_for_early_release
 from .exceptions import BackendError
 from .models import Counter, has_table
 from .registry import get_allocator
@@ -33,6 +36,8 @@ def check_settings(
             hint="Use 'allow', 'warn' or 'error'.",
             id="sequences_core.E003",
         )
+    if problem := _problem_of_early_release():
+        yield Error(problem, id="sequences_core.E005")
     holders = [
         connection
         for connection in connections.all(initialized_only=False)
@@ -120,6 +125,28 @@ def check_functions(
             )
 
 
+@register(Tags.database)
+def check_early_release(
+    app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
+) -> Iterable[CheckMessage]:
+    """Check that the user of a database may do what releasing counters early needs."""
+    if _problem_of_early_release():
+        return  # said by check_settings
+    for alias in filter(asks_for_early_release, databases or ()):
+        connection = connections[alias]
+        with suppress(BackendError):  # said by check_settings
+            yield from get_allocator(connection).check_early_release(connection)
+
+
+def _problem_of_early_release() -> str:
+    """Return what is wrong with the setting."""
+    try:
+        asks_for_early_release(DEFAULT_DB_ALIAS)
+    except ImproperlyConfigured as error:
+        return str(error)
+    return ""
+
+
 def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
     try:
         allocator = get_allocator(connection)
@@ -132,5 +159,16 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
             f"back would have been seen, and could be given twice.",
             hint="Use READ COMMITTED.",
             id="sequences_core.E002",
+        )
+    if (
+        not allocator.can_release_early
+        and not _problem_of_early_release()
+        and asks_for_early_release(connection.alias)
+    ):
+        yield Info(
+            f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, where "
+            f"{type(allocator).__name__} can't release a counter before its commit is durable: "
+            f"numbers are taken as without it.",
+            id="sequences_core.I001",
         )
     yield from allocator.check(connection)
