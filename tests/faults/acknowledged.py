@@ -32,6 +32,7 @@ def too_early(histories: Iterable[Path], standstills: Iterable[Standstill]) -> I
         for at, name, event, *details in events(history):
             if event == "committing" and details[0]:
                 committing[name] = at
-            elif event == "committed" and name in committing:
-                if any(begun < committing[name] and at < ended for begun, ended in spans):
-                    yield f"{name} was acknowledged before it was safe"
+            elif event == "committed" and any(
+                begun < committing.get(name, begun) and at < ended for begun, ended in spans
+            ):
+                yield f"{name} was acknowledged before it was safe"

@@ -57,6 +57,8 @@ class Tally:
     seconds: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
     retries: int = 0
+    too_early: int = 0
+    """Transactions that were acknowledged before they were safe."""
     errors: Counter[str] = field(default_factory=Counter)
     """Those that surfaced in a writer."""
     done: Counter[str] = field(default_factory=Counter)
@@ -154,8 +156,10 @@ class Arena:
             act(fleet)
         rows, counters = call(tables.read, [*places, self.place()])
         verdict = check(transactions(fleet.histories), rows, counters, jobs(0).series)
-        for problem in (*fleet.failures, *too_early(fleet.histories, fleet.standstills)):
+        early = list(too_early(fleet.histories, fleet.standstills))
+        for problem in (*fleet.failures, *early):
             verdict.object(problem)
+        tally.too_early += len(early)
         for moment, kind, code, retryable, text in surfaced(fleet.histories):
             tally.errors[f"{kind} {code} ({moment})"] += 1
             if surfacing == "nothing" or (surfacing == "conflicts" and not retryable):

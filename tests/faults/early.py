@@ -15,7 +15,7 @@ from tests.faults.faults import Fault, wait_until
 from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
 from tests.faults.takes import DOCUMENTS
-from tests.servers import PostgreSQL
+from tests.servers import PostgreSQL, Server
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.probe import connect
 from tests.servers.proxy import Proxy
@@ -28,7 +28,7 @@ SLOW = 2.0
 WRITERS = 6
 
 PATIENCE = 15.0
-"""Seconds for all of them to wait for the disk. Did they wait for the counter, it would be never."""
+"""Seconds for all of them to wait for the disk: never, if they waited for the counter."""
 
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -37,10 +37,10 @@ WAITING = """
 """The sessions that wait for a sync, for their turn at it, for the standby
 (https://www.postgresql.org/docs/15/monitoring-stats.html#WAIT-EVENT-TABLE)."""
 
-JOBS: dict[str, dict[str, Any]] = {
-    "create()": {"ways": ("field", "in statement"), "alone": 1.0},
-    "atomic()": {"ways": ("single", "batch", "in statement", "field"), "alone": 0.0},
-    "bulk_create()": {"ways": ("bulk field",), "alone": 0.5},
+JOBS: dict[str, dict[str, tuple[str, ...]]] = {
+    "create()": {"ways": (), "alone": ("field",)},
+    "atomic()": {"ways": ("single", "batch", "in statement", "field"), "alone": ()},
+    "bulk_create()": {"ways": ("bulk field",), "alone": ("bulk field",)},
 }
 """The ways to take numbers, of which each releases its counter by other means."""
 
@@ -66,22 +66,50 @@ def connections_cut(arena: Arena, tally: Tally) -> None:
     with Proxy(arena.server.port) as proxy:
 
         def cut(fleet: Fleet) -> None:
+            wait_until_all_wait(arena.server)
             fleet.done["connections cut"] += proxy.cut()
+            fleet.wait_for_errors(WRITERS)
+            wait_until_all_wait(arena.server, 2 * WRITERS)  # the old sessions wait on
 
-        crash(arena, tally, arena.place(proxy.url(arena.url), early=True), *JOBS, before=cut)
+        crash(arena, tally, arena.place(proxy.url(arena.url), early=True), *JOBS, meanwhile=cut)
 
 
 def pool_killed(arena: Arena, tally: Tally) -> None:
     """SIGKILL of a PgBouncer in transaction mode while all wait behind it."""
     assert isinstance(arena.server, PostgreSQL)
-    with PgBouncer(arena.server, sessions=2 * WRITERS) as pool:
+    with PgBouncer(arena.server, sessions=2 * WRITERS, idle=1) as pool:
 
         def kill(fleet: Fleet) -> None:
+            wait_until_all_wait(arena.server)
             pool.kill()
             fleet.done["pools killed"] += 1
             pool.start()
+            fleet.wait_for_errors(WRITERS)
+            wait_until_all_wait(arena.server, 2 * WRITERS)
 
-        crash(arena, tally, arena.place(pool.url, early=True), *JOBS, before=kill)
+        crash(arena, tally, arena.place(pool.url, early=True), *JOBS, meanwhile=kill)
+
+
+def not_waited_for(way: str) -> Fault:
+    """Return the planted fault: the counter is released, and nobody waits for the disk.
+
+    It must show as what it is, by both rules, or the other faults have proved nothing.
+    """
+
+    def fault(arena: Arena, tally: Tally) -> None:
+        planted, failed = Tally(tally.fault, tally.site), arena.failed
+        place = arena.place(backend="tests.faults.broken.NotWaitedFor", early=True)
+        crash(arena, planted, place, way, meanwhile=lambda fleet: fleet.wait_for_commits(20))
+        arena.failed = failed  # these histories need no reading
+        tally.rounds += 1
+        tally.seconds += planted.seconds
+        tally.done["servers killed"] += planted.done["servers killed"]
+        if planted.verdict.lost and planted.too_early:
+            tally.done["planted faults caught"] += 1
+        else:
+            tally.verdict.object(f"not caught, but for {planted.verdict.problems}")
+
+    return fault
 
 
 def crash(
@@ -89,11 +117,11 @@ def crash(
     tally: Tally,
     place: Place,
     *ways: str,
-    before: Callable[[Fleet], object] | None = None,
+    meanwhile: Callable[[Fleet], object] | None = None,
 ) -> None:
     """SIGKILL of the server while no sync ends, and a restart on what is on the disk.
 
-    What is done ``before`` ends the connections of those who wait; they come back and wait again.
+    By default that is once all writers wait for the disk.
     """
     server = arena.server
     assert isinstance(server, SlowPostgreSQL)
@@ -104,11 +132,10 @@ def crash(
         fleet.wait_for_commits(fleet.chance.randint(5, 30))
         disk.hold()
         with fleet.standstill():
-            wait_until_all_wait(server)
-            if before:
-                before(fleet)
-                fleet.wait_for_errors(WRITERS)
-                wait_until_all_wait(server, 2 * WRITERS)  # the old sessions wait for ever
+            if meanwhile:
+                meanwhile(fleet)
+            else:
+                wait_until_all_wait(server)
         server.kill()
         disk.delay(0)
         server.start()
@@ -143,7 +170,7 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
     arena.round(tally, act, *places, failover=True, **early(*JOBS))
 
 
-def wait_until_all_wait(server: PostgreSQL, sessions: int = WRITERS) -> None:
+def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
     """Wait until so many sessions wait for the disk or the standby, and none for a counter."""
     with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
 
@@ -158,10 +185,9 @@ def wait_until_all_wait(server: PostgreSQL, sessions: int = WRITERS) -> None:
 
 def early(*ways: str) -> dict[str, Any]:
     """The job of writers who take from one counter in these ways."""
-    jobs = [JOBS[way] for way in ways]
     return {
         "size": WRITERS,
         "series": (DOCUMENTS,),
-        "ways": tuple(dict.fromkeys(way for job in jobs for way in job["ways"])),
-        "alone": sum(job["alone"] for job in jobs) / len(jobs),
+        "ways": tuple(way for job in ways for way in JOBS[job]["ways"]),
+        "alone": tuple(way for job in ways for way in JOBS[job]["alone"]),
     }

@@ -83,6 +83,7 @@ SITES = (
             **{f"server killed, {way}": early.server_killed(way) for way in early.JOBS},
             "connections cut, then server killed": early.connections_cut,
             "pool killed, then server killed": early.pool_killed,
+            **{f"not waited for, {way}": early.not_waited_for(way) for way in early.JOBS},
         },
     ),
     Site(

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.signals import setting_changed
 from django.db import OperationalError, connection, connections, models, transaction
-
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import run_atomic

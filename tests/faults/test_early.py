@@ -1,4 +1,4 @@
-"""Early release: nobody is told of a number that a crash takes back, and what is left has no hole."""
+"""Early release: nobody is told of a number that a crash takes back, and no hole is left."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ class TestEarlyRelease:
         early.server_killed(way)(slow, tally)
         assert tally.verdict.problems == []
         assert tally.verdict.unknown_absent >= early.WRITERS / 2
+
+    @pytest.mark.parametrize("way", early.JOBS)
+    def test_no_wait_is_caught(self, slow: Arena, way: str) -> None:
+        """Without the wait both rules of *acknowledged means there* are broken, each time."""
+        tally = Tally("not waited for", slow.name)
+        early.not_waited_for(way)(slow, tally)
+        assert tally.verdict.problems == []
+        assert tally.done["planted faults caught"] == 1
 
     def test_connections_cut(self, slow: Arena) -> None:
         """Who loses the connection while waiting gets an error, not a number."""

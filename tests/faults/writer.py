@@ -42,8 +42,9 @@ class Job:
     series: tuple[Series, ...] = SERIES
     ways: tuple[str, ...] | None = None
     """The ways to take; None for all that the allocator knows."""
-    alone: float = 0.25
-    """How many of its transactions are a single statement in autocommit, of those that can be."""
+    alone: tuple[str, ...] | None = None
+    """The ways to take in autocommit, one time in four, or always if ``ways`` are none; None for
+    "in statement", if that is one of the ways."""
     attempts: int = 10
     ordered: bool = True
     """Does it take several counters in the order that everybody takes them in?"""
@@ -110,7 +111,10 @@ class Writer:
         self.count = 0
         self.place = 0
         go(job.places[0])
-        self.ways = job.ways or ways_of(get_allocator(connection))
+        self.ways = ways_of(get_allocator(connection)) if job.ways is None else job.ways
+        self.alone = job.alone
+        if self.alone is None:
+            self.alone = tuple(way for way in self.ways if way == "in statement")
         signal.signal(signal.SIGTERM, self.stop)
 
     def stop(self, *_: Any) -> None:
@@ -121,9 +125,8 @@ class Writer:
         """Write."""
         while not self.stopping and self.count != self.job.limit:
             self.count += 1
-            alone = [way for way in self.ways if way in ROWS]
-            if alone and self.chance.random() < self.job.alone:
-                self.statement(self.chance.choice(alone))
+            if self.alone and (not self.ways or self.chance.random() < 0.25):
+                self.statement(self.chance.choice(self.alone))
             else:
                 self.transaction()
         connection.close()

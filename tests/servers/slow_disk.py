@@ -82,7 +82,8 @@ def _library() -> Path:
     def build(folder: Path) -> None:
         folder.mkdir()
         options = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror"]
-        command = [install("gcc"), *options, "-o", folder / "slow_sync.so", SOURCE, "-ldl"]
+        output = folder / "slow_sync.so"
+        command = [str(install("gcc")), *options, "-o", str(output), str(SOURCE), "-ldl"]
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
             raise ServerError(f"compiling {SOURCE.name} failed:\n{made.stderr}")

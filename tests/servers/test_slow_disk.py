@@ -39,7 +39,7 @@ class TestSlowDisk:
     using = "postgresql"
 
     def test_each_sync_takes_so_much_longer(self, server: SlowPostgreSQL) -> None:
-        """Also a server's that runs already; another process that opens the folder changes it too."""
+        """Also a running server's syncs, and told by another process."""
         SlowDisk(server.disk.folder).delay(10)
         slow = commit(server, COMMITS)
         server.disk.delay(0)
