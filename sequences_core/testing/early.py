@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -62,41 +63,38 @@ class EarlyRelease(Contract):
         if self.flag("can_limit_wait"):
             takes.append(lambda: get_next_value("s", using=self.using, timeout=5))
         for take in takes:
-            with self.watched_waits() as events:
-                with self.atomic():
-                    for name, robust in (("first", False), ("robust", True)):
-                        self.on_commit(lambda name=name: events.append(name), robust)
-                    take()
-                    self.on_commit(lambda: events.append("last"))
-                    take()
-                    assert events == []
+            with self.watched_waits() as events, self.atomic():
+                for name, robust in (("first", False), ("robust", True)):
+                    self.on_commit(partial(events.append, name), robust)
+                take()
+                self.on_commit(lambda: events.append("last"))
+                take()
+                assert events == []
             assert events == ["wait", "first", "robust", "last"]
 
     @pytest.mark.usefixtures("early")
     def test_a_savepoint_that_is_rolled_back_needs_no_wait(self) -> None:
         """The release is undone with it, and what is taken after it is waited for."""
         for taken_after in (False, True):
-            with self.watched_waits() as events:
-                with self.atomic():
-                    with pytest.raises(Undo), self.atomic():
+            with self.watched_waits() as events, self.atomic():
+                with pytest.raises(Undo), self.atomic():
+                    get_next_value("s", using=self.using)
+                    raise Undo
+                if taken_after:
+                    with self.atomic():
                         get_next_value("s", using=self.using)
-                        raise Undo
-                    if taken_after:
-                        with self.atomic():
-                            get_next_value("s", using=self.using)
             assert events == ["wait"] * taken_after
 
     @pytest.mark.usefixtures("early")
     def test_one_wait_for_a_transaction(self) -> None:
         """Savepoints that are kept, or rolled back after a number was taken, add none."""
-        with self.watched_waits() as events:
+        with self.watched_waits() as events, self.atomic():
             with self.atomic():
-                with self.atomic():
-                    get_next_value("s", using=self.using)
-                with pytest.raises(Undo), self.atomic():
-                    get_next_value("s", using=self.using)
-                    raise Undo
-                get_next_value("t", using=self.using)
+                get_next_value("s", using=self.using)
+            with pytest.raises(Undo), self.atomic():
+                get_next_value("s", using=self.using)
+                raise Undo
+            get_next_value("t", using=self.using)
         assert events == ["wait"]
 
     @pytest.mark.usefixtures("early")
@@ -111,10 +109,10 @@ class EarlyRelease(Contract):
     def test_a_wait_that_fails_is_an_error_of_what_is_committed(self) -> None:
         """No hook runs, the number is taken, and the connection goes on."""
         called: list[str] = []
-        with self.watched_waits(fail=True), pytest.raises(DurabilityUnknown) as caught:
-            with self.atomic():
-                self.on_commit(lambda: called.append("hook"))
-                get_next_value("s", using=self.using)
+        failing = self.watched_waits(fail=True)
+        with failing, pytest.raises(DurabilityUnknown) as caught, self.atomic():
+            self.on_commit(lambda: called.append("hook"))
+            get_next_value("s", using=self.using)
         assert isinstance(caught.value, OperationalError)
         assert isinstance(caught.value.__cause__, OperationalError)
         assert not self.allocator.is_retryable(caught.value)
@@ -158,16 +156,24 @@ class EarlyRelease(Contract):
     def test_a_testcase_captures_the_users_hooks_alone(self) -> None:
         """Its transaction is never committed, so that nothing is released early in it."""
         called: list[str] = []
-        outer = self.atomic()
+        outer: Any = self.atomic()
         outer._from_testcase = True
         with outer:
             self.on_commit(lambda: called.append("before"))
-            with TestCase.captureOnCommitCallbacks(using=self.using, execute=True) as hooks:
-                with self.atomic():
-                    get_next_value("s", using=self.using)
-                    self.on_commit(lambda: called.append("captured"))
+            captured = TestCase.captureOnCommitCallbacks(using=self.using, execute=True)
+            with captured as hooks, self.atomic():
+                get_next_value("s", using=self.using)
+                self.on_commit(lambda: called.append("captured"))
             assert len(hooks) == 1
             assert called == ["captured"]
+
+    def test_without_the_flag_nothing_is_waited_for(self, settings: Any) -> None:
+        """The setting changes nothing where the backend can't do it."""
+        self.requires("can_release_early", False)
+        settings.SEQUENCES_EARLY_RELEASE = True
+        with self.watched_waits() as events, self.atomic():
+            assert get_next_value("s", using=self.using) == 1
+        assert events == []
 
     def on_commit(self, hook: Callable[[], Any], robust: bool = False) -> None:
         """Register a hook of the user's."""
