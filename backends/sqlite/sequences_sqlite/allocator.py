@@ -8,14 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.early_release import (
+    durability,
+    durability_in_transaction,
+    wait_after_commit,
+)
 from sequences_core.table import with_table
 
-from . import function
+from . import function, wal
 
 # RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
 MINIMUM_VERSION = (3, 35)
@@ -67,6 +72,7 @@ class SQLiteAllocator(Allocator):
     supports_function = True
     function_of_connection = True
     locks_database = True
+    can_release_early = True
     # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once,
     # "the snapshot that was read is outdated": either way nothing was written, and the transaction
     # may be run again.
@@ -127,6 +133,26 @@ class SQLiteAllocator(Allocator):
             )
         ]
 
+    def durability(self, connection: BaseDatabaseWrapper) -> str | None:
+        return wal.unsynced_log(connection)
+
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability_: str | None) -> None:
+        if log := durability_ or durability(connection):
+            wal.sync(log)
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        if wal.unsynced_log(connection):
+            return ()
+        return [
+            Info(
+                f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose commits "
+                f"wait for the disk before they release the lock: numbers are taken as without it.",
+                hint='Set "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" '
+                "in the OPTIONS of this database.",
+                id="sequences_sqlite.I001",
+            )
+        ]
+
     @contextmanager
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
         with connection.cursor() as cursor:
@@ -151,4 +177,6 @@ class SQLiteAllocator(Allocator):
         with connection.cursor() as cursor:
             cursor.execute(statement, params)
             rows = cursor.fetchall()
+        if rows and durability_in_transaction(connection):
+            wait_after_commit(connection)
         return rows[0][0] if rows else None
