@@ -15,6 +15,7 @@ from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
 from ..numbering import lock_counter, take_numbers
+from ..scopes import rows_in
 from .drafts import Drafts, Order, check_queryset, numbered_field
 from .statements import STATEMENTS, number_rows
 
@@ -153,8 +154,12 @@ class _Work:
         numbers = list(take_numbers(self.field, rows, name, self.using, set()))
         for row, number in zip(rows, numbers, strict=True):
             setattr(row, self.field.attname, number)
-        model = self.field.model
-        QuerySet(model=model, using=self.using).bulk_update(rows, [self.field.name], batch_size=500)
+        for text in self.field.texts:
+            known = text.format.affixes(rows, self.connection)
+            for row, number, affixes in zip(rows, numbers, known, strict=True):
+                setattr(row, text.attname, text.text(affixes, number))
+        names = [field.name for field in (self.field, *self.field.texts)]
+        rows_in(self.field.model, self.using).bulk_update(rows, names, batch_size=500)
         return numbers
 
     def _chosen(self, sample: Model, size: int) -> QuerySet[Any]:
