@@ -16,7 +16,9 @@ from sequences_core.models import Counter, has_table
 
 from .counters import Numbering
 from .identity import column_of
+from .periods import DateText
 from .scopes import fields_of, path_of
+from .text_checks import check_period, is_set_by_insert
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns have no one text for values that they hold to be equal."""
@@ -24,20 +26,18 @@ NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 TIMES = (models.DateTimeField, models.TimeField)
 """Fields whose columns round in ways that only Django's own types tell."""
 
-SETTLED = (models.Field.pre_save, models.DateField.pre_save)
-"""What these return doesn't change between the taking of the number and the INSERT.
-
-FileField's does: it stores the file, under a name that is free.
-"""
-
 
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
     """Yield what is wrong with one field of one model."""
     yield from _check_default(field)
     paths: list[tuple[str, list[Any]]] = []
-    for path in filter(None, map(path_of, field.scope_parts)):
+    for part in field.scope_parts:
+        if (path := path_of(part)) is None:
+            continue
         try:
             paths.append((path, fields_of(field.model, path)))
+            if isinstance(part, DateText):
+                yield from check_period(field, part, paths[-1][1][-1])
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
@@ -86,14 +86,7 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
             obj=field,
             id="sequences_contrib.E005",
         )
-    first = fields[0]
-    automatic = getattr(first, "auto_now", False) or getattr(first, "auto_now_add", False)
-    own = type(first).pre_save not in SETTLED and not isinstance(
-        first, models.DateTimeField | models.TimeField | Numbering
-    )
-    # A number of the model's own row, or its serial key, is not known yet; a parent's row is there.
-    later = first.model is field.model and isinstance(first, models.AutoField | Numbering)
-    if automatic or own or later or getattr(first, "generated", False):
+    if is_set_by_insert(fields[0], field.model):
         yield checks.Error(
             f"The scope {path!r} is set while the row is inserted, after the number is taken.",
             hint="Give the field a default, such as timezone.now, in place of auto_now_add, "

@@ -11,21 +11,23 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Model, Value
-from django.db.models.constants import LOOKUP_SEP
 from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from .identity import UNSETTLED, counter_name, escape, text_of
+from .formats import Formatted
+from .identity import UNSETTLED, counter_name, escape
+from .periods import Period
 from .scopes import (
     ALIKE,
     Scope,
     fields_of,
     is_automatic,
-    own_value,
+    lookups_of,
     parts_of,
     path_of,
     rows_in,
+    text_of_one,
     texts_of,
 )
 
@@ -54,6 +56,7 @@ class Numbering:
 
     # Set by Django.
     model: type[Model]
+    name: str
     attname: str
     column: Any
     null: bool
@@ -93,11 +96,14 @@ class Numbering:
         if self.unique_with and self.scope is not None:
             raise ValueError("unique_with is the scope already: give only one of them")
         for part in parts_of(self.scope) + list(self.unique_with):
-            if part == "" or not (isinstance(part, str | int | F | Value) or callable(part)):
+            known = isinstance(part, str | int | F | Value | Period) or callable(part)
+            if part == "" or not known:
                 raise TypeError(
-                    f"a part of a scope is a field's name or path, an F, an int, a Value or a "
-                    f"function, not {part!r}"
+                    f"a part of a scope is a field's name or path, an F, a period, an int, a "
+                    f"Value or a function, not {part!r}"
                 )
+        if any(isinstance(part, Period) for part in self.unique_with):
+            raise TypeError("unique_with has names of fields: put periods into scope")
         if self.reuse not in REUSE:
             raise ValueError(f"reuse is one of {REUSE}, not {self.reuse!r}")
         if self.reset_value is not None and (self.reuse or self.skip_used):
@@ -132,7 +138,7 @@ class Numbering:
 
     @cached_property
     def only_column(self) -> Any:
-        """The field that is the whole scope, if that is one of the row's own."""
+        """The field that is the whole scope, or whose period is, if it is one of the row's own."""
         if len(self.scope_parts) != 1 or (path := path_of(self.scope_parts[0])) is None:
             return None
         field, *rest = fields_of(self.model, path)
@@ -145,10 +151,17 @@ class Numbering:
 
     @cached_property
     def unsettled(self) -> list[Any]:
-        """The fields in the scope whose columns may hold something else than what is stored."""
+        """The fields in scope and texts whose columns may hold something else than is stored."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
-        firsts = [fields_of(self.model, path)[0] for path in paths]
+        paths += [path for text in self.texts for path in text.format.paths]
+        firsts = dict.fromkeys(fields_of(self.model, path)[0] for path in paths)
         return [field for field in firsts if isinstance(field, UNSETTLED)]
+
+    @cached_property
+    def texts(self) -> list[Any]:
+        """The fields that hold this number as text."""
+        texts = [field for field in self.model._meta.local_fields if isinstance(field, Formatted)]
+        return [text for text in texts if text.number == self.name and not text.is_copy]
 
     @property
     def limit(self) -> float | None:
@@ -221,18 +234,9 @@ class Numbering:
         """
         rows = rows_in(self.model, using)
         for part in self.scope_parts:
-            if (path := path_of(part)) is None:
+            if path_of(part) is None:
                 continue
-            first, *rest = fields_of(self.model, path)
-            key = own_value(instance, first)
-            alike = {first.attname: key}
-            if rest:
-                target: Any = first.target_field  # type: ignore[attr-defined] # a foreign key
-                related = rows_in(target.model, using)
-                end = LOOKUP_SEP.join(field.name for field in rest)
-                value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
-                ends = related.filter(**{end: value}).values(target.attname)
-                alike = {f"{first.name}__in": ends}
+            first, alike = lookups_of(part, self.model, instance, connections[using])
             if first in self.model._meta.local_fields:
                 rows = rows.filter(**alike)
                 continue
@@ -265,7 +269,8 @@ def default_base(table: str, column: str, separator: str) -> str:
 @lru_cache(maxsize=1024)
 def _name_of_one(field: Any, kind: type, value: Any, using: str) -> str | None:
     """Return the name for a value of a scope of one column; the type, for 1 is equal to True."""
-    text = text_of(field.only_column, value, connections[using])
+    (part,) = field.scope_parts
+    text = text_of_one(part, field.only_column, value, connections[using])
     return None if text is None else counter_name(field.base, (text,), field.separator)
 
 

@@ -17,6 +17,7 @@ from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
 from .counters import Numbering
+from .formats import Affixes
 from .identity import needs_strip, settled
 from .scopes import CHOICES, rows_in
 
@@ -58,7 +59,9 @@ class Numbers:
         self.fields = fields
         self.bulk = bulk
         self.conflicts = conflicts
+        self.texts = [text for field in fields for text in field.texts]
         self.wants: Wants | None = None
+        self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
@@ -69,6 +72,7 @@ class Numbers:
                 self.wants = self._wants()
                 if self.wants and not self._leave_it_to_the_insert():
                     self._number()
+                self._write()
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
@@ -94,7 +98,7 @@ class Numbers:
 
     def remember(self) -> None:
         """Note on the rows, now inserted, that nobody has set their numbers."""
-        for field in self.fields:
+        for field in (*self.fields, *self.texts):
             attname, memory = field.attname, field.memory
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
@@ -112,15 +116,19 @@ class Numbers:
         for field in self.fields:
             attname, rows = field.attname, self.rows
             values = list(map(attrgetter(attname), rows))
+            writing = [self._to_write(text, field) for text in field.texts]
             if explicit := values.count(None) < len(values):
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
-                copies = [row for row in rows if _is_copy(row, field, self.using)]
+                copies = [row for row in rows if is_copy(row, field, self.using)]
                 self._set(copies, attname, [None] * len(copies))
             if not rows:
                 continue
             for part in field.unsettled:
                 self._settle(rows, part)
             names = field.names_of(rows, self.connection)
+            numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
+            for text, chosen in zip(field.texts, writing, strict=True):
+                self._prepare(text, field, chosen, numbered)
             if not explicit and len(set(names)) == 1 and names[0] is not None:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
@@ -146,7 +154,7 @@ class Numbers:
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
         assert self.wants is not None
-        if self.bulk or len(self.wants) != 1:
+        if self.bulk or self.texts or len(self.wants) != 1:
             return False
         ((name, fields),) = self.wants.items()
         (field, (new, _)), *others = fields.items()
@@ -192,6 +200,39 @@ class Numbers:
         for row, value in zip(rows, values, strict=True):
             setattr(row, attname, value)
 
+    def _to_write(self, text: Any, field: Any) -> list[Any]:
+        """Return the rows whose numbers are to be written: those to which nobody gave a text."""
+        rows = []
+        for row in self.rows:
+            number, given = getattr(row, field.attname), getattr(row, text.attname)
+            if not given or is_copy(row, text, self.using):
+                if is_expression(number):
+                    raise ValueError(f"{text} can't be written: only the database knows {field}")
+                rows.append(row)
+            elif number is None or is_copy(row, field, self.using):
+                raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
+        return rows
+
+    def _prepare(self, text: Any, field: Any, rows: list[Any], numbered: set[int]) -> None:
+        """Look up all but the numbers, while no counter is locked."""
+        affixes = text.format.affixes(rows, self.connection) if rows else []
+        for row, known in zip(rows, affixes, strict=True):
+            number = getattr(row, field.attname)
+            if number is not None or id(row) in numbered:
+                text.text(known, 0 if number is None else _number(row, field))
+        self._unwritten.append((text, field, rows, affixes))
+
+    def _write(self) -> None:
+        """Set the texts of the rows' numbers; none where there is no number."""
+        for text, field, rows, affixes in self._unwritten:
+            texts = [
+                None
+                if getattr(row, field.attname) is None
+                else text.text(known, _number(row, field))
+                for row, known in zip(rows, affixes, strict=True)
+            ]
+            self._set(rows, text.attname, texts)
+
     def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
         """Return the numbers of the given rows that rows of this counter have now."""
         numbers = [_number(row, field) for row in rows]
@@ -209,10 +250,10 @@ class Numbers:
         return found
 
 
-def _is_copy(row: Any, field: Any, using: str) -> bool:
-    """Return whether the row, about to be inserted, has the number of another, which nobody set.
+def is_copy(row: Any, field: Any, using: str) -> bool:
+    """Return whether the row, about to be inserted, has another's number or text, set by nobody.
 
-    The state of an instance remembers the number that it was loaded or saved with.
+    The state of an instance remembers what it was loaded or saved with.
     """
     value, state = getattr(row, field.attname), row._state
     if value is None or getattr(state, field.memory, None) != value or state.db != using:
