@@ -12,16 +12,14 @@ from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from . import api, taking
 from .allocator import FUNCTION
-from .early_release import asks_for_early_release
 from .exceptions import BackendError
 from .models import Counter, has_table
-from .registry import get_allocator
+from .registry import asks_for_early_release, get_allocator
 
 
 @register()
@@ -36,8 +34,6 @@ def check_settings(
             hint="Use 'allow', 'warn' or 'error'.",
             id="sequences_core.E003",
         )
-    if problem := _problem_of_early_release():
-        yield Error(problem, id="sequences_core.E005")
     holders = [
         connection
         for connection in connections.all(initialized_only=False)
@@ -130,21 +126,11 @@ def check_early_release(
     app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
     """Check that the user of a database may do what releasing counters early needs."""
-    if _problem_of_early_release():
-        return  # said by check_settings
-    for alias in filter(asks_for_early_release, databases or ()):
-        connection = connections[alias]
+    for connection in map(connections.__getitem__, databases or ()):
         with suppress(BackendError):  # said by check_settings
-            yield from get_allocator(connection).check_early_release(connection)
-
-
-def _problem_of_early_release() -> str:
-    """Return what is wrong with the setting."""
-    try:
-        asks_for_early_release(DEFAULT_DB_ALIAS)
-    except ImproperlyConfigured as error:
-        return str(error)
-    return ""
+            allocator = get_allocator(connection)
+            if asks_for_early_release(connection.alias):
+                yield from allocator.check_early_release(connection)
 
 
 def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
@@ -160,11 +146,7 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
             hint="Use READ COMMITTED.",
             id="sequences_core.E002",
         )
-    if (
-        not allocator.can_release_early
-        and not _problem_of_early_release()
-        and asks_for_early_release(connection.alias)
-    ):
+    if not allocator.can_release_early and asks_for_early_release(connection.alias):
         yield Info(
             f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, where "
             f"{type(allocator).__name__} can't release a counter before its commit is durable: "

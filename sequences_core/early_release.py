@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, connections, transaction
+from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .exceptions import DurabilityUnknown
-from .registry import get_allocator
+from .registry import asks_for_early_release, get_allocator
 
 __all__ = [
-    "asks_for_early_release",
     "durability",
     "durability_in_transaction",
     "forget_durabilities",
@@ -29,22 +26,6 @@ __all__ = [
 _durabilities: dict[str, str | None] = {}
 
 
-def asks_for_early_release(alias: str) -> bool:
-    """Return what ``SEQUENCES_EARLY_RELEASE`` says of this database.
-
-    Raises ImproperlyConfigured for a value that is no bool and no dict of these by alias.
-    """
-    choice = getattr(settings, "SEQUENCES_EARLY_RELEASE", False)
-    choices = choice if isinstance(choice, dict) else {alias: choice}
-    if unknown := sorted(set(map(str, choices)) - {*connections, alias}):
-        problem = f"DATABASES has no {' and no '.join(map(repr, unknown))}"
-    elif not all(isinstance(each, bool) for each in choices.values()):
-        problem = "it is True, False, or a dict of these by database alias"
-    else:
-        return choices.get(alias, False)
-    raise ImproperlyConfigured(f"SEQUENCES_EARLY_RELEASE = {choice!r}: {problem}")
-
-
 def durability(connection: BaseDatabaseWrapper) -> str | None:
     """Return what a wait of this connection waits for; None where nothing is released early.
 
@@ -52,11 +33,12 @@ def durability(connection: BaseDatabaseWrapper) -> str | None:
     """
     alias = connection.alias
     if alias not in _durabilities:
-        wanted = asks_for_early_release(alias) and get_allocator(connection).can_release_early
+        allocator = get_allocator(connection)
+        wanted = allocator.can_release_early and asks_for_early_release(alias)
         # Out of assertNumQueries' sight, which would depend on the test that came first.
         logged, connection.force_debug_cursor = connection.force_debug_cursor, False
         try:
-            found = get_allocator(connection).durability(connection) if wanted else None
+            found = allocator.durability(connection) if wanted else None
         finally:
             connection.force_debug_cursor = logged
         _durabilities[alias] = found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,18 +77,22 @@ def level(using: str = DIRECT) -> str:
 def held() -> Iterator[None]:
     """Let no commit of the server become durable in the block, for a standby is missing."""
     try:
-        ask("SELECT 1")
         for value in ("nobody", ""):
             with connections[DIRECT].cursor() as cursor:
                 cursor.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{value}'")
                 cursor.execute("SELECT pg_reload_conf()")
-            until(lambda value=value: ask("SHOW synchronous_standby_names") == value)
+            until(partial(is_set, value))
             if value:
                 yield
     finally:
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("ALTER SYSTEM RESET synchronous_standby_names")
             cursor.execute("SELECT pg_reload_conf()")
+
+
+def is_set(value: str) -> bool:
+    """Has the server read its configuration?"""
+    return bool(ask("SHOW synchronous_standby_names") == value)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -188,7 +193,7 @@ class TestWaiting(Server):
         with held():
 
             def insert() -> None:
-                invoice = Invoice(number=NextValue("s"))  # type: ignore[misc]
+                invoice = Invoice(number=NextValue("s"))
                 invoice.save(using=DIRECT)
 
             def update() -> None:
@@ -315,10 +320,10 @@ class TestLevel(Server):
     def test_a_counter_that_is_exhausted_releases_nothing(self) -> None:
         """The transaction goes on, and its COMMIT waits."""
         set_last_value(MAX_VALUE, "s", using=DIRECT)
-        for limit in ({}, {"timeout": 1.0}):
+        for timeout in (None, 1.0):
             with waits(0), transaction.atomic(using=DIRECT):
                 with pytest.raises(SequenceExhausted):
-                    get_next_value("s", using=DIRECT, **limit)
+                    get_next_value("s", using=DIRECT, timeout=timeout)
                 assert level() == "on"
 
     def test_a_savepoint_by_hand_costs_a_wait_at_most(self) -> None:
@@ -326,6 +331,7 @@ class TestLevel(Server):
         with waits(1), transaction.atomic(using=DIRECT):
             for _ in range(2):
                 point = connections[DIRECT].savepoint()
+                assert point is not None
                 get_next_value("s", using=DIRECT)
                 connections[DIRECT].savepoint_rollback(point)
                 assert level() == "on"
