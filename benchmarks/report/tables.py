@@ -80,6 +80,28 @@ def failing(found: Iterable[Any]) -> str:
     return SOME_FAILED if any(cell.get("errors") for cell in found) else ""
 
 
+def rates(results: Results, question: str, database: str, shape: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of :meth:`Grid.add` for the rows per second in cells of that shape."""
+    found = {
+        cell["contestant"]: cell for cell in results.cells(question, database=database, **shape)
+    }
+
+    def rate(name: str) -> float | None:
+        return found[name].get("rate") if name in found else None
+
+    def fault(name: str) -> str:
+        if name not in found:
+            return "failed"
+        if found[name]["exact"] is False:
+            return "not exact: " + str(found[name]["fault"])
+        return "no row committed" if found[name]["committed"] == 0 else ""
+
+    def mark(name: str) -> str:
+        return failing([found[name]] if name in found else [])
+
+    return {"value": rate, "best": max, "fault": fault, "mark": mark}
+
+
 def times(value: float | None, reference: float | None) -> str:
     """``value`` as a multiple of the reference."""
     return f"{value / reference:.2f}" if value and reference else ""

@@ -19,7 +19,7 @@ from tests.servers import PostgreSQL, Server
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.probe import connect
 from tests.servers.proxy import Proxy
-from tests.servers.slow_disk import SlowPostgreSQL
+from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
 from tests.servers.standby import Pair
 
 SLOW = 2.0
@@ -98,8 +98,14 @@ def not_waited_for(way: str) -> Fault:
 
     def fault(arena: Arena, tally: Tally) -> None:
         planted, failed = Tally(tally.fault, tally.site), arena.failed
+
+        def wait_for_loss(fleet: Fleet) -> None:
+            # While one sync is held, nothing more is written, and what is committed is lost.
+            wait_until(lambda: disk_of(arena).held > 0)
+            fleet.wait_for_commits(20)
+
         place = arena.place(backend="tests.faults.broken.NotWaitedFor", early=True)
-        crash(arena, planted, place, way, meanwhile=lambda fleet: fleet.wait_for_commits(20))
+        crash(arena, planted, place, way, meanwhile=wait_for_loss)
         arena.failed = failed  # these histories need no reading
         tally.rounds += 1
         tally.seconds += planted.seconds
@@ -123,9 +129,7 @@ def crash(
 
     By default that is once all writers wait for the disk.
     """
-    server = arena.server
-    assert isinstance(server, SlowPostgreSQL)
-    disk = server.disk
+    server, disk = arena.server, disk_of(arena)
 
     def act(fleet: Fleet) -> None:
         disk.delay(SLOW)
@@ -168,6 +172,12 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
 
     places = [arena.place(url, early=True) for url in urls]
     arena.round(tally, act, *places, failover=True, **early(*JOBS))
+
+
+def disk_of(arena: Arena) -> SlowDisk:
+    """What the arena's server is on."""
+    assert isinstance(arena.server, SlowPostgreSQL)
+    return arena.server.disk
 
 
 def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:

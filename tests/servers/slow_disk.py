@@ -18,7 +18,7 @@ from tests.servers.postgresql import PostgreSQL
 
 SOURCE = Path(__file__).with_name("slow_sync.c")
 CONTROL = struct.Struct("=qq")
-"""What the library reads and writes: microseconds, or HELD; and how many syncs were held."""
+"""What the library reads and writes: microseconds, or HELD; and how many are held."""
 
 HELD = -1
 
@@ -49,11 +49,12 @@ class SlowDisk:
 
     def hold(self) -> None:
         """Let no sync end that begins from now on, until :meth:`delay` is called."""
+        CONTROL.pack_into(self._control, 0, 0, 0)
         self._set(HELD)
 
     @property
     def held(self) -> int:
-        """How many syncs were held so far."""
+        """How many syncs have begun since :meth:`hold`."""
         return int(CONTROL.unpack_from(self._control)[1])
 
     def _set(self, delay: int) -> None:

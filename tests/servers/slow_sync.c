@@ -1,7 +1,7 @@
 /* For LD_PRELOAD: fsync() and fdatasync() take as long as a file says, which may change meanwhile.
  *
  * SLOW_SYNC names the file, of two 64-bit integers: the microseconds to wait before each sync, or
- * -1 to hold it until the number changes; and how many syncs have been held so far. What a process
+ * -1 to hold it until the number changes; and how many have been held, which is added to. What a process
  * writes with O_DSYNC (wal_sync_method = open_datasync) calls neither function. */
 
 #define _GNU_SOURCE

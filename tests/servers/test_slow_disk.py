@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.faults import wait_until
 from tests.servers.probe import connect
 from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
 
@@ -49,12 +50,10 @@ class TestSlowDisk:
 
     def test_a_sync_can_be_held(self, server: SlowPostgreSQL) -> None:
         """A commit waits until the disk goes on."""
-        before = server.disk.held
         server.disk.hold()
         waiting: Any = threading.Thread(target=commit, args=(server, 1))
         waiting.start()
-        while server.disk.held == before:
-            time.sleep(0.001)
+        wait_until(lambda: server.disk.held > 0)
         waiting.join(0.2)
         assert waiting.is_alive()
         server.disk.delay(0)
