@@ -39,7 +39,13 @@ from tests.numbered.models import Invoice
 from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
-DIRECT, POOLED, ASYNC, UNPRIVILEGED = "direct", "pooled", "async", "unprivileged"
+DIRECT, POOLED, ASYNC, BOUND, UNPRIVILEGED = ALIASES = (
+    "direct",
+    "pooled",
+    "async",
+    "bound",
+    "unprivileged",
+)
 
 Numbers = models.BigIntegerField
 
@@ -56,6 +62,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
                 DIRECT: server.url,
                 POOLED: pool.url,
                 ASYNC: f"{server.url}?options=-c%20synchronous_commit%3Doff",
+                BOUND: f"{server.url}?server_side_binding=true",
                 UNPRIVILEGED: server.url.replace("postgres@", "clerk@"),
             }
         ),
@@ -159,7 +166,7 @@ class Server:
         with connections[DIRECT].cursor() as cursor:
             cursor.execute(f"TRUNCATE {Counter._meta.db_table}, {Invoice._meta.db_table}")
         yield
-        for alias in (DIRECT, POOLED, ASYNC, UNPRIVILEGED):
+        for alias in ALIASES:
             connections[alias].close()
 
 
@@ -296,19 +303,14 @@ class TestTogether(Server):
             Invoice.objects.using(DIRECT).create(number=7)
         assert create(DIRECT) == 8
 
-    @pytest.mark.parametrize("option", [True, False])
-    def test_parameters_that_the_server_binds(self, option: bool, monkeypatch: Any) -> None:
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND])
+    def test_parameters_that_the_server_binds(self, alias: str) -> None:
         """They allow one statement at a time, so that the wait is one of its own."""
-        connection = connections[DIRECT]
-        connection.close()
-        options = {**connection.settings_dict["OPTIONS"], "server_side_binding": option}
-        monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
-        with CaptureQueriesContext(connections[DIRECT]) as queries, waits(1):
-            assert create(DIRECT) == 1
-        assert len(queries) == (2 if option else 1)
-        with waits(1):
-            assert create_after_taking(DIRECT) == 2
-        connection.close()
+        with CaptureQueriesContext(connections[alias]) as queries, waits(1, alias):
+            assert create(alias) == 1
+        assert len(queries) == (2 if alias == BOUND else 1)
+        with waits(1, alias):
+            assert create_after_taking(alias) == 2
 
 
 class TestLevel(Server):
