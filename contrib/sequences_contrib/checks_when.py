@@ -69,7 +69,7 @@ def _is_unique(field: Any) -> bool:
         return True
     options = field.model._meta
     scope = {path.split("__")[0] for part in field.scope_parts if (path := path_of(part))}
-    names = [each for each in options.unique_together]
+    names = list(options.unique_together)
     for constraint in options.constraints:
         if not isinstance(constraint, UniqueConstraint):
             continue

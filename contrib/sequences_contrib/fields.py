@@ -164,15 +164,14 @@ class SequenceField(_Integer[Set, Get]):
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if not add:
+        if not add and self.when is not None:
+            updates.announce(self, model_instance)
+        elif not add:
             if not model_instance._state.adding:
                 for text in self.texts:  # while it is known that the number has changed
                     written = hooks.follow_number(text, self, model_instance)
                     setattr(model_instance, text.attname, written)
-            if self.when is None:
-                hooks.remember_update(self, model_instance)
-            else:
-                updates.announce(self, model_instance)
+            hooks.remember_update(self, model_instance)
         return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> int | None:

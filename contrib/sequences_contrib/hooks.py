@@ -156,8 +156,12 @@ def _undoing_save(save_base: Any) -> Any:
                 self.__dict__.update(before)
                 self._state.adding = adding
             else:  # the UPDATE of a parent's row may have numbered it
-                posted = [field.attname for field in _fields_of(type(self)) if field.when]
-                self.__dict__.update({name: before[name] for name in posted if name in held})
+                posted = [
+                    field for field in sequence_fields(self._meta.concrete_fields) if field.when
+                ]
+                texts = [text for field in posted for text in field.texts]
+                names = [field.attname for field in posted + texts]
+                self.__dict__.update({name: before[name] for name in names if name in held})
             raise
 
     return wrapper

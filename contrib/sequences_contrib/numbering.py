@@ -141,13 +141,11 @@ class Numbers:
                     for row in rows
                     if getattr(row, attname) is not None or field.is_due(row, self.connection)
                 ]
-            if not rows:
-                continue
-            names = field.names_of(rows, self.connection)
+            names = field.names_of(rows, self.connection) if rows else []
             numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
             for text, chosen in zip(field.texts, writing, strict=True):
                 self._prepare(text, field, chosen, numbered)
-            if not explicit and len(set(names)) == 1 and names[0] is not None:
+            if not explicit and len(set(names)) == 1 and None not in names:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
             for name, row in zip(names, rows, strict=True):

@@ -93,7 +93,9 @@ class _Saving:
         # was read long ago, may be another by now.
         self.explicit = [field for field in fields if self._is_explicit(field, values)]
         others = [field for field in fields if field not in self.explicit]
-        self.values = [value for value in values if value[0] not in others]
+        texts = [text for field in fields for text in field.texts]
+        known = [text for text in texts if not self._is_explicit(text, values)]
+        self.values = [value for value in values if value[0] not in others + known]
         self.open = [field for field in others if self._may_be_due(field)]
 
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
@@ -105,9 +107,7 @@ class _Saving:
                 break  # the INSERT that follows numbers it
             document = self._as_it_will_be()
             due = [field for field in self.open if field.is_due(document, self.connection)]
-            numbers = self._numbers([field for field in due if field in doubtful])
-            for field, number in numbers.items():
-                self._set(field, number)
+            numbers = self._stored_numbers([field for field in due if field in doubtful])
             new = [field for field in due if numbers.get(field) is None]
             if not new and not self.explicit:
                 break
@@ -153,18 +153,27 @@ class _Saving:
                 setattr(document, field.attname, self.row.__dict__[field.attname])
         return document
 
-    def _numbers(self, fields: list[Any]) -> dict[Any, int | None]:
-        """Return the numbers that the row has in the database."""
-        rows = self.stored.values_list(*(field.attname for field in fields)) if fields else ()
-        return {field: number for row in rows for field, number in zip(fields, row, strict=True)}
+    def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
+        """Return the numbers that the row has in the database; the instance gets them, too."""
+        numbers: dict[Any, int | None] = {}
+        for field in fields:
+            for number, *texts in self.stored.values_list(
+                field.attname, *(text.attname for text in field.texts)
+            ):
+                numbers[field] = number
+                for each, value in zip([field, *field.texts], [number, *texts], strict=True):
+                    self._set(each, value)
+        return numbers
 
     def _number(self, document: Any, new: list[Any], store: Callable[[Any, Any], Any]) -> Any:
         """Take the numbers and update the row with them, in one transaction."""
         fields = [*self.explicit, *new]
-        before = {field: self._known(field) for field in fields}
+        texts = [text for field in fields for text in field.texts]
+        written = [text for text in texts if all(value[0] is not text for value in self.values)]
+        before = {field: self._known(field) for field in fields + texts}
         inside = in_users_transaction(self.connection)
         savepoint = transaction.atomic(using=self.connection.alias) if inside else nullcontext()
-        for field in new:
+        for field in new + written:
             setattr(document, field.attname, None)
         numbers = Numbers(self.connection, [document], fields, bulk=True)
         try:
@@ -172,8 +181,8 @@ class _Saving:
                 values = [
                     (field, _, self._settled(fields, field, v)) for field, _, v in self.values
                 ]
-                values += [(field, None, getattr(document, field.attname)) for field in new]
-                found = store(self.rows.filter(**self._expected(document, new)), values)
+                taken = [(field, None, getattr(document, field.attname)) for field in new + written]
+                found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
                     raise _Changed
         except BaseException as error:
@@ -183,7 +192,7 @@ class _Saving:
                 if number is not MISSING:
                     setattr(self.row, field.attname, number)
             raise
-        for field in fields:
+        for field in fields + texts:
             self._set(field, getattr(document, field.attname), uncommitted=inside)
         return found
 

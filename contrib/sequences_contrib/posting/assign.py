@@ -16,6 +16,7 @@ from sequences_core.taking import in_users_transaction, take
 
 from ..numbering import lock_counter, take_numbers
 from ..rules import Rules, check_block
+from ..scopes import rows_in
 from .drafts import Drafts, Order, check_queryset, numbered_field
 from .statements import STATEMENTS, number_rows
 
@@ -178,8 +179,12 @@ class _Work:
             setattr(row, self.field.attname, number)
         if self.field.has_rules:
             Rules(self.field, name, rows, []).check(self.using)
-        model = self.field.model
-        QuerySet(model=model, using=self.using).bulk_update(rows, [self.field.name], batch_size=500)
+        for text in self.field.texts:
+            known = text.format.affixes(rows, self.connection)
+            for row, number, affixes in zip(rows, numbers, known, strict=True):
+                setattr(row, text.attname, text.text(affixes, number))
+        names = [field.name for field in (self.field, *self.field.texts)]
+        rows_in(self.field.model, self.using).bulk_update(rows, names, batch_size=500)
         return numbers
 
     def _chosen(self, sample: Model, size: int) -> QuerySet[Any]:

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint
+from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
+from django.db.models.lookups import IsNull
 
 from ..counters import Numbering
 from ..scopes import fields_of, path_of, rows_in
@@ -85,8 +86,13 @@ class Drafts:
         return dict(sorted(found.items()))
 
     def like(self, sample: Model) -> QuerySet[Any]:
-        """Return those that the counter of this row numbers, in order."""
+        """Return those that the counter of this row numbers, in order.
+
+        Those whose number couldn't be written, because a field of the text is null, are left out.
+        """
         rows = self.rows & self.field.rows_of(sample, self.connection.alias)
+        for text in self.field.texts:
+            rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
         return rows.order_by(*self.order.terms())
 
     def locked(self, sample: Model, size: int, *, skip: bool) -> QuerySet[Any]:
