@@ -11,14 +11,16 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections, models, transaction
 from django.db.models import F, ProtectedError
+from django.db.models.signals import pre_delete
 from django.test.utils import isolate_apps
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.exceptions import NumberProtected
 from sequences_contrib.fields import SequenceField
-from sequences_contrib.protection import ProtectNumbered
+from sequences_contrib.protection import ProtectNumbered, _refuse_deletion
 
 from sequences_core import SequencesError, get_last_value
 from tests.numbered.blocks import MODES, PATIENCE, atomic_if, tables
+from tests.numbered.models import Invoice
 
 APPS = ["tests.numbered", "sequences_contrib"]
 
@@ -219,6 +221,16 @@ def test_rows_that_are_numbered_while_they_are_changed(using: str, made: Any) ->
         stored = vouchers.get(pk=draft.pk)
         assert (stored.number, stored.issued_on) == (draft.number, DAY)
     assert get_last_value(f"vouchers.{firm.pk}", using=using) == 3
+
+
+def test_a_model_of_the_same_identity(using: str, made: Any) -> None:
+    """A class that Python made where a protected one had been, as in tests, isn't protected."""
+    row = Invoice.objects.using(using).create()
+    pre_delete.connect(_refuse_deletion, sender=Invoice)
+    try:
+        row.delete()
+    finally:
+        pre_delete.disconnect(_refuse_deletion, sender=Invoice)
 
 
 def test_a_model_without_numbers() -> None:
