@@ -41,7 +41,8 @@ def renumber(
     """
     using = _database_of(instance, using)
     fields = fields_of_model(type(instance), field)
-    before = {each.attname: getattr(instance, each.attname) for each in fields}
+    texts = [text for each in fields for text in each.texts]
+    before = {each.attname: getattr(instance, each.attname) for each in (*fields, *texts)}
     numbers: Numbers | None = None
     try:
         with transaction.atomic(using=using):
@@ -52,8 +53,9 @@ def renumber(
                 if each.counter_of(stored, using) != each.counter_of(instance, using)
             ]
             for each in fields:
-                old = None if each in moved else getattr(stored, each.attname)
-                setattr(instance, each.attname, old)
+                for column in (each, *each.texts):
+                    old = None if each in moved else getattr(stored, column.attname)
+                    setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True)
             with numbers, released(instance):
                 instance.save(using=using)
@@ -145,5 +147,6 @@ def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) ->
     name, number = field.counter_of(stored, using), getattr(stored, field.attname)
     if name is None or number is None:
         return
+    text = next((getattr(stored, each.attname) for each in field.texts), None) or ""
     who = "" if user is None else user.get_username() if hasattr(user, "get_username") else user
-    record_void(name, number, who=str(who), using=using, **kwargs)
+    record_void(name, number, text=text, who=str(who), using=using, **kwargs)
