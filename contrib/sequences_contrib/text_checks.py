@@ -11,8 +11,9 @@ from django.db import models
 
 from . import languages
 from .counters import Numbering
-from .formats import Placeholder, path_of_piece
-from .periods import DateText, Period
+from .dates import DateText
+from .periods import Period
+from .placeholders import Placeholder, path_of_piece
 from .scopes import fields_of, has_moments, is_automatic, path_of
 
 SETTLED = (models.Field.pre_save, models.DateField.pre_save)
