@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
-from django.db.models import BigIntegerField, Model, UniqueConstraint
+from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, previews, renames
+from . import checks, hooks, previews, renames, rule_checks, updates
 from .counters import DEFAULTS, Numbering
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
@@ -59,6 +59,15 @@ class SequenceField(_Integer[Set, Get]):
         included; ``"last"`` goes on from the highest number that is left.
     :param skip_used: skip numbers above the counter that rows of the scope already have, so that
         a counter that was deleted or lowered heals by itself; True, or a function of the instance.
+    :param ascending: a field of dates or integers that must ascend with the numbers of a counter;
+        otherwise OutOfOrder is raised, and ValueError if it is null.
+    :param maximum: the highest number, or a function of the instance that returns it, or None;
+        past it SequenceExhausted is raised, and ValueError for an explicit number.
+    :param warn_below: log a warning when fewer numbers than this are left until the maximum.
+    :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
+        a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
+        the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
+        before, so ``null=True`` follows.
     """
 
     descriptor_class = previews.Previewed
@@ -79,6 +88,15 @@ class SequenceField(_Integer[Set, Get]):
         sequence_name: str | None = None,
         *,
         null: bool,
+        **kwargs: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SequenceField[_Given, int | None],
+        sequence_name: str | None = None,
+        *,
+        when: str | Q,
         **kwargs: Any,
     ) -> None: ...
 
@@ -132,6 +150,8 @@ class SequenceField(_Integer[Set, Get]):
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_inserts(cls)
+        if self.when is not None:
+            updates.number_updates(cls)
         # A migration's models have the constraints that migrations gave them, and no others.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -144,7 +164,9 @@ class SequenceField(_Integer[Set, Get]):
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if not add:
+        if not add and self.when is not None:
+            updates.announce(self, model_instance)
+        elif not add:
             if not model_instance._state.adding:
                 for text in self.texts:  # while it is known that the number has changed
                     written = hooks.follow_number(text, self, model_instance)
@@ -163,6 +185,7 @@ class SequenceField(_Integer[Set, Get]):
         found = super().check(**kwargs)
         if not self.is_copy:
             found += checks.check_field(self, kwargs.get("databases"))
+            found += rule_checks.check_rules(self, kwargs.get("databases"))
         return found
 
 

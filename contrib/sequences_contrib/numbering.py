@@ -12,14 +12,24 @@ from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core import (
+    Allocation,
+    DurabilityUnknown,
+    SequenceExhausted,
+    SequencesError,
+    get_last_value,
+    set_last_value,
+)
+from sequences_core.early_release import durability, wait_now
 from sequences_core.functions import has_function
+from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
 from .counters import Numbering
 from .formats import Affixes
 from .identity import needs_strip, settled
+from .rules import Rules, rules_of
 from .scopes import CHOICES, rows_in
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -65,15 +75,18 @@ class Numbers:
         self.conflicts = conflicts
         self.texts = [text for field in fields for text in field.texts]
         self.wants: Wants | None = None
+        self.rules: dict[tuple[str, Any], Rules] = {}
         self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
+        self._waits = False
 
     def __enter__(self) -> Self:
         if self.wants is None:
             try:
                 self.wants = self._wants()
+                self.rules = rules_of(self.wants, conflicts=self.conflicts)
                 if self.wants and not self._leave_it_to_the_insert():
                     self._number()
                 self._write()
@@ -93,10 +106,14 @@ class Numbers:
             opened.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
-        """Take the numbers back from the rows, which were not inserted."""
+        """Take the numbers back from the rows, unless they are inserted, and only not durable."""
+        if isinstance(error, DurabilityUnknown):
+            return
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
+        if isinstance(error, SequencesError):
+            return  # which says by itself what is wrong
         if self._before and isinstance(error, IntegrityError):
             notes.explain(error, self.wants or {}, self.connection)
 
@@ -107,6 +124,11 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
                     setattr(row._state, memory, getattr(row, attname))
+
+    def wait(self) -> None:
+        """Wait until the rows are durable, where the INSERT has released their counter early."""
+        if self._waits:
+            wait_now(self.connection)
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -125,16 +147,20 @@ class Numbers:
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
                 copies = [row for row in rows if is_copy(row, field, self.using)]
                 self._set(copies, attname, [None] * len(copies))
-            if not rows:
-                continue
             for part in field.unsettled:
                 self._settle(rows, part)
-            names = field.names_of(rows, self.connection)
+            if field.when is not None:
+                rows = [
+                    row
+                    for row in rows
+                    if getattr(row, attname) is not None or field.is_due(row, self.connection)
+                ]
+            names = field.names_of(rows, self.connection) if rows else []
             if field.texts:
-                unnumbered = {id(row) for row, name in zip(rows, names, strict=True) if not name}
+                numbered = {id(row) for row, name in zip(rows, names, strict=True) if name}
                 for text, chosen in zip(field.texts, writing, strict=True):
-                    self._prepare(text, field, chosen, unnumbered)
-            if not explicit and len(set(names)) == 1 and names[0] is not None:
+                    self._prepare(text, field, chosen, numbered)
+            if not explicit and len(set(names)) == 1 and None not in names:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
             for name, row in zip(names, rows, strict=True):
@@ -171,7 +197,9 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        self._set(new, field.attname, [field.next_value(name)])
+        # Outside atomic() nobody else would wait until the row is durable.
+        self._waits = durability(self.connection) is not None and self.connection.get_autocommit()
+        self._set(new, field.attname, [field.next_value(name, waited_for=self._waits)])
         return True
 
     def _number(self) -> None:
@@ -192,12 +220,14 @@ class Numbers:
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
         if self.conflicts:
-            return _lock(field, explicit[0], name, self.using)
+            return lock_counter(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            self._set(new, field.attname, _take(field, new, name, self.using, given))
+            self._set(new, field.attname, take_numbers(field, new, name, self.using, given))
+        if rules := self.rules.get((name, field)):
+            rules.check(self.using)
         return None
 
     def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
@@ -218,13 +248,13 @@ class Numbers:
                 raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
         return rows
 
-    def _prepare(self, text: Any, field: Any, rows: list[Any], unnumbered: set[int]) -> None:
+    def _prepare(self, text: Any, field: Any, rows: list[Any], numbered: set[int]) -> None:
         """Look up all but the numbers, while no counter is locked."""
         affixes = text.format.affixes(rows, self.connection) if rows else []
         for row, known in zip(rows, affixes, strict=True):
             if getattr(row, field.attname) is not None:
                 text.text(known, _number(row, field))
-            elif known is None and id(row) not in unnumbered:
+            elif known is None and id(row) in numbered:
                 text.text(known, 0)
         self._unwritten.append((text, field, rows, affixes))
 
@@ -277,6 +307,8 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):
+            if field.ascending:  # the first number's date is compared with this one's
+                lock_counter(field, row, name, using)
             return
     if field.limit is None or number < 0:
         with suppress(ValueError):
@@ -288,14 +320,19 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
         set_last_value(max(number, last), name, force=True, using=using)
 
 
-def _lock(field: Any, row: Model, name: str, using: str) -> None:
-    """Lock the counter, and leave it where it is."""
+def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
+    """Lock the counter, which is created if there is none, and leave it where it is."""
     with suppress(SequenceExhausted):
-        taken = take(field.allocation(row, name), using)
-        set_last_value(taken[0] - 1, name, force=True, using=using)
+        last = take(field.allocation(row, name), using)[0] - 1
+        if last >= 0:
+            set_last_value(last, name, force=True, using=using)
+        else:  # before the first number, which is 0
+            Counter.objects.using(using).filter(pk=name).update(last=last)
 
 
-def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
+def take_numbers(
+    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
+) -> Iterable[int]:
     """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]

@@ -80,7 +80,7 @@ class FormattedNumberField(Formatted, _Text):
         return self.model._meta.get_field(self.number)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if add or self.is_copy:
+        if add or self.is_copy or self.number_field.when is not None:
             return getattr(model_instance, self.attname)
         text = hooks.follow_number(self, self.number_field, model_instance)
         if not model_instance._state.adding:
