@@ -39,8 +39,6 @@ from .scopes import ALIKE, fields_of, is_automatic, text_of_one, texts_of
 NUMBER = "number"
 """What stands for the number in a format, however its field is called."""
 
-LONGEST_NUMBER = len(str(MAX_VALUE))
-
 Affixes = tuple[str, str]
 """What stands before the number, and what after it."""
 
@@ -252,7 +250,7 @@ class NumberFormat:
         """
         return [language_of(piece, model) for piece in self.pieces]
 
-    def longest(self, model: type[Model], number: int = LONGEST_NUMBER) -> float:
+    def longest(self, model: type[Model], number: int = len(str(MAX_VALUE))) -> float:
         """Return the length of the longest text, with numbers of so many digits.
 
         Infinite if a field has text of any length. Names that a function gives don't count.
