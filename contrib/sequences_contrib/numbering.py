@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, Self
 
@@ -33,6 +34,9 @@ from .scopes import CHOICES, rows_in
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """For each counter, by field: the rows to be numbered, and those that bring their number."""
 
+
+PLAIN = frozenset({date, datetime, str, type(None)})
+"""Types that :func:`settled` leaves as they are."""
 
 LOADED = "sequences_loaded"
 """Where the state of an instance remembers the primary key that it was loaded with."""
@@ -143,9 +147,10 @@ class Numbers:
                     if getattr(row, attname) is not None or field.is_due(row, self.connection)
                 ]
             names = field.names_of(rows, self.connection) if rows else []
-            numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
-            for text, chosen in zip(field.texts, writing, strict=True):
-                self._prepare(text, field, chosen, numbered)
+            if field.texts:
+                numbered = {id(row) for row, name in zip(rows, names, strict=True) if name}
+                for text, chosen in zip(field.texts, writing, strict=True):
+                    self._prepare(text, field, chosen, numbered)
             if not explicit and len(set(names)) == 1 and None not in names:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
@@ -159,7 +164,7 @@ class Numbers:
         """Let the INSERT store what the counter's name is made from; see :func:`settled`."""
         attname = part.attname
         values = list(map(attrgetter(attname), rows))
-        if set(map(type, values)) <= {str, type(None)} and not needs_strip(part):
+        if set(map(type, values)) <= PLAIN and not needs_strip(part):
             return
         for row, value in zip(rows, values, strict=True):
             if is_expression(value):
@@ -241,19 +246,19 @@ class Numbers:
         """Look up all but the numbers, while no counter is locked."""
         affixes = text.format.affixes(rows, self.connection) if rows else []
         for row, known in zip(rows, affixes, strict=True):
-            number = getattr(row, field.attname)
-            if number is not None or id(row) in numbered:
-                text.text(known, 0 if number is None else _number(row, field))
+            if getattr(row, field.attname) is not None:
+                text.text(known, _number(row, field))
+            elif known is None and id(row) in numbered:
+                text.text(known, 0)
         self._unwritten.append((text, field, rows, affixes))
 
     def _write(self) -> None:
         """Set the texts of the rows' numbers; none where there is no number."""
         for text, field, rows, affixes in self._unwritten:
+            numbers = map(field.get_prep_value, map(attrgetter(field.attname), rows))
             texts = [
-                None
-                if getattr(row, field.attname) is None
-                else text.text(known, _number(row, field))
-                for row, known in zip(rows, affixes, strict=True)
+                None if number is None else text.text(known, number)
+                for number, known in zip(numbers, affixes, strict=True)
             ]
             self._set(rows, text.attname, texts)
 
