@@ -11,14 +11,8 @@ from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import (
-    Allocation,
-    DurabilityUnknown,
-    SequenceExhausted,
-    get_last_value,
-    set_last_value,
-)
-from sequences_core.early_release import durability, wait_now
+from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core.early_release import durability, waited_for
 from sequences_core.functions import has_function
 from sequences_core.taking import begin, in_users_transaction, take
 
@@ -68,8 +62,7 @@ class Numbers:
         self.wants: Wants | None = None
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
-        self._transaction: Any = None
-        self._waits = False
+        self._around: Any = None
 
     def __enter__(self) -> Self:
         if self.wants is None:
@@ -88,14 +81,12 @@ class Numbers:
     def __exit__(self, *exception: Any) -> None:
         for row, attname, value, _ in self._settled:
             setattr(row, attname, value)
-        if self._transaction:
-            opened, self._transaction = self._transaction, None
-            opened.__exit__(*exception)
+        if self._around:
+            around, self._around = self._around, None
+            around.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
-        """Take the numbers back from the rows, unless they are inserted, and only not durable."""
-        if isinstance(error, DurabilityUnknown):
-            return
+        """Take the numbers back from the rows, which were not inserted."""
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
@@ -109,11 +100,6 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
                     setattr(row._state, memory, getattr(row, attname))
-
-    def wait(self) -> None:
-        """Wait until the rows are durable, where the INSERT has released their counter early."""
-        if self._waits:
-            wait_now(self.connection)
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -173,9 +159,12 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        # Outside atomic() nobody else would wait until the row is durable.
-        self._waits = durability(self.connection) is not None and self.connection.get_autocommit()
-        self._set(new, field.attname, [field.next_value(name, waited_for=self._waits)])
+        # In atomic() the wait follows the COMMIT; in autocommit nobody else would wait.
+        waits = durability(self.connection) is not None and self.connection.get_autocommit()
+        self._set(new, field.attname, [field.next_value(name, waited_for=waits)])
+        if waits:
+            self._around = waited_for(self.connection)
+            self._around.__enter__()
         return True
 
     def _number(self) -> None:
@@ -188,7 +177,7 @@ class Numbers:
         if not in_users_transaction(self.connection):
             limits = [field.limit for of in self.wants.values() for field in of]
             limit = min((limit for limit in limits if limit is not None), default=None)
-            self._transaction = begin(self.using, limit)
+            self._around = begin(self.using, limit)
         for name, fields in sorted(self.wants.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)
