@@ -27,6 +27,7 @@ from tests.distributions import BACKENDS, ROOT
 
 README = ROOT / "README.rst"
 CONTRIB = ROOT / "contrib" / "README.rst"
+POSTING = ROOT / "docs" / "posting.rst"
 PAGES = [README, CONTRIB, *(ROOT / "backends" / name / "README.rst" for name in BACKENDS)]
 
 # The models of an example need an app, and during a test only this one is there.
@@ -84,7 +85,7 @@ def default(using: str, settings: Any) -> Iterator[Any]:
 
 
 @ON_EACH_DATABASE
-@pytest.mark.parametrize("page", [README, CONTRIB], ids=name_of)
+@pytest.mark.parametrize("page", [README, CONTRIB, POSTING], ids=name_of)
 def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
     """The examples run one after the other, and print what the page says, on each database."""
     in_statement = get_allocator(default).supports_function
