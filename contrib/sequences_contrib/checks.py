@@ -155,11 +155,12 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.W002",
         )
-        if field.reuse or field.skip_used or any(other.reuse for other in shared):
+        choosy = field.reuse or field.skip_used or field.ascending
+        if choosy or any(other.reuse or other.ascending for other in shared):
             yield checks.Error(
-                f"The counter {field.base!r} numbers {names} too, and reuse or skip_used looks at "
-                f"the rows of one model: numbers of the others would be given again.",
-                hint="Give each its own sequence_name, or leave out reuse and skip_used.",
+                f"The counter {field.base!r} numbers {names} too, and reuse, skip_used and "
+                f"ascending look at the rows of one model only.",
+                hint="Give each its own sequence_name, or leave these options out.",
                 obj=field,
                 id="sequences_contrib.E004",
             )

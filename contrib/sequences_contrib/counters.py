@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from . import conditions
+from . import conditions, rules
 from .formats import Formatted
 from .identity import UNSETTLED, counter_name, escape
 from .periods import Period
@@ -45,6 +45,9 @@ DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "reuse": None,
     "skip_used": False,
+    "ascending": None,
+    "maximum": None,
+    "warn_below": 0,
     "when": None,
 }
 """The options, with their defaults."""
@@ -76,6 +79,9 @@ class Numbering:
         timeout: float | None = None,
         reuse: str | None = None,
         skip_used: bool | Callable[[Model], bool] = False,
+        ascending: str | None = None,
+        maximum: int | Callable[[Model], int | None] | None = None,
+        warn_below: int = 0,
         when: str | Q | None = None,
         **kwargs: Any,
     ) -> None:
@@ -89,6 +95,9 @@ class Numbering:
         self.timeout = timeout
         self.reuse = reuse
         self.skip_used = skip_used
+        self.ascending = ascending
+        self.maximum = maximum
+        self.warn_below = warn_below
         self.when = when
         self._refuse_bad_options()
         if when is not None and not kwargs.setdefault("null", True):
@@ -133,6 +142,7 @@ class Numbering:
             conditions.check(self.when)
         name = "checked later" if self.sequence_name is None else self.sequence_name
         Allocation(name, 1, first, self.reset_value, self.limit)
+        rules.refuse_bad_options(self)
 
     @cached_property
     def scope_parts(self) -> list[Any]:
@@ -203,8 +213,13 @@ class Numbering:
     @cached_property
     def is_plain(self) -> bool:
         """Can a database function take the numbers, if the database has one?"""
-        choosy = self.reuse or self.skip_used or self.limit is not None
+        choosy = self.reuse or self.skip_used or self.has_rules or self.limit is not None
         return not choosy and not callable(self.initial_value)
+
+    @property
+    def has_rules(self) -> bool:
+        """Must a number be compared with its row, and with others, before the INSERT?"""
+        return self.ascending is not None or self.maximum is not None
 
     def names_of(self, rows: Sequence[Any], connection: BaseDatabaseWrapper) -> list[str | None]:
         """Return the name of the counter that numbers each row; None for "no number".
@@ -273,9 +288,12 @@ class Numbering:
             return Allocation(name, count, lambda: initial(instance), None, self.limit)
         return Allocation(name, count, initial, self.reset_value, self.limit)
 
-    def next_value(self, name: str) -> NextValue:
-        """Return the expression by which an INSERT takes a number by itself."""
-        return _expression(name, self.first, self.reset_value)
+    def next_value(self, name: str, *, waited_for: bool = False) -> NextValue:
+        """Return the expression by which an INSERT takes a number by itself.
+
+        ``waited_for`` if the caller waits until the INSERT is durable.
+        """
+        return _expression(name, self.first, self.reset_value, waited_for)
 
 
 def default_base(table: str, column: str, separator: str) -> str:
@@ -291,5 +309,8 @@ def _name_of_one(field: Any, kind: type, value: Any, using: str) -> str | None:
     return None if text is None else counter_name(field.base, (text,), field.separator)
 
 
-# The same few counters come again and again.
-_expression = lru_cache(maxsize=1024)(NextValue)
+@lru_cache(maxsize=1024)
+def _expression(name: str, first: int, reset_value: int | None, waited_for: bool) -> NextValue:
+    """Return the expression; the same few counters come again and again."""
+    expression = NextValue(name, first, reset_value)
+    return expression.waited_for() if waited_for else expression

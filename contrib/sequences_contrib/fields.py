@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overloa
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, previews, renames, updates
+from . import checks, hooks, previews, renames, rule_checks, updates
 from .counters import DEFAULTS, Numbering
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
@@ -59,6 +59,11 @@ class SequenceField(_Integer[Set, Get]):
         included; ``"last"`` goes on from the highest number that is left.
     :param skip_used: skip numbers above the counter that rows of the scope already have, so that
         a counter that was deleted or lowered heals by itself; True, or a function of the instance.
+    :param ascending: a field of dates or integers that must ascend with the numbers of a counter;
+        otherwise OutOfOrder is raised, and ValueError if it is null.
+    :param maximum: the highest number, or a function of the instance that returns it, or None;
+        past it SequenceExhausted is raised, and ValueError for an explicit number.
+    :param warn_below: log a warning when fewer numbers than this are left until the maximum.
     :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
         a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
         the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
@@ -180,6 +185,7 @@ class SequenceField(_Integer[Set, Get]):
         found = super().check(**kwargs)
         if not self.is_copy:
             found += checks.check_field(self, kwargs.get("databases"))
+            found += rule_checks.check_rules(self, kwargs.get("databases"))
         return found
 
 

@@ -17,8 +17,10 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from sequences_core import DurabilityUnknown
 from sequences_core.taking import database_errors
 
+from .collisions import validate_numbers
 from .counters import Numbering
 from .formats import Formatted
 from .numbering import LOADED, Numbers, is_expression
@@ -45,6 +47,7 @@ def number_inserts(cls: Any) -> None:
     cls.save_base = _undoing_save(cls.save_base)
     cls.from_db = classmethod(_remembering(cls.from_db.__func__))
     cls.refresh_from_db = _remembering_again(cls.refresh_from_db)
+    validate_numbers(cls)
 
 
 def _numbering_insert(insert: Any) -> Any:
@@ -80,6 +83,7 @@ def _numbering_insert(insert: Any) -> Any:
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # the row of the child is yet to come, and may fail
         numbers.remember()
+        numbers.wait()
         return results
 
     return _do_insert
@@ -149,6 +153,8 @@ def _undoing_save(save_base: Any) -> Any:
         adding = self._state.adding
         try:
             return save_base(self, *args, **kwargs)
+        except DurabilityUnknown:
+            raise  # of rows that are there
         except BaseException:
             if self._state.adding:
                 self.__dict__.update(before)

@@ -11,14 +11,24 @@ from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core import (
+    Allocation,
+    DurabilityUnknown,
+    SequenceExhausted,
+    SequencesError,
+    get_last_value,
+    set_last_value,
+)
+from sequences_core.early_release import durability, wait_now
 from sequences_core.functions import has_function
+from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
 from .counters import Numbering
 from .formats import Affixes
 from .identity import needs_strip, settled
+from .rules import Rules, rules_of
 from .scopes import CHOICES, rows_in
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -61,15 +71,18 @@ class Numbers:
         self.conflicts = conflicts
         self.texts = [text for field in fields for text in field.texts]
         self.wants: Wants | None = None
+        self.rules: dict[tuple[str, Any], Rules] = {}
         self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
+        self._waits = False
 
     def __enter__(self) -> Self:
         if self.wants is None:
             try:
                 self.wants = self._wants()
+                self.rules = rules_of(self.wants, conflicts=self.conflicts)
                 if self.wants and not self._leave_it_to_the_insert():
                     self._number()
                 self._write()
@@ -89,10 +102,14 @@ class Numbers:
             opened.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
-        """Take the numbers back from the rows, which were not inserted."""
+        """Take the numbers back from the rows, unless they are inserted, and only not durable."""
+        if isinstance(error, DurabilityUnknown):
+            return
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
+        if isinstance(error, SequencesError):
+            return  # which says by itself what is wrong
         if self._before and isinstance(error, IntegrityError):
             notes.explain(error, self.wants or {}, self.connection)
 
@@ -103,6 +120,11 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
                     setattr(row._state, memory, getattr(row, attname))
+
+    def wait(self) -> None:
+        """Wait until the rows are durable, where the INSERT has released their counter early."""
+        if self._waits:
+            wait_now(self.connection)
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -170,7 +192,9 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        self._set(new, field.attname, [field.next_value(name)])
+        # Outside atomic() nobody else would wait until the row is durable.
+        self._waits = durability(self.connection) is not None and self.connection.get_autocommit()
+        self._set(new, field.attname, [field.next_value(name, waited_for=self._waits)])
         return True
 
     def _number(self) -> None:
@@ -197,6 +221,8 @@ class Numbers:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
             self._set(new, field.attname, take_numbers(field, new, name, self.using, given))
+        if rules := self.rules.get((name, field)):
+            rules.check(self.using)
         return None
 
     def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
@@ -276,6 +302,8 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):
+            if field.ascending:  # the first number's date is compared with this one's
+                lock_counter(field, row, name, using)
             return
     if field.limit is None or number < 0:
         with suppress(ValueError):
@@ -288,10 +316,13 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
 
 
 def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
-    """Lock the counter, and leave it where it is."""
+    """Lock the counter, which is created if there is none, and leave it where it is."""
     with suppress(SequenceExhausted):
-        taken = take(field.allocation(row, name), using)
-        set_last_value(taken[0] - 1, name, force=True, using=using)
+        last = take(field.allocation(row, name), using)[0] - 1
+        if last >= 0:
+            set_last_value(last, name, force=True, using=using)
+        else:  # before the first number, which is 0
+            Counter.objects.using(using).filter(pk=name).update(last=last)
 
 
 def take_numbers(

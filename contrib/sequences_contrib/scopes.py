@@ -80,10 +80,8 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
         texts = _path_texts(fields, rows, connection)
     else:
         if isinstance(part, DateText) and has_moments(fields[0]):
-            for value in (own_value(row, fields[0]) for row in rows):
-                # Django makes a moment of a date by itself, and warns.
-                day = isinstance(value, date)
-                part.refuse_naive(value if day else fields[0].to_python(value))
+            for row in rows:
+                _refuse_naive(part, fields[0], own_value(row, fields[0]))
         texts = _column_texts(fields[0], rows, connection)
     return _in_period(part, texts) if isinstance(part, DateText) else texts
 
@@ -91,6 +89,11 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
 def has_moments(field: Any) -> bool:
     """Does the field store moments, which have a date in a time zone only?"""
     return isinstance(column_of(field), models.DateTimeField)
+
+
+def _refuse_naive(part: DateText, field: Any, value: Any) -> None:
+    # Django makes a moment of a date by itself, and warns.
+    part.refuse_naive(value if isinstance(value, date) else field.to_python(value))
 
 
 def _in_period(part: DateText, texts: Sequence[Texts]) -> list[Texts]:
@@ -102,12 +105,10 @@ def _in_period(part: DateText, texts: Sequence[Texts]) -> list[Texts]:
 
 def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
     """Return the text of a part, which is a field of the row's own or a period of it."""
+    if isinstance(part, DateText) and has_moments(field):
+        _refuse_naive(part, field, value)
     text = text_of(field, value, connection)
-    if text is None or not isinstance(part, DateText):
-        return text
-    if has_moments(field):
-        part.refuse_naive(value)
-    return part.text_of_stored(text)
+    return text and part.text_of_stored(text) if isinstance(part, DateText) else text
 
 
 def lookups_of(

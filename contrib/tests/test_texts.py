@@ -167,10 +167,12 @@ def test_saved_again(bills: Any, company: Company, using: str) -> None:
 def test_number_changed_by_hand(model: Any, company: Company, using: str) -> None:
     """The text follows a number that an update changes, whichever column comes first."""
     if model is Bill:
-        row, number, text = Bill(issued_on=SPRING, company=company), "number", "text"
+        row: Any = Bill(issued_on=SPRING, company=company)
+        number, text = "number", "text"
         expected = "B7/2026-{:04d}"
     else:
-        row, number, text = Dispatch(sent_at=datetime(2026, 1, 5, tzinfo=UTC)), "no", "ref"
+        row = Dispatch(sent_at=datetime(2026, 1, 5, tzinfo=UTC))
+        number, text = "no", "ref"
         expected = "D2026-{:05d}"
     row.save(using=using)
     for value in (8, "9", 10):
@@ -216,7 +218,7 @@ def test_loaddata(bills: Any, company: Company, using: str) -> None:
 
 
 def test_path_in_the_text(using: str, company: Company) -> None:
-    """The end of a path is looked up, by one query for all rows, and no cached relation is believed."""
+    """The end of a path is looked up, by one query for all rows; no cached relation counts."""
     other = Company.objects.using(using).create(name="other")
     written = NumberFormat("{company.name}-{number}")
     fields: dict[str, Any] = {

@@ -179,4 +179,4 @@ class Dispatch(models.Model):
     no = SequenceField("dispatches", scope=AUCKLAND)
 
     def __str__(self) -> str:
-        return self.ref
+        return f"{self.ref}"
