@@ -27,12 +27,15 @@ def normal() -> Iterator[None]:
     forget_durabilities()
 
 
-@pytest.mark.usefixtures("normal")
 class TestEarlyRelease(EarlyRelease):
     """What the kit asks for."""
 
     using = "sqlite"
     backend = "sqlite"
+
+    @pytest.fixture(autouse=True)
+    def _normal(self, normal: None) -> None:
+        """Before the kit asks what commits wait for."""
 
 
 @pytest.mark.django_db(transaction=True, databases=["sqlite"])
@@ -82,7 +85,7 @@ class TestSync:
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(wal, "_sync", fail)
-        with pytest.raises(DurabilityUnknown, match="Input/output error") as caught:
-            with transaction.atomic(using="sqlite"):
-                get_next_value("s", using="sqlite")
+        failing = pytest.raises(DurabilityUnknown, match="Input/output error")
+        with failing as caught, transaction.atomic(using="sqlite"):
+            get_next_value("s", using="sqlite")
         assert isinstance(caught.value.__cause__, OperationalError)
