@@ -15,6 +15,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "sequences_core",
+    "sequences_contrib",
     "tests.app",
     "tests.numbered",
 ]

@@ -1,8 +1,7 @@
-"""What the numbers look like afterwards, ours beside plain auto-increment."""
+"""What the numbers look like afterwards, ours beside those of what people write today."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,10 +9,11 @@ from rich.table import Table
 
 from supervisor import Tally
 
-# The counter is in the table sqlite_sequence: https://www.sqlite.org/autoinc.html
+# The counter of AUTOINCREMENT is in the table sqlite_sequence: https://www.sqlite.org/autoinc.html
 SQLITE_NOTE = (
-    "SQLite lets one transaction write at a time, and its AUTOINCREMENT counter is a row that "
-    "rolls back with it: no holes under this load. DB=postgresql, mariadb or mysql shows them."
+    "The others run with the settings that Django has. Auto-increment is not shown: SQLite "
+    "has one writer at a time, and its counter rolls back with the transaction. On a server it has "
+    "holes: make demo DB=postgresql, mariadb or mysql."
 )
 
 
@@ -21,13 +21,10 @@ SQLITE_NOTE = (
 class Result:
     """The numbers in a table after a load, and where the counter stands, if there is one."""
 
+    way: str
     numbers: list[int]
     tally: Tally
     counter: int | None = None
-
-    @property
-    def rows(self) -> int:
-        return len(self.numbers)
 
     @property
     def highest(self) -> int:
@@ -39,61 +36,53 @@ class Result:
 
     @property
     def duplicates(self) -> int:
-        return self.rows - len(set(self.numbers))
-
-    @property
-    def rows_per_second(self) -> float:
-        return self.tally.commits / self.tally.seconds
-
-
-COUNTS: dict[str, Callable[[Result], float]] = {
-    "rows": lambda result: result.rows,
-    "highest number": lambda result: result.highest,
-    "missing numbers": lambda result: len(result.missing),
-    "duplicates": lambda result: result.duplicates,
-    "rows per second": lambda result: result.rows_per_second,
-    "rolled back": lambda result: result.tally.rollbacks,
-    "writers killed": lambda result: result.tally.kills,
-}
-"""The lines of the table."""
+        return len(self.numbers) - len(set(self.numbers))
 
 
 def problems(result: Result, invoices: int) -> list[str]:
     """Return what is wrong with gapless numbers; nothing if they are exactly 1 … ``invoices``."""
-    found = []
-    if result.rows != invoices:
-        found.append(f"{result.rows:,} rows instead of {invoices:,}")
+    found = [f"{count:,} {reason}" for reason, count in result.tally.refused.items()]
+    if not found and len(result.numbers) != invoices:
+        found.append(f"{len(result.numbers):,} rows instead of {invoices:,}")
     if result.missing:
         found.append(f"{_some(result.missing)} missing")
     if result.duplicates:
         found.append(f"{result.duplicates:,} duplicates")
     if min(result.numbers, default=1) < 1:
         found.append(f"the lowest number is {min(result.numbers)}")
-    if result.counter != result.highest:
+    if result.counter is not None and result.counter != result.highest:
         found.append(f"the counter is at {result.counter}, the highest number is {result.highest}")
     return found
 
 
-def table(title: str, ours: Result, plain: Result, note: str | None) -> Table:
+def table(title: str, results: list[Result], note: str | None) -> Table:
     """Return the comparison, for rich to print."""
     shown = Table(title=title, caption=note, caption_justify="left")
     shown.add_column()
-    shown.add_column("sequences_core", justify="right")
-    shown.add_column("plain auto-increment", justify="right")
-    for label, read in COUNTS.items():
-        shown.add_row(label, f"{read(ours):,.0f}", f"{read(plain):,.0f}")
+    for result in results:
+        shown.add_column(result.way, justify="right")
+
+    def line(label: str, counts: list[float]) -> None:
+        shown.add_row(label, *(f"{count:,.0f}" for count in counts))
+
+    line("asked for", [result.tally.answered for result in results])
+    line("issued", [len(result.numbers) for result in results])
+    for reason in sorted({reason for result in results for reason in result.tally.refused}):
+        line(reason, [result.tally.refused[reason] for result in results])
+    line("missing numbers", [len(result.missing) for result in results])
+    line("duplicate numbers", [result.duplicates for result in results])
+    line("issued per second", [result.tally.commits / result.tally.seconds for result in results])
+    line("rolled back", [result.tally.rollbacks for result in results])
+    line("writers killed", [result.tally.kills for result in results])
     return shown
 
 
-def verdict(ours: Result, plain: Result, invoices: int) -> str:
-    """Return what the table means, in a sentence or two."""
-    found = problems(ours, invoices)
+def verdict(result: Result, invoices: int) -> str:
+    """Return what the column of a result means, in a sentence."""
+    found = problems(result, invoices)
     if found:
-        return f"FAILED, sequences_core: {'; '.join(found)}."
-    gapless = f"sequences_core: 1 to {ours.highest:,} with no hole and no duplicate."
-    if not plain.missing:
-        return gapless
-    return f"{gapless} Plain auto-increment lost {_some(plain.missing)}."
+        return f"{result.way}: {'; '.join(found)}."
+    return f"{result.way}: 1 to {result.highest:,} with no gap and no duplicate."
 
 
 def _some(numbers: list[int], limit: int = 8) -> str:

@@ -7,13 +7,14 @@ import multiprocessing
 import random
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from django.db import connection
+from django.db import connections
 
 from writer import COMMITTED, GO, HOLD, HOLDING, READY, ROLLED_BACK, write
 
@@ -35,12 +36,19 @@ class Tally:
     commits: int = 0
     rollbacks: int = 0
     kills: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """How many invoices were not issued, by the reason."""
     seconds: float = 0.0
+
+    @property
+    def answered(self) -> int:
+        """How many invoices were issued or refused."""
+        return self.commits + self.refused.total()
 
 
 @dataclass(eq=False)
 class Writer:
-    """A process, and how many invoices it has still to issue."""
+    """A process, and how many invoices it has still to ask for."""
 
     process: BaseProcess
     pipe: Connection
@@ -49,16 +57,14 @@ class Writer:
 
 
 class Supervisor:
-    """Has invoices issued by the function ``service`` of invoices.services.
+    """Has writers ask for invoices in one of the ways of invoices.services.
 
     ``kills`` writers are killed, spread over the load, each while it is in a transaction that has
     taken its number and not committed. ``show`` is called after each change of the tally.
     """
 
-    def __init__(
-        self, service: str, invoices: int, kills: int, show: Callable[[Tally], None]
-    ) -> None:
-        self.service = service
+    def __init__(self, way: str, invoices: int, kills: int, show: Callable[[Tally], None]) -> None:
+        self.way = way
         self.show = show
         self.tally = Tally()
         self.quotas = [len(range(first, invoices, WRITERS)) for first in range(WRITERS)]
@@ -68,7 +74,7 @@ class Supervisor:
         self.started: float | None = None
 
     def run(self) -> Tally:
-        """Return the tally when all invoices are issued; raise WriterDied if that can't be."""
+        """Return the tally when all invoices are answered; raise WriterDied if that can't be."""
         _ignoring_ctrl_c(forkserver.ensure_running)
         try:
             for quota in self.quotas:
@@ -85,14 +91,15 @@ class Supervisor:
 
     def _hire(self, quota: int) -> None:
         ours, theirs = _processes.Pipe()
-        database = connection.settings_dict["NAME"]
+        databases = {one.alias: one.settings_dict["NAME"] for one in connections.all()}
         process = _processes.Process(
-            target=write, args=(theirs, self.service, database, quota), daemon=True
+            target=write, args=(theirs, self.way, databases, quota), daemon=True
         )
-        process.start()
-        # The writer now has the only other end: when it is gone, ours reads the end of the file.
-        theirs.close()
-        self.crew[ours] = Writer(process, ours, quota)
+        with _deferring_ctrl_c():  # until the writer is known, so that it is ended, too
+            process.start()
+            # The writer has the only other end: when it is gone, ours reads the end of the file.
+            theirs.close()
+            self.crew[ours] = Writer(process, ours, quota)
 
     def _hear(self, writer: Writer) -> None:
         try:
@@ -108,10 +115,12 @@ class Supervisor:
         elif message == ROLLED_BACK:
             self.tally.rollbacks += 1
         else:
-            assert message == COMMITTED
             assert self.started
             writer.quota -= 1
-            self.tally.commits += 1
+            if message == COMMITTED:
+                self.tally.commits += 1
+            else:
+                self.tally.refused[message] += 1
             self.tally.seconds = time.perf_counter() - self.started
         self.show(self.tally)
 
@@ -125,7 +134,7 @@ class Supervisor:
                 writer.pipe.send(GO)
 
     def _choose_victim(self) -> None:
-        if self.victim or not self.kills_due or self.tally.commits < self.kills_due[0]:
+        if self.victim or not self.kills_due or self.tally.answered < self.kills_due[0]:
             return
         candidates = [writer for writer in self.crew.values() if writer.working and writer.quota]
         if candidates:
@@ -149,7 +158,7 @@ class Supervisor:
         if writer.quota:
             raise WriterDied(
                 f"A writer ended by itself (status {writer.process.exitcode}), with {writer.quota} "
-                f"invoices to issue."
+                f"invoices to ask for."
             )
         if writer is self.victim:  # it was faster than the order
             self.victim = None
@@ -166,3 +175,16 @@ def _ignoring_ctrl_c(start: Callable[[], None]) -> None:
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     start()
     signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def _deferring_ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt only at the end. (Other threads would receive a blocked signal.)"""
+    caught: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if caught:
+        raise KeyboardInterrupt

@@ -14,9 +14,12 @@ from django.db import connections, models, router
 from sequences_core import get_allocator
 from sequences_core.models import Counter, has_table
 
+from .checks_when import check_when
 from .counters import Numbering
 from .identity import column_of
+from .periods import DateText
 from .scopes import fields_of, path_of
+from .text_checks import check_period, is_set_by_insert
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns have no one text for values that they hold to be equal."""
@@ -24,20 +27,18 @@ NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 TIMES = (models.DateTimeField, models.TimeField)
 """Fields whose columns round in ways that only Django's own types tell."""
 
-SETTLED = (models.Field.pre_save, models.DateField.pre_save)
-"""What these return doesn't change between the taking of the number and the INSERT.
-
-FileField's does: it stores the file, under a name that is free.
-"""
-
 
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
     """Yield what is wrong with one field of one model."""
     yield from _check_default(field)
     paths: list[tuple[str, list[Any]]] = []
-    for path in filter(None, map(path_of, field.scope_parts)):
+    for part in field.scope_parts:
+        if (path := path_of(part)) is None:
+            continue
         try:
             paths.append((path, fields_of(field.model, path)))
+            if isinstance(part, DateText):
+                yield from check_period(field, part, paths[-1][1][-1])
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
@@ -47,6 +48,7 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
             )
     for path, fields in paths:
         yield from _check_path(field, path, fields)
+    yield from check_when(field)
     yield from _check_others(field)
     yield from _check_children(field)
     for alias in databases or ():
@@ -86,14 +88,7 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
             obj=field,
             id="sequences_contrib.E005",
         )
-    first = fields[0]
-    automatic = getattr(first, "auto_now", False) or getattr(first, "auto_now_add", False)
-    own = type(first).pre_save not in SETTLED and not isinstance(
-        first, models.DateTimeField | models.TimeField | Numbering
-    )
-    # A number of the model's own row, or its serial key, is not known yet; a parent's row is there.
-    later = first.model is field.model and isinstance(first, models.AutoField | Numbering)
-    if automatic or own or later or getattr(first, "generated", False):
+    if is_set_by_insert(fields[0], field.model):
         yield checks.Error(
             f"The scope {path!r} is set while the row is inserted, after the number is taken.",
             hint="Give the field a default, such as timezone.now, in place of auto_now_add, "
@@ -160,11 +155,12 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.W002",
         )
-        if field.reuse or field.skip_used or any(other.reuse for other in shared):
+        choosy = field.reuse or field.skip_used or field.ascending
+        if choosy or any(other.reuse or other.ascending for other in shared):
             yield checks.Error(
-                f"The counter {field.base!r} numbers {names} too, and reuse or skip_used looks at "
-                f"the rows of one model: numbers of the others would be given again.",
-                hint="Give each its own sequence_name, or leave out reuse and skip_used.",
+                f"The counter {field.base!r} numbers {names} too, and reuse, skip_used and "
+                f"ascending look at the rows of one model only.",
+                hint="Give each its own sequence_name, or leave these options out.",
                 obj=field,
                 id="sequences_contrib.E004",
             )

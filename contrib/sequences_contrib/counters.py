@@ -10,22 +10,25 @@ from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Model, Value
-from django.db.models.constants import LOOKUP_SEP
+from django.db.models import F, Model, Q, Value
 from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
 
-from .identity import UNSETTLED, counter_name, escape, text_of
+from . import conditions, rules
+from .formats import Formatted
+from .identity import UNSETTLED, counter_name, escape
+from .periods import Period
 from .scopes import (
     ALIKE,
     Scope,
     fields_of,
     is_automatic,
-    own_value,
+    lookups_of,
     parts_of,
     path_of,
     rows_in,
+    text_of_one,
     texts_of,
 )
 
@@ -42,6 +45,10 @@ DEFAULTS: dict[str, Any] = {
     "timeout": None,
     "reuse": None,
     "skip_used": False,
+    "ascending": None,
+    "maximum": None,
+    "warn_below": 0,
+    "when": None,
 }
 """The options, with their defaults."""
 
@@ -54,6 +61,7 @@ class Numbering:
 
     # Set by Django.
     model: type[Model]
+    name: str
     attname: str
     column: Any
     null: bool
@@ -71,6 +79,10 @@ class Numbering:
         timeout: float | None = None,
         reuse: str | None = None,
         skip_used: bool | Callable[[Model], bool] = False,
+        ascending: str | None = None,
+        maximum: int | Callable[[Model], int | None] | None = None,
+        warn_below: int = 0,
+        when: str | Q | None = None,
         **kwargs: Any,
     ) -> None:
         self.unique_with = (unique_with,) if isinstance(unique_with, str) else tuple(unique_with)
@@ -83,7 +95,13 @@ class Numbering:
         self.timeout = timeout
         self.reuse = reuse
         self.skip_used = skip_used
+        self.ascending = ascending
+        self.maximum = maximum
+        self.warn_below = warn_below
+        self.when = when
         self._refuse_bad_options()
+        if when is not None and not kwargs.setdefault("null", True):
+            raise ValueError("a number that is given later is null before: leave out null=False")
         super().__init__(**kwargs)
 
     def _refuse_bad_options(self) -> None:
@@ -93,11 +111,14 @@ class Numbering:
         if self.unique_with and self.scope is not None:
             raise ValueError("unique_with is the scope already: give only one of them")
         for part in parts_of(self.scope) + list(self.unique_with):
-            if part == "" or not (isinstance(part, str | int | F | Value) or callable(part)):
+            known = isinstance(part, str | int | F | Value | Period) or callable(part)
+            if part == "" or not known:
                 raise TypeError(
-                    f"a part of a scope is a field's name or path, an F, an int, a Value or a "
-                    f"function, not {part!r}"
+                    f"a part of a scope is a field's name or path, an F, a period, an int, a "
+                    f"Value or a function, not {part!r}"
                 )
+        if any(isinstance(part, Period) for part in self.unique_with):
+            raise TypeError("unique_with has names of fields: put periods into scope")
         if self.reuse not in REUSE:
             raise ValueError(f"reuse is one of {REUSE}, not {self.reuse!r}")
         if self.reset_value is not None and (self.reuse or self.skip_used):
@@ -117,8 +138,11 @@ class Numbering:
             raise ValueError("reuse and skip_used need a scope made of fields")
         if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
             raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
+        if self.when is not None:
+            conditions.check(self.when)
         name = "checked later" if self.sequence_name is None else self.sequence_name
         Allocation(name, 1, first, self.reset_value, self.limit)
+        rules.refuse_bad_options(self)
 
     @cached_property
     def scope_parts(self) -> list[Any]:
@@ -132,7 +156,7 @@ class Numbering:
 
     @cached_property
     def only_column(self) -> Any:
-        """The field that is the whole scope, if that is one of the row's own."""
+        """The field that is the whole scope, or whose period is, if it is one of the row's own."""
         if len(self.scope_parts) != 1 or (path := path_of(self.scope_parts[0])) is None:
             return None
         field, *rest = fields_of(self.model, path)
@@ -145,10 +169,26 @@ class Numbering:
 
     @cached_property
     def unsettled(self) -> list[Any]:
-        """The fields in the scope whose columns may hold something else than what is stored."""
+        """The fields in scope and texts whose columns may hold something else than is stored."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
-        firsts = [fields_of(self.model, path)[0] for path in paths]
+        paths += [path for text in self.texts for path in text.format.paths]
+        firsts = dict.fromkeys(fields_of(self.model, path)[0] for path in paths)
         return [field for field in firsts if isinstance(field, UNSETTLED)]
+
+    @cached_property
+    def texts(self) -> list[Any]:
+        """The fields that hold this number as text."""
+        texts = [field for field in self.model._meta.local_fields if isinstance(field, Formatted)]
+        return [text for text in texts if text.number == self.name and not text.is_copy]
+
+    @property
+    def condition(self) -> Q:
+        """Return ``when`` as a filter of rows."""
+        return Q() if self.when is None else conditions.as_q(self.model, self.when)
+
+    def is_due(self, row: Model, connection: BaseDatabaseWrapper) -> bool:
+        """Does a row that is stored as it is now get a number, unless it has one?"""
+        return self.when is None or conditions.is_met(self.when, row, connection)
 
     @property
     def limit(self) -> float | None:
@@ -173,8 +213,13 @@ class Numbering:
     @cached_property
     def is_plain(self) -> bool:
         """Can a database function take the numbers, if the database has one?"""
-        choosy = self.reuse or self.skip_used or self.limit is not None
+        choosy = self.reuse or self.skip_used or self.has_rules or self.limit is not None
         return not choosy and not callable(self.initial_value)
+
+    @property
+    def has_rules(self) -> bool:
+        """Must a number be compared with its row, and with others, before the INSERT?"""
+        return self.ascending is not None or self.maximum is not None
 
     def names_of(self, rows: Sequence[Any], connection: BaseDatabaseWrapper) -> list[str | None]:
         """Return the name of the counter that numbers each row; None for "no number".
@@ -221,18 +266,9 @@ class Numbering:
         """
         rows = rows_in(self.model, using)
         for part in self.scope_parts:
-            if (path := path_of(part)) is None:
+            if path_of(part) is None:
                 continue
-            first, *rest = fields_of(self.model, path)
-            key = own_value(instance, first)
-            alike = {first.attname: key}
-            if rest:
-                target: Any = first.target_field  # type: ignore[attr-defined] # a foreign key
-                related = rows_in(target.model, using)
-                end = LOOKUP_SEP.join(field.name for field in rest)
-                value = related.filter(**{target.attname: key}).values_list(end, flat=True).get()
-                ends = related.filter(**{end: value}).values(target.attname)
-                alike = {f"{first.name}__in": ends}
+            first, alike = lookups_of(part, self.model, instance, connections[using])
             if first in self.model._meta.local_fields:
                 rows = rows.filter(**alike)
                 continue
@@ -268,7 +304,8 @@ def default_base(table: str, column: str, separator: str) -> str:
 @lru_cache(maxsize=1024)
 def _name_of_one(field: Any, kind: type, value: Any, using: str) -> str | None:
     """Return the name for a value of a scope of one column; the type, for 1 is equal to True."""
-    text = text_of(field.only_column, value, connections[using])
+    (part,) = field.scope_parts
+    text = text_of_one(part, field.only_column, value, connections[using])
     return None if text is None else counter_name(field.base, (text,), field.separator)
 
 

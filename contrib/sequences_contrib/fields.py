@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overload
 
 from django.db.backends.utils import truncate_name
-from django.db.models import BigIntegerField, Model, UniqueConstraint
-from django.db.models.query_utils import DeferredAttribute
+from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, renames
+from . import checks, hooks, previews, renames, rule_checks, updates
 from .counters import DEFAULTS, Numbering
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
@@ -35,17 +33,6 @@ else:
             return cls
 
 
-class _Deferred(DeferredAttribute):
-    """From Django 6.1 on a deferred number may be read for all rows of a query at once."""
-
-    field: Any
-
-    def fetch_many(self, instances: Iterable[Model]) -> None:
-        super().fetch_many(instances)
-        for instance in instances:
-            hooks.remember_loaded(self.field, instance)
-
-
 class SequenceField(_Integer[Set, Get]):
     """An integer that the next number of a sequence is stored in when the row is inserted.
 
@@ -58,8 +45,9 @@ class SequenceField(_Integer[Set, Get]):
     :param sequence_name: the sequence. By default ``"table.column"``, which follows migrations
         that rename the table or the column.
     :param scope: one counter for each value of this: a field's name or path (``"project"``,
-        ``F("project__company")``), a constant (an int, a ``Value``), a function of the instance
-        (which may return a list of values), or a list of these. Null or "" in it means "no
+        ``F("project__company")``), a period of a date (``Year("issued_on")``), a constant (an int,
+        a ``Value``), a function of the instance (which may return a list of values), or a list of
+        these. Null or "" in it means "no
         number": None is stored if the field is ``null=True``, else ValueError is raised.
     :param separator: between the parts of the counter's name.
     :param unique_with: field names that are the scope, and together with the number unique.
@@ -71,9 +59,18 @@ class SequenceField(_Integer[Set, Get]):
         included; ``"last"`` goes on from the highest number that is left.
     :param skip_used: skip numbers above the counter that rows of the scope already have, so that
         a counter that was deleted or lowered heals by itself; True, or a function of the instance.
+    :param ascending: a field of dates or integers that must ascend with the numbers of a counter;
+        otherwise OutOfOrder is raised, and ValueError if it is null.
+    :param maximum: the highest number, or a function of the instance that returns it, or None;
+        past it SequenceExhausted is raised, and ValueError for an explicit number.
+    :param warn_below: log a warning when fewer numbers than this are left until the maximum.
+    :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
+        a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
+        the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
+        before, so ``null=True`` follows.
     """
 
-    descriptor_class = _Deferred
+    descriptor_class = previews.Previewed
     db_returning = True  # Django then reads the number back with the INSERT, where it can
 
     @overload
@@ -91,6 +88,15 @@ class SequenceField(_Integer[Set, Get]):
         sequence_name: str | None = None,
         *,
         null: bool,
+        **kwargs: Any,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: SequenceField[_Given, int | None],
+        sequence_name: str | None = None,
+        *,
+        when: str | Q,
         **kwargs: Any,
     ) -> None: ...
 
@@ -139,10 +145,13 @@ class SequenceField(_Integer[Set, Get]):
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)
-        vars(self).pop("base", None)  # it depends on the model
+        for cached in ("base", "texts"):
+            vars(self).pop(cached, None)  # they depend on the model
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_inserts(cls)
+        if self.when is not None:
+            updates.number_updates(cls)
         # A migration's models have the constraints that migrations gave them, and no others.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -155,14 +164,28 @@ class SequenceField(_Integer[Set, Get]):
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if not add:
+        if not add and self.when is not None:
+            updates.announce(self, model_instance)
+        elif not add:
+            if not model_instance._state.adding:
+                for text in self.texts:  # while it is known that the number has changed
+                    written = hooks.follow_number(text, self, model_instance)
+                    setattr(model_instance, text.attname, written)
             hooks.remember_update(self, model_instance)
         return getattr(model_instance, self.attname)
+
+    def preview(self, instance: Model, using: str | None = None) -> int | None:
+        """Return the number that the instance has, or would get if it were inserted now.
+
+        None is "no number". Nothing is taken or promised: somebody else may be faster.
+        """
+        return previews.next_number(self, instance, previews.database_of(self, instance, using))
 
     def check(self, **kwargs: Any) -> list[Any]:
         found = super().check(**kwargs)
         if not self.is_copy:
             found += checks.check_field(self, kwargs.get("databases"))
+            found += rule_checks.check_rules(self, kwargs.get("databases"))
         return found
 
 

@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors
 
+from .collisions import validate_numbers
 from .counters import Numbering
+from .formats import Formatted
 from .numbering import LOADED, Numbers, is_expression
 
 
@@ -30,7 +32,9 @@ def sequence_fields(fields: Iterable[Any]) -> list[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _fields_of(model: type[Model]) -> list[Any]:
-    return sequence_fields(model._meta.concrete_fields)
+    """Return the numbers of a model, and their texts."""
+    numbers = sequence_fields(model._meta.concrete_fields)
+    return [*numbers, *(text for field in numbers for text in field.texts)]
 
 
 def number_inserts(cls: Any) -> None:
@@ -42,6 +46,7 @@ def number_inserts(cls: Any) -> None:
     cls.save_base = _undoing_save(cls.save_base)
     cls.from_db = classmethod(_remembering(cls.from_db.__func__))
     cls.refresh_from_db = _remembering_again(cls.refresh_from_db)
+    validate_numbers(cls)
 
 
 def _numbering_insert(insert: Any) -> Any:
@@ -139,8 +144,9 @@ def _undoing_save(save_base: Any) -> Any:
         numbered = [
             field.attname
             for field in self._meta.concrete_fields
-            if isinstance(_end_of(field), Numbering)
+            if isinstance(_end_of(field), Numbering | Formatted)
         ]
+        held = set(self.__dict__)
         before = {attname: self.__dict__.get(attname) for attname in numbered}
         adding = self._state.adding
         try:
@@ -149,6 +155,13 @@ def _undoing_save(save_base: Any) -> Any:
             if self._state.adding:
                 self.__dict__.update(before)
                 self._state.adding = adding
+            else:  # the UPDATE of a parent's row may have numbered it
+                posted = [
+                    field for field in sequence_fields(self._meta.concrete_fields) if field.when
+                ]
+                texts = [text for field in posted for text in field.texts]
+                names = [field.attname for field in posted + texts]
+                self.__dict__.update({name: before[name] for name in names if name in held})
             raise
 
     return wrapper
@@ -255,6 +268,21 @@ def _numbering_bulk_create(
 
 
 QuerySet.bulk_create = _numbering_bulk_create  # type: ignore[method-assign]
+
+
+def follow_number(text: Any, field: Any, row: Any) -> Any:
+    """Return the text that an UPDATE stores: another one if somebody has changed the number."""
+    value, number = getattr(row, text.attname), row.__dict__.get(field.attname)
+    known = getattr(row._state, field.memory, None)
+    if value and (number == known or value != getattr(row._state, text.memory, None)):
+        return value  # it was issued, or set by hand
+    if number is None:
+        return value if field.attname not in row.__dict__ else None
+    if is_expression(number):
+        raise ValueError(f"{text} can't be written: only the database knows {field}")
+    connection = connections[row._state.db or router.db_for_write(type(row), instance=row)]
+    (affixes,) = text.format.affixes([row], connection)
+    return text.text(affixes, field.get_prep_value(number))
 
 
 def remember_update(field: Any, row: Model) -> None:

@@ -11,14 +11,23 @@ from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core import (
+    Allocation,
+    SequenceExhausted,
+    SequencesError,
+    get_last_value,
+    set_last_value,
+)
 from sequences_core.early_release import durability, waited_for
 from sequences_core.functions import has_function
+from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
 
 from . import free, notes
 from .counters import Numbering
+from .formats import Affixes
 from .identity import needs_strip, settled
+from .rules import Rules, rules_of
 from .scopes import CHOICES, rows_in
 
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
@@ -59,7 +68,10 @@ class Numbers:
         self.fields = fields
         self.bulk = bulk
         self.conflicts = conflicts
+        self.texts = [text for field in fields for text in field.texts]
         self.wants: Wants | None = None
+        self.rules: dict[tuple[str, Any], Rules] = {}
+        self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._around: Any = None
@@ -68,8 +80,10 @@ class Numbers:
         if self.wants is None:
             try:
                 self.wants = self._wants()
+                self.rules = rules_of(self.wants, conflicts=self.conflicts)
                 if self.wants and not self._leave_it_to_the_insert():
                     self._number()
+                self._write()
             except BaseException as error:
                 self.__exit__(type(error), error, error.__traceback__)
                 raise
@@ -90,12 +104,14 @@ class Numbers:
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
+        if isinstance(error, SequencesError):
+            return  # which says by itself what is wrong
         if self._before and isinstance(error, IntegrityError):
             notes.explain(error, self.wants or {}, self.connection)
 
     def remember(self) -> None:
         """Note on the rows, now inserted, that nobody has set their numbers."""
-        for field in self.fields:
+        for field in (*self.fields, *self.texts):
             attname, memory = field.attname, field.memory
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
@@ -113,16 +129,24 @@ class Numbers:
         for field in self.fields:
             attname, rows = field.attname, self.rows
             values = list(map(attrgetter(attname), rows))
+            writing = [self._to_write(text, field) for text in field.texts]
             if explicit := values.count(None) < len(values):
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
-                copies = [row for row in rows if _is_copy(row, field, self.using)]
+                copies = [row for row in rows if is_copy(row, field, self.using)]
                 self._set(copies, attname, [None] * len(copies))
-            if not rows:
-                continue
             for part in field.unsettled:
                 self._settle(rows, part)
-            names = field.names_of(rows, self.connection)
-            if not explicit and len(set(names)) == 1 and names[0] is not None:
+            if field.when is not None:
+                rows = [
+                    row
+                    for row in rows
+                    if getattr(row, attname) is not None or field.is_due(row, self.connection)
+                ]
+            names = field.names_of(rows, self.connection) if rows else []
+            numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
+            for text, chosen in zip(field.texts, writing, strict=True):
+                self._prepare(text, field, chosen, numbered)
+            if not explicit and len(set(names)) == 1 and None not in names:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
             for name, row in zip(names, rows, strict=True):
@@ -147,7 +171,7 @@ class Numbers:
     def _leave_it_to_the_insert(self) -> bool:
         """Set the expression on a single row that is numbered by a single counter."""
         assert self.wants is not None
-        if self.bulk or len(self.wants) != 1:
+        if self.bulk or self.texts or len(self.wants) != 1:
             return False
         ((name, fields),) = self.wants.items()
         (field, (new, _)), *others = fields.items()
@@ -185,18 +209,53 @@ class Numbers:
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
         if self.conflicts:
-            return _lock(field, explicit[0], name, self.using)
+            return lock_counter(field, explicit[0], name, self.using)
         given = {_number(row, field) for row in explicit}
         if given:
             _pass(field, explicit[0], name, max(given), self.using)
         if new:
-            self._set(new, field.attname, _take(field, new, name, self.using, given))
+            self._set(new, field.attname, take_numbers(field, new, name, self.using, given))
+        if rules := self.rules.get((name, field)):
+            rules.check(self.using)
         return None
 
     def _set(self, rows: list[Any], attname: str, values: Iterable[Any]) -> None:
         self._before.append((rows, attname, list(map(attrgetter(attname), rows))))
         for row, value in zip(rows, values, strict=True):
             setattr(row, attname, value)
+
+    def _to_write(self, text: Any, field: Any) -> list[Any]:
+        """Return the rows whose numbers are to be written: those to which nobody gave a text."""
+        rows = []
+        for row in self.rows:
+            number, given = getattr(row, field.attname), getattr(row, text.attname)
+            if not given or is_copy(row, text, self.using):
+                if is_expression(number):
+                    raise ValueError(f"{text} can't be written: only the database knows {field}")
+                rows.append(row)
+            elif number is None or is_copy(row, field, self.using):
+                raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
+        return rows
+
+    def _prepare(self, text: Any, field: Any, rows: list[Any], numbered: set[int]) -> None:
+        """Look up all but the numbers, while no counter is locked."""
+        affixes = text.format.affixes(rows, self.connection) if rows else []
+        for row, known in zip(rows, affixes, strict=True):
+            number = getattr(row, field.attname)
+            if number is not None or id(row) in numbered:
+                text.text(known, 0 if number is None else _number(row, field))
+        self._unwritten.append((text, field, rows, affixes))
+
+    def _write(self) -> None:
+        """Set the texts of the rows' numbers; none where there is no number."""
+        for text, field, rows, affixes in self._unwritten:
+            texts = [
+                None
+                if getattr(row, field.attname) is None
+                else text.text(known, _number(row, field))
+                for row, known in zip(rows, affixes, strict=True)
+            ]
+            self._set(rows, text.attname, texts)
 
     def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
         """Return the numbers of the given rows that rows of this counter have now."""
@@ -215,10 +274,10 @@ class Numbers:
         return found
 
 
-def _is_copy(row: Any, field: Any, using: str) -> bool:
-    """Return whether the row, about to be inserted, has the number of another, which nobody set.
+def is_copy(row: Any, field: Any, using: str) -> bool:
+    """Return whether the row, about to be inserted, has another's number or text, set by nobody.
 
-    The state of an instance remembers the number that it was loaded or saved with.
+    The state of an instance remembers what it was loaded or saved with.
     """
     value, state = getattr(row, field.attname), row._state
     if value is None or getattr(state, field.memory, None) != value or state.db != using:
@@ -237,6 +296,8 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):
+            if field.ascending:  # the first number's date is compared with this one's
+                lock_counter(field, row, name, using)
             return
     if field.limit is None or number < 0:
         with suppress(ValueError):
@@ -248,14 +309,19 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
         set_last_value(max(number, last), name, force=True, using=using)
 
 
-def _lock(field: Any, row: Model, name: str, using: str) -> None:
-    """Lock the counter, and leave it where it is."""
+def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
+    """Lock the counter, which is created if there is none, and leave it where it is."""
     with suppress(SequenceExhausted):
-        taken = take(field.allocation(row, name), using)
-        set_last_value(taken[0] - 1, name, force=True, using=using)
+        last = take(field.allocation(row, name), using)[0] - 1
+        if last >= 0:
+            set_last_value(last, name, force=True, using=using)
+        else:  # before the first number, which is 0
+            Counter.objects.using(using).filter(pk=name).update(last=last)
 
 
-def _take(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> Iterable[int]:
+def take_numbers(
+    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
+) -> Iterable[int]:
     """Take numbers for the rows; the counter is locked before any row is looked at."""
     if field.reset_value is not None:
         return [take(field.allocation(row, name), using)[0] for row in rows]

@@ -9,14 +9,16 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Field, Model, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
-from .identity import plain_text, text_of
+from .identity import column_of, plain_text, text_of
+from .periods import DateText, Period
 
-Part = str | int | F | Value | Callable[[Model], Any]
-"""A field's name or path, a constant (an int, a Value), or a function of the instance."""
+Part = str | int | F | Value | DateText | Callable[[Model], Any]
+"""A field's name or path, a period, a constant (an int, a Value), or a function of the instance."""
 
 Scope = Part | Sequence[Part] | None
 
@@ -40,6 +42,8 @@ def path_of(part: Part) -> str | None:
     """Return the path of fields that a part names; None for a constant or a function."""
     if isinstance(part, F):
         return str(part.name)  # type: ignore[attr-defined] # unknown to the stubs
+    if isinstance(part, DateText):
+        return part.field
     return part if isinstance(part, str) else None
 
 
@@ -72,9 +76,64 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
         return [(plain_text(part.value if isinstance(part, Value) else part),)] * len(rows)
     # The class may be one of a migration, which isinstance(row, model) is not asked of.
     fields: list[Any] = fields_of(type(rows[0]), path)
-    if len(fields) == 1 or (len(fields) == 2 and fields[1] == fields[0].target_field):
-        return _column_texts(fields[0], rows, connection)
-    return _path_texts(fields, rows, connection)
+    if len(fields) > 1 and not (len(fields) == 2 and fields[1] == fields[0].target_field):
+        texts = _path_texts(fields, rows, connection)
+    else:
+        if isinstance(part, DateText) and has_moments(fields[0]):
+            for row in rows:
+                _refuse_naive(part, fields[0], own_value(row, fields[0]))
+        texts = _column_texts(fields[0], rows, connection)
+    return _in_period(part, texts) if isinstance(part, DateText) else texts
+
+
+def has_moments(field: Any) -> bool:
+    """Does the field store moments, which have a date in a time zone only?"""
+    return isinstance(column_of(field), models.DateTimeField)
+
+
+def _refuse_naive(part: DateText, field: Any, value: Any) -> None:
+    # Django makes a moment of a date by itself, and warns.
+    part.refuse_naive(value if isinstance(value, date) else field.to_python(value))
+
+
+def _in_period(part: DateText, texts: Sequence[Texts]) -> list[Texts]:
+    known: dict[Texts, Texts] = {(None,): (None,)}
+    for text in set(texts) - known.keys():
+        known[text] = (part.text_of_stored(text[0] or ""),)
+    return [known[text] for text in texts]
+
+
+def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
+    """Return the text of a part, which is a field of the row's own or a period of it."""
+    if isinstance(part, DateText) and has_moments(field):
+        _refuse_naive(part, field, value)
+    text = text_of(field, value, connection)
+    return text and part.text_of_stored(text) if isinstance(part, DateText) else text
+
+
+def lookups_of(
+    part: Part, model: type[Model], instance: Model, connection: BaseDatabaseWrapper
+) -> tuple[Any, dict[str, Any]]:
+    """Return the first field on a part's path, and the lookups for rows of the instance's scope."""
+    path = path_of(part)
+    assert path is not None
+    fields: list[Any] = fields_of(model, path)
+    first, *rest = fields
+    key = own_value(instance, first)
+    end = LOOKUP_SEP.join(field.name for field in rest)
+    related = rows_in(first.target_field.model, connection.alias) if rest else None
+    if isinstance(part, Period):
+        ((text,),) = texts_of(path, [instance], connection)
+        alike = part.rows_alike(text, end or first.attname)
+    elif related is None:
+        alike = {first.attname: key}
+    else:
+        one = related.filter(**{first.target_field.attname: key})
+        alike = {end: one.values_list(end, flat=True).get()}
+    if related is not None:
+        chosen = related.filter(**alike).values(first.target_field.attname)
+        alike = {f"{first.name}__in": chosen}
+    return first, alike
 
 
 def rows_in(model: type[Model], using: str) -> QuerySet[Any]:

@@ -378,3 +378,14 @@ def test_a_refused_call_takes_nothing(using: str) -> None:
         with pytest.raises(ValueError, match="multi-table"):
             SpecialInvoice.objects.using(using).bulk_create([SpecialInvoice()])
         assert get_last_value("invoices", using=using) is None
+
+
+@pytest.mark.parametrize("number", [0, 5])
+def test_conflicts_where_no_number_was_taken(number: int, using: str) -> None:
+    """Explicit numbers that may conflict lock a counter that starts at 0, and move it if stored."""
+    with letters(using, number=SequenceField("n", unique=True, initial_value=0)) as rows:
+        rows.bulk_create([rows.model(number=number)], ignore_conflicts=True)
+        assert rows.create().number == number + 1
+    with letters(using, number=SequenceField("m", unique=True, initial_value=0)) as rows:
+        rows.bulk_create([rows.model(number=number) for _ in "ab"], ignore_conflicts=True)
+        assert get_last_value("m", using=using) == number

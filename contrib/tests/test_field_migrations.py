@@ -19,6 +19,7 @@ from django.db.models import F
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import NextValue, get_last_value, get_next_values
+from tests.numbered.blocks import Steps
 from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
@@ -57,40 +58,6 @@ def test_no_second_migration(model: type[models.Model]) -> None:
     assert changes(state_of(live), state_of(again)) == []
 
 
-class Steps:
-    """Applies operations to one database, and undoes them."""
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-        self.states = [ProjectState()]
-        self.done: list[migrations.Migration] = []
-
-    def apply(self, *operations: Any) -> Any:
-        """Apply them, each as a migration of its own; return the model."""
-        for operation in operations:
-            migration = migrations.Migration(f"{len(self.done):04}", LABEL)
-            migration.operations = [operation]  # type: ignore[misc] # as makemigrations does
-            with connections[self.using].schema_editor(atomic=True) as editor:
-                self.states.append(migration.apply(self.states[-1].clone(), editor))
-            self.done.append(migration)
-        return self.model
-
-    @property
-    def model(self) -> Any:
-        """The one model that there is now."""
-        ((_, name),) = self.states[-1].models
-        return self.states[-1].apps.get_model(LABEL, name)
-
-    def undo_one(self) -> None:
-        self.states.pop()
-        with connections[self.using].schema_editor(atomic=True) as editor:
-            self.done.pop().unapply(self.states[-1].clone(), editor)
-
-    def undo(self) -> None:
-        while self.done:
-            self.undo_one()
-
-
 @pytest.fixture
 def steps(using: str) -> Iterator[Steps]:
     steps = Steps(using)
@@ -118,7 +85,7 @@ def add_constraint() -> Any:
 
 
 def number_rows(apps: Any, schema_editor: Any) -> None:
-    """Number the rows that are there in the order of their ids, as README.rst shows."""
+    """Number the rows that are there in the order of their ids, as docs/existing-rows.rst shows."""
     using = schema_editor.connection.alias
     letters = apps.get_model(LABEL, "Letter").objects.using(using)
     rows = list(letters.filter(number=None).order_by("pk"))

@@ -13,6 +13,8 @@ from sequences_core import Allocation, Allocator
 class SkipsNumbers(SQLiteAllocator):
     """Takes two and gives one."""
 
+    supports_function = False
+
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         return super().upsert(connection, replace(allocation, count=2))
 

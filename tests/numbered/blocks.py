@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from django.db import connections, models, transaction
+from django.db import connections, migrations, models, transaction
+from django.db.migrations.state import ProjectState
 from django.test.utils import isolate_apps
 from pytest_django.asserts import assertNumQueries
 
@@ -68,3 +69,40 @@ def rolled_back(using: str) -> Iterator[None]:
 def atomic_if(condition: bool, using: str) -> Any:
     """A transaction or savepoint, or nothing at all."""
     return transaction.atomic(using=using) if condition else nullcontext()
+
+
+class Steps:
+    """Applies operations to one database, and undoes them."""
+
+    label = "letters"
+    """The label of an application that is no other's."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.states = [ProjectState()]
+        self.done: list[migrations.Migration] = []
+
+    def apply(self, *operations: Any) -> Any:
+        """Apply them, each as a migration of its own; return the model."""
+        for operation in operations:
+            migration = migrations.Migration(f"{len(self.done):04}", self.label)
+            migration.operations = [operation]  # type: ignore[misc] # as makemigrations does
+            with connections[self.using].schema_editor(atomic=True) as editor:
+                self.states.append(migration.apply(self.states[-1].clone(), editor))
+            self.done.append(migration)
+        return self.model
+
+    @property
+    def model(self) -> Any:
+        """The one model that there is now."""
+        ((_, name),) = self.states[-1].models
+        return self.states[-1].apps.get_model(self.label, name)
+
+    def undo_one(self) -> None:
+        self.states.pop()
+        with connections[self.using].schema_editor(atomic=True) as editor:
+            self.done.pop().unapply(self.states[-1].clone(), editor)
+
+    def undo(self) -> None:
+        while self.done:
+            self.undo_one()

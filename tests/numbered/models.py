@@ -7,6 +7,9 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Value
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.periods import FiscalYear, Year
+from sequences_contrib.texts import FormattedNumberField
 
 
 class Company(models.Model):
@@ -132,3 +135,37 @@ class First(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number}"
+
+
+AUCKLAND = Year("sent_at", tz="Pacific/Auckland")
+FISCAL = FiscalYear("issued_on", start=(4, 1))
+
+
+class Bill(models.Model):
+    """Numbered by company and fiscal year, as text too; drafts of no company have no number."""
+
+    company = models.ForeignKey(Company, on_delete=models.CASCADE, null=True)
+    issued_on = models.DateField()
+    number = SequenceField("bills", scope=["company", FISCAL], null=True)
+    text = FormattedNumberField(
+        NumberFormat("B{company.pk}/{year}-{number:04d}", year=FISCAL), max_length=50, null=True
+    )
+    sheet = models.IntegerField(unique=True, null=True)
+
+    def __str__(self) -> str:
+        return f"{self.text}"
+
+
+class Dispatch(models.Model):
+    """The text before the number, by the year of a moment in Auckland."""
+
+    ref = FormattedNumberField(
+        NumberFormat("D{year}-{number:05d}", year=AUCKLAND),
+        number="no",
+        max_length=30,
+    )
+    sent_at = models.DateTimeField()
+    no = SequenceField("dispatches", scope=AUCKLAND)
+
+    def __str__(self) -> str:
+        return f"{self.ref}"

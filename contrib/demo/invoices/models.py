@@ -1,28 +1,44 @@
-"""Invoices, numbered in two ways."""
+"""Invoices, numbered in four ways."""
 
 from __future__ import annotations
 
 from django.db import models
+from sequences_contrib.fields import SequenceField
 
 
-class Invoice(models.Model):
+class Document(models.Model):
+    """What every invoice has besides its number."""
+
+    customer = models.CharField(max_length=100)
+    amount = models.DecimalField(max_digits=10, decimal_places=2)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"Invoice {self.pk} for {self.customer}"
+
+
+class Invoice(Document):
     """An invoice with a gapless number."""
 
-    # In your model say unique=True. Here a duplicate shall show up in the count, not be refused.
-    number = models.PositiveBigIntegerField()
-    customer = models.CharField(max_length=100)
-    amount = models.DecimalField(max_digits=10, decimal_places=2)
-
-    def __str__(self) -> str:
-        return f"Invoice {self.number} for {self.customer}"
+    # In your model say unique=True. Here a duplicate shall appear in the table, not be refused.
+    number = SequenceField("invoices")
 
 
-class PlainInvoice(models.Model):
-    """The same, numbered by the database's auto-increment."""
+class MaxInvoice(Document):
+    """An invoice numbered by ``MAX(number) + 1``."""
+
+    number = models.PositiveBigIntegerField(unique=True)
+
+
+class CountInvoice(Document):
+    """An invoice numbered by the count of invoices, plus one."""
+
+    number = models.PositiveBigIntegerField(unique=True)
+
+
+class AutoInvoice(Document):
+    """An invoice numbered by the database's auto-increment."""
 
     number = models.BigAutoField(primary_key=True)
-    customer = models.CharField(max_length=100)
-    amount = models.DecimalField(max_digits=10, decimal_places=2)
-
-    def __str__(self) -> str:
-        return f"Plain invoice {self.number} for {self.customer}"

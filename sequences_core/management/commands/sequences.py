@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,7 +17,11 @@ from sequences_core.exceptions import SequencesError
 from sequences_core.models import Counter
 from sequences_core.operations import install
 from sequences_core.registry import get_allocator
+from sequences_core.subcommands import installed_subcommands
 from sequences_core.taking import database_errors
+
+ERRORS = (SequencesError, ImproperlyConfigured, DatabaseError, TypeError, ValueError)
+"""What is shown as CommandError, without a traceback."""
 
 DJANGO_SEQUENCES_TABLE = "sequences_sequence"
 
@@ -27,10 +32,17 @@ class Command(BaseCommand):
     help = "Lists, sets, deletes and copies sequences, and prepares the database for the backend."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the subcommands; each knows --database."""
+        """Declare the subcommands, the installed ones too; each knows --database."""
+        database = ArgumentParser(add_help=False)
+        database.add_argument(
+            "--database",
+            choices=tuple(connections),
+            help="The database to work on. Defaults to the one that the router chooses.",
+        )
         subcommands = parser.add_subparsers(dest="subcommand", required=True)
-        listing = subcommands.add_parser("list", help="Show each sequence and its last number.")
-        setting = subcommands.add_parser("set", help="Make VALUE the last number taken.")
+        add_parser = partial(subcommands.add_parser, parents=[database])
+        add_parser("list", help="Show each sequence and its last number.")
+        setting = add_parser("set", help="Make VALUE the last number taken.")
         setting.add_argument("name")
         setting.add_argument("value", type=int)
         setting.add_argument(
@@ -38,9 +50,9 @@ class Command(BaseCommand):
             action="store_true",
             help="Lower the sequence too; the numbers above VALUE will be given again.",
         )
-        deletion = subcommands.add_parser("delete", help="Delete a sequence: it starts anew.")
+        deletion = add_parser("delete", help="Delete a sequence: it starts anew.")
         deletion.add_argument("name")
-        copying = subcommands.add_parser(
+        copying = add_parser(
             "copy-from",
             help="Copy the sequences of another table of the same database, such as that of "
             "django-sequences. A sequence that is further here already stays as it is.",
@@ -51,30 +63,28 @@ class Command(BaseCommand):
             default=DJANGO_SEQUENCES_TABLE,
             help="The table, with columns name and last. Defaults to %(default)s.",
         )
-        installation = subcommands.add_parser(
+        add_parser(
             "install",
             help="Prepare the database for its backend, as migrate did for the one of that time.",
         )
-        for subcommand in (listing, setting, deletion, copying, installation):
-            subcommand.add_argument(
-                "--database",
-                choices=tuple(connections),
-                help="The database to work on. Defaults to the one that the router chooses.",
-            )
+        self.installed = installed_subcommands(self, add_parser, set(subcommands.choices))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the subcommand."""
-        alias = options["database"] or router.db_for_write(Counter)
-        run = {
+        name = options["subcommand"]
+        own = {
             "list": self.show_all,
             "set": self.set_one,
             "delete": self.delete_one,
             "copy-from": self.copy_from,
             "install": self.install,
-        }[options["subcommand"]]
+        }
         try:
-            run(alias, options)
-        except (SequencesError, ImproperlyConfigured, ValueError) as error:
+            if name in own:
+                own[name](options["database"] or router.db_for_write(Counter), options)
+            else:
+                self.installed[name].handle(**options)
+        except ERRORS as error:
             raise CommandError(str(error)) from error
 
     def show_all(self, alias: str, options: dict[str, Any]) -> None:

@@ -1,0 +1,149 @@
+"""What may happen to a row that has its number: it moves, it is made void, or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections, router, transaction
+from django.db.models import Model
+
+from .numbering import Numbers, lock_counter
+from .scopes import rows_in
+from .series import fields_of_model
+from .voids import record_void
+
+RELEASED = "sequences_released"
+"""Where the state of an instance says that a function of this module saves or deletes it."""
+
+
+def renumber(
+    instance: Model,
+    field: str | None = None,
+    *,
+    reason: str = "",
+    user: Any = None,
+    using: str | None = None,
+) -> bool:
+    """Save a row whose scope you have changed, with the next number of its new scope.
+
+    The number that it had is recorded as void, unless the field gives it again by itself
+    (``reuse``). A row whose counter is the same as before is saved with the number that it has.
+    Change the instance, but don't save it before: the scope that it leaves is read from the
+    database. All is one transaction, or part of the caller's.
+
+    :param field: the name of the number; by default all SequenceFields of the model.
+    :param user: who did it, for the register of voids: a user of Django's, or text.
+    :returns: whether the row got another number.
+    :raises ValueError: the row isn't stored yet, or its new scope is null and the number can't be.
+    :raises OutOfOrder, SequenceExhausted: as for a row that is created in the new scope.
+    """
+    using = _database_of(instance, using)
+    fields = fields_of_model(type(instance), field)
+    before = {each.attname: getattr(instance, each.attname) for each in fields}
+    numbers: Numbers | None = None
+    try:
+        with transaction.atomic(using=using):
+            stored = _lock(instance, fields, using)
+            moved = [
+                each
+                for each in fields
+                if each.counter_of(stored, using) != each.counter_of(instance, using)
+            ]
+            for each in fields:
+                old = None if each in moved else getattr(stored, each.attname)
+                setattr(instance, each.attname, old)
+            numbers = Numbers(connections[using], [instance], moved, bulk=True)
+            with numbers, released(instance):
+                instance.save(using=using)
+            for each in moved:
+                if not each.reuse:
+                    _record(each, stored, using, reason=reason, user=user)
+    except BaseException as error:
+        if numbers is not None:
+            numbers.restore(error)
+        for attname, value in before.items():
+            setattr(instance, attname, value)
+        raise
+    return bool(moved)
+
+
+def void(
+    instance: Model,
+    field: str | None = None,
+    *,
+    reason: str,
+    user: Any = None,
+    delete: bool = False,
+    using: str | None = None,
+) -> None:
+    """Record that a row's number is void, and keep the row with its number, or delete it.
+
+    All is one transaction, or part of the caller's.
+
+    :param field: the name of the number; by default all SequenceFields of the model.
+    :param user: who did it, for the register of voids: a user of Django's, or text.
+    :raises ValueError: the row isn't stored or has no number, the number is void already, or the
+        field would give it again (``reuse``).
+    """
+    using = _database_of(instance, using)
+    fields = fields_of_model(type(instance), field)
+    for each in fields:
+        if each.reuse:
+            raise ValueError(f"{each} gives the numbers of deleted rows again: none is void")
+    with transaction.atomic(using=using):
+        stored = _lock(instance, fields, using)
+        numbered = [each for each in fields if getattr(stored, each.attname) is not None]
+        if not numbered:
+            raise ValueError(f"{instance!r} has no number that could be void")
+        if delete:
+            with released(instance):
+                instance.delete(using=using)
+        for each in numbered:
+            _record(each, stored, using, reason=reason, user=user, row_kept=not delete)
+
+
+@contextmanager
+def released(instance: Model) -> Iterator[None]:
+    """Let the row be saved and deleted in the block, though it may be protected."""
+    setattr(instance._state, RELEASED, True)
+    try:
+        yield
+    finally:
+        delattr(instance._state, RELEASED)
+
+
+def _database_of(instance: Model, using: str | None) -> str:
+    if not isinstance(instance, Model):
+        raise TypeError(f"an instance of a model is needed, not {instance!r}")
+    if instance.pk is None or instance._state.adding:
+        raise ValueError(f"{instance!r} is not stored yet: save it first")
+    return using or router.db_for_write(type(instance), instance=instance)
+
+
+def _lock(instance: Model, fields: Iterable[Any], using: str) -> Any:
+    """Lock the counters that the row leaves and comes to, by name, then the row; return that.
+
+    Counters come before rows everywhere in this package, so that nobody waits for a row while
+    somebody who has it waits for the counter.
+    """
+    rows = rows_in(type(instance), using)
+    seen = rows.get(pk=instance.pk)
+    names = {
+        name: (field, row)
+        for row in (instance, seen)
+        for field in fields
+        if (name := field.counter_of(row, using)) is not None
+    }
+    for name, (field, row) in sorted(names.items(), key=lambda item: item[0]):
+        lock_counter(field, row, name, using)
+    return rows.select_for_update().get(pk=instance.pk)
+
+
+def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:
+    name, number = field.counter_of(stored, using), getattr(stored, field.attname)
+    if name is None or number is None:
+        return
+    who = "" if user is None else user.get_username() if hasattr(user, "get_username") else user
+    record_void(name, number, who=str(who), using=using, **kwargs)

@@ -1,0 +1,200 @@
+"""The subcommands of ``manage.py sequences`` that look after numbered models."""
+
+from __future__ import annotations
+
+import csv
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+from django.apps import apps
+from django.core.management.base import CommandError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Model
+
+from sequences_core.subcommands import Subcommand
+
+from .adopt import adopt
+from .audit import CounterAudit, Missing, audit
+from .upkeep import Change, prune, sync
+
+COLUMNS = ("counter", "rows", "first", "last", "at", "drafts", "findings")
+
+
+def named_model(label: str) -> tuple[type[Model], str | None]:
+    """Return the model, and the field's name if there is one, of ``app.Model[.field]``."""
+    parts = label.split(".")
+    if len(parts) not in {2, 3} or not all(parts):
+        raise CommandError(f"name a model as app.Model or app.Model.field, not {label!r}")
+    try:
+        model = apps.get_model(parts[0], parts[1])
+    except LookupError as error:
+        raise CommandError(f"there is no model {label!r}: {error}") from error
+    return model, parts[2] if len(parts) == 3 else None
+
+
+class Audit(Subcommand):
+    """See :func:`sequences_contrib.audit.audit`."""
+
+    help = "Compare the numbers of a model's rows with their counters; fail if one is missing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model", help="app.Model or app.Model.field")
+        parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
+        parser.add_argument("--counter", help="Only the counter of this name.")
+        parser.add_argument("--date", help="A date field that numbers must be in the order of.")
+
+    def handle(self, **options: Any) -> None:
+        model, field = named_model(options["model"])
+        results = audit(
+            model,
+            field,
+            counter=options["counter"],
+            date=options["date"],
+            using=options["database"],
+        )
+        if options["counter"] is not None and not results:
+            raise CommandError(f"{options['model']} has no counter {options['counter']!r}")
+        write = {"table": _write_table, "json": _write_json, "csv": _write_csv}
+        write[options["format"]](results, self.command.stdout)
+        _refuse_unexplained(results)
+
+
+class _Changing(Subcommand):
+    """Shows what would change, and changes it with ``--apply``."""
+
+    change: Callable[..., list[Change]]
+    done: str
+    """What has been done to the counters, after how many."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model", help="app.Model or app.Model.field")
+        parser.add_argument(
+            "--apply", action="store_true", help="Write what is only shown without it."
+        )
+
+    def handle(self, **options: Any) -> None:
+        model, field = named_model(options["model"])
+        apply = options["apply"]
+        self.show(type(self).change(model, field, apply=apply, using=options["database"]), apply)
+
+    def show(self, changes: list[Change], apply: bool) -> None:
+        """Print the changes, and how to make them."""
+        for change in changes:
+            before, after = ("-" if n is None else n for n in (change.before, change.after))
+            self.command.stdout.write(f"{change.counter}: {before} -> {after}")
+        verb = self.done if apply else f"would be {self.done}; --apply does it"
+        self.command.stdout.write(f"{_counted(len(changes), 'counter')} {verb}.")
+
+
+class Sync(_Changing):
+    """See :func:`sequences_contrib.upkeep.sync`."""
+
+    help = "Raise the counters that are behind the rows of a model. Shows them only, by default."
+    change = staticmethod(sync)
+    done = "raised"
+
+
+class Prune(_Changing):
+    """See :func:`sequences_contrib.upkeep.prune`."""
+
+    help = "Delete the counters of scopes that have no rows. Shows them only, by default."
+    change = staticmethod(prune)
+    done = "deleted"
+
+
+class Adopt(_Changing):
+    """See :func:`sequences_contrib.adopt.adopt`."""
+
+    help = "Let a field's counters go on from existing rows, another package's table or a sequence."
+    done = "raised"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--from-table", metavar="TABLE", help="The table of django-sequences or django-seq."
+        )
+        parser.add_argument(
+            "--row", help="The row of that table; with a scope, how the names of its rows begin."
+        )
+        parser.add_argument("--from-sequence", metavar="NAME", help="A sequence of the database.")
+
+    def handle(self, **options: Any) -> None:
+        model, field = named_model(options["model"])
+        if field is None:
+            raise CommandError("name the field, too: app.Model.field")
+        changes = adopt(
+            model,
+            field,
+            table=options["from_table"],
+            row=options["row"],
+            sequence=options["from_sequence"],
+            apply=options["apply"],
+            using=options["database"],
+        )
+        self.show(changes, options["apply"])
+        results = audit(model, field, using=options["database"])
+        _write_table(results, self.command.stdout)
+        if options["apply"]:
+            _refuse_unexplained(results)
+
+
+def _refuse_unexplained(results: Iterable[CounterAudit]) -> None:
+    """End with an exit status of 1 if anything needs an explanation."""
+    unclean = sum(not result.is_clean for result in results)
+    if unclean:
+        raise CommandError(f"{_counted(unclean, 'counter')} with unexplained findings.")
+
+
+def findings(result: CounterAudit) -> Iterable[str]:
+    """Yield what was found of a counter, as text."""
+    missing: dict[str, list[str]] = {}
+    for each in result.missing:
+        missing.setdefault(each.explained, []).append(_range(each))
+    for explained, ranges in sorted(missing.items()):
+        yield f"{explained or 'missing'} {', '.join(ranges)}"
+    if result.duplicates:
+        yield f"twice {', '.join(map(str, result.duplicates))}"
+    if result.behind:
+        yield f"counter behind by {result.behind}"
+    for early in result.early_dates:
+        yield f"{early.number} of {early.date} after {early.previous}"
+
+
+def _range(missing: Missing) -> str:
+    one = missing.first == missing.last
+    return str(missing.first) if one else f"{missing.first}-{missing.last}"
+
+
+def _cells(result: CounterAudit) -> list[str]:
+    texts = ("" if value is None else str(value) for value in _numbers(result))
+    return [result.counter, *texts, "; ".join(findings(result)) or "ok"]
+
+
+def _numbers(result: CounterAudit) -> tuple[int | None, ...]:
+    return (result.rows, result.first, result.last, result.at, result.drafts)
+
+
+def _write_table(results: list[CounterAudit], out: Any) -> None:
+    lines = [list(COLUMNS), *map(_cells, results)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, *numbers, text in lines:
+        right = (cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True))
+        out.write("  ".join([name.ljust(widths[0]), *right, text]))
+
+
+def _write_json(results: list[CounterAudit], out: Any) -> None:
+    values = [asdict(result) | {"clean": result.is_clean} for result in results]
+    out.write(json.dumps(values, indent=2, cls=DjangoJSONEncoder))
+
+
+def _write_csv(results: list[CounterAudit], out: Any) -> None:
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(map(_cells, results))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")

@@ -1,0 +1,212 @@
+"""Numbering rows that are there already: by one statement where the database can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Count, F, QuerySet, Window
+from django.db.models.functions import RowNumber
+
+from sequences_core.taking import database_errors, take
+
+from .groups import Keys
+from .scopes import rows_in
+
+CHUNK = 1000
+"""How many rows are written by one statement where Python has to name their counters."""
+
+ATTEMPTS = 10
+"""How often the rows are counted again because others have inserted or deleted some."""
+
+# The numbers are those that row_number() gives, which is unsigned on MySQL, and an offset.
+FROM = (
+    "UPDATE {table} SET {column} = sequences_rows.sequences_place + %s FROM ({rows}) sequences_rows"
+    " WHERE {table}.{key} = sequences_rows.sequences_key"
+)
+JOIN = (
+    "UPDATE {table} JOIN ({rows}) sequences_rows ON {table}.{key} = sequences_rows.sequences_key"
+    " SET {table}.{column} = CAST(sequences_rows.sequences_place AS SIGNED) + %s"
+)
+STATEMENTS = {"postgresql": FROM, "sqlite": FROM, "mysql": JOIN}
+"""By vendor; other databases are written to row by row."""
+
+
+def number_rows(
+    field: Any, order_by: Sequence[str], connection: BaseDatabaseWrapper, *, null: bool
+) -> None:
+    """Number the rows that have no number, in an order, and move the counters past them.
+
+    :param null: rows whose scope is null stay without a number; else they are a ValueError.
+    """
+    order = [*order_by, *({"pk", "-pk"}.isdisjoint(order_by) * ["pk"])]
+    by_statement = (
+        connection.vendor in STATEMENTS
+        and field.reset_value is None
+        and not field.is_scoped_by_function
+        and len(field.model._meta.pk_fields) == 1
+    )
+    number = _by_statement if by_statement else _one_by_one
+    for _ in range(ATTEMPTS):
+        # The counters are locked before the rows are written, as everywhere.
+        with (
+            database_errors(connection, ours=False),
+            transaction.atomic(using=connection.alias),
+        ):
+            if number(field, order, connection, null):
+                return
+            transaction.set_rollback(True, using=connection.alias)
+    raise RuntimeError(
+        f"rows of {field.model._meta.label} were inserted or deleted while they were numbered, "
+        f"{ATTEMPTS} times: stop the programs that do so"
+    )
+
+
+def refuse_null_scopes(field: Any, connection: BaseDatabaseWrapper) -> None:
+    """Raise ValueError if rows have no scope; before there is a column, which is not read."""
+    if not field.is_scoped_by_function:
+        keys = Keys(field, connection)
+        rows = rows_in(field.model, connection.alias).alias(**keys.expressions)
+        if None in {keys.name(values) for values, _ in _counts(rows, keys)}:
+            _refuse_null(field, null=False)
+
+
+def _unnumbered(field: Any, connection: BaseDatabaseWrapper) -> QuerySet[Any]:
+    return rows_in(field.model, connection.alias).filter(**{f"{field.attname}__isnull": True})
+
+
+def _refuse_null(field: Any, null: bool) -> None:
+    if not null:
+        raise ValueError(
+            f"{field} can't number all rows: the scope {field.scope_parts!r} of some is null. Set "
+            f"it before, or declare the field with null=True"
+        )
+
+
+def _by_statement(
+    field: Any, order: Sequence[str], connection: BaseDatabaseWrapper, null: bool
+) -> bool:
+    """Number them by SQL; return False if the rows have changed since they were counted."""
+    keys = Keys(field, connection)
+    rows = _unnumbered(field, connection).alias(**keys.expressions)
+    groups: dict[str, tuple[tuple[Any, ...], int]] = {}
+    for values, count in _counts(rows, keys):
+        name = keys.name(values)
+        if name is None:
+            _refuse_null(field, null)
+            for key, value in zip(keys.expressions, values, strict=True):
+                if value is None:
+                    rows = rows.filter(**{f"{key}__isnull": False})
+                elif value == "":
+                    rows = rows.exclude(**{key: value})
+        elif name in groups:  # values that are written differently, and name one counter
+            return _one_by_one(field, order, connection, null)
+        else:
+            groups[name] = (values, count)
+    starts = {}
+    for name, (values, count) in sorted(groups.items()):
+        example = None
+        if callable(field.initial_value):
+            example = rows.filter(**dict(zip(keys.expressions, values, strict=True)))[0]
+        starts[name] = take(field.allocation(example, name, count), connection.alias)[0]
+    if len(set(starts.values())) == 1:
+        start = next(iter(starts.values()))
+        total = sum(count for _, count in groups.values())
+        return _update(field, rows, keys, order, start, connection) == total
+    return all(
+        _update(
+            field,
+            rows.filter(**dict(zip(keys.expressions, values, strict=True))),
+            keys,
+            order,
+            starts[name],
+            connection,
+        )
+        == count
+        for name, (values, count) in groups.items()
+    )
+
+
+def _counts(rows: QuerySet[Any], keys: Keys) -> Iterator[tuple[tuple[Any, ...], int]]:
+    if not keys.expressions:
+        if count := rows.count():
+            yield (), count
+        return
+    grouped = rows.order_by().values(**keys.expressions).annotate(sequences_rows=Count("*"))
+    for row in grouped.values_list(*keys.expressions, "sequences_rows"):
+        yield row[:-1], row[-1]
+
+
+def _update(
+    field: Any,
+    rows: QuerySet[Any],
+    keys: Keys,
+    order: Sequence[str],
+    start: int,
+    connection: BaseDatabaseWrapper,
+) -> int:
+    """Write the numbers from ``start`` on, for each group by itself; return of how many rows."""
+    options = field.model._meta
+    place = Window(
+        RowNumber(),
+        partition_by=list(keys.expressions.values()) or None,
+        order_by=[_ordered(name) for name in order],
+    )
+    chosen = rows.order_by().annotate(sequences_key=F("pk"), sequences_place=place)
+    query = chosen.values("sequences_key", "sequences_place").query
+    inner, params = query.get_compiler(using=connection.alias).as_sql()
+    quote = connection.ops.quote_name
+    statement = STATEMENTS[connection.vendor].format(
+        table=quote(options.db_table),
+        column=quote(field.column),
+        key=quote(options.pk.column),
+        rows=inner,
+    )
+    offset = (start - 1,)
+    arguments = (*params, *offset) if connection.vendor == "mysql" else (*offset, *params)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, arguments)
+        return int(cursor.rowcount)
+
+
+def _ordered(name: str) -> Any:
+    return F(name[1:]).desc() if name.startswith("-") else F(name).asc()
+
+
+def _one_by_one(
+    field: Any, order: Sequence[str], connection: BaseDatabaseWrapper, null: bool
+) -> bool:
+    """Ask each row for its counter, and write chunks of rows."""
+    rows = _unnumbered(field, connection)
+    keys = list(rows.order_by(*order).values_list("pk", flat=True))
+    for start in range(0, len(keys), CHUNK):
+        found = rows_in(field.model, connection.alias).in_bulk(keys[start : start + CHUNK])
+        chunk = [found[key] for key in keys[start : start + CHUNK] if key in found]
+        alike: dict[str, list[Any]] = {}
+        for row, name in zip(chunk, _names(field, chunk, connection), strict=True):
+            if name is None:
+                _refuse_null(field, null)
+            else:
+                alike.setdefault(name, []).append(row)
+        for name, some in sorted(alike.items()):
+            for row, number in zip(some, _numbers(field, some, name, connection), strict=True):
+                setattr(row, field.attname, number)
+        written = [row for some in alike.values() for row in some]
+        rows_in(field.model, connection.alias).bulk_update(written, [field.name])
+    return True
+
+
+def _names(
+    field: Any, rows: Sequence[Any], connection: BaseDatabaseWrapper
+) -> Sequence[str | None]:
+    return field.names_of(rows, connection) if rows else []
+
+
+def _numbers(
+    field: Any, rows: Sequence[Any], name: str, connection: BaseDatabaseWrapper
+) -> Sequence[int]:
+    if field.reset_value is None:
+        return take(field.allocation(rows[0], name, len(rows)), connection.alias)
+    return [take(field.allocation(row, name), connection.alias)[0] for row in rows]

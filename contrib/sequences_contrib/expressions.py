@@ -1,0 +1,119 @@
+"""Database expressions that write what Python's formats write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import NotSupportedError
+from django.db.models import Case, CharField, F, Func, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models.constants import LOOKUP_SEP
+from django.db.models.lookups import GreaterThanOrEqual
+
+
+class Digits(Func):
+    """An integer in decimal, with zeros in front up to ``width`` places.
+
+    ``LPAD`` alone cuts longer numbers on PostgreSQL, MySQL, MariaDB and Oracle: 10000 in four
+    places would be 1000, a duplicate. The integer is evaluated twice.
+    """
+
+    output_field = CharField()
+    template = (
+        "LPAD(CAST(%(expressions)s AS VARCHAR(20)), "
+        "GREATEST(%(width)s, LENGTH(CAST(%(expressions)s AS VARCHAR(20)))), '0')"
+    )
+
+    def __init__(self, number: Any, *, width: int = 1) -> None:
+        super().__init__(number, width=width)
+
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+        sql, params = super().as_sql(compiler, connection, *args, **context)
+        return sql, (*params, *params)
+
+    def as_mysql(self, compiler: Any, connection: Any) -> Any:
+        # Without CAST, whose collation could be another one than that of a column beside it.
+        template = "LPAD(%(expressions)s, GREATEST(%(width)s, CHAR_LENGTH(%(expressions)s)), '0')"
+        return self.as_sql(compiler, connection, template=template)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        zeros = "0" * self.extra["width"]
+        template = (
+            f"(SUBSTR('{zeros}', 1, MAX(0, %(width)s - LENGTH(%(expressions)s))) "
+            f"|| %(expressions)s)"
+        )
+        return self.as_sql(compiler, connection, template=template)
+
+
+class Joined(Func):
+    """Texts one after the other; null if one of them is, which Django's Concat isn't."""
+
+    output_field = CharField()
+    template = "(%(expressions)s)"
+    arg_joiner = " || "
+
+    def as_mysql(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(
+            compiler, connection, template="CONCAT(%(expressions)s)", arg_joiner=", "
+        )
+
+
+class Filled(Func):
+    """A text, with null in the place of the empty one."""
+
+    output_field = CharField()
+    template = "NULLIF(%(expressions)s, '')"
+
+    def as_oracle(self, compiler: Any, connection: Any) -> Any:
+        return self.as_sql(compiler, connection, template="%(expressions)s")  # '' is null there
+
+
+class Moment(Func):
+    """A moment of which parts are extracted in a time zone."""
+
+    template = "%(expressions)s"
+
+    def __init__(self, moment: Any, *, zone: str) -> None:
+        super().__init__(moment, zone=zone)
+
+    def as_mysql(self, compiler: Any, connection: Any) -> Any:
+        # Where the server's table of zones is empty, CONVERT_TZ returns null, without an error.
+        zone = self.extra["zone"]
+        if zone != connection.timezone_name and not connection.features.has_zoneinfo_database:
+            raise NotSupportedError(
+                f"database {connection.alias!r} doesn't know the time zone {zone!r}: load its "
+                f"table of time zones (mysql_tzinfo_to_sql)"
+            )
+        return self.as_sql(compiler, connection)
+
+
+def padded(number: Any, width: int) -> Any:
+    """Return a column's integer in so many places; null if it is negative."""
+    return Case(When(GreaterThanOrEqual(number, Value(0)), then=Digits(number, width=width)))
+
+
+class Stored:
+    """What the end of a path of columns holds, also inside an UPDATE, which may join no tables.
+
+    Like an ``F``, it becomes an expression where a query resolves it, which knows the model.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return self.source(query.model).resolve_expression(query, *args, **kwargs)
+
+    def source(self, model: Any) -> Any:
+        """Return the column of the model's table, or the query that looks up what it refers to."""
+        first, _, rest = self.path.partition(LOOKUP_SEP)
+        field = model._meta.pk if first == "pk" else model._meta.get_field(first)
+        if not rest:
+            return F(field.attname)
+        if not field.is_relation:
+            raise FieldDoesNotExist(f"{field} is no relation, so no {rest!r} follows")
+        target = field.target_field
+        related: QuerySet[Any] = QuerySet(model=target.model).filter(
+            **{target.attname: OuterRef(field.attname)}
+        )
+        return Subquery(related.values(rest))

@@ -1,0 +1,179 @@
+"""The rows of a table, grouped by the counter that numbers them: by the database where it can.
+
+A scope of columns, paths and constants is a GROUP BY; the names of the counters are made in Python,
+by the same texts as those of a row that is inserted. Only a function needs each row.
+"""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Count, F, Max, Min, QuerySet, Value
+
+from .identity import counter_name, plain_text, text_of
+from .scopes import fields_of, path_of, rows_in
+
+PAGE = 5000
+"""How many rows are in memory at once. Not every driver can read a result in parts."""
+
+Item = tuple[int, int, Any, Any]
+"""A number, how many rows have it, and their first and last date."""
+
+
+@dataclass
+class Group:
+    """The rows of one table that one counter numbers; or some of them."""
+
+    name: str
+    rows: int
+    """With a number or not."""
+    numbered: int
+    distinct: int
+    low: int | None
+    high: int | None
+    items: Callable[[str | None], Iterator[Item]] = field(repr=False)
+    """Yields the numbers in their order; given the name of a date field, with dates."""
+
+
+def groups_of(numbering: Any, using: str) -> Iterator[Group]:
+    """Yield the groups of all rows that have a scope; a counter may have more than one."""
+    if numbering.is_scoped_by_function:
+        yield from _scanned(numbering, using)
+    else:
+        yield from _summarized(numbering, using)
+
+
+class Keys:
+    """What the rows of a field are grouped by, and how their counters are named by it."""
+
+    def __init__(self, numbering: Any, connection: BaseDatabaseWrapper) -> None:
+        self.numbering = numbering
+        self.connection = connection
+        self.expressions: dict[str, Any] = {}
+        self._ends: list[tuple[int, Any] | str | None] = []
+        for part in numbering.scope_parts:
+            path = path_of(part)
+            if path is None:
+                self._ends.append(plain_text(part.value if isinstance(part, Value) else part))
+                continue
+            fields: list[Any] = fields_of(numbering.model, path)
+            # The column of a foreign key is what the key of the related row is.
+            repeats = len(fields) == 2 and fields[1] == fields[0].target_field
+            self._ends.append((len(self.expressions), fields[0] if repeats else fields[-1]))
+            self.expressions[f"sequences_{len(self.expressions)}"] = F(path)
+
+    def name(self, values: Sequence[Any]) -> str | None:
+        """Return the name of the counter of the group with these values; None for "no number"."""
+        if not self._ends:
+            return str(self.numbering.base)
+        texts = tuple(
+            text_of(end[1], values[end[0]], self.connection) if isinstance(end, tuple) else end
+            for end in self._ends
+        )
+        if None in texts:
+            return None
+        return counter_name(self.numbering.base, texts, self.numbering.separator)
+
+    def rows(self, values: Sequence[Any]) -> QuerySet[Any]:
+        """Return the rows of the group with these values."""
+        rows: QuerySet[Any] = rows_in(self.numbering.model, self.connection.alias)
+        rows = rows.alias(**self.expressions)
+        return rows.filter(**dict(zip(self.expressions, values, strict=True)))
+
+
+def _summarized(numbering: Any, using: str) -> Iterator[Group]:
+    keys = Keys(numbering, connections[using])
+    attname = numbering.attname
+    aggregates = {
+        "sequences_rows": Count("*"),
+        "sequences_numbered": Count(attname),
+        "sequences_distinct": Count(attname, distinct=True),
+        "sequences_low": Min(attname),
+        "sequences_high": Max(attname),
+    }
+    rows = rows_in(numbering.model, using).order_by()
+    if grouped := keys.expressions:
+        found: Any = (
+            rows.values(**grouped).annotate(**aggregates).values_list(*grouped, *aggregates)
+        )
+    else:
+        found = [tuple(rows.aggregate(**aggregates).values())]
+    for row in found:
+        values, (count, *summary) = row[: len(grouped)], row[len(grouped) :]
+        if (name := keys.name(values)) is not None and count:
+            numbered, distinct, low, high = summary
+            yield Group(
+                name, count, numbered, distinct, low, high, _pages(keys.rows(values), attname)
+            )
+
+
+def _pages(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
+    def items(date: str | None) -> Iterator[Item]:
+        dates = {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
+        counted = (
+            rows.order_by(attname).values(attname).annotate(sequences_rows=Count("*"), **dates)
+        )
+        numbers = counted.values_list(attname, "sequences_rows", *dates)
+        page = list(numbers.filter(**{f"{attname}__isnull": False})[:PAGE])
+        while page:
+            yield from ((*row, None, None) if date is None else row for row in page)
+            page = list(numbers.filter(**{f"{attname}__gt": page[-1][0]})[:PAGE])
+
+    return items
+
+
+def _scanned(numbering: Any, using: str) -> Iterator[Group]:
+    """Ask each row for its counter."""
+    numbers: dict[str, array[int]] = {}
+    drafts: dict[str, int] = {}
+    for page in _instances(numbering, using):
+        names = numbering.names_of(page, connections[using])
+        for row, name in zip(page, names, strict=True):
+            number = getattr(row, numbering.attname)
+            if name is not None and number is None:
+                drafts[name] = drafts.get(name, 0) + 1
+            elif name is not None:
+                numbers.setdefault(name, array("q")).append(number)
+    for name in numbers.keys() | drafts.keys():
+        found = array("q", sorted(numbers.get(name, ())))
+        low, high = (found[0], found[-1]) if found else (None, None)
+        rows = len(found) + drafts.get(name, 0)
+        yield Group(name, rows, len(found), len(set(found)), low, high, _kept(found))
+
+
+def _kept(numbers: array[int]) -> Callable[[str | None], Iterator[Item]]:
+    def items(date: str | None) -> Iterator[Item]:
+        yield from merged((number, 1, None, None) for number in numbers)
+
+    return items
+
+
+def _instances(numbering: Any, using: str) -> Iterator[list[Any]]:
+    rows = rows_in(numbering.model, using).order_by("pk")
+    page = list(rows[:PAGE])
+    while page:
+        yield page
+        page = list(rows.filter(pk__gt=page[-1].pk)[:PAGE])
+
+
+def merged(*sources: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items of all sources in order, those of one number as one."""
+    last: Item | None = None
+    for item in heapq.merge(*sources, key=lambda item: item[0]):
+        if last is None or item[0] != last[0]:
+            if last is not None:
+                yield last
+            last = item
+            continue
+        early = [date for date in (last[2], item[2]) if date is not None]
+        late = [date for date in (last[3], item[3]) if date is not None]
+        dates = (min(early, default=None), max(late, default=None))
+        last = (last[0], last[1] + item[1], *dates)
+    if last is not None:
+        yield last

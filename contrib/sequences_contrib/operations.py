@@ -1,0 +1,96 @@
+"""The migration operation that adds a SequenceField to a table with rows, and numbers them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import router, transaction
+from django.db.migrations import AddField, AlterField
+from django.db.migrations.operations.base import Operation
+from django.db.models import Field
+
+from sequences_core import delete
+from sequences_core.models import Counter, has_table
+
+from .counters import Numbering
+from .existing import number_rows, refuse_null_scopes
+from .series import counters_of, series_of
+
+
+class AddSequenceField(AddField):
+    """Add a SequenceField, number the rows that are there, and set the counters.
+
+    Each scope is numbered by itself, from the initial value, or on from its counter if it has one.
+    On PostgreSQL and SQLite the migration's transaction keeps others out until all is done. MySQL
+    and MariaDB commit each change of a table by itself, so stop the programs that insert rows: rows
+    without a number make the last step fail.
+
+    Backwards, the field is removed, and its counters are deleted, unless they number other fields.
+
+    :param order_by: the names of fields, as in ``QuerySet.order_by()``, in whose order the rows
+        are numbered; the primary key decides between equal ones.
+    """
+
+    reduces_to_sql = False
+
+    def __init__(
+        self,
+        model_name: str,
+        name: str,
+        field: Field[Any, Any],
+        order_by: tuple[str, ...] | list[str] | str = (),
+    ) -> None:
+        if not isinstance(field, Numbering) or field.primary_key:
+            raise TypeError(f"a SequenceField that is no primary key is needed, not {field!r}")
+        names = (order_by,) if isinstance(order_by, str) else tuple(order_by)
+        if not all(isinstance(each, str) and each.strip("-") for each in names):
+            raise TypeError(f"order_by has names of fields, not {order_by!r}")
+        self.order_by = names
+        super().__init__(model_name, name, field)
+
+    def deconstruct(self) -> Any:
+        name, args, kwargs = super().deconstruct()
+        return name, args, kwargs | ({"order_by": self.order_by} if self.order_by else {})
+
+    def reduce(self, operation: Operation, app_label: str) -> Any:
+        """Stay what it is: a plain AddField would number no rows."""
+        return Operation.reduce(self, operation, app_label)
+
+    def database_forwards(
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        # First a column that may be null, and equal in all rows.
+        first: Any = self.field.clone()
+        first.null, first._unique = True, False
+        between = from_state.clone()
+        add = AddField(self.model_name, self.name, first)
+        add.state_forwards(app_label, between)
+        column = between.apps.get_model(app_label, self.model_name)._meta.get_field(self.name)
+        if not self.field.null:
+            refuse_null_scopes(column, schema_editor.connection)
+        add.database_forwards(app_label, schema_editor, from_state, between)
+        number_rows(column, self.order_by, schema_editor.connection, null=self.field.null)
+        alter = AlterField(self.model_name, self.name, self.field)
+        alter.database_forwards(app_label, schema_editor, between, to_state)
+
+    def database_backwards(
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
+    ) -> None:
+        model = from_state.apps.get_model(app_label, self.model_name)
+        connection = schema_editor.connection
+        if not self.allow_migrate_model(connection.alias, model):
+            return
+        field = model._meta.get_field(self.name)
+        super().database_backwards(app_label, schema_editor, from_state, to_state)
+        if not router.allow_migrate_model(connection.alias, Counter) or not has_table(connection):
+            return
+        if series_of(field, connection.alias) == [field]:
+            with transaction.atomic(using=connection.alias):
+                for name in sorted(counters_of(field, connection.alias)):
+                    delete(name, using=connection.alias)
+
+    def describe(self) -> str:
+        return f"{super().describe()}, and number the rows that are there"

@@ -1,0 +1,81 @@
+"""What would be next: ``Invoice.number.preview(instance)``, without taking it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections, router
+from django.db.models import Model
+from django.db.models.query_utils import DeferredAttribute
+
+from sequences_core import SequenceExhausted, get_last_value
+from sequences_core.arguments import MAX_VALUE
+
+from . import free, hooks
+from .numbering import is_copy, is_expression
+
+
+class Previewed(DeferredAttribute):
+    """The attribute of a class that a numbered field has, ``Invoice.number``."""
+
+    field: Any
+
+    def fetch_many(self, instances: Iterable[Model]) -> None:
+        # From Django 6.1 on a deferred number may be read for all rows of a query at once.
+        super().fetch_many(instances)
+        for instance in instances:
+            hooks.remember_loaded(self.field, instance)
+
+    def preview(self, instance: Model, using: str | None = None) -> Any:
+        """Return what the field's own ``preview()`` does."""
+        return self.field.preview(instance, using)
+
+
+def database_of(field: Any, instance: Model, using: str | None) -> str:
+    """Return the database that an instance of the field's model would be saved to."""
+    if not isinstance(instance, field.model):
+        raise TypeError(f"{field} numbers instances of its model, and {instance!r} is none")
+    return using or router.db_for_write(field.model, instance=instance)
+
+
+def next_number(field: Any, instance: Any, using: str) -> int | None:
+    """Return the number that the instance has, or would get if it were inserted now."""
+    value = getattr(instance, field.attname)
+    if is_expression(value):
+        raise ValueError(f"only the database knows {field}")
+    if value is not None and not (instance._state.adding and is_copy(instance, field, using)):
+        return field.get_prep_value(value)  # type: ignore[no-any-return]
+    if (name := field.counter_of(instance, using)) is None:
+        return None
+    number = _after(field, instance, get_last_value(name, using=using))
+    if number > MAX_VALUE:
+        raise SequenceExhausted(f"more of sequence {name!r} would pass {MAX_VALUE}")
+    if field.reuse:
+        others = field.rows_of(instance, using)
+        return next(free.reusable(field, others, range(number, number + 1), ()))
+    if field.skips_used(instance):
+        others = field.rows_of(instance, using)
+        return next(free.unused(field, others, range(number, number + 1)))
+    return number
+
+
+def _after(field: Any, instance: Any, last: int | None) -> int:
+    """Return what follows the last number of a counter; None is a counter not created yet."""
+    if last is None:
+        first = field.initial_value
+        return first(instance) if callable(first) else first  # type: ignore[no-any-return]
+    if field.reset_value is not None and last + 1 >= field.reset_value:
+        return field.first  # type: ignore[no-any-return]
+    return last + 1
+
+
+def next_text(text: Any, instance: Any, using: str) -> str | None:
+    """Return the text that the instance has, or would get if it were inserted now."""
+    value = getattr(instance, text.attname)
+    if value and not (instance._state.adding and is_copy(instance, text, using)):
+        return value  # type: ignore[no-any-return]
+    if (number := next_number(text.number_field, instance, using)) is None:
+        return None
+    (affixes,) = text.format.affixes([instance], connections[using])
+    return text.text(affixes, number)  # type: ignore[no-any-return]

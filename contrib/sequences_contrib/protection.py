@@ -1,0 +1,198 @@
+"""Models whose numbered rows keep their numbers, scopes and dates, and are not deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any
+
+from django.core import checks
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import connections, models, router, transaction
+from django.db.models import F, Q
+from django.db.models.signals import pre_delete
+
+from .afterwards import RELEASED
+from .exceptions import NumberProtected
+from .scopes import fields_of, path_of, rows_in
+from .series import is_numbered
+
+REMEDY = "renumber() and void() of sequences_contrib.afterwards do it with a trace"
+
+
+class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generic at run time
+    """Rows whose numbers, scopes and dates ``update()`` leaves as they are."""
+
+    def update(self, **kwargs: Any) -> int:
+        """Update the rows; raise NumberProtected if that would touch what numbers depend on."""
+        names = _names(self, kwargs)
+        touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
+        if not touched:
+            return super().update(**kwargs)
+        conditions = [Q(**{f"{field.name}__isnull": False}) for field in touched]
+        numbered = Q(*conditions, _connector=Q.OR)
+        if self.filter(numbered).exists():
+            raise NumberProtected(
+                f"update() would change {', '.join(sorted(kwargs))} of numbered rows, which "
+                f"{touched[0]} depends on. {REMEDY}"
+            )
+        # Those that are numbered meanwhile are left alone, too.
+        rest: Any = self.filter(~numbered)
+        return super(ProtectedQuerySet, rest).update(**kwargs)
+
+    update.alters_data = True  # type: ignore[attr-defined] # which keeps templates from calling it
+
+
+class ProtectNumbered(models.Model):
+    """Refuse to change the number, the scope or the date of a numbered row, and to delete it.
+
+    What counts is the row in the database, not what the instance remembers. ``save()``, deletions
+    of every kind (by cascade, too) and ``update()`` raise NumberProtected; a form says so in
+    ``is_valid()``. Rows without a number, such as drafts, are free.
+    """
+
+    objects = ProtectedQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        pre_delete.connect(_refuse_deletion, sender=cls)
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Save the row as Django does; raise NumberProtected instead if its number is protected."""
+        using = using or router.db_for_write(type(self), instance=self)
+        options: Any = {
+            "force_insert": force_insert,
+            "force_update": force_update,
+            "using": using,
+            "update_fields": update_fields,
+        }
+        if self.pk is None or force_insert or hasattr(self._state, RELEASED):
+            return super().save(**options)
+        opened = connections[using].in_atomic_block
+        with nullcontext() if opened else transaction.atomic(using=using):
+            refuse_change(self, _locked(type(self), self.pk, using), update_fields)
+            return super().save(**options)
+
+    def clean(self) -> None:
+        super().clean()
+        if self.pk is None:
+            return
+        using = router.db_for_write(type(self), instance=self)
+        try:
+            refuse_change(self, rows_in(type(self), using).filter(pk=self.pk))
+        except NumberProtected as error:
+            raise ValidationError(str(error), code="protected") from error
+
+    @classmethod
+    def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
+        found = super().check(**kwargs)
+        if not _numbered(cls):
+            found.append(
+                checks.Error(
+                    "ProtectNumbered protects the rows of a SequenceField, and there is none.",
+                    hint="Leave it out, or declare the field.",
+                    obj=cls,
+                    id="sequences_contrib.E052",
+                )
+            )
+        return found
+
+
+def refuse_change(
+    row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
+) -> None:
+    """Raise NumberProtected if saving the row over ``rows`` would change what numbers depend on.
+
+    :param rows: the row as it is stored, or nothing.
+    :param update_fields: what is saved; by default all fields that aren't deferred.
+    """
+    stored = rows.first()
+    if stored is None:
+        return
+    numbered = [
+        field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
+    ]
+    before = [_facts(field, stored, rows.db) for field in numbered]
+    saved = None if update_fields is None else set(update_fields)
+    for field in row._meta.concrete_fields:
+        if field.attname in row.__dict__ and (saved is None or saved & {field.name, field.attname}):
+            setattr(stored, field.attname, getattr(row, field.attname))
+    for field, facts in zip(numbered, before, strict=True):
+        after = _facts(field, stored, rows.db)
+        for name in facts:
+            if facts[name] != after[name]:
+                raise NumberProtected(
+                    f"{field} is given, as {facts[field.name]}: its {name} can't change. {REMEDY}",
+                    [row],
+                )
+
+
+def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
+    """Return what has to stay as it is, as columns store it; an expression is equal to nothing."""
+    names = filter(None, (field.name, field.ascending))
+    columns: dict[str, Any] = {name: row._meta.get_field(name) for name in names}
+    facts = {
+        name: value if hasattr(value, "resolve_expression") else column.get_prep_value(value)
+        for name, column in columns.items()
+        for value in [getattr(row, column.attname)]
+    }
+    return facts | {"scope": field.counter_of(row, using)}
+
+
+def _refuse_deletion(
+    sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
+) -> None:
+    """Receive pre_delete, of a row that is deleted by itself, in a query, or by cascade."""
+    released = isinstance(origin, sender) and hasattr(origin._state, RELEASED)
+    if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
+        return  # the row itself, or that of its parent
+    numbered = [field.attname for field in _numbered(sender)]
+    stored = _locked(sender, instance.pk, using).values_list(*numbered)
+    if any(number is not None for numbers in stored for number in numbers):
+        raise NumberProtected(
+            f"{instance!r} is numbered, so it can't be deleted. {REMEDY}", [instance]
+        )
+
+
+def _locked(model: type[models.Model], pk: Any, using: str) -> models.QuerySet[Any]:
+    """Lock the row, and return the query of it; no foreign keys to it, where that is possible."""
+    rows = rows_in(model, using).filter(pk=pk)
+    features = connections[using].features
+    if features.has_select_for_update:
+        return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+    # SQLite locks by an update. Whoever reads first may have an outdated snapshot then.
+    name = _numbered(model)[0].name
+    rows.update(**{name: F(name)})
+    return rows
+
+
+def _numbered(model: type[models.Model]) -> list[Any]:
+    return [field for field in model._meta.concrete_fields if is_numbered(field)]
+
+
+def _depends_on(field: Any) -> set[str]:
+    """Return the names of the fields that the number of a row depends on."""
+    paths = [path for part in field.scope_parts if (path := path_of(part))]
+    names = {fields_of(field.model, path)[0].name for path in paths}
+    return names | {field.name} | ({field.ascending} if field.ascending else set())
+
+
+def _names(rows: models.QuerySet[Any], kwargs: Iterable[str]) -> set[str]:
+    """Return the names of the fields that are updated, however they are spelled."""
+    found = set()
+    for name in kwargs:
+        try:
+            found.add(rows.model._meta.get_field(name).name)
+        except FieldDoesNotExist:
+            found.add(rows.model._meta.pk.name)  # "pk", or what Django refuses
+    return found

@@ -1,0 +1,126 @@
+"""System checks of the order and the end of a SequenceField's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.core import checks
+from django.core.exceptions import FieldDoesNotExist
+from django.db import DatabaseError, connections, models, router, transaction
+from django.db.models import Q, UniqueConstraint
+
+from sequences_core.models import Counter
+
+from .rules import maximum_of
+from .scopes import fields_of, is_automatic, path_of, rows_in
+
+KINDS = (models.DateField, models.IntegerField)
+"""What numbers ascend with; a DateTimeField is a DateField."""
+
+NEWEST = 1000
+"""How many rows are asked for their maximum, where a function of the instance tells it."""
+
+NAMED = 5
+"""How many counters a warning names."""
+
+
+def check_rules(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
+    """Yield what is wrong with ``ascending`` and ``maximum`` of one field of one model."""
+    if field.ascending is not None:
+        yield from _check_ascending(field)
+    if field.warn_below:
+        for alias in databases or ():
+            if router.allow_migrate_model(alias, field.model):
+                yield from _check_left(field, alias)
+
+
+def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
+    try:
+        dates: Any = field.model._meta.get_field(field.ascending)
+    except FieldDoesNotExist:
+        dates = None
+    if dates not in field.model._meta.local_concrete_fields or not isinstance(dates, KINDS):
+        yield checks.Error(
+            f"ascending={field.ascending!r} is no field of dates, datetimes or integers of this "
+            f"model's own table.",
+            hint="Name a DateField, a DateTimeField or an integer field of the model.",
+            obj=field,
+            id="sequences_contrib.E050",
+        )
+        return
+    if is_automatic(dates) or isinstance(dates, models.AutoField):
+        yield checks.Error(
+            f"ascending={field.ascending!r} is set while the row is inserted, after the number is "
+            f"taken.",
+            hint="Give the field a default, such as timezone.now, in place of auto_now_add.",
+            obj=field,
+            id="sequences_contrib.E051",
+        )
+    if not _has_index(field):
+        yield checks.Warning(
+            "Each insert reads all rows of its counter to find the last date.",
+            hint="Declare a unique constraint or an index that begins with the scope's fields, "
+            "followed by the number.",
+            obj=field,
+            id="sequences_contrib.W051",
+        )
+
+
+def _has_index(field: Any) -> bool:
+    """Does an index lead from the scope to the highest number?"""
+    options = field.model._meta
+    paths = filter(None, map(path_of, field.scope_parts))
+    scope = {fields_of(field.model, path)[0].name for path in paths}
+    if not scope and (field.unique or field.db_index):
+        return True
+    indexes: list[Sequence[str]] = [*options.unique_together]
+    indexes += [index.fields for index in options.indexes]
+    indexes += [one.fields for one in options.constraints if isinstance(one, UniqueConstraint)]
+    for names in indexes:
+        plain = [name.removeprefix("-") for name in names]
+        if field.name in plain and scope == set(plain[: plain.index(field.name)]):
+            return True
+    return False
+
+
+def _check_left(field: Any, alias: str) -> Iterator[checks.CheckMessage]:
+    """Look at the counters. Before the first migration there is nothing to look at."""
+    try:
+        with transaction.atomic(using=alias):
+            low = list(islice(_low(field, alias), NAMED))
+    except DatabaseError:
+        return
+    if low:
+        yield checks.Warning(
+            f"Fewer than {field.warn_below} numbers are left on database {alias!r}: "
+            + ", ".join(f"{left} of counter {name!r}" for name, left in low),
+            hint="Ask for a new range, and give it a counter of its own.",
+            obj=field,
+            id="sequences_contrib.W050",
+        )
+
+
+def _low(field: Any, alias: str) -> Iterator[tuple[str, int]]:
+    """Yield the counters that come to their end, with the count of numbers that are left."""
+    counters = Counter.objects.using(alias)
+    if not callable(field.maximum):
+        names = Q(name=field.base)
+        if field.scope_parts:
+            names = Q(name__startswith=field.base + field.separator)
+        ending = counters.filter(names, last__gt=field.maximum - field.warn_below)
+        for name, last in ending.order_by("name").values_list("name", "last"):
+            yield name, max(field.maximum - last, 0)
+        return
+    newest = list(rows_in(field.model, alias).order_by("-pk")[:NEWEST])
+    named = field.names_of(newest, connections[alias]) if newest else []
+    maxima = {
+        name: maximum_of(field, row)
+        for name, row in zip(reversed(named), reversed(newest), strict=True)
+        if name is not None
+    }
+    for name, last in counters.filter(name__in=list(maxima)).values_list("name", "last"):
+        maximum = maxima[name]
+        if maximum is not None and maximum - last < field.warn_below:
+            yield name, max(maximum - last, 0)

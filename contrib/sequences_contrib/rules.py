@@ -1,0 +1,181 @@
+"""What a field demands of its numbers: that they ascend with the dates, and that they end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any, NoReturn
+
+from django.db import NotSupportedError, connections
+from django.db.models import Model, QuerySet
+
+from sequences_core import SequenceExhausted
+from sequences_core.arguments import check_integer
+
+from .exceptions import OutOfOrder
+from .scopes import is_automatic, parts_of
+
+logger = logging.getLogger("sequences_contrib")
+
+Found = tuple[int, Any, Any]
+"""A number, the date of its row, and the row itself if it is about to be inserted."""
+
+
+def refuse_bad_options(field: Any) -> None:
+    """Raise TypeError or ValueError for options of order and end that make no sense."""
+    if field.ascending is not None:
+        if not isinstance(field.ascending, str) or not field.ascending:
+            raise TypeError(f"ascending is a field's name, not {field.ascending!r}")
+        if field.reuse or field.reset_value is not None:
+            raise ValueError("ascending needs numbers that only grow: no reuse, no reset_value")
+        if any(map(callable, parts_of(field.scope))):
+            raise ValueError("ascending needs a scope made of fields")
+    if field.maximum is not None and field.reset_value is not None:
+        raise ValueError("a sequence with a reset_value has no end: leave out maximum")
+    if field.maximum is not None and not callable(field.maximum):
+        maximum = check_integer("maximum", field.maximum)
+        if not callable(field.initial_value) and maximum < field.initial_value:
+            raise ValueError(f"the maximum {maximum} is below the initial_value")
+    if check_integer("warn_below", field.warn_below) and field.maximum is None:
+        raise ValueError("warn_below counts the numbers that are left until a maximum: give one")
+
+
+def date_of(field: Any, row: Model) -> Any:
+    """Return the value that decides the row's place among the numbers, as its column stores it.
+
+    Raises ValueError if it is null or not known before the INSERT, and what the field of the date
+    raises for a value that it refuses.
+    """
+    dates = field.model._meta.get_field(field.ascending)
+    value = getattr(row, dates.attname)
+    if hasattr(value, "resolve_expression") or is_automatic(dates):
+        raise ValueError(
+            f"{field} ascends with {dates}, whose value must be known before the INSERT: set it, "
+            f"or give it a default such as timezone.now in place of auto_now_add"
+        )
+    if (value := dates.get_prep_value(value)) is None:
+        raise ValueError(f"{field} ascends with {dates}, which is null: set it before saving")
+    return value
+
+
+def maximum_of(field: Any, row: Model) -> int | None:
+    """Return the highest number that the row may have; None for no limit but the column's."""
+    if not callable(field.maximum):
+        return field.maximum  # type: ignore[no-any-return]
+    maximum = field.maximum(row)
+    return None if maximum is None else check_integer("maximum", maximum)
+
+
+class Rules:
+    """The rules that the numbers of one field and counter have to keep in one statement.
+
+    Made before the database is touched, which finds what is wrong with the rows themselves;
+    :meth:`check` is called when the counter is locked and the rows have their numbers.
+    """
+
+    def __init__(self, field: Any, name: str, new: Sequence[Any], given: Sequence[Any]) -> None:
+        self.field = field
+        self.name = name
+        self.rows = [*new, *given]
+        self.explicit = bool(given)
+        self.dates = [date_of(field, row) for row in self.rows] if field.ascending else []
+        self.maxima = []
+        if field.maximum is not None:
+            self.maxima = [maximum_of(field, row) for row in self.rows]
+            for row, maximum in zip(given, self.maxima[len(new) :], strict=True):
+                if maximum is not None and self._number(row) > maximum:
+                    raise ValueError(
+                        f"{field}: the number {self._number(row)} is above the maximum {maximum}"
+                    )
+
+    def check(self, using: str) -> None:
+        """Raise OutOfOrder or SequenceExhausted for numbers that the rows must not have."""
+        numbers = list(map(self._number, self.rows))
+        if self.maxima:
+            self._check_end(numbers)
+        if self.dates:
+            self._check_order(numbers, using)
+
+    def _number(self, row: Any) -> int:
+        value = getattr(row, self.field.attname)
+        return self.field.get_prep_value(value)  # type: ignore[no-any-return]
+
+    def _check_end(self, numbers: list[int]) -> None:
+        limits = [
+            (maximum - number, maximum)
+            for number, maximum in zip(numbers, self.maxima, strict=True)
+            if maximum is not None
+        ]
+        left, maximum = min(limits, default=(self.field.warn_below, 0))
+        if left < 0:
+            raise SequenceExhausted(
+                f"{self.field}: counter {self.name!r} would pass its maximum {maximum}"
+            )
+        if left < self.field.warn_below:
+            logger.warning(
+                "%s: counter %r has %d numbers left until its maximum %d",
+                *(self.field, self.name, left, maximum),
+            )
+
+    def _check_order(self, numbers: list[int], using: str) -> None:
+        ours: list[Found] = list(zip(numbers, self.dates, self.rows, strict=True))
+        ours.sort(key=itemgetter(0))
+        found = sorted([*ours, *self._around(min(numbers), max(numbers), using)], key=itemgetter(0))
+        for (_, before, earlier), (_, after, later) in pairwise(found):
+            if after >= before or earlier is later is None:
+                continue
+            if later is not None:
+                self._refuse(later, after, f"before {before}, that of the previous number", before)
+            self._refuse(earlier, before, f"after {after}, that of the next number", after)
+
+    def _refuse(self, row: Any, date: Any, why: str, last: Any) -> NoReturn:
+        raise OutOfOrder(
+            f"{self.field}: the {self.field.ascending} {date} of {row!r} lies {why} of counter "
+            f"{self.name!r}",
+            counter=self.name,
+            date=date,
+            last=last,
+            row=row,
+        )
+
+    def _around(self, first: int, last: int, using: str) -> list[Found]:
+        """Return what is stored next to and between the numbers: one look at an index for each."""
+        number, date = self.field.attname, self.field.ascending
+        stored = dated(self.field, self.rows[0], using).values_list(number, date)
+        found = list(stored.filter(**{f"{number}__lt": first}).order_by(f"-{number}")[:1])
+        if self.explicit:  # numbers that are taken are above all others
+            found += stored.filter(**{f"{number}__gt": first, f"{number}__lt": last})
+            found += stored.filter(**{f"{number}__gt": last}).order_by(number)[:1]
+        return [(number, date, None) for number, date in found]
+
+
+def dated(field: Any, row: Model, using: str) -> QuerySet[Any]:
+    """Return the rows of the row's counter that have a date, to be read under the counter's lock.
+
+    Where a transaction reads from a snapshot that is older than the lock, as at REPEATABLE READ on
+    MySQL and MariaDB, only a locking read sees what is committed
+    (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html). PostgreSQL, SQLite and
+    Oracle refuse the lock instead, so nothing is locked there but the counter.
+    """
+    rows: QuerySet[Any] = field.rows_of(row, using).filter(**{f"{field.ascending}__isnull": False})
+    return rows.select_for_update() if connections[using].vendor == "mysql" else rows
+
+
+def rules_of(
+    wants: Mapping[str, Mapping[Any, tuple[list[Any], list[Any]]]], *, conflicts: bool
+) -> dict[tuple[str, Any], Rules]:
+    """Return the rules for each counter and field that has any."""
+    rules: dict[tuple[str, Any], Rules] = {}
+    for name, fields in wants.items():
+        for field, (new, given) in fields.items():
+            if not field.has_rules:
+                continue
+            if conflicts and field.ascending:
+                raise NotSupportedError(
+                    f"bulk_create() with ignore_conflicts or update_conflicts doesn't say which "
+                    f"rows it inserts, so {field} can't ascend with {field.ascending!r}"
+                )
+            rules[name, field] = Rules(field, name, new, given)
+    return rules

@@ -1,0 +1,106 @@
+"""A model field that holds a number as people write it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import CharField, Model
+from django.utils.functional import cached_property
+
+from . import hooks, previews, text_checks
+from .formats import Formatted, NumberFormat, Parsed
+
+if TYPE_CHECKING:
+    _Text = CharField[Any, Any]
+else:
+    _Text = CharField
+
+
+class FormattedNumberField(Formatted, _Text):
+    """The text of a number, such as ``INV-2026-00042``: stored, unique and not editable.
+
+    It is set together with the number, wherever that is: by ``create()``, ``save()`` and
+    ``bulk_create()``, from an explicit number too. A null number has a null text. Rows that have a
+    text keep it when the format changes, unless somebody changes their number. An explicit text is
+    kept, if the number is explicit too. A copy of a row gets a text with its number.
+
+    Order rows by the number: as texts, ``"9"`` comes after ``"10"``.
+
+    :param format: the :class:`NumberFormat`.
+    :param number: the name of the model's SequenceField.
+    :param max_length: as of a CharField; it has to do for the longest number, of 19 digits.
+    """
+
+    descriptor_class = previews.Previewed
+
+    def __init__(self, format: NumberFormat, number: str = "number", **kwargs: Any) -> None:
+        if not isinstance(format, NumberFormat):
+            raise TypeError(f"format is a NumberFormat, not {format!r}")
+        if not isinstance(number, str) or not number:
+            raise TypeError(f"number is the name of a SequenceField, not {number!r}")
+        self.format = format
+        self.number = number
+        kwargs.setdefault("unique", True)
+        kwargs.setdefault("editable", False)
+        kwargs.setdefault("blank", True)
+        super().__init__(**kwargs)
+
+    def __copy__(self) -> Any:
+        copied: Any = super().__copy__()
+        model = getattr(self, "model", None)
+        # Django copies the fields of an abstract model into its children.
+        copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
+        return copied
+
+    def clone(self) -> Any:
+        """Return a new field; of a copy, the plain one that migrations know."""
+        return CharField(**self.deconstruct()[3]) if self.is_copy else super().clone()
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        for option, default in (("editable", False), ("blank", True), ("unique", True)):
+            kwargs.pop(option, None)
+            if (value := getattr(self, option)) != default:
+                kwargs[option] = value
+        if self.is_copy:
+            kwargs["unique"] = self.unique
+            return name, "django.db.models.CharField", args, kwargs
+        kwargs["format"] = self.format
+        if self.number != "number":
+            kwargs["number"] = self.number
+        return name, path, args, kwargs
+
+    def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
+        super().contribute_to_class(cls, name, private_only)
+        vars(self).pop("number_field", None)  # it depends on the model
+
+    @cached_property
+    def number_field(self) -> Any:
+        """The SequenceField whose number it is."""
+        return self.model._meta.get_field(self.number)
+
+    def pre_save(self, model_instance: Model, add: bool) -> Any:
+        if add or self.is_copy or self.number_field.when is not None:
+            return getattr(model_instance, self.attname)
+        text = hooks.follow_number(self, self.number_field, model_instance)
+        if not model_instance._state.adding:
+            setattr(model_instance, self.attname, text)
+        hooks.remember_update(self, model_instance)
+        return text
+
+    def preview(self, instance: Model, using: str | None = None) -> str | None:
+        """Return the text that the instance has, or would get if it were inserted now.
+
+        Nothing is taken or promised: somebody else may be faster.
+        """
+        return previews.next_text(self, instance, previews.database_of(self, instance, using))
+
+    def parse(self, text: str) -> Parsed:
+        """Read a text of this format; ValueError for one of another."""
+        return self.format.parse(text, self.model)
+
+    def check(self, **kwargs: Any) -> list[Any]:
+        found = super().check(**kwargs)
+        if not self.is_copy:
+            found += text_checks.check_text(self)
+        return found

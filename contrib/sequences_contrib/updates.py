@@ -1,0 +1,233 @@
+"""Where Django updates a row: the save() after which a condition is true numbers the row.
+
+The counter is locked first, and then the row, by the UPDATE that stores the number. That UPDATE
+finds the row only if it has no number yet: of two requests that post one document the second finds
+none, gives its number back, and reads the one that is there.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import OperationalError, connections, transaction
+from django.db.models import Model, QuerySet
+
+from sequences_core.taking import database_errors, in_users_transaction
+
+from . import conditions
+from .counters import Numbering
+from .identity import settled
+from .numbering import LOADED, Numbers, is_expression
+from .scopes import fields_of, path_of
+
+TRIES = 20
+"""How often a row may be moved or numbered by others between being read and being updated."""
+
+MISSING = object()
+
+
+class _Changed(Exception):
+    """The row that was to be numbered isn't as it was, or isn't there."""
+
+
+def number_updates(cls: Any) -> None:
+    """Let a row of ``cls`` and its children get its number when the field's condition is true."""
+    if getattr(cls, "_sequences_posting", False):
+        return
+    cls._sequences_posting = True
+    cls._do_update = _numbering_update(cls._do_update)
+
+
+def announce(field: Any, row: Model) -> None:
+    """Note that ``save()`` is about to update the row; ``loaddata`` doesn't prepare values."""
+    setattr(row._state, _announced(field), True)
+
+
+def _numbering_update(update: Any) -> Any:
+    @functools.wraps(update)
+    def _do_update(
+        self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, names: Any, *args: Any
+    ) -> Any:
+        def store(rows: Any, values: Any) -> Any:
+            return update(self, rows, using, pk_val, values, names, *args)
+
+        fields = [
+            field
+            for field in base_qs.model._meta.local_concrete_fields
+            if isinstance(field, Numbering) and field.when is not None and not field.is_copy
+        ]
+        announced = [vars(self._state).pop(_announced(field), False) for field in fields]
+        fields = [field for field in fields if not is_expression(self.__dict__.get(field.attname))]
+        if not fields or (names is None and not any(announced)):
+            return store(base_qs, values)
+        try:
+            return _Saving(self, fields, base_qs, pk_val, values, names).run(store)
+        except BaseException:
+            with database_errors(connections[using], ours=False):
+                raise
+
+    return _do_update
+
+
+class _Saving:
+    """One UPDATE of a row that may get a number by it."""
+
+    def __init__(
+        self,
+        row: Any,
+        fields: list[Any],
+        rows: QuerySet[Any],
+        pk: Any,
+        values: Any,
+        names: Any,
+    ) -> None:
+        self.row = row
+        self.rows = rows
+        self.stored = rows.filter(pk=pk)
+        self.connection = connections[rows.db]
+        self.names = None if names is None else frozenset(names)
+        # A number is stored if it is taken here, or if somebody has set it: what is null here, or
+        # was read long ago, may be another by now.
+        self.explicit = [field for field in fields if self._is_explicit(field, values)]
+        others = [field for field in fields if field not in self.explicit]
+        texts = [text for field in fields for text in field.texts]
+        known = [text for text in texts if not self._is_explicit(text, values)]
+        self.values = [value for value in values if value[0] not in others + known]
+        self.open = [field for field in others if self._may_be_due(field)]
+
+    def run(self, store: Callable[[Any, Any], Any]) -> Any:
+        """Update the row, numbered if it is to be; return what Django's own method returns."""
+        doubtful = [field for field in self.open if self._known(field) is not None]
+        adding = self.row._state.adding and bool(self.open)
+        for _ in range(TRIES):
+            if adding and not self.stored.exists():
+                break  # the INSERT that follows numbers it
+            document = self._as_it_will_be()
+            due = [field for field in self.open if field.is_due(document, self.connection)]
+            numbers = self._stored_numbers([field for field in due if field in doubtful])
+            new = [field for field in due if numbers.get(field) is None]
+            if not new and not self.explicit:
+                break
+            try:
+                return self._number(document, new, store)
+            except _Changed:
+                doubtful, adding = self.open, True
+        else:
+            raise OperationalError(f"others changed {self.row!r} whenever it was to be numbered")
+        return store(self.rows, self.values)
+
+    def _known(self, field: Any) -> Any:
+        """Return the number that the instance has; MISSING if it is deferred."""
+        return self.row.__dict__.get(field.attname, MISSING)
+
+    def _is_explicit(self, field: Any, values: Any) -> bool:
+        given = self._known(field)
+        if given in (None, MISSING) or all(value[0] is not field for value in values):
+            return False
+        return bool(getattr(self.row._state, field.memory, MISSING) != given)
+
+    def _may_be_due(self, field: Any) -> bool:
+        """Can this save be the one that makes the condition true of a row without a number?"""
+        is_numbered = self._known(field) not in (None, MISSING)
+        if is_numbered and not hasattr(self.row._state, _uncommitted(field)):
+            return False
+        names = conditions.names_in(field.when)
+        about = [field, *(conditions.field_of(field.model, name) for name in names)]
+        return any(map(self._is_saved, about))
+
+    def _is_saved(self, field: Any) -> bool:
+        return self.names is None or field.name in self.names or field.attname in self.names
+
+    def _as_it_will_be(self) -> Any:
+        """Return the row with what is saved of it; the rest is as the database has it."""
+        if self.names is None or not (self.open or self.explicit):
+            return self.row
+        document = self.stored.first()
+        if document is None:
+            return self.row
+        for field in document._meta.concrete_fields:
+            if self._is_saved(field) and field.attname in self.row.__dict__:
+                setattr(document, field.attname, self.row.__dict__[field.attname])
+        return document
+
+    def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
+        """Return the numbers that the row has in the database; the instance gets them, too."""
+        numbers: dict[Any, int | None] = {}
+        for field in fields:
+            for number, *texts in self.stored.values_list(
+                field.attname, *(text.attname for text in field.texts)
+            ):
+                numbers[field] = number
+                for each, value in zip([field, *field.texts], [number, *texts], strict=True):
+                    self._set(each, value)
+        return numbers
+
+    def _number(self, document: Any, new: list[Any], store: Callable[[Any, Any], Any]) -> Any:
+        """Take the numbers and update the row with them, in one transaction."""
+        fields = [*self.explicit, *new]
+        texts = [text for field in fields for text in field.texts]
+        written = [text for text in texts if all(value[0] is not text for value in self.values)]
+        before = {field: self._known(field) for field in fields + texts}
+        inside = in_users_transaction(self.connection)
+        savepoint = transaction.atomic(using=self.connection.alias) if inside else nullcontext()
+        for field in new + written:
+            setattr(document, field.attname, None)
+        numbers = Numbers(self.connection, [document], fields, bulk=True)
+        try:
+            with savepoint, numbers:
+                values = [
+                    (field, _, self._settled(fields, field, v)) for field, _, v in self.values
+                ]
+                taken = [(field, None, getattr(document, field.attname)) for field in new + written]
+                found = store(self.rows.filter(**self._expected(document, new)), values + taken)
+                if not found:
+                    raise _Changed
+        except BaseException as error:
+            numbers.restore(error)
+            for field, number in before.items():
+                self.row.__dict__.pop(field.attname, None)
+                if number is not MISSING:
+                    setattr(self.row, field.attname, number)
+            raise
+        for field in fields + texts:
+            self._set(field, getattr(document, field.attname), uncommitted=inside)
+        return found
+
+    def _settled(self, fields: list[Any], field: Any, value: Any) -> Any:
+        is_unsettled = any(field in each.unsettled for each in fields)
+        return settled(field, value) if is_unsettled and not is_expression(value) else value
+
+    def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
+        """Return a filter that finds the row only if it is as its counter was chosen by."""
+        expected = {field.attname: None for field in new}
+        for field in new:
+            for path in filter(None, map(path_of, field.scope_parts)):
+                first = fields_of(field.model, path)[0]
+                if not self._is_saved(first):
+                    expected[first.attname] = getattr(document, first.attname)
+        return expected
+
+    def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
+        """Set a number that the row has in the database, and remember that nobody set it."""
+        state = self.row._state
+        setattr(self.row, field.attname, number)
+        setattr(state, field.memory, number)
+        setattr(state, LOADED, self.row.pk)
+        if uncommitted:
+            # Should the transaction be rolled back, the number is not the row's.
+            mark = _uncommitted(field)
+            setattr(state, mark, True)
+            transaction.on_commit(
+                lambda: vars(state).pop(mark, None), using=self.connection.alias, robust=True
+            )
+
+
+def _announced(field: Any) -> str:
+    return f"{field.memory}_announced"
+
+
+def _uncommitted(field: Any) -> str:
+    return f"{field.memory}_uncommitted"

@@ -1,0 +1,137 @@
+"""The register of void numbers: those that were given, and that no row has any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import IntegrityError, connections, router, transaction
+from django.db.models import F
+
+from sequences_core.arguments import check_integer, check_sequence_name
+from sequences_core.models import Counter
+from sequences_core.taking import database_errors
+
+from .scopes import CHOICES, rows_in
+from .series import fields_numbered_by
+
+if TYPE_CHECKING:
+    from .models import Void
+
+MAX_LENGTH = 255
+"""The longest ``text`` and ``who``, in characters."""
+
+
+def has_register() -> bool:
+    """Is the register of voids installed?"""
+    return apps.is_installed("sequences_contrib")
+
+
+def record_void(
+    counter: str,
+    number: int,
+    *,
+    text: str = "",
+    reason: str = "",
+    who: str = "",
+    row_kept: bool = False,
+    using: str | None = None,
+) -> Void:
+    """Record that a number of a counter is void, so that the audit can explain it.
+
+    It joins the transaction that is open, and locks the counter: whoever inserts a row with this
+    number at the same moment comes before or after it.
+
+    :param counter: the name of the counter, such as ``field.counter_of(instance, using)`` says.
+    :param text: the number as it was printed.
+    :param row_kept: a row may have the number still: it is void all the same.
+    :param using: the database alias; by default the router says.
+    :raises TypeError, ValueError: for bad arguments, before the database is touched; ValueError
+        also for a number that the counter has not given yet, that is void already, or that a row
+        has.
+    :raises ImproperlyConfigured: ``"sequences_contrib"`` is not in INSTALLED_APPS.
+    """
+    counter = check_sequence_name(counter)
+    number = check_integer("number", number)
+    texts = {
+        "text": _text("text", text, MAX_LENGTH),
+        "reason": _text("reason", reason, None),
+        "who": _text("who", who, MAX_LENGTH),
+    }
+    model = _model()
+    alias = using or router.db_for_write(Counter)
+    with database_errors(connections[alias], ours=False), transaction.atomic(using=alias):
+        last = _lock(counter, alias)
+        if last is None or number > last:
+            state = "doesn't exist" if last is None else f"is at {last}"
+            raise ValueError(
+                f"number {number} of counter {counter!r} can't be void, for it was never given: "
+                f"the counter {state} on database {alias!r}"
+            )
+        if not row_kept and (row := _row_with(counter, number, alias)) is not None:
+            raise ValueError(
+                f"number {number} of counter {counter!r} can't be void, for {row._meta.label} "
+                f"{row.pk} has it: delete the row first, or say row_kept=True"
+            )
+        try:
+            with transaction.atomic(using=alias):
+                return model.objects.using(alias).create(counter=counter, number=number, **texts)
+        except IntegrityError as error:
+            raise ValueError(f"number {number} of counter {counter!r} is void already") from error
+
+
+def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
+    """Return the void numbers of each counter that has some."""
+    found: dict[str, set[int]] = {}
+    if not has_register():
+        return found
+    names, voids = list(counters), _model().objects.using(using)
+    for start in range(0, len(names), CHOICES):
+        chosen = voids.filter(counter__in=names[start : start + CHOICES])
+        for counter, number in chosen.values_list("counter", "number"):
+            found.setdefault(counter, set()).add(number)
+    return found
+
+
+def _model() -> type[Void]:
+    if not has_register():
+        raise ImproperlyConfigured(
+            'the register of voids is not installed: add "sequences_contrib" to INSTALLED_APPS, '
+            "and run manage.py migrate"
+        )
+    from .models import Void
+
+    return Void
+
+
+def _text(argument: str, value: object, longest: int | None) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} is a str, not {value!r}")
+    plain = str.__str__(value)
+    if "\0" in plain or (longest is not None and len(plain) > longest):
+        limit = f" and more than {longest} characters" if longest else ""
+        raise ValueError(f"{argument} has no NUL{limit}: {plain[:80]!r}")
+    return plain
+
+
+def _lock(counter: str, using: str) -> int | None:
+    """Lock the counter until the transaction ends, and return its last number."""
+    counters = Counter.objects.using(using).filter(pk=counter)
+    if not connections[using].features.has_select_for_update:
+        counters.update(last=F("last"))  # SQLite locks by an update, also of what stays the same
+    return counters.select_for_update().values_list("last", flat=True).first()
+
+
+def _row_with(counter: str, number: int, using: str) -> Any:
+    """Return a row that has this number of the counter; None if there is none."""
+    for field in fields_numbered_by(counter):
+        if not router.allow_migrate_model(using, field.model):
+            continue
+        rows = list(rows_in(field.model, using).filter(**{field.attname: number}))
+        names = field.names_of(rows, connections[using]) if rows else []
+        for row, name in zip(rows, names, strict=True):
+            if name == counter:
+                return row
+    return None

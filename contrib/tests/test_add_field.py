@@ -1,0 +1,226 @@
+"""The migration operation that adds the field to a table with rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connections, migrations, models
+from django.db.migrations.optimizer import MigrationOptimizer
+from django.db.migrations.writer import OperationWriter
+from sequences_contrib.audit import audit
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.operations import AddSequenceField
+
+from sequences_core import get_last_value, set_last_value
+from sequences_core.models import Counter
+from tests.numbered.blocks import Steps
+
+APPS = ["tests.numbered"]
+
+
+@pytest.fixture
+def steps(using: str) -> Iterator[Steps]:
+    """Undone in the end, down to the last table."""
+    steps = Steps(using)
+    try:
+        yield steps
+        steps.undo()
+        assert "letters_letter" not in connections[using].introspection.table_names()
+    finally:
+        with connections[using].cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS letters_letter")
+
+
+KINDS = ("a", "b.", "a", "a", "b.")
+
+
+def create(steps: Steps, *kinds: str | None) -> Any:
+    fields: list[tuple[str, Any]] = [
+        ("id", models.BigAutoField(primary_key=True)),
+        ("kind", models.CharField(max_length=9, null=True)),
+        ("place", models.IntegerField(default=0)),
+    ]
+    model = steps.apply(migrations.CreateModel("Letter", fields))
+    rows = [model(kind=kind, place=-i // 2) for i, kind in enumerate(kinds)]
+    model.objects.using(steps.using).bulk_create(rows)
+    return model
+
+
+def numbers(model: Any, using: str) -> list[tuple[str | None, int | None]]:
+    return list(model.objects.using(using).order_by("id").values_list("kind", "number"))
+
+
+def counters(using: str) -> dict[str, int]:
+    return dict(Counter.objects.using(using).values_list("name", "last"))
+
+
+def test_rows_are_numbered_by_their_keys(using: str, steps: Steps) -> None:
+    """1 to n in the order of the primary key; unique, not null, and the counter goes on."""
+    create(steps, *KINDS)
+    model = steps.apply(AddSequenceField("letter", "number", SequenceField("post", unique=True)))
+    assert [number for _, number in numbers(model, using)] == [1, 2, 3, 4, 5]
+    assert counters(using) == {"post": 5}
+    assert model.objects.using(using).create().number == 6
+    with pytest.raises(IntegrityError):
+        model.objects.using(using).create(number=3)
+    (result,) = audit(model, using=using)
+    assert result.is_clean
+
+
+def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
+    """Each scope has its own numbers, in the order asked for; equal ones by primary key."""
+    create(steps, *KINDS)
+    field = SequenceField(scope="kind")
+    model = steps.apply(AddSequenceField("letter", "number", field, order_by=["place"]))
+    assert numbers(model, using) == [("a", 3), ("b.", 2), ("a", 2), ("a", 1), ("b.", 1)]
+    assert counters(using) == {"letters_letter.number.a": 3, "letters_letter.number.b%2E": 2}
+    assert model.objects.using(using).create(kind="b.").number == 3
+
+
+def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
+    """Backwards, column and counters are gone; forwards again, the rows have the same numbers."""
+    create(steps, *KINDS)
+    operation = AddSequenceField("letter", "number", SequenceField("post", scope="kind"))
+    first = numbers(steps.apply(operation), using)
+    steps.undo_one()
+    assert counters(using) == {}
+    assert not hasattr(steps.model, "number")
+    assert numbers(steps.apply(operation), using) == first
+
+
+def test_backwards_keeps_a_counter_that_others_use(using: str, steps: Steps) -> None:
+    """A sequence that numbers another field, too, goes on."""
+    create(steps, *KINDS)
+    steps.apply(AddSequenceField("letter", "number", SequenceField("invoices")))
+    steps.undo_one()
+    assert get_last_value("invoices", using=using) == 5
+
+
+def test_counters_that_are_there_go_on(using: str, steps: Steps) -> None:
+    """Rows of a sequence that has been used are numbered from its counter on."""
+    create(steps, *KINDS)
+    set_last_value(10, "post.a", using=using)
+    model = steps.apply(AddSequenceField("letter", "number", SequenceField("post", scope="kind")))
+    assert numbers(model, using) == [("a", 11), ("b.", 1), ("a", 12), ("a", 13), ("b.", 2)]
+
+
+def test_an_empty_table(using: str, steps: Steps) -> None:
+    """Without rows no counter is made."""
+    create(steps)
+    model = steps.apply(AddSequenceField("letter", "number", SequenceField("post")))
+    assert counters(using) == {}
+    assert model.objects.using(using).create().number == 1
+
+
+def test_rows_without_a_scope(using: str, steps: Steps) -> None:
+    """With null=True they stay without a number; else nothing is numbered, and it says why."""
+    create(steps, "a", None, "", "a")
+    with pytest.raises(ValueError, match="is null"):
+        steps.apply(AddSequenceField("letter", "number", SequenceField(scope="kind")))
+    # The refusal came before the column, also where that couldn't be rolled back.
+    field = SequenceField(scope="kind", null=True)
+    model = steps.apply(AddSequenceField("letter", "number", field))
+    assert numbers(model, using) == [("a", 1), (None, None), ("", None), ("a", 2)]
+
+
+def first_of(letter: Any) -> int:
+    return 100 if letter.kind == "a" else 200
+
+
+def kind_of(letter: Any) -> list[Any]:
+    return [letter.kind, "x"]
+
+
+FIELDS: dict[str, tuple[Any, list[int]]] = {
+    "initial value": (SequenceField("post", initial_value=0), [0, 1, 2, 3, 4]),
+    "callable": (SequenceField(scope="kind", initial_value=first_of), [100, 200, 101, 102, 201]),
+    "function": (SequenceField(scope=kind_of), [1, 1, 2, 3, 2]),
+    "loop": (SequenceField("post", reset_value=4), [1, 2, 3, 1, 2]),
+    "reuse": (SequenceField(scope="kind", reuse="gaps"), [1, 1, 2, 3, 2]),
+    "text and number": (SequenceField(scope=["kind", "place"]), [1, 1, 1, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("option", FIELDS)
+def test_other_fields(option: str, using: str, steps: Steps) -> None:
+    """Initial values, functions and loops have the numbers that inserting would have given."""
+    create(steps, *KINDS)
+    field, expected = FIELDS[option]
+    model = steps.apply(AddSequenceField("letter", "number", field.clone()))
+    assert [number for _, number in numbers(model, using)] == expected
+
+
+def test_many_rows_in_few_statements(
+    using: str, steps: Steps, django_assert_max_num_queries: Any
+) -> None:
+    """The rows are written by one statement, however many they are."""
+    create(steps, *KINDS * 400)
+    with django_assert_max_num_queries(40, connection=connections[using]):
+        model = steps.apply(
+            AddSequenceField("letter", "number", SequenceField(scope="kind", unique=False))
+        )
+    assert counters(using) == {"letters_letter.number.a": 1200, "letters_letter.number.b%2E": 800}
+    assert all(result.is_clean for result in audit(model, using=using))
+
+
+def test_rows_that_come_meanwhile(using: str, steps: Steps) -> None:
+    """A row that appears between counting and numbering gets no number that wasn't taken."""
+    create(steps, *KINDS)
+    connection = connections[using]
+    disturbed: list[str] = []
+
+    def disturb(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if "sequences_place" in sql and not disturbed:
+            disturbed.append(sql)
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO letters_letter (kind, place) VALUES ('a', 0)")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(disturb):
+        model = steps.apply(
+            AddSequenceField("letter", "number", SequenceField(scope="kind", null=True))
+        )
+    assert disturbed
+    assert [number for _, number in numbers(model, using)] == [1, 1, 2, 3, 2]
+    assert all(result.is_clean for result in audit(model, using=using))
+
+
+def test_it_can_be_written_down_and_squashed() -> None:
+    """The writer names it with its order, and no optimizer makes it a plain AddField."""
+    operation = AddSequenceField("letter", "number", SequenceField("post"), order_by="-place")
+    text, imports = OperationWriter(operation, indentation=0).serialize()
+    assert "order_by=('-place',)" in text
+    assert "AddSequenceField(" in text
+    assert any("sequences_contrib.operations" in line for line in imports)
+    altered = migrations.AlterField("letter", "number", SequenceField("post", unique=True))
+    assert MigrationOptimizer().optimize([operation, altered], "letters")[0] is operation
+
+
+def test_sqlmigrate_says_that_it_is_no_sql(using: str, steps: Steps) -> None:
+    """What is only written down changes nothing."""
+    create(steps, "a")
+    operation = AddSequenceField("letter", "number", SequenceField("post"))
+    migration = migrations.Migration("x", "letters")
+    migration.operations = [operation]  # type: ignore[misc] # as makemigrations does
+    with connections[using].schema_editor(collect_sql=True) as editor:
+        migration.apply(steps.states[-1].clone(), editor, collect_sql=True)
+    assert "CANNOT BE WRITTEN AS SQL" in "".join(editor.collected_sql)
+    assert counters(using) == {}
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"field": models.BigIntegerField()}, "SequenceField"),
+    ({"field": SequenceField(primary_key=True)}, "no primary key"),
+    ({"order_by": [1]}, "names of fields"),
+    ({"order_by": ["-"]}, "names of fields"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "text"), BAD)
+def test_bad_arguments(wrong: dict[str, Any], text: str) -> None:
+    """What can't be added is a TypeError when the migration is loaded."""
+    arguments: dict[str, Any] = {"field": SequenceField("post")} | wrong
+    with pytest.raises(TypeError, match=text):
+        AddSequenceField("letter", "number", **arguments)

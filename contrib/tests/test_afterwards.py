@@ -1,0 +1,290 @@
+"""Rows that have their number: moved to another scope, or made void."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import models, transaction
+from sequences_contrib.afterwards import renumber, void
+from sequences_contrib.exceptions import OutOfOrder
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
+
+from sequences_core import SequenceExhausted, get_last_value
+from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, together
+from tests.numbered.models import Company, Invoice, Project, Receipt, Seat, SpecialInvoice, Ticket
+
+APPS = ["tests.numbered", "sequences_contrib"]
+
+
+@pytest.fixture
+def projects(using: str) -> list[Project]:
+    return [Project.objects.using(using).create(code=code) for code in "ab"]
+
+
+def ticket(project: Project, title: str = "") -> Ticket:
+    return Ticket.objects.using(project._state.db).create(project=project, title=title)
+
+
+def numbers(project: Project) -> list[int]:
+    tickets = Ticket.objects.using(project._state.db).filter(project=project)
+    return list(tickets.order_by("number").values_list("number", flat=True))
+
+
+def voids(using: str) -> list[tuple[str, int]]:
+    found = Void.objects.using(using).order_by("counter", "number")
+    return list(found.values_list("counter", "number"))
+
+
+def counter(project: Project) -> str:
+    return f"numbered_ticket.number.{project.pk}"
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_a_row_that_moves(in_transaction: bool, using: str, projects: list[Project]) -> None:
+    """It gets the next number of its new scope, and the old one is explained."""
+    a, b = projects
+    rows = [ticket(a) for _ in range(3)]
+    ticket(b)
+    moved = rows[1]
+    moved.project, moved.title = b, "moved"
+    with atomic_if(in_transaction, using):
+        assert renumber(moved, reason="wrong project", user="ada")
+    assert moved.number == 2
+    moved.refresh_from_db()
+    assert (moved.project_id, moved.number, moved.title) == (b.pk, 2, "moved")
+    (trace,) = Void.objects.using(using)
+    assert (trace.counter, trace.number, trace.reason) == (counter(a), 2, "wrong project")
+    assert trace.who == "ada"
+    assert (numbers(a), numbers(b)) == ([1, 3], [1, 2])
+    assert (ticket(a).number, ticket(b).number) == (4, 3)
+
+
+def test_the_same_scope(using: str, projects: list[Project]) -> None:
+    """A row that hasn't moved keeps its number, whatever the instance says of it."""
+    row = ticket(projects[0])
+    row.title, row.number = "new", 77
+    assert not renumber(row)
+    assert row.number == 1
+    assert Ticket.objects.using(using).get().title == "new"
+    assert get_last_value(counter(projects[0]), using=using) == 1
+    assert voids(using) == []
+
+
+def test_moved_and_back(using: str, projects: list[Project]) -> None:
+    """Each move takes a number and makes one void; a copy of the row gets one of its own."""
+    a, b = projects
+    row = ticket(a)
+    for project in (b, a):
+        row.project = project
+        renumber(row)
+    assert row.number == 2
+    assert voids(using) == [(counter(a), 1), (counter(b), 1)]
+    row.pk, row._state.adding = None, True
+    row.save(using=using)
+    assert row.number == 3
+
+
+@pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
+def test_a_move_that_fails(
+    in_transaction: bool, using: str, projects: list[Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is taken, recorded or changed, and the instance has its number back."""
+    a, b = projects
+    row = ticket(a)
+    row.project = b
+
+    def save(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch, transaction.atomic(using=using):
+        patch.setattr(row, "save", save)
+        with pytest.raises(RuntimeError, match="broken"), atomic_if(in_transaction, using):
+            renumber(row)
+        assert ticket(b).number == 1  # the transaction is fine
+    assert row.number == 1
+    assert get_last_value(counter(b), using=using) != 2
+    assert voids(using) == []
+    with rolled_back(using):
+        renumber(row)
+    assert numbers(a) == [1]
+    assert voids(using) == []
+
+
+def test_scopes_that_are_null(using: str) -> None:
+    """Out of all scopes the row has no number; back in one it gets a new one."""
+    company = Company.objects.using(using).create(name="Acme")
+    project = Project.objects.using(using).create(company=company)
+    row = Receipt.objects.using(using).create(project=project)
+    row.project = None
+    assert renumber(row)
+    assert row.number is None
+    row.project = project
+    assert renumber(row)
+    assert row.number == 2
+    assert voids(using) == [(f"receipts.r.{company.pk}", 1)]
+    kind = models.CharField(max_length=9)
+    with letters(using, kind=kind, number=SequenceField("n", scope="kind")) as rows:
+        letter = rows.create(kind="a")
+        letter.kind = ""
+        with pytest.raises(ValueError, match="null"):
+            renumber(letter)
+        assert letter.number == 1
+
+
+def test_all_fields_of_a_row_or_one(using: str) -> None:
+    """By default every number whose scope has changed; numbers that are reused are never void."""
+    row = Seat.objects.using(using).create(room="A")
+    Seat.objects.using(using).create(room="A")
+    row.room = "B"
+    assert renumber(row)
+    assert (row.number, row.label) == (0, 1)
+    assert voids(using) == []
+    assert Seat.objects.using(using).create(room="A").number == 0
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9),
+        "one": SequenceField("one", scope="kind"),
+        "two": SequenceField("two", scope="kind", initial_value=lambda row: 100),
+    }
+    with letters(using, **fields) as rows:
+        letter = rows.create(kind="a")
+        letter.kind = "b"
+        renumber(letter, "two")
+        stored = rows.get()
+        assert (stored.kind, stored.one, stored.two) == ("b", 1, 100)
+        assert voids(using) == [("two.a", 100)]
+
+
+def test_the_rules_of_the_new_scope(using: str) -> None:
+    """Its order of dates and its maximum hold for a row that moves there."""
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9),
+        "day": models.DateField(),
+        "number": SequenceField("n", unique_with="kind", ascending="day", maximum=2),
+    }
+    with letters(using, **fields) as rows:
+        rows.create(kind="a", day=date(2026, 1, 1))
+        rows.create(kind="b", day=date(2026, 1, 5))
+        row = rows.create(kind="a", day=date(2026, 1, 3))
+        row.kind = "b"
+        with pytest.raises(OutOfOrder):
+            renumber(row)
+        assert row.number == 2
+        row.day = date(2026, 1, 6)
+        renumber(row)
+        other = rows.get(kind="a")
+        other.kind, other.day = "b", row.day
+        with pytest.raises(SequenceExhausted):
+            renumber(other)
+        assert sorted(rows.values_list("kind", "number")) == [("a", 1), ("b", 1), ("b", 2)]
+
+
+def test_a_parents_number(using: str) -> None:
+    """A row of a model that inherits is one row."""
+    row = SpecialInvoice.objects.using(using).create()
+    assert not renumber(row)
+    void(row, reason="gone", delete=True)
+    assert not Invoice.objects.using(using).exists()
+    assert voids(using) == [("invoices", 1), ("numbered_specialinvoice.own", 1)]
+
+
+@pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])
+def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -> None:
+    """The row is kept with its number or deleted; either way the number is accounted for."""
+    a, _ = projects
+    for _ in range(3):
+        ticket(a)
+    user = User(username="grace")
+    void(Ticket.objects.using(using).get(number=2), reason="twice", user=user, delete=delete)
+    (trace,) = Void.objects.using(using)
+    assert (trace.counter, trace.number, trace.reason) == (counter(a), 2, "twice")
+    assert trace.who == "grace"
+    assert numbers(a) == ([1, 3] if delete else [1, 2, 3])
+    assert ticket(a).number == 4
+
+
+def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
+    """A row that isn't stored, has no number, is void, or whose number will be given again."""
+    row = ticket(projects[0])
+    void(row, reason="once")
+    with pytest.raises(ValueError, match="already"):
+        void(row, reason="twice")
+    with pytest.raises(ValueError, match="already"):
+        void(row, reason="twice", delete=True)
+    assert numbers(projects[0]) == [1]
+    acts: list[Callable[[Any], Any]] = [renumber, lambda row: void(row, reason="")]
+    for act in acts:
+        with pytest.raises(ValueError, match="save it first"):
+            act(Ticket(project=projects[0]))
+        with pytest.raises(TypeError, match="instance"):
+            act(Ticket)
+        with pytest.raises(ValueError, match="no SequenceField"):
+            act(projects[0])
+        gone = ticket(projects[0])
+        Ticket.objects.using(using).filter(pk=gone.pk).delete()
+        with pytest.raises(ObjectDoesNotExist):
+            act(gone)
+    with pytest.raises(ValueError, match="gives the numbers of deleted rows again"):
+        void(Seat.objects.using(using).create(room="A"), reason="")
+    with pytest.raises(ValueError, match="has no number"):
+        void(Receipt.objects.using(using).create(), reason="")
+
+
+def test_what_the_instance_remembers_does_not_matter(using: str, projects: list[Project]) -> None:
+    """The number and the scope that become void are those of the database."""
+    a, b = projects
+    row = ticket(a)
+    stale = Ticket.objects.using(using).get()
+    row.project = b
+    renumber(row)
+    stale.project = b
+    assert not renumber(stale)
+    stale.project = a
+    void(stale, reason="")
+    assert voids(using) == [(counter(a), 1), (counter(b), 1)]
+
+
+def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:
+    """Writers that create, move there and back and delete: no deadlock, every hole explained."""
+    a, b = projects
+
+    def mover(source: Project, target: Project) -> Callable[[], None]:
+        def work() -> None:
+            for i in range(6):
+                row = ticket(source)
+                row.project = target
+                renumber(row)
+                if i % 3 == 0:
+                    void(row, reason="", delete=True)
+                ticket(source)
+
+        return work
+
+    together([mover(a, b), mover(b, a)] * 3, using)
+    for project in projects:
+        last = get_last_value(counter(project), using=using)
+        assert last is not None
+        void_numbers = [number for name, number in voids(using) if name == counter(project)]
+        assert sorted(numbers(project) + void_numbers) == list(range(1, last + 1))
+
+
+def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
+    """Only the first of those who move a row to the same place takes a number for it."""
+    a, b = projects
+    row = ticket(a)
+
+    def work() -> None:
+        mine = Ticket.objects.using(using).get(pk=row.pk)
+        mine.project = Project.objects.using(using).get(pk=b.pk)
+        renumber(mine)
+        assert mine.number == 1
+
+    together([work] * 6, using)
+    assert numbers(b) == [1]
+    assert get_last_value(counter(b), using=using) == 1
+    assert voids(using) == [(counter(a), 1)]

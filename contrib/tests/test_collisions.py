@@ -1,0 +1,181 @@
+"""Forms that move a row to a scope where its number is another row's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.forms import ModelForm, modelform_factory, modelformset_factory
+from django.test import Client
+from django.test.utils import isolate_apps
+from django.urls import path
+from sequences_contrib.fields import SequenceField
+
+from tests.numbered.blocks import model_with, tables
+from tests.numbered.models import Project, Ticket
+
+APPS = [
+    "tests.numbered",
+    "sequences_contrib",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.admin",
+    "django.contrib.messages",
+]
+
+site = admin.AdminSite(name="admin")
+site.register(Ticket)
+site.register(Project)
+urlpatterns = [path("admin/", site.urls)]
+
+
+class Router:
+    """Django looks for other rows where the router says, not where the instance is from."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return self.using
+
+    db_for_write = db_for_read
+
+
+@pytest.fixture
+def routed(using: str, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [Router(using)]
+
+
+TicketForm = modelform_factory(Ticket, fields=["project", "title"])
+
+
+@pytest.fixture
+def tickets(using: str, routed: None) -> list[Any]:
+    """Two tickets that are the first of their projects."""
+    projects = [Project.objects.create(code=code) for code in "ab"]
+    return [Ticket.objects.create(project=project) for project in projects]
+
+
+def form(ticket: Any, project: Any, make: Any = TicketForm) -> ModelForm[Any]:
+    return make({"project": project.pk, "title": "new"}, instance=ticket)  # type: ignore[no-any-return]
+
+
+def test_a_form_tells_of_a_collision(tickets: list[Any]) -> None:
+    """is_valid() is false, with Django's own message; it isn't save() that fails."""
+    one, other = tickets
+    moving = form(one, other.project)
+    assert not moving.is_valid()
+    assert list(moving.errors) == ["__all__"]
+    assert "Project and Number already exists" in moving.errors["__all__"][0]
+
+
+def test_forms_that_collide_with_nothing(tickets: list[Any]) -> None:
+    """Neither a row that stays, nor one that moves where its number is free, nor a new one."""
+    one, other = tickets
+    Ticket.objects.create(project=other.project)
+    Ticket.objects.filter(pk=other.pk).delete()
+    for ticket, project in ((one, one.project), (one, other.project), (Ticket(), one.project)):
+        valid = form(ticket, project)
+        assert valid.is_valid(), valid.errors
+        valid.save()
+    assert sorted(Ticket.objects.values_list("project__code", "number")) == [
+        ("a", 2),
+        ("b", 1),
+        ("b", 2),
+    ]
+
+
+def test_the_admin_tells_of_a_collision(tickets: list[Any], settings: Any) -> None:
+    """The page of the admin comes back with the message."""
+    settings.ROOT_URLCONF = __name__
+    one, other = tickets
+    ContentType.objects.clear_cache()
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    url = f"/admin/numbered/ticket/{one.pk}/change/"
+    page = client.post(url, {"project": other.project_id, "title": ""})
+    assert page.status_code == 200
+    assert "Project and Number already exists" in page.content.decode()
+    page = client.post(url, {"project": one.project_id, "title": "x"})
+    assert page.status_code == 302
+
+
+def test_a_formset_tells_of_a_collision(tickets: list[Any]) -> None:
+    """Each of its forms does."""
+    formset = modelformset_factory(Ticket, fields=["project"], extra=0)
+    data = {
+        "form-TOTAL_FORMS": 2,
+        "form-INITIAL_FORMS": 2,
+        **{f"form-{i}-id": ticket.pk for i, ticket in enumerate(tickets)},
+        **{f"form-{i}-project": tickets[1].project_id for i in range(2)},
+    }
+    many = formset(data, queryset=Ticket.objects.order_by("pk"))
+    assert not many.is_valid()
+    assert [list(errors) for errors in many.errors] == [["__all__"], []]
+
+
+def constrained(kind: str) -> Any:
+    """A model whose numbers are unique in a scope of two fields."""
+    fields = {
+        "company": models.IntegerField(),
+        "year": models.IntegerField(),
+        "note": models.CharField(max_length=9, blank=True),
+    }
+    scope = ["company", "year"]
+    names = [*scope, "number"]
+    options: dict[str, Any] = {}
+    if kind == "unique_together":
+        options = {"unique_together": [names]}
+    elif kind != "unique_with":
+        condition = models.Q(number__isnull=False) if kind == "partial" else None
+        constraint = models.UniqueConstraint(fields=names, condition=condition, name="letters")
+        options = {"constraints": [constraint]}
+    how: dict[str, Any] = {"unique_with": scope} if kind == "unique_with" else {"scope": scope}
+    number = SequenceField("l", **how)
+    meta = type("Meta", (), {"app_label": "numbered", **options})
+    bases = {"__module__": __name__, "Meta": meta, **fields, "number": number}
+    return type("Letter", (models.Model,), bases)
+
+
+@pytest.mark.usefixtures("routed")
+@pytest.mark.parametrize("kind", ["unique_with", "unique_together", "constraint", "partial"])
+def test_each_constraint_and_half_of_a_scope(kind: str, using: str) -> None:
+    """However the constraint is declared, and if the form shows only a part of the scope."""
+    with isolate_apps("tests.numbered"):
+        model = constrained(kind)
+    with tables(using, model):
+        rows = model.objects.using(using)
+        one, _ = rows.create(company=1, year=2026), rows.create(company=1, year=2027)
+        wrong = modelform_factory(model, fields=["year"])({"year": 2027}, instance=one)
+        assert not wrong.is_valid()
+        one = rows.get(year=2026)
+        for fields, data in ((["year"], {"year": 2028}), (["note"], {"note": "x"})):
+            right = modelform_factory(model, fields=fields)(data, instance=one)
+            assert right.is_valid(), right.errors
+        one.year = 2027
+        with pytest.raises(ValidationError):
+            one.full_clean(exclude=["number", "note"])
+
+
+@pytest.mark.usefixtures("routed")
+def test_a_number_that_somebody_set(using: str) -> None:
+    """An error of a field that the form doesn't show becomes one of the whole form."""
+    unique = SequenceField("l", unique=True, scope="kind")
+    with isolate_apps("tests.numbered"):
+        model = model_with(kind=models.IntegerField(), number=unique)
+        together = [models.UniqueConstraint(fields=["kind", "number"], name="letters")]
+        model._meta.constraints = together
+    with tables(using, model):
+        rows = model.objects.using(using)
+        one, other = rows.create(kind=1), rows.create(kind=2, number=7)
+        one.number = 7
+        wrong = modelform_factory(model, fields=["kind"])({"kind": 1}, instance=one)
+        assert not wrong.is_valid()
+        assert list(wrong.errors) == ["__all__"]
+        assert other.number == 7

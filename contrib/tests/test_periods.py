@@ -1,0 +1,302 @@
+"""Periods: their texts and days, and the counters that they lead to on every path."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.periods import (
+    Day,
+    FiscalYear,
+    IsoWeek,
+    Month,
+    Period,
+    Quarter,
+    Year,
+)
+
+from sequences_core import get_last_value
+from tests.numbered.blocks import letters
+from tests.numbered.models import Bill, Company, Dispatch
+
+APPS = ["tests.numbered"]
+
+
+def thirteen(day: date) -> str | None:
+    """Years of 13 times 28 days from 2024-01-01 on."""
+    days = (day - date(2024, 1, 1)).days
+    return f"Y{days // 364 + 1}" if days >= 0 else None
+
+
+BOTH = FiscalYear("d", (4, 6), named="both")
+
+PERIODS = [
+    Year("d"),
+    Quarter("d"),
+    Month("d"),
+    IsoWeek("d"),
+    Day("d"),
+    FiscalYear("d", (4, 1)),
+    FiscalYear("d", (4, 6), named="end"),
+    FiscalYear("d", (7, 1), named="both"),
+    FiscalYear("d", (12, 31)),
+    FiscalYear("d", by=thirteen),
+]
+
+
+@pytest.mark.parametrize(
+    ("period", "day", "text", "first", "following"),
+    [
+        (Year("d"), (2024, 2, 29), "2024", (2024, 1, 1), (2025, 1, 1)),
+        (Year("d"), (999, 1, 1), "0999", (999, 1, 1), (1000, 1, 1)),
+        (Quarter("d"), (2026, 3, 31), "2026-Q1", (2026, 1, 1), (2026, 4, 1)),
+        (Quarter("d"), (2026, 12, 31), "2026-Q4", (2026, 10, 1), (2027, 1, 1)),
+        (Month("d"), (2024, 2, 29), "2024-02", (2024, 2, 1), (2024, 3, 1)),
+        (IsoWeek("d"), (2027, 1, 1), "2026-W53", (2026, 12, 28), (2027, 1, 4)),
+        (IsoWeek("d"), (2024, 12, 30), "2025-W01", (2024, 12, 30), (2025, 1, 6)),
+        (Day("d"), (2026, 4, 1), "2026-04-01", (2026, 4, 1), (2026, 4, 2)),
+        (FiscalYear("d", (4, 1)), (2026, 3, 31), "2025", (2025, 4, 1), (2026, 4, 1)),
+        (FiscalYear("d", (4, 1)), (2026, 4, 1), "2026", (2026, 4, 1), (2027, 4, 1)),
+        (FiscalYear("d", (4, 6), named="end"), (2026, 4, 6), "2027", (2026, 4, 6), (2027, 4, 6)),
+        (BOTH, (2099, 5, 6), "2099-00", (2099, 4, 6), (2100, 4, 6)),
+        (FiscalYear("d", (1, 1), named="end"), (2026, 4, 6), "2026", (2026, 1, 1), (2027, 1, 1)),
+        (FiscalYear("d", by=thirteen), (2024, 12, 29), "Y1", (2024, 1, 1), (2024, 12, 30)),
+        (FiscalYear("d", by=thirteen), (2024, 12, 30), "Y2", (2024, 12, 30), (2025, 12, 29)),
+        (FiscalYear("d", by=thirteen), (2023, 12, 31), None, (1, 1, 1), (2024, 1, 1)),
+        (Month("d"), (9999, 12, 31), "9999-12", (9999, 12, 1), None),
+        (FiscalYear("d", (4, 1)), (1, 1, 1), "0000", (1, 1, 1), (1, 4, 1)),
+        (FiscalYear("d", (4, 1)), (9999, 12, 1), "9999", (9999, 4, 1), None),
+    ],
+)  # fmt: skip
+def test_days(period: Period, day: Any, text: str | None, first: Any, following: Any) -> None:
+    """Each period has one text, a first day, and a day after its last."""
+    assert period.text(date(*day)) == text
+    assert period.range(date(*day)) == (date(*first), following and date(*following))
+
+
+@pytest.mark.parametrize("period", PERIODS, ids=repr)
+@given(day=st.dates(date(1, 1, 2), date(9999, 12, 30)))
+def test_a_period_is_its_days(period: Period, day: date) -> None:
+    """The days of a range are those that have the same text, and no others."""
+    first, following = period.range(day)
+    assert first <= day < (following or date.max)
+    texts = {period.text(each) for each in (first, day)}
+    if following:
+        texts.add(period.text(following - timedelta(days=1)))
+        assert period.text(following) not in texts
+    assert len(texts) == 1
+    if first != date.min:
+        assert period.text(first - timedelta(days=1)) not in texts
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "options", "error"),
+    [
+        (Year, [""], {}, TypeError),
+        (Year, [F("d")], {}, TypeError),
+        (Year, ["d"], {"tz": "Nowhere"}, ValueError),
+        (Year, ["d"], {"tz": "../x"}, ValueError),
+        (Year, ["d"], {"tz": ""}, ValueError),
+        (Year, ["d"], {"tz": timedelta(0)}, TypeError),
+        (FiscalYear, ["d"], {}, TypeError),
+        (FiscalYear, ["d", (2, 29)], {}, ValueError),
+        (FiscalYear, ["d", (13, 1)], {}, ValueError),
+        (FiscalYear, ["d", 4], {}, TypeError),
+        (FiscalYear, ["d", ("4", "1")], {}, TypeError),
+        (FiscalYear, ["d", (4, 1)], {"named": "last"}, ValueError),
+        (FiscalYear, ["d", (4, 1)], {"by": thirteen}, TypeError),
+        (FiscalYear, ["d"], {"by": "thirteen"}, TypeError),
+        (FiscalYear, ["d"], {"by": thirteen, "named": "end"}, TypeError),
+    ],
+)
+def test_refused(kind: Any, args: Any, options: Any, error: type[Exception]) -> None:
+    """Periods that make no sense are refused where they are declared."""
+    with pytest.raises(error):
+        kind(*args, **options)
+
+
+def test_refused_in_a_field() -> None:
+    """A constraint can't be of a period."""
+    with pytest.raises(TypeError, match="put periods into scope"):
+        SequenceField(unique_with=[Year("d")])
+
+
+def test_names_that_are_no_text() -> None:
+    """A function names years by text."""
+    with pytest.raises(TypeError, match="name of a year"):
+        FiscalYear("d", by=lambda day: day.year).text(date(2026, 1, 1))  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize("value", [date(2026, 4, 1), "2026-04-01", "2026-4-1"])
+def test_one_counter(value: Any, using: str) -> None:
+    """A date as text leads to the counter of the date, on every path; what is read back, too."""
+    company = Company.objects.using(using).create(pk=7)
+    bills = Bill.objects.using(using)
+    bills.create(issued_on=date(2027, 3, 31), company=company)
+    assert bills.create(issued_on=value, company=company).number == 2
+    (bulk,) = bills.bulk_create([Bill(issued_on=value, company=company)])
+    assert bulk.number == 3
+    read: Any = bills.order_by("number").last()
+    assert bills.create(issued_on=read.issued_on, company=company).number == 4
+    assert get_last_value("bills.7.2026", using=using) == 4
+    assert set(bills.values_list("issued_on", flat=True)) == {date(2026, 4, 1), date(2027, 3, 31)}
+
+
+def test_only_a_period(using: str) -> None:
+    """A scope that is one period, by date, and nothing else."""
+    fields: dict[str, Any] = {
+        "d": models.DateField(null=True),
+        "number": SequenceField("s", scope=IsoWeek("d"), null=True),
+    }
+    with letters(using, **fields) as rows:
+        days = [date(2027, 1, 3), "2027-01-01", date(2027, 1, 4), None]
+        assert [rows.create(d=day).number for day in days] == [1, 2, 1, None]
+        assert [row.number for row in rows.bulk_create(rows.model(d=day) for day in days)] == [
+            3, 4, 2, None,
+        ]  # fmt: skip
+        with pytest.raises(ValueError, match="must be known before the INSERT"):
+            rows.create(d=Now())
+
+
+def test_moments(using: str) -> None:
+    """The year of a moment is the one in the zone that was declared, however the moment is said."""
+    dispatches = Dispatch.objects.using(using)
+    new_year = datetime(2026, 12, 31, 11, 0, tzinfo=UTC)  # in Auckland
+    moments: list[Any] = [
+        new_year - timedelta(microseconds=1),
+        new_year,
+        new_year.astimezone(ZoneInfo("America/New_York")),
+        "2026-12-31T23:30:00Z",
+        "2027-01-01 00:30:00+13:00",
+    ]
+    made = [dispatches.create(sent_at=moment) for moment in moments]
+    assert [row.ref for row in made] == [
+        "D2026-00001", "D2027-00001", "D2027-00002", "D2027-00003", "D2027-00004",
+    ]  # fmt: skip
+    bulk = dispatches.bulk_create(Dispatch(sent_at=moment) for moment in moments)
+    assert [row.no for row in bulk] == [2, 5, 6, 7, 8]
+    with timezone.override("Asia/Tokyo"):
+        assert dispatches.create(sent_at=dispatches.get(no=1, ref__contains="2026").sent_at).no == 3
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(2026, 12, 31, 23, 30), "2026-12-31 23:30", date(2026, 12, 31), "2026-12-31"]
+)
+def test_naive_moments(using: str, moment: Any) -> None:
+    """A moment without a zone, whose year could be either, is refused before anything is taken."""
+    dispatches = Dispatch.objects.using(using)
+    for save in (
+        lambda: dispatches.create(sent_at=moment),
+        lambda: dispatches.bulk_create([Dispatch(sent_at=moment)]),
+    ):
+        with pytest.raises(ValueError, match="without a time zone"):
+            save()
+    assert not dispatches.exists()
+    assert get_last_value("dispatches.2026", using=using) is None
+
+
+@pytest.mark.parametrize("reuse", ["gaps", "last"])
+@pytest.mark.parametrize("moments", [False, True])
+def test_reuse(using: str, reuse: str, moments: bool) -> None:
+    """The rows of a counter are those of its period, found by a range of the column."""
+    tz = "America/New_York" if moments else None
+    fields: dict[str, Any] = {
+        "d": models.DateTimeField() if moments else models.DateField(),
+        "number": SequenceField("s", scope=Year("d", tz=tz), reuse=reuse),
+    }
+    last, first = date(2026, 12, 31), date(2027, 1, 1)
+    if moments:
+        last = datetime(2027, 1, 1, 4, 59, 59, tzinfo=UTC)
+        first = datetime(2027, 1, 1, 5, tzinfo=UTC)
+    with letters(using, **fields) as rows:
+        made = [rows.create(d=day) for day in (last, first, last, first, last)]
+        assert [row.number for row in made] == [1, 1, 2, 2, 3]
+        made[2].delete()
+        made[3].delete()
+        field: Any = rows.model._meta.get_field("number")
+        alike = field.rows_of(made[0], using)
+        assert set(alike.values_list("pk", flat=True)) == {made[0].pk, made[4].pk}
+        expected = [2, 4] if reuse == "gaps" else [4, 5]
+        assert [rows.create(d=last).number for _ in range(2)] == expected
+        assert rows.create(d=first).number == 2
+        assert field.preview(rows.model(d=first), using) == 3
+
+
+def test_skip_used(using: str) -> None:
+    """Numbers of rows of the same period only are skipped."""
+    fields: dict[str, Any] = {
+        "d": models.DateField(),
+        "number": SequenceField("s", scope=Month("d"), skip_used=True),
+    }
+    with letters(using, **fields) as rows:
+        rows.create(d="2026-01-31")
+        rows.create(d="2026-02-01")
+        rows.filter(d="2026-01-31").update(number=2)
+        assert rows.create(d="2026-01-01").number == 3
+        assert rows.create(d="2026-02-28").number == 2
+
+
+def test_period_of_a_path(using: str) -> None:
+    """The date can be another row's; it is looked up, and so are the rows of the period."""
+    company = Company.objects.using(using).create()
+    bills = [
+        Bill.objects.using(using).create(company=company, issued_on=day)
+        for day in ("2026-01-01", "2026-12-31", "2027-01-01")
+    ]
+    fields: dict[str, Any] = {
+        "bill": models.ForeignKey(Bill, models.CASCADE, related_name="+"),
+        "number": SequenceField("s", scope=Year("bill__issued_on"), reuse="gaps"),
+    }
+    with letters(using, **fields) as rows:
+        assert [rows.create(bill=bill).number for bill in bills] == [1, 2, 1]
+        rows.filter(bill=bills[0]).delete()
+        bills[1].issued_on = date(2030, 1, 1)  # not saved
+        assert rows.create(bill=bills[1]).number == 1
+
+
+def test_range_as_condition(using: str) -> None:
+    """The lookups of a period choose its rows in any query."""
+    company = Company.objects.using(using).create()
+    days = [date(2026, 3, 31), date(2026, 4, 1), date(2027, 3, 31), date(2027, 4, 1)]
+    bills = Bill.objects.using(using)
+    bills.bulk_create(Bill(issued_on=day, company=company) for day in days)
+    year = FiscalYear("issued_on", (4, 1))
+    found = bills.filter(Q(**year.rows_alike("2026-12-01", "issued_on")))
+    assert sorted(found.values_list("issued_on", flat=True)) == days[1:3]
+    last = bills.filter(**Year("issued_on").rows_alike("9999-12-31", "issued_on"))
+    assert not last.exists()
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["Pacific/Auckland", "America/Sao_Paulo", "Asia/Beirut", "Pacific/Apia", "Asia/Kathmandu"],
+)
+@given(moment=st.datetimes(datetime(1985, 1, 1), datetime(2035, 1, 1)), hours=st.integers(-50, 50))
+def test_range_of_moments(zone: str, moment: datetime, hours: int) -> None:
+    """The range has the moments of the same text, also where midnight or a whole day is missing."""
+    one = moment.replace(tzinfo=UTC)
+    other = one + timedelta(hours=hours)
+    for period in (Day("d", tz=zone), IsoWeek("d", tz=zone), Year("d", tz=zone)):
+        bounds = period.rows_alike(str(one), "d")
+        within = bounds["d__gte"] <= other < bounds["d__lt"]
+        alike = period.text_of_stored(str(other)) == period.text_of_stored(str(one))
+        assert within == alike
+
+
+def test_without_time_zones(settings: Any) -> None:
+    """Without USE_TZ moments are of the zone of the settings."""
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "UTC"
+    year = Year("d", tz="Pacific/Auckland")
+    assert year.text_of_stored("2026-12-31 23:30:00") == "2027"
+    bounds = year.rows_alike("2026-12-31 23:30:00", "d")
+    assert bounds == {"d__gte": datetime(2026, 12, 31, 11), "d__lt": datetime(2027, 12, 31, 11)}

@@ -1,0 +1,366 @@
+"""Counters that don't fit their rows: sync, prune and adopt, as functions and as commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.apps.registry import Apps
+from django.core.management import CommandError, call_command
+from django.db import NotSupportedError, connections, models, transaction
+from sequences_contrib.adopt import adopt
+from sequences_contrib.audit import audit
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.upkeep import Change, prune, sync
+from sequences_contrib.voids import record_void
+
+from sequences_core import get_last_value, set_last_value
+from sequences_core.models import Counter
+from tests.numbered.blocks import PATIENCE, letters, together
+from tests.numbered.models import Document, Invoice, Plain, Project, Ticket
+
+APPS = ["sequences_contrib", "tests.numbered"]
+
+
+def run(*args: str, using: str) -> str:
+    out = StringIO()
+    call_command("sequences", *args, "--database", using, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def counters(using: str) -> dict[str, int]:
+    return dict(Counter.objects.using(using).values_list("name", "last"))
+
+
+def run_sql(using: str, statement: str) -> None:
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement)
+
+
+@pytest.fixture
+def tickets(using: str) -> list[Project]:
+    """Three projects with three tickets each."""
+    projects = [Project.objects.using(using).create(code=code) for code in "abc"]
+    Ticket.objects.using(using).bulk_create([Ticket(project=p) for p in projects * 3])
+    return projects
+
+
+def counter_of(project: Project) -> str:
+    return f"numbered_ticket.number.{project.pk}"
+
+
+# sync
+
+
+def test_a_restored_counter_is_found_synced_and_goes_on(tickets: list[Project], using: str) -> None:
+    """The audit finds it, the dry run changes nothing, and after --apply numbering goes on."""
+    name = counter_of(tickets[1])
+    set_last_value(1, name, force=True, using=using)
+    assert [result.behind for result in audit(Ticket, using=using)] == [0, 2, 0]
+    assert sync(Ticket, using=using) == [Change(name, 1, 3)]
+    assert get_last_value(name, using=using) == 1
+    assert sync(Ticket, apply=True, using=using) == [Change(name, 1, 3)]
+    assert sync(Ticket, using=using) == []
+    assert Ticket.objects.using(using).create(project=tickets[1]).number == 4
+    assert all(result.is_clean for result in audit(Ticket, using=using))
+
+
+def test_a_lost_counter_is_made(tickets: list[Project], using: str) -> None:
+    """Where there is none, sync makes it."""
+    Counter.objects.using(using).filter(pk=counter_of(tickets[0])).delete()
+    assert sync(Ticket, "number", apply=True, using=using) == [
+        Change(counter_of(tickets[0]), None, 3)
+    ]
+    assert counters(using) == dict.fromkeys(map(counter_of, tickets), 3)
+
+
+def test_sync_never_lowers(tickets: list[Project], using: str) -> None:
+    """A counter that is ahead of its rows stays, and so do those of loops."""
+    set_last_value(9, counter_of(tickets[0]), using=using)
+    for _ in range(5):
+        Document.objects.using(using).create()
+    before = counters(using)
+    assert sync(Ticket, apply=True, using=using) == []
+    assert sync(Document, "page", apply=True, using=using) == []
+    assert counters(using) == before
+
+
+def test_sync_beside_writers(tickets: list[Project], using: str) -> None:
+    """While others take numbers, sync changes nothing that they haven't, and all are exact."""
+
+    def write() -> None:
+        for _ in range(20):
+            Ticket.objects.using(using).create(project=tickets[0])
+
+    def mend() -> None:
+        for _ in range(10):
+            sync(Ticket, apply=True, using=using)
+
+    together([write, write, mend], using)
+    result, *_ = audit(Ticket, using=using)
+    assert (result.rows, result.last, result.at) == (43, 43, 43)
+    assert result.is_clean
+
+
+# prune
+
+
+def test_prune_deletes_what_has_no_rows(tickets: list[Project], using: str) -> None:
+    """Shown first, deleted with --apply; a counter with rows, numbered or not, stays."""
+    gone, void, kept = tickets
+    for project in (gone, void):
+        Ticket.objects.using(using).filter(project=project).delete()
+    record_void(counter_of(void), 2, using=using)
+    set_last_value(5, "numbered_ticket", using=using)
+    set_last_value(5, "numbered_ticket.number2.1", using=using)
+    assert prune(Ticket, using=using) == [Change(counter_of(gone), 3, None)]
+    assert counter_of(gone) in counters(using)
+    assert prune(Ticket, apply=True, using=using) == [Change(counter_of(gone), 3, None)]
+    assert set(counters(using)) == {
+        counter_of(void),
+        counter_of(kept),
+        "numbered_ticket",
+        "numbered_ticket.number2.1",
+    }
+    assert prune(Ticket, apply=True, using=using) == []
+
+
+def test_a_counter_without_a_scope_is_not_pruned(using: str) -> None:
+    """It isn't that of a scope that is gone; it would give its numbers again."""
+    Invoice.objects.using(using).create().delete()
+    assert prune(Invoice, apply=True, using=using) == []
+    assert counters(using) == {"invoices": 1}
+
+
+def test_prune_waits_for_a_row_that_is_coming(tickets: list[Project], using: str) -> None:
+    """A row that is inserted while prune looks keeps its counter, at its number."""
+    gone, empty, _ = tickets
+    Ticket.objects.using(using).filter(project__in=[gone, empty]).delete()
+    pruned: list[list[Change]] = []
+
+    def work() -> None:
+        try:
+            pruned.append(prune(Ticket, apply=True, using=using))
+        finally:
+            connections[using].close()
+
+    other = threading.Thread(target=work)
+    with transaction.atomic(using=using):
+        Ticket.objects.using(using).create(project=gone)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(PATIENCE)
+    assert pruned == [[Change(counter_of(empty), 3, None)]]
+    assert get_last_value(counter_of(gone), using=using) == 4
+
+
+# adopt
+
+
+class Home(models.Model):
+    """A table of counters of another package."""
+
+    key = models.CharField(max_length=100, primary_key=True)
+    value = models.BigIntegerField()
+
+    class Meta:
+        apps = Apps()  # known to no migration
+        app_label = "numbered"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+@contextmanager
+def home(using: str, **values: int) -> Iterator[str]:
+    with connections[using].schema_editor() as editor:
+        editor.create_model(Home)
+    try:
+        Home._default_manager.using(using).bulk_create(
+            [Home(key=k, value=v) for k, v in values.items()]
+        )
+        yield Home._meta.db_table
+    finally:
+        with connections[using].schema_editor() as editor:
+            editor.delete_model(Home)
+
+
+def test_adopt_from_rows(using: str) -> None:
+    """A column that something else has numbered: the highest number of each scope counts."""
+    with letters(
+        using,
+        kind=models.CharField(max_length=9),
+        number=SequenceField("post", scope="kind", null=True),
+    ) as rows:
+        for kind, number in (("a", 7), ("a", 3), ("b.", 2), ("c", None)):
+            run_sql(
+                using,
+                f"INSERT INTO numbered_letter (kind, number) VALUES ('{kind}', {number or 'NULL'})",
+            )
+        expected = [Change("post.a", None, 7), Change("post.b%2E", None, 2)]
+        assert adopt(rows.model, "number", using=using) == expected
+        assert counters(using) == {}
+        assert adopt(rows.model, "number", apply=True, using=using) == expected
+        assert adopt(rows.model, "number", apply=True, using=using) == []
+        numbers = [rows.create(kind=kind).number for kind in ("a", "b.", "c")]
+        assert numbers == [8, 3, 1]
+
+
+def test_adopt_from_a_table(using: str) -> None:
+    """What the other package remembers counts where it is higher, for rows that were deleted."""
+    Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
+    project = Project.objects.using(using).create()
+    Ticket.objects.using(using).create(project=project)
+    remembered = {"inv": 5, "invoice": 99, f"t-{project.pk}": 4, "t-x.y": 2, "t-": 8}
+    with home(using, **remembered) as table:
+        assert adopt(Invoice, "number", table=table, row="inv", apply=True, using=using) == [
+            Change("invoices", 3, 5)
+        ]
+        assert adopt(Ticket, "number", table=table, row="t-", apply=True, using=using) == [
+            Change(counter_of(project), 1, 4),
+            Change("numbered_ticket.number.x%2Ey", None, 2),
+        ]
+        with pytest.raises(ValueError, match="no row 'nothing'"):
+            adopt(Invoice, "number", table=table, row="nothing", using=using)
+        Home._default_manager.using(using).filter(pk="inv").update(value=-4)
+        with pytest.raises(ValueError, match="between 0"):
+            adopt(Invoice, "number", table=table, row="inv", apply=True, using=using)
+    with pytest.raises(ValueError, match="neither name and last nor key and value"):
+        adopt(Invoice, "number", table="django_migrations", row="inv", using=using)
+
+
+def test_adopt_from_a_sequence_of_the_database(using: str) -> None:
+    """Called or not yet; a database without sequences says so."""
+    Invoice.objects.using(using).create()
+    connection: Any = connections[using]
+    if connection.vendor == "sqlite" or (
+        connection.vendor == "mysql" and not connection.mysql_is_mariadb
+    ):
+        with pytest.raises(NotSupportedError, match="no sequence"):
+            adopt(Invoice, "number", sequence="old", using=using)
+        return
+    options = "" if connection.vendor == "postgresql" else "NOCACHE"
+    run_sql(using, f"CREATE SEQUENCE old START WITH 7 {options}")
+    try:
+        assert adopt(Invoice, "number", sequence="old", using=using) == [Change("invoices", 1, 6)]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nextval('old')" if not options else "SELECT NEXTVAL(old)")
+        assert adopt(Invoice, "number", sequence="old", apply=True, using=using) == [
+            Change("invoices", 1, 7)
+        ]
+    finally:
+        run_sql(using, "DROP SEQUENCE old")
+
+
+BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [
+    (Invoice, {"table": "t"}, "go together"),
+    (Invoice, {"row": "r"}, "go together"),
+    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "either a table or a sequence"),
+    (Ticket, {"sequence": "s"}, "more counters than one sequence"),
+    (Document, {}, "is no SequenceField"),
+]
+
+
+@pytest.mark.parametrize(("model", "options", "text"), BAD)
+def test_bad_arguments(model: Any, options: dict[str, Any], text: str) -> None:
+    """The same error everywhere, before a database is touched."""
+    with pytest.raises(ValueError, match=text):
+        adopt(model, "title" if model is Document else "number", **options)
+    with pytest.raises(ValueError, match="reset_value"):
+        adopt(Document, "page")
+
+
+# The commands
+
+
+def test_audit_as_a_table(tickets: list[Project], using: str) -> None:
+    """A line for each counter; the exit status is 1 when something needs an explanation."""
+    assert "ok" in run("audit", "numbered.Ticket", using=using)
+    run_sql(using, f"DELETE FROM numbered_ticket WHERE number = 2 AND project_id = {tickets[1].pk}")
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 counter with unexplained findings") as caught:
+        call_command("sequences", "audit", "numbered.ticket", "--database", using, stdout=out)
+    assert caught.value.returncode == 1
+    lines = out.getvalue().splitlines()
+    assert lines[0].split() == ["counter", "rows", "first", "last", "at", "drafts", "findings"]
+    findings = {line.split()[0]: line.split("  ")[-1] for line in lines[1:]}
+    assert findings == {
+        counter_of(ticket): "missing 2" if ticket is tickets[1] else "ok" for ticket in tickets
+    }
+    record_void(counter_of(tickets[1]), 2, using=using)
+    assert "void 2" in run("audit", "numbered.Ticket.number", using=using)
+
+
+def test_audit_for_programs(tickets: list[Project], using: str) -> None:
+    """JSON has all findings, CSV a line for each counter."""
+    name = counter_of(tickets[0])
+    args = ("audit", "numbered.Ticket", "--counter", name, "--format")
+    (result,) = json.loads(run(*args, "json", using=using))
+    assert (result["counter"], result["rows"], result["clean"]) == (name, 3, True)
+    assert result["missing"] == []
+    rows = list(csv.DictReader(StringIO(run(*args, "csv", using=using))))
+    assert rows == [
+        {
+            "counter": name,
+            "rows": "3",
+            "first": "1",
+            "last": "3",
+            "at": "3",
+            "drafts": "0",
+            "findings": "ok",
+        }
+    ]
+
+
+def test_commands_show_and_apply(tickets: list[Project], using: str) -> None:
+    """Each shows what it would do, and does it with --apply only."""
+    name = counter_of(tickets[0])
+    set_last_value(1, name, force=True, using=using)
+    shown = run("sync", "numbered.Ticket", using=using)
+    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; --apply does it.\n"
+    assert run("sync", "numbered.Ticket", "--apply", using=using).endswith("1 counter raised.\n")
+    assert run("sync", "numbered.Ticket", using=using).startswith("0 counters")
+    Ticket.objects.using(using).filter(project=tickets[0]).delete()
+    shown = run("prune", "numbered.Ticket", using=using)
+    assert shown == f"{name}: 3 -> -\n1 counter would be deleted; --apply does it.\n"
+    assert run("prune", "numbered.Ticket", "--apply", using=using).endswith("1 counter deleted.\n")
+
+
+def test_adopt_ends_with_the_audit(using: str) -> None:
+    """It tells of holes that were there before, and fails on them once it has written."""
+    for number in (1, 2, 4):
+        run_sql(using, f"INSERT INTO numbered_plain (number, code) VALUES ({number}, '{number}')")
+    shown = run("adopt", "numbered.Plain.number", using=using)
+    assert "numbered_plain.number: - -> 4" in shown
+    assert "missing 3; counter behind by 4" in shown
+    with pytest.raises(CommandError, match="unexplained"):
+        run("adopt", "numbered.Plain.number", "--apply", using=using)
+    assert Plain.objects.using(using).create(code="new").number == 5
+
+
+WRONG: dict[str, tuple[tuple[str, ...], str]] = {
+    "no model": (("audit", "Invoice"), "app.Model"),
+    "unknown app": (("audit", "nothing.Invoice"), "no model"),
+    "unknown model": (("sync", "numbered.Nothing"), "no model"),
+    "unknown field": (("prune", "numbered.Invoice.note"), "no SequenceField"),
+    "not numbered": (("audit", "numbered.Company"), "no SequenceField"),
+    "unknown counter": (("audit", "numbered.Invoice", "--counter", "x"), "no counter 'x'"),
+    "unknown date": (("audit", "numbered.Invoice", "--date", "x"), "no date 'x'"),
+    "no field": (("adopt", "numbered.Invoice"), "app.Model.field"),
+    "no row": (("adopt", "numbered.Invoice.number", "--from-table", "t"), "go together"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_arguments_are_command_errors(wrong: str, using: str) -> None:
+    """Each says what is wrong with it."""
+    args, text = WRONG[wrong]
+    with pytest.raises(CommandError, match=text):
+        run(*args, using=using)
