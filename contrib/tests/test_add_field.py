@@ -142,7 +142,8 @@ def kind_of(letter: Any) -> list[Any]:
     return [letter.kind, "x"]
 
 
-FIELDS: dict[str, tuple[Any, list[int]]] = {
+FIELDS: dict[str, tuple[Any, list[int | None]]] = {
+    "condition": (SequenceField("post", when=models.Q(place__in=[-1, -2])), [None, 1, 2, 3, 4]),
     "initial value": (SequenceField("post", initial_value=0), [0, 1, 2, 3, 4]),
     "callable": (SequenceField(scope="kind", initial_value=first_of), [100, 200, 101, 102, 201]),
     "function": (SequenceField(scope=kind_of), [1, 1, 2, 3, 2]),
