@@ -135,11 +135,11 @@ def _summarized(keys: Keys) -> Iterator[Group]:
         if (name := keys.name(values)) is not None and count:
             numbered, distinct, low, high = summary
             yield Group(
-                name, count, numbered, distinct, low, high, _pages(keys.rows(values), attname)
+                name, count, numbered, distinct, low, high, _items(keys.rows(values), attname)
             )
 
 
-def _pages(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
+def _items(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
     def items(date: str | None) -> Iterator[Item]:
         dates = {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
         counted = (
@@ -158,7 +158,7 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
     """Ask each row for its counter."""
     numbers: dict[str, array[int]] = {}
     drafts: dict[str, int] = {}
-    for page in _instances(numbering, using):
+    for page in pages_of(rows_in(numbering.model, using)):
         names = numbering.names_of(page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
@@ -180,8 +180,9 @@ def _kept(numbers: array[int]) -> Callable[[str | None], Iterator[Item]]:
     return items
 
 
-def _instances(numbering: Any, using: str) -> Iterator[list[Any]]:
-    rows = rows_in(numbering.model, using).order_by("pk")
+def pages_of(rows: QuerySet[Any]) -> Iterator[list[Any]]:
+    """Yield all rows, some at a time, in the order of their primary keys."""
+    rows = rows.order_by("pk")
     page = list(rows[:PAGE])
     while page:
         yield page

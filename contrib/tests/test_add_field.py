@@ -12,14 +12,16 @@ from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.writer import OperationWriter
 from sequences_contrib.audit import audit
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
 from sequences_contrib.operations import AddSequenceField
 from sequences_contrib.periods import Year
+from sequences_contrib.voids import record_void
 
 from sequences_core import get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import Steps
 
-APPS = ["tests.numbered"]
+APPS = ["sequences_contrib", "tests.numbered"]
 
 
 @pytest.fixture
@@ -88,8 +90,11 @@ def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
     create(steps, *KINDS)
     operation = AddSequenceField("letter", "number", SequenceField("post", scope="kind"))
     first = numbers(steps.apply(operation), using)
+    steps.model.objects.using(using).create(kind="a").delete()
+    record_void("post.a", 4, using=using)
     steps.undo_one()
     assert counters(using) == {}
+    assert not Void.objects.using(using).exists()
     assert not hasattr(steps.model, "number")
     assert numbers(steps.apply(operation), using) == first
 
@@ -137,7 +142,8 @@ def kind_of(letter: Any) -> list[Any]:
     return [letter.kind, "x"]
 
 
-FIELDS: dict[str, tuple[Any, list[int]]] = {
+FIELDS: dict[str, tuple[Any, list[int | None]]] = {
+    "condition": (SequenceField("post", when=models.Q(place__in=[-1, -2])), [None, 1, 2, 3, 4]),
     "initial value": (SequenceField("post", initial_value=0), [0, 1, 2, 3, 4]),
     "callable": (SequenceField(scope="kind", initial_value=first_of), [100, 200, 101, 102, 201]),
     "function": (SequenceField(scope=kind_of), [1, 1, 2, 3, 2]),
