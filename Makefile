@@ -19,7 +19,7 @@ databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-compare bench-readme servers servers-stop lint wheels matrix constraints clean
+.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -36,11 +36,14 @@ bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure 
 bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
 	$(BIN)/python -m benchmarks compare $(A) $(B)
 
-bench-readme: .venv/.dev ## write README.rst's performance section from the committed results
+bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
 	$(BIN)/python -m benchmarks readme
 
 faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
+
+docs: .venv/.docs ## build the documentation into docs/_build/html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
 servers: .venv/.packages ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
@@ -53,10 +56,11 @@ lint: .venv/.dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-wheels: $(UV) ## build one wheel per distribution into dist/
-	rm -rf dist
-	$(UV) build --quiet --wheel --all-packages --out-dir dist
-	@ls dist
+release: .venv/.release ## build what is published into dist/, and check it
+	$(BIN)/python .ci/release.py $(ARGS)
+
+changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rst (ARGS=--draft prints it)
+	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
 matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on every supported Python and Django
 	$(BIN)/nox $(ARGS)
@@ -70,7 +74,7 @@ constraints: $(UV) ## choose new versions for constraints.txt
 
 clean: ## remove everything that was made here
 	test ! -d .servers || $(MAKE) --no-print-directory DB= servers-stop
-	rm -rf .venv build dist .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
+	rm -rf .venv build dist docs/_build .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # mysqlclient is the one driver that compiles: only those who ask for its databases need a compiler.
@@ -89,6 +93,14 @@ $(UV):
 
 .venv/.dev: .venv/.packages
 	$(INSTALL) --group dev oracledb 'psycopg[binary]' types-psutil
+	@touch $@
+
+.venv/.docs: .venv/.packages
+	$(INSTALL) --group docs
+	@touch $@
+
+.venv/.release: $(UV) $(PINS)
+	$(INSTALL) --group release
 	@touch $@
 
 .venv/.driver-mysql: .venv/.packages

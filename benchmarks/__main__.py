@@ -29,7 +29,7 @@ def main() -> int:
     sides.add_argument("b", type=results_of)
     report = commands.add_parser("report", help="write the page and the charts of a run again")
     report.add_argument("results", type=results_of)
-    commands.add_parser("readme", help="write the performance section of README.rst")
+    commands.add_parser("readme", help="write docs/performance.rst")
     arguments = parser.parse_args(with_command(sys.argv[1:]))
     match arguments.command:
         case "compare":

@@ -9,5 +9,8 @@ URL = "BENCHMARK_URL"
 CHOSEN = "BENCHMARK_CONTESTANTS"
 """The names of those that take part, as prepare.py found, in JSON."""
 
+DISK = "BENCHMARK_DISK"
+"""The folder by which the disk under the database is slowed, where that can be done."""
+
 EVENTS = "BENCHMARK_EVENTS"
 """The number of the pipe's descriptor that takes events."""

@@ -108,7 +108,7 @@ class Results:
         """Did one of ours fail, or nothing work at all?"""
         ours = any(failure["kind"] == "ours" for failure in self.failures) or any(
             cell["exact"] is False or not cell["committed"]
-            for cell in self.cells("contention")
+            for cell in [*self.cells("contention"), *self.cells("disk")]
             if self.kind(cell["database"], cell["contestant"]) == "ours"
         )
         return ours or not self.data["cells"]

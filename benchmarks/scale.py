@@ -32,6 +32,9 @@ class Scale:
     """The same on SQLite, for some. Who waits there sleeps for up to 100 ms before looking again,
     while the last one to commit goes on at once (https://www.sqlite.org/c3ref/busy_timeout.html;
     the times are in main.c, sqliteDefaultBusyCallback): it is a minute before luck evens out."""
+    disk_writers: tuple[int, ...]
+    syncs: tuple[int, ...]
+    """Milliseconds more for each sync of the disk."""
     counters: tuple[int, ...]
     batches: tuple[int, ...]
     growth_passes: int
@@ -62,6 +65,8 @@ QUICK = Scale(
     contention_seconds=0.2,
     headline_seconds=0.3,
     sqlite_seconds=1.0,
+    disk_writers=(1, 8, 32),
+    syncs=(0, 1),
     counters=(10, 1000),
     batches=(1, 100, 10**6),
     growth_passes=2,
@@ -85,6 +90,8 @@ FULL = Scale(
     contention_seconds=0.4,
     headline_seconds=1.5,
     sqlite_seconds=15.0,
+    disk_writers=(1, 4, 8, 16, 32, 48),
+    syncs=(0, 1, 5),
     counters=(10, 1000, 10**6),
     batches=(1, 100, 10_000, 10**6),
     growth_passes=5,

@@ -32,7 +32,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         **DATABASES["default"],
         "NAME": f"{DATABASES['default']['NAME']}-untuned",
     }
-    # What our README advises, for all contestants alike.
+    # What docs/backends/sqlite.rst advises, for all contestants alike.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,17 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import steps
-from benchmarks.environment import CHOSEN, SCALE, URL
+from benchmarks.environment import CHOSEN, DISK, SCALE, URL
 from benchmarks.results import Cell, Results, summarised
 from benchmarks.scale import Scale
 from tests.servers import ServerError, launch
 from tests.servers.probe import describe
+from tests.servers.slow_disk import SlowPostgreSQL
 
-QUESTIONS = ("call", "contention", "growth", "bulk", "overhead")
+QUESTIONS = ("call", "contention", "growth", "bulk", "overhead", "disk")
 
 WEIGHTS = {
-    "quick": {"call": 9, "contention": 26, "growth": 9, "bulk": 4, "overhead": 5},
-    "full": {"call": 85, "contention": 270, "growth": 95, "bulk": 28, "overhead": 16},
+    "quick": {"call": 9, "contention": 26, "growth": 9, "bulk": 4, "overhead": 5, "disk": 45},
+    "full": {
+        "call": 85,
+        "contention": 270,
+        "growth": 95,
+        "bulk": 28,
+        "overhead": 16,
+        "disk": 400,
+    },
 }
 """About how many seconds a question takes on a database: for the time that is left."""
 
@@ -43,17 +52,28 @@ class Suite:
     @property
     def seconds(self) -> float:
         """About how long it will take."""
-        return sum(self._weight(question) for _ in self.databases for question in self.questions)
+        return sum(
+            self._weight(question)
+            for database in self.databases
+            for question in self.questions_for(database)
+        )
 
     def run(self) -> None:
         """Measure everything that isn't in the results yet; what can't be is said there."""
-        for number, database in enumerate(self.databases):
+        spent = 0.0
+        for database in self.databases:
             done = self.results.databases.get(database, {}).get("done", [])
-            left = [question for question in self.questions if question not in done]
-            spent = sum(self._weight(question) for question in self.questions) * number
+            questions = self.questions_for(database)
+            left = [question for question in questions if question not in done]
             if left:
                 self._measure(database, left, spent)
+            spent += sum(map(self._weight, questions))
         self.watch("done", self.seconds)
+
+    def questions_for(self, database: str) -> list[str]:
+        """Those that can be asked of the database."""
+        own = database == "postgresql" and launch.variable(database) not in os.environ
+        return [question for question in self.questions if question != "disk" or own]
 
     def _weight(self, question: str) -> float:
         return WEIGHTS[self.scale.name][question]
@@ -63,9 +83,9 @@ class Suite:
         entry.pop("error", None)
         self.watch(f"{database}: starting", spent)
         try:
-            with server(database) as url:
+            with server(database, slow="disk" in questions) as (url, disk):
                 entry["title"] = describe(url)
-                environment = self._prepare(entry, url)
+                environment = {**self._prepare(entry, url), DISK: disk}
                 try:
                     for question in questions:
                         self._ask(database, question, environment, spent)
@@ -152,8 +172,8 @@ class Suite:
 
 def command(question: str, json_file: str) -> list[str]:
     """The arguments of python for a question."""
-    if question == "contention":
-        return ["-m", "benchmarks.questions.contention"]
+    if question in {"contention", "disk"}:
+        return ["-m", f"benchmarks.questions.{question}"]
     folder = Path(__file__).parent
     return [
         *["-m", "pytest", "-c", str(folder / "pytest.ini"), "--rootdir", str(folder)],
@@ -163,12 +183,17 @@ def command(question: str, json_file: str) -> list[str]:
 
 
 @contextmanager
-def server(database: str) -> Iterator[str]:
+def server(database: str, *, slow: bool) -> Iterator[tuple[str, str]]:
     """The URL of a server that runs by itself, so that no other takes its processor time.
 
-    It keeps its own settings, crash safety included; a URL in the environment comes first.
+    It keeps its own settings, crash safety included; a URL in the environment comes first. With
+    ``slow`` it is a PostgreSQL whose disk is slowed by what is in the folder returned, else "".
     """
     try:
-        yield launch.start([database], durable=True)[database]
+        if slow:
+            with SlowPostgreSQL() as own:
+                yield own.url, str(own.disk.folder)
+        else:
+            yield launch.start([database], durable=True)[database], ""
     finally:
         launch.stop()

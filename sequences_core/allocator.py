@@ -92,6 +92,9 @@ class Allocator(ABC):
     function_of_connection: ClassVar[bool] = False
     """Is FUNCTION not stored in the database, but made on each connection by is_installed()?"""
 
+    can_release_early: ClassVar[bool] = False
+    """Can it release a counter before the commit is durable, and wait for that afterwards?"""
+
     locks_database: ClassVar[bool] = False
     """Does taking one name make the takers of all names wait?"""
 
@@ -180,6 +183,30 @@ class Allocator(ABC):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
         return False
+
+    def durability(self, connection: BaseDatabaseWrapper) -> str | None:
+        """Return what commits wait for as this database is configured, in the backend's words.
+
+        None if counters can't be released early, or nothing is waited for anyway. Where it isn't
+        None, and ``early_release.durability_in_transaction`` isn't either, :meth:`upsert` and
+        :meth:`update` may let the transaction's COMMIT not wait; if they do, they call
+        ``early_release.wait_after_commit``.
+        """
+        return None
+
+    def releasing(self, sql: str, durability: str) -> str:
+        """Return the SQL of a call of FUNCTION, so that the COMMIT after it needn't wait."""
+        return sql
+
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
+        """Wait, outside a transaction, until all that was committed is durable.
+
+        ``durability`` says what for; None is what the session's commits wait for now.
+        """
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check --database`` should say if early release is asked for."""
+        return ()
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""

@@ -12,10 +12,11 @@ class SequencesConfig(AppConfig):
     def ready(self) -> None:
         # Imported here because they need the model.
         from . import checks  # noqa: F401 - importing registers the system checks
+        from .early_release import forget_durabilities
         from .functions import forget_functions, make_function
         from .registry import forget_allocators
 
-        for receiver in (forget_allocators, forget_functions):
+        for receiver in (forget_allocators, forget_functions, forget_durabilities):
             setting_changed.connect(receiver, dispatch_uid=receiver)
             receiver()  # for settings that have changed before
         connection_created.connect(make_function, dispatch_uid=make_function)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -18,7 +19,7 @@ from . import api, taking
 from .allocator import FUNCTION
 from .exceptions import BackendError
 from .models import Counter, has_table
-from .registry import get_allocator
+from .registry import asks_for_early_release, get_allocator
 
 
 @register()
@@ -120,6 +121,18 @@ def check_functions(
             )
 
 
+@register(Tags.database)
+def check_early_release(
+    app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
+) -> Iterable[CheckMessage]:
+    """Check that the user of a database may do what releasing counters early needs."""
+    for connection in map(connections.__getitem__, databases or ()):
+        with suppress(BackendError):  # said by check_settings
+            allocator = get_allocator(connection)
+            if asks_for_early_release(connection.alias):
+                yield from allocator.check_early_release(connection)
+
+
 def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
     try:
         allocator = get_allocator(connection)
@@ -132,5 +145,12 @@ def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]
             f"back would have been seen, and could be given twice.",
             hint="Use READ COMMITTED.",
             id="sequences_core.E002",
+        )
+    if not allocator.can_release_early and asks_for_early_release(connection.alias):
+        yield Info(
+            f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, where "
+            f"{type(allocator).__name__} can't release a counter before its commit is durable: "
+            f"numbers are taken as without it.",
+            id="sequences_core.I001",
         )
     yield from allocator.check(connection)

@@ -5,6 +5,7 @@
     SequencesError
     ├── SequenceExhausted     (django.db.DataError)
     ├── SequenceLocked        (django.db.OperationalError)
+    ├── DurabilityUnknown     (django.db.OperationalError)
     ├── TableMissing          (django.db.ProgrammingError)
     ├── FunctionMissing       (django.db.ProgrammingError)
     ├── AutocommitRefused     (django.db.transaction.TransactionManagementError)
@@ -31,6 +32,7 @@ __all__ = [
     "BackendImportFailed",
     "BackendInvalid",
     "BackendNotFound",
+    "DurabilityUnknown",
     "FunctionMissing",
     "GapWarning",
     "SequenceExhausted",
@@ -50,6 +52,10 @@ class SequenceExhausted(SequencesError, DataError):
 
 class SequenceLocked(SequencesError, OperationalError):
     """Another transaction held the counter for longer than ``timeout`` seconds."""
+
+
+class DurabilityUnknown(SequencesError, OperationalError):
+    """The transaction was committed; waiting until that is safe from a crash failed."""
 
 
 class TableMissing(SequencesError, ProgrammingError):

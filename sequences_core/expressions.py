@@ -7,9 +7,11 @@ from typing import Any
 
 from django.db import NotSupportedError
 from django.db.models import BigIntegerField, Expression
+from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
+from .early_release import durability, durability_in_transaction, wait_after_commit
 from .functions import forget_functions, function_missing, has_function
 from .registry import get_allocator
 
@@ -46,6 +48,7 @@ class NextValue(Expression):
 
     output_field = BigIntegerField()
     _is_read = False
+    _is_waited_for = False
 
     def __init__(
         self,
@@ -92,6 +95,15 @@ class NextValue(Expression):
         refused._is_read = True
         return refused
 
+    def waited_for(self) -> NextValue:
+        """Return a copy whose caller calls ``early_release.wait_now`` after the statement.
+
+        In autocommit nobody else could, so that only this is then released early.
+        """
+        copy = self.copy()
+        copy._is_waited_for = True
+        return copy
+
     def get_source_expressions(self) -> list[Any]:
         return self._expressions
 
@@ -112,10 +124,25 @@ class NextValue(Expression):
             if not has_function(connection):
                 raise function_missing(connection)
         refuse_on_conflict(compiler.query)
+        sql, params = self._sql, (self._name,)
         for name in self._expressions:
-            sql, params = compiler.compile(name)
-            return self._sql % sql, tuple(params)
-        return self._sql, (self._name,)
+            name_sql, params = compiler.compile(name)
+            sql = sql % name_sql
+        return self._released(sql, compiler, connection), tuple(params)
+
+    def _released(self, sql: str, compiler: Any, connection: Any) -> str:
+        """Let the statement release the counter early, where somebody waits after its commit.
+
+        A column's default, which is not compiled for an INSERT, is for all clients to evaluate.
+        """
+        if not isinstance(compiler, SQLInsertCompiler | SQLUpdateCompiler):
+            return sql
+        found = durability_in_transaction(connection)
+        if found is not None:
+            wait_after_commit(connection)
+        elif self._is_waited_for and not connection.in_atomic_block:
+            found = durability(connection)
+        return sql if found is None else get_allocator(connection).releasing(sql, found)
 
 
 def refuse_on_conflict(query: Any) -> None:

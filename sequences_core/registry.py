@@ -1,4 +1,4 @@
-"""From the setting ``SEQUENCES_BACKEND`` and the installed entry points to an Allocator."""
+"""From the settings and the installed entry points to an Allocator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from .exceptions import (
 )
 from .table import table_parts
 
-__all__ = ["GROUP", "default_allocator", "forget_allocators", "get_allocator"]
+__all__ = [
+    "GROUP",
+    "asks_for_early_release",
+    "default_allocator",
+    "forget_allocators",
+    "get_allocator",
+]
 
 GROUP = "sequences_core.backends"
 FALLBACK = "orm"
@@ -43,8 +49,22 @@ def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
                 f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, and database "
                 f"{connection.alias!r} of vendor {connection.vendor!r} has none"
             )
+        asks_for_early_release(connection.alias)  # which raises for a wrong value
         allocator = allocators.setdefault(connection.alias, found)
     return allocator
+
+
+def asks_for_early_release(alias: str) -> bool:
+    """Return what ``SEQUENCES_EARLY_RELEASE`` says of this database; raise BackendInvalid."""
+    choice = getattr(settings, "SEQUENCES_EARLY_RELEASE", False)
+    choices = choice if isinstance(choice, dict) else {alias: choice}
+    if unknown := sorted(set(map(str, choices)) - {*connections, alias}):
+        problem = f"DATABASES has no {' and no '.join(map(repr, unknown))}"
+    elif not all(isinstance(each, bool) for each in choices.values()):
+        problem = "it is True, False, or a dict of these by database alias"
+    else:
+        return choices.get(alias, False)
+    raise BackendInvalid(f"SEQUENCES_EARLY_RELEASE = {choice!r}: {problem}")
 
 
 def default_allocator(connection: BaseDatabaseWrapper) -> Allocator:
@@ -202,5 +222,5 @@ def _error(kind: type[BackendError], asked_by: str, problem: str) -> BackendErro
 def forget_allocators(*, setting: str | None = None, **kwargs: Any) -> None:
     """Look again: a setting changed."""
     global _allocators
-    if setting in {None, "SEQUENCES_BACKEND", "DATABASES"}:
+    if setting in {None, "SEQUENCES_BACKEND", "SEQUENCES_EARLY_RELEASE", "DATABASES"}:
         _allocators = {}

@@ -18,7 +18,9 @@ UNHURRIED = {
     "test_packaging.py",
     "test_plugin.py",
     "test_registry_errors.py",
+    "test_release.py",
     "test_thirdparty.py",
+    "test_tutorial.py",
     "test_typing.py",
 }
 

@@ -16,10 +16,13 @@ from sequences_orm import ORMAllocator
 
 from benchmarks.questions.contention import fault_in
 from benchmarks.questions.writers import Outcome
-from benchmarks.report import readme
+from benchmarks.report import charts, findings, readme
 from benchmarks.report.compare import comparison
-from benchmarks.report.questions import contention, projection, waits
+from benchmarks.report.questions import contention, disk, projection, waits
+from benchmarks.report.ratios import ratios
 from benchmarks.results import Results
+from benchmarks.scale import SCALES
+from benchmarks.suite import Suite
 from sequences_core import Allocation
 from tests.servers.ports import free_port
 
@@ -199,6 +202,52 @@ def test_table_of_errors(tmp_path: Path) -> None:
     assert errors.rows[0][-1].style == "bad"
 
 
+def test_slowed_disk(tmp_path: Path) -> None:
+    """Each time of a sync has a table and ratios; the title of the chart says what came of it."""
+    results = Results(tmp_path / "results.json", "quick")
+    rates = {
+        "SequenceField, early release": 800,
+        "SequenceField": 200,
+        "django-sequences": 100,
+        "auto-increment": 1000,
+    }
+    results.databases["postgresql"] = {
+        "done": ["disk"],
+        "contestants": [{"name": name, "kind": "ours"} for name in rates],
+    }
+    for sync in (0, 1):
+        for name, rate in rates.items():
+            cell = {"contestant": name, "writers": 8, "sync": sync, "exact": True, "committed": 9}
+            results.add("postgresql", "disk", [{**cell, "rate": rate + 100 * (sync == 0)}])
+    as_it_is, slowed = disk(results, "postgresql")
+    assert "the disk as it is" in as_it_is.title
+    assert "1 ms more for each sync" in slowed.title
+    assert [row[1].text for row in slowed.rows] == ["800", "200", "100", "1\N{NO-BREAK SPACE}000"]
+    found = {ratio.text: (ratio.value, ratio.reached) for ratio in ratios(results)}
+    begin, end = "rows/s of SequenceField, early release / ", ", 8 writers, {} ms more for a sync"
+    assert found == {
+        f"{begin}auto-increment{end.format(1)}": (0.8, True),
+        f"{begin}SequenceField{end.format(1)}": (4.0, True),
+        f"{begin}django-sequences{end.format(1)}": (8.0, True),
+        f"{begin}SequenceField{end.format(0)}": (3.0, True),
+    }
+    assert "commits 4.0× its rows without, 8.0× django-sequences', and 0.80 of" in findings.disk(
+        results
+    )
+    assert list(charts.draw(results)) == ["disk"]
+
+
+def test_a_disk_that_cannot_be_slowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only PostgreSQL is asked about the disk, and only where the suite starts the server."""
+    scale, databases = SCALES["quick"], ("postgresql", "sqlite")
+    results = Results(tmp_path / "results.json", "quick")
+    suite = Suite(results, scale, databases, ("call", "disk"), lambda what, seconds: None)
+    monkeypatch.delenv("POSTGRESQL_URL", raising=False)
+    assert list(map(suite.questions_for, databases)) == [["call", "disk"], ["call"]]
+    monkeypatch.setenv("POSTGRESQL_URL", "postgresql://somewhere")
+    assert list(map(suite.questions_for, databases)) == [["call"], ["call"]]
+
+
 @pytest.mark.parametrize(
     ("taken", "slope", "text"),
     [(50_000, 0.01, "would take 85 minutes"), (10**6, 0.01, ""), (50_000, 0.0, "")],
@@ -239,8 +288,8 @@ def test_saved_results(tmp_path: Path) -> None:
 
 
 def test_performance_section() -> None:
-    """README.rst's performance section says what the committed results do, and no more."""
-    text = readme.README.read_text()
+    """docs/performance.rst says what the committed results do, and no more."""
+    text = readme.PAGE.read_text()
     if readme.COMMITTED.exists():
         assert text == readme.updated(text, Results.load(readme.COMMITTED))
     else:

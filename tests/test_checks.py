@@ -80,7 +80,7 @@ def set_option(monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: o
 
 
 def test_good_settings_are_passed_in_silence() -> None:
-    """There is nothing to say of the settings that the README recommends."""
+    """There is nothing to say of the settings that docs/backends/sqlite.rst recommends."""
     assert ours() == []
 
 
@@ -207,6 +207,24 @@ def test_sqlite_with_immediate_transactions(
     """The lock may be the immediate or the exclusive one."""
     set_option(monkeypatch, name, "transaction_mode", mode)
     assert ours() == []
+
+
+@pytest.mark.parametrize("name", SQLITE)
+@pytest.mark.parametrize(
+    ("version", "found"), [((3, 34, 1), {"sequences_sqlite.E001"}), ((3, 35, 0), set())]
+)
+def test_an_sqlite_that_is_too_old(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    name: str,
+    version: tuple[int, ...],
+    found: set[str],
+) -> None:
+    """Without RETURNING no number can be taken, and the check says so before ``migrate`` runs."""
+    monkeypatch.setattr("sqlite3.sqlite_version_info", version)
+    assert ids() == found
+    settings.SEQUENCES_BACKEND = {name: "orm", "default": "orm"}  # as the hint says
+    assert ids() == set()
 
 
 numbers = Sequence("numbers")

@@ -6,7 +6,6 @@ import ast
 import configparser
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -193,17 +192,6 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
     build(ROOT, folder, "--sdist")
     return next(folder.glob("*.tar.gz"))
-
-
-def test_sdist_holds_the_core_only(sdist: Path) -> None:
-    """The source of the core leaves out the other distributions that share its folder."""
-    with tarfile.open(sdist) as archive:
-        paths = [Path(name).parts for name in archive.getnames()]
-    assert {parts[0] for parts in paths} == {sdist.name.removesuffix(".tar.gz")}
-    assert {parts[1] for parts in paths if len(parts) > 1} == {
-        *(".gitignore", "CHANGELOG.rst", "LICENSE", "PKG-INFO", "README.rst"),
-        *("pyproject.toml", "sequences_core"),
-    }
 
 
 def test_sdist_builds_the_same_wheel(sdist: Path, wheels: dict[str, Path], tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""README.rst and those of the distributions: their code runs, and what they name exists."""
+"""README.rst, those of the distributions, and the pages: their code runs, what they name exists."""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -20,14 +21,22 @@ from sybil.document import Document
 from sybil.example import Example
 from sybil.parsers.rest import DocTestParser, PythonCodeBlockParser
 
+import sequences_core
 from sequences_core import exceptions, get_allocator, get_last_value
 from sequences_core.management.commands.sequences import Command
 from sequences_core.registry import default_allocator
-from tests.distributions import BACKENDS, ROOT
+from tests.distributions import BACKENDS, ROOT, run
 
 README = ROOT / "README.rst"
-CONTRIB = ROOT / "contrib" / "README.rst"
-PAGES = [README, CONTRIB, *(ROOT / "backends" / name / "README.rst" for name in BACKENDS)]
+DOCS = ROOT / "docs"
+PAGES = [
+    README,
+    ROOT / "contrib" / "README.rst",
+    *(ROOT / "backends" / name / "README.rst" for name in BACKENDS),
+    *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts),
+]
+RUN_ELSEWHERE = {"docs/tutorial.rst"}
+"""Pages whose code makes a project, and not a module; tests/test_tutorial.py has that project."""
 
 # The models of an example need an app, and during a test only this one is there.
 APP = "sequences_core"
@@ -37,7 +46,7 @@ ON_EACH_DATABASE = pytest.mark.django_db(
 
 
 def name_of(page: Path) -> str:
-    return page.parent.name
+    return str(page.relative_to(ROOT))
 
 
 def examples(page: Path) -> list[Example]:
@@ -83,8 +92,11 @@ def default(using: str, settings: Any) -> Iterator[Any]:
         connections["default"] = before
 
 
+WITH_CODE = [page for page in PAGES if name_of(page) not in RUN_ELSEWHERE and list(examples(page))]
+
+
 @ON_EACH_DATABASE
-@pytest.mark.parametrize("page", [README, CONTRIB], ids=name_of)
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
     """The examples run one after the other, and print what the page says, on each database."""
     in_statement = get_allocator(default).supports_function
@@ -107,21 +119,16 @@ def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
             with default.schema_editor() as editor:
                 for model in reversed(made):
                     editor.delete_model(model)
-    if page == README:
+    if page == DOCS / "nextvalue.rst":
         assert get_last_value("payments") == (4 if in_statement else None)
 
 
 @ON_EACH_DATABASE
 def test_the_migration_numbers_the_rows(default: Any) -> None:
     """The migration for a table that has rows numbers them in order, and new ones after them."""
-    wanted = ("import SequenceField", "class Migration")
-    namespace: dict[str, Any] = {}
-    with isolate_apps(APP):
-        for example in examples(README):
-            if any(text in source(example) for text in wanted):
-                example.namespace["models"] = models
-                example.evaluate()
-                namespace = example.namespace
+    (example,) = examples(DOCS / "existing-rows.rst")
+    example.evaluate()
+    namespace = example.namespace
     state = ProjectState()
     state.add_model(ModelState("shop", "Invoice", [("id", models.BigAutoField(primary_key=True))]))
     bare: Any = state.apps.get_model("shop", "Invoice")
@@ -169,11 +176,76 @@ def test_settings_of_sqlite_pass_the_check(databases: dict[str, Any]) -> None:
             assert not default_allocator(wrapper).check(wrapper)
 
 
+@pytest.mark.django_db(transaction=True, available_apps=[APP])
+def test_the_example_of_a_test_is_one() -> None:
+    """The test with threads that docs/testing.rst shows passes."""
+    for example in examples(DOCS / "testing.rst"):
+        example.evaluate()
+        namespace = example.namespace
+    namespace["test_two_threads_get_two_numbers"]()
+
+
 def test_the_tree_of_errors_is_the_codes() -> None:
-    """The tree in README.rst is that of ``sequences_core.exceptions``."""
+    """The tree in docs/operating.rst is that of ``sequences_core.exceptions``."""
     tree = (exceptions.__doc__ or "").split("::")[1].split("Bad arguments")[0]
     for line in filter(None, map(str.strip, tree.splitlines())):
-        assert line in README.read_text()
+        assert line in (DOCS / "operating.rst").read_text()
+
+
+def test_each_check_is_described() -> None:
+    """Every id of a system check is explained on a page, and every one explained is used."""
+    pattern = r"sequences_[a-z]+\.[EWI]\d{3}"
+    packages = [ROOT / "sequences_core", *ROOT.glob("backends/*/sequences_*"), ROOT / "contrib"]
+    used = {
+        found
+        for package in packages
+        for path in package.rglob("*.py")
+        for found in re.findall(pattern, path.read_text())
+        if "tests" not in path.parts
+    }
+    assert used == mentioned(rf"({pattern})")
+
+
+def test_each_public_name_is_in_the_reference() -> None:
+    """docs/reference.rst has every name of ``sequences_core.__all__``."""
+    reference = (DOCS / "reference.rst").read_text()
+    listed = re.findall(r"^\.\. auto\w+:: (\w+)$", reference, re.MULTILINE)
+    assert sorted(listed, key=sequences_core.__all__.index) == sequences_core.__all__
+
+
+def test_readme_is_short() -> None:
+    """README.rst has at most 200 lines: the rest is in docs/."""
+    assert len(README.read_text().splitlines()) <= 200
+
+
+OUTSIDE_OF_SPHINX = [
+    *(page for page in PAGES if page.name == "README.rst"),
+    *(ROOT / name for name in ("CONTRIBUTING.rst", "benchmarks/README.rst")),
+]
+
+
+@pytest.mark.parametrize("page", OUTSIDE_OF_SPHINX, ids=name_of)
+def test_readmes_are_plain_restructuredtext(page: Path) -> None:
+    """A package index shows them with docutils alone: they use nothing of Sphinx."""
+    docutils = pytest.importorskip("docutils.core", reason="the group docs is not installed")
+    strict = {"halt_level": 2, "file_insertion_enabled": False, "raw_enabled": False}
+    html = docutils.publish_string(page.read_text(), writer="html5", settings_overrides=strict)
+    assert b"<h1" in html
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    """Links of the READMEs, which Sphinx doesn't check, are relative and lead to files."""
+    for page in OUTSIDE_OF_SPHINX:
+        links = re.findall(r"<([^<>:#\s]+\.rst)(?:#[^>]*)?>`_", page.read_text())
+        for link in links:
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_the_documentation_builds(tmp_path: Path) -> None:
+    """Sphinx builds the pages without a warning: each link leads to a page that there is."""
+    pytest.importorskip("sphinx", reason="the group docs is not installed")
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
+    run(sys.executable, "-m", "sphinx", *options, DOCS, tmp_path)
 
 
 def test_extras_distributions_and_commands_exist() -> None:

@@ -30,7 +30,12 @@ from sequences_core.registry import GROUP
 
 
 def contestants() -> list[Contestant]:
-    """Those that take part on this database, ours first."""
+    """Those that take part on this database, ours first, but for those of the question Disk."""
+    return [contestant for contestant in fit() if not contestant.early]
+
+
+def fit() -> list[Contestant]:
+    """All that can take part."""
     chosen = json.loads(os.environ[CHOSEN])
     return [contestant for contestant in everyone(connection.vendor) if contestant.name in chosen]
 
@@ -62,6 +67,9 @@ def everyone(vendor: str) -> Iterator[Contestant]:
         yield Field("relaxed")
     if vendor == "mysql":
         yield Field("unlogged")
+    if vendor == "postgresql":
+        yield Field(early=True)
+        yield Allocate(early=True)
     yield InStatement()
     yield Allocate()
     for backend in others():
@@ -84,4 +92,5 @@ def everyone(vendor: str) -> Iterator[Contestant]:
     yield RawDriver()
     if vendor == "postgresql":
         yield PgBench()
+        yield PgBench(early=True)
         yield PgBenchTransaction()

@@ -63,6 +63,8 @@ class Contestant(ABC):
     app = ""
     """The package in INSTALLED_APPS that it needs, if its tables may be impossible to make."""
     alias = "default"
+    early = False
+    """Does it release its counter before the disk has the commit? It is for the question Disk."""
     in_transaction = True
     """Does its documentation ask for a transaction around create()?"""
     needs_transaction = False

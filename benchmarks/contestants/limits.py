@@ -13,8 +13,9 @@ from django.db.models import Model
 
 from benchmarks.app.models import Invoice
 from benchmarks.contestants.base import ONE, Call, Contestant, Rollback
-from benchmarks.contestants.ours import InStatement, Ours
-from sequences_core import get_next_value
+from benchmarks.contestants.ours import EARLY, InStatement, Ours
+from sequences_core import get_allocator, get_next_value
+from sequences_core.early_release import durability
 from tests.servers.install import which
 
 Statement = tuple[str, Any]
@@ -184,9 +185,14 @@ def run(sql: str, params: Any) -> int:
 class PgBench(Ours):
     """The in-statement INSERT, prepared, by PostgreSQL's own load generator."""
 
-    name = "pgbench"
     kind = "limit"
     in_transaction = False
+
+    def __init__(self, *, early: bool = False) -> None:
+        super().__init__(early=early)
+        self.name = self.title + EARLY * early
+
+    title = "pgbench"
 
     @property
     def program(self) -> Path | None:
@@ -195,7 +201,7 @@ class PgBench(Ours):
     def unfit(self) -> str | None:
         if self.program is None:
             return "pgbench is not installed"
-        return InStatement().unfit()
+        return InStatement(early=self.early).unfit()
 
     stores_rows = False
 
@@ -204,13 +210,25 @@ class PgBench(Ours):
 
     def script(self, *, own: bool) -> str:
         """What a writer runs, with all writers in one scope or each in its own."""
-        return self.statement(InStatement().create, own=own) + ";\n"
+        script = self.statement(InStatement().create, own=own) + ";\n"
+        return script + self.wait() if self.early else script
+
+    def wait(self) -> str:
+        """The statement by which who releases a counter early waits for the disk."""
+        with self.active():
+            level = durability(connection)
+
+            def wait(name: str) -> None:
+                get_allocator(connection).wait_until_durable(connection, level)
+
+            return self.statement(wait, own=False) + ";\n"
 
     def statement(self, call: Call, *, own: bool) -> str:
         """The statement that ``call`` issues, for pgbench."""
         from psycopg import ClientCursor
 
-        sql, params = statement_of(call, "@" if own else ONE)
+        with self.active():
+            sql, params = statement_of(call, "@" if own else ONE)
         connection.ensure_connection()
         text = ClientCursor(connection.connection).mogrify(sql, params)
         return text.replace("'@'", "('w' || :client_id)")
@@ -219,7 +237,7 @@ class PgBench(Ours):
 class PgBenchTransaction(PgBench):
     """The same for get_next_value: take the number, insert the row, commit."""
 
-    name = "pgbench, take then insert"
+    title = "pgbench, take then insert"
 
     def unfit(self) -> str | None:
         return None if self.program else "pgbench is not installed"

@@ -14,6 +14,7 @@ from django.test import override_settings
 from benchmarks.app.models import Invoice
 from benchmarks.contestants.base import Call, Contestant, named, unavailable
 from sequences_core import NextValue, get_allocator, get_next_value, get_next_values
+from sequences_core.early_release import durability
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 
@@ -23,15 +24,25 @@ OURS = ("postgresql", "mysql", "oracle", "sqlite", "orm")
 VENDORS = ("postgresql", "mysql", "oracle", "sqlite")
 """The vendors of Django's own database backends."""
 
+EARLY = ", early release"
+"""What the name of a contestant ends in that does that."""
+
 
 class Ours(Contestant):
     """What any use of sequences_core has in common."""
 
-    def __init__(self, backend: str = "auto") -> None:
+    def __init__(self, backend: str = "auto", *, early: bool = False) -> None:
         self.backend = backend
+        self.early = early
 
     def active(self) -> AbstractContextManager[Any]:
-        return override_settings(SEQUENCES_BACKEND=self.backend)
+        return override_settings(SEQUENCES_BACKEND=self.backend, SEQUENCES_EARLY_RELEASE=self.early)
+
+    def unfit(self) -> str | None:
+        with self.active():
+            if self.early and durability(self.connection) is None:
+                return "it can't release a counter early, or its commits wait for nothing"
+        return super().unfit()
 
     def models(self) -> Iterable[type[Model]]:
         return [Invoice]
@@ -47,10 +58,11 @@ class Ours(Contestant):
 class Allocate(Ours):
     """get_next_value, then INSERT, in a transaction."""
 
-    def __init__(self, backend: str = "auto") -> None:
-        super().__init__(backend)
+    def __init__(self, backend: str = "auto", *, early: bool = False) -> None:
+        super().__init__(backend, early=early)
         self.kind = "ours" if backend in (*OURS, "auto") else "third party"
         self.name = "get_next_value" if backend == "auto" else f"get_next_value, {backend} backend"
+        self.name += EARLY * early
 
     def unfit(self) -> str | None:
         try:
@@ -58,7 +70,7 @@ class Allocate(Ours):
                 get_allocator(self.connection)
         except ImproperlyConfigured as error:
             return str(error)
-        return None
+        return super().unfit()
 
     def calls(self) -> Mapping[str, Call]:
         calls: dict[str, Call] = {
@@ -96,7 +108,7 @@ class InStatement(Ours):
             return f"{type(allocator).__name__} has no function for NextValue"
         if not has_function(self.connection):
             return "the function of NextValue is not installed"
-        return None
+        return super().unfit()
 
     def create(self, scope: str) -> None:
         Invoice.objects.using(self.alias).create(scope=scope, number=NextValue(scope))
@@ -113,15 +125,15 @@ class Field(Ours):
     in_transaction = False
     prefix = "benchmarks"
 
-    def __init__(self, alias: str = "default") -> None:
-        super().__init__()
+    def __init__(self, alias: str = "default", *, early: bool = False) -> None:
+        super().__init__(early=early)
         self.alias = alias
-        self.name = named("SequenceField", alias)
+        self.name = named("SequenceField", alias) + EARLY * early
 
     def unfit(self) -> str | None:
         if find_spec("sequences_contrib") is None or find_spec("sequences_contrib.fields") is None:
             return "sequences-contrib with its field is not installed"
-        return unavailable(self.alias)
+        return unavailable(self.alias) or super().unfit()
 
     def models(self) -> Iterable[type[Model]]:
         from benchmarks.field.models import FieldInvoice

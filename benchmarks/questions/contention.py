@@ -12,10 +12,10 @@ import statistics
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import django
 
@@ -51,6 +51,8 @@ class Cell:
     def scope(self, writer: int) -> str:
         return "one" if self.counters == "one" else f"w{writer}"
 
+
+C = TypeVar("C", bound=Cell)
 
 PATIENT = ("SequenceField", "get_next_value", "django-sequences")
 """Whose fairness on SQLite is measured for as long as it takes."""
@@ -130,15 +132,6 @@ def main() -> None:
     wanted = [
         Cell(party.name, *cell) for cell in cells(scale, network=network) for party in parties
     ]
-    tallies: dict[Cell, Tally] = defaultdict(Tally)
-    failed: set[Cell] = set()
-    turns = [
-        cell
-        for number in range(scale.contention_passes)
-        for cell in wanted
-        if number < scale.other_passes or cell.is_compared(scale)
-    ]
-    emit("cells", count=len(turns))
     with ExitStack() as stack:
         ports: dict[int, int | None] = {0: None}
         if network:
@@ -147,23 +140,46 @@ def main() -> None:
             for latency in scale.latencies:
                 proxy = Proxy(port, host=host, latency=latency / 2)
                 ports[latency] = stack.enter_context(proxy).port
-        writers = stack.enter_context(Writers(max(scale.writers)))
+        measure(wanted, scale, lambda cell: ports[cell.latency])
+
+
+def measure(
+    wanted: Sequence[C], scale: Scale, prepare: Callable[[C], int | None] = lambda cell: None
+) -> None:
+    """Measure these cells in alternating turns, and tell what came of them.
+
+    ``prepare`` is called before each turn of a cell; it returns the port to connect to, or None
+    for the server's own.
+    """
+    from benchmarks.contestants import by_name
+
+    tallies: dict[C, Tally] = defaultdict(Tally)
+    failed: set[C] = set()
+    turns = [
+        cell
+        for number in range(scale.contention_passes)
+        for cell in wanted
+        if number < scale.other_passes or cell.is_compared(scale)
+    ]
+    emit("cells", count=len(turns))
+    size = max(cell.writers for cell in wanted)
+    with ExitStack() as stack:
+        writers = stack.enter_context(Writers(size))
         for cell in turns:
             emit("cell", name=str(cell))
             try:
-                turn(cell, tallies[cell], writers, ports[cell.latency], scale)
+                turn(cell, tallies[cell], writers, prepare(cell), scale)
             except Exception as error:  # noqa: BLE001 # whatever it is, the table says so
                 text = f"{type(error).__name__}: {error}".splitlines()[0]
                 emit("failed", cell=asdict(cell), error=text)
                 failed.add(cell)
                 # Others may still be at it, or wait for the start, or have answered already.
                 writers.close()
-                writers = stack.enter_context(Writers(max(scale.writers)))
+                writers = stack.enter_context(Writers(size))
             emit("done")
-    gapless = {party.name: party.gapless for party in parties}
     for cell in wanted:
         if cell not in failed:
-            result = tallies[cell].result(gapless=gapless[cell.contestant])
+            result = tallies[cell].result(gapless=by_name(cell.contestant).gapless)
             emit("result", **asdict(cell), **result)
 
 

@@ -38,6 +38,7 @@ def draw(results: Results) -> dict[str, Figure]:
     makers: dict[str, Callable[[Results], Figure | None]] = {
         "writers": writers,
         "network": network,
+        "disk": disk,
         "call": call,
         "snapshot": snapshot,
         "growth": growth,
@@ -96,6 +97,28 @@ def _rates(
         one.set_title(title_of(results, database))
         one.set_xlabel(label)
         one.set_ylabel("numbered rows per second")
+    legend(result, axes)
+    return result
+
+
+def disk(results: Results) -> Figure | None:
+    """Rows per second by the number of writers on one counter, for each time that a sync takes."""
+    found = results.cells("disk", database="postgresql")
+    syncs = sorted({cell["sync"] for cell in found})
+    if not found:
+        return None
+    result, axes = _panels(findings.disk(results), len(syncs))
+    for one, sync in zip(axes, syncs, strict=True):
+        cells = [cell for cell in found if cell["sync"] == sync]
+        for name in contestants(results, "postgresql", cells):
+            _line(one, name, [cell for cell in cells if cell["contestant"] == name], "writers")
+        one.set_xscale("log", base=2)
+        one.set_yscale("log")
+        plain_ticks(one, x=sorted({cell["writers"] for cell in cells}))
+        grid(one)
+        one.set_title(f"{sync} ms more for each sync" if sync else "the disk as it is")
+        one.set_xlabel("writers (processes)")
+        one.set_ylabel("rows per second")
     legend(result, axes)
     return result
 

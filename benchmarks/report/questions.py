@@ -13,9 +13,9 @@ from benchmarks.report.tables import (
     Grid,
     Table,
     contestants,
-    failing,
     measured,
     number,
+    rates,
     title_of,
 )
 from benchmarks.results import Cell, Results
@@ -26,10 +26,10 @@ BUSIEST = 8
 
 def tables(results: Results) -> Iterator[Table]:
     """All tables of a run."""
-    if results.cells("call") or results.cells("contention"):
+    if any(map(results.cells, ("call", "contention", "disk"))):
         yield from ratio_table(results)
     for database in measured(results):
-        for build in (call, contention, waits, growth, snapshots, bulk, overhead):
+        for build in (call, contention, waits, disk, growth, snapshots, bulk, overhead):
             yield from build(results, database)
     yield from failures(results)
 
@@ -74,22 +74,9 @@ def contention(results: Results, database: str) -> Iterator[Table]:
         if title not in grids:
             grids[title] = Grid(results, database, contestants(results, database, cells))
 
-        def rate(name: str, cell: dict[str, Any] = cell) -> float | None:
-            return results.value("contention", "rate", database=database, contestant=name, **cell)
-
-        def fault(name: str, cell: dict[str, Any] = cell) -> str:
-            found = results.cells("contention", database=database, contestant=name, **cell)
-            if not found:
-                return "failed"
-            if found[0]["exact"] is False:
-                return "not exact: " + str(found[0]["fault"])
-            return "no row committed" if found[0]["committed"] == 0 else ""
-
-        def mark(name: str, cell: dict[str, Any] = cell) -> str:
-            return failing(results.cells("contention", database=database, contestant=name, **cell))
-
         usual = cell == {"writers": BUSIEST, "counters": "one", "latency": 0, "rollbacks": False}
-        grids[title].add(column, rate, best=max, fault=fault, mark=mark, relative=usual)
+        figures = rates(results, "contention", database, cell)
+        grids[title].add(column, **figures, relative=usual)
     for title, grid in grids.items():
         yield grid.table(
             f"{title_of(results, database)}: rows per second, {title}",
@@ -152,6 +139,23 @@ def waits(results: Results, database: str) -> Iterator[Table]:
         text = ", ".join(f"{number(count)} {error}" for error, count in errors.most_common())
         row.append(Entry(text, "bad" if text else ""))
     yield table
+
+
+def disk(results: Results, database: str) -> Iterator[Table]:
+    found = results.cells("disk", database=database)
+    for sync in sorted({cell["sync"] for cell in found}):
+        cells = [cell for cell in found if cell["sync"] == sync]
+        grid = Grid(results, database, contestants(results, database, cells))
+        for writers in sorted({cell["writers"] for cell in cells}):
+            figures = rates(results, "disk", database, {"sync": sync, "writers": writers})
+            column = f"{writers} writer{'s' * (writers > 1)}"
+            grid.add(column, **figures, relative=writers == BUSIEST)
+        slower = f"{sync} ms more for each sync" if sync else "the disk as it is"
+        yield grid.table(
+            f"{title_of(results, database)}: rows per second, one counter, {slower}",
+            "Slowed by a library under the server. Early release: the counter is free before the "
+            f"disk has the commit, and the row is acknowledged after. {SOME_FAILED_NOTE}",
+        )
 
 
 GROWTH = {

@@ -61,6 +61,20 @@ ROWS = (
 ALLOCATED = {"postgresql": 0.97, "mariadb": 1.3}
 """The same of get_next_value."""
 
+EARLY_FIELD = "SequenceField, early release"
+
+SLOWED = (
+    (1, 8, EARLY_FIELD, "auto-increment", 0.78),
+    (1, 32, EARLY_FIELD, "auto-increment", 0.5),
+    (1, 8, EARLY_FIELD, "SequenceField", 3.0),
+    (1, 32, EARLY_FIELD, "SequenceField", 4.0),
+    (1, 8, EARLY_FIELD, REFERENCE, 6.0),
+    (1, 8, "get_next_value, early release", REFERENCE, 2.5),
+    (0, 8, EARLY_FIELD, "SequenceField", 0.97),
+)
+"""Milliseconds more for a sync, writers, and the rows per second of one as a multiple of another's.
+Those of auto-increment have no numbers of ours."""
+
 FAIRNESS = {"postgresql": 0.5, "mariadb": 0.5, "mysql": 0.5, "sqlite": 0.3}
 """What the slowest of 8 writers commits, as a part of what the fastest does."""
 
@@ -71,7 +85,7 @@ FAIR_SECONDS = {"postgresql": 5.0, "mariadb": 5.0, "mysql": 5.0, "sqlite": 50.0}
 def ratios(results: Results) -> Iterator[Ratio]:
     """What the run has measured of them."""
     for database in measured(results):
-        for found in (_call, _contention, _growth, _others):
+        for found in (_call, _contention, _disk, _growth, _others):
             yield from found(results, database)
 
 
@@ -120,6 +134,19 @@ def _contention(results: Results, database: str) -> Iterator[Ratio]:
     value = _ratio(of("rate", "NextValue"), of("rate", "pgbench"))
     if value:
         yield Ratio("rows/s of NextValue / pgbench", title, value, "≥", 0.6)
+
+
+def _disk(results: Results, database: str) -> Iterator[Ratio]:
+    title = title_of(results, database)
+    for sync, writers, ours, theirs, limit in SLOWED:
+        place = {"database": database, "sync": sync, "writers": writers}
+        value = _ratio(
+            results.value("disk", "rate", contestant=ours, **place),
+            results.value("disk", "rate", contestant=theirs, **place),
+        )
+        if value:
+            where = f"{writers} writers, {sync} ms more for a sync"
+            yield Ratio(f"rows/s of {ours} / {theirs}, {where}", title, value, "≥", limit)
 
 
 def _growth(results: Results, database: str) -> Iterator[Ratio]:

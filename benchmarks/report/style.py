@@ -60,8 +60,14 @@ LOOKS = {
     "SequenceField, no binary log": Look(
         "SequenceField, no binary log (ours)", BLUE, ":", width=2.2
     ),
+    "SequenceField, early release": Look(
+        "SequenceField, early release (ours)", SKY, marker="D", width=2.6
+    ),
     "NextValue": Look("NextValue (ours)", SKY, marker="D"),
     "get_next_value": Look("get_next_value (ours)", GREEN, marker="s", width=2.2),
+    "get_next_value, early release": Look(
+        "get_next_value, early release (ours)", GREEN, ":", "s", width=2.2
+    ),
     "get_next_value, orm backend": Look("get_next_value, ORM backend (ours)", GREEN, ":", "s"),
     "django-sequences": Look("django-sequences", ORANGE, marker="^", width=2.2),
     "django-sequences, Django's settings": Look(
@@ -74,6 +80,7 @@ LOOKS = {
     "auto-increment": Look("auto-increment (has gaps)", GREY, "--", ""),
     "raw driver": Look("limit: our statements by the driver alone", INK, "--", ""),
     "pgbench": Look("limit: pgbench, NextValue's statement", INK, "-.", ""),
+    "pgbench, early release": Look("limit: pgbench, early release", INK, "--", ""),
     "pgbench, take then insert": Look("limit: pgbench, take then insert", INK, ":", ""),
 }
 

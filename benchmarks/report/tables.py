@@ -1,4 +1,4 @@
-"""The results as tables, for the terminal, the page and README.rst alike."""
+"""The results as tables, for the terminal, the page and docs/performance.rst alike."""
 
 from __future__ import annotations
 
@@ -78,6 +78,28 @@ def number(value: float | None) -> str:
 def failing(found: Iterable[Any]) -> str:
     """The mark of a rate whose cell had transactions that failed."""
     return SOME_FAILED if any(cell.get("errors") for cell in found) else ""
+
+
+def rates(results: Results, question: str, database: str, shape: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of :meth:`Grid.add` for the rows per second in cells of that shape."""
+    found = {
+        cell["contestant"]: cell for cell in results.cells(question, database=database, **shape)
+    }
+
+    def rate(name: str) -> float | None:
+        return found[name].get("rate") if name in found else None
+
+    def fault(name: str) -> str:
+        if name not in found:
+            return "failed"
+        if found[name]["exact"] is False:
+            return "not exact: " + str(found[name]["fault"])
+        return "no row committed" if found[name]["committed"] == 0 else ""
+
+    def mark(name: str) -> str:
+        return failing([found[name]] if name in found else [])
+
+    return {"value": rate, "best": max, "fault": fault, "mark": mark}
 
 
 def times(value: float | None, reference: float | None) -> str:

@@ -288,9 +288,12 @@ class Numbering:
             return Allocation(name, count, lambda: initial(instance), None, self.limit)
         return Allocation(name, count, initial, self.reset_value, self.limit)
 
-    def next_value(self, name: str) -> NextValue:
-        """Return the expression by which an INSERT takes a number by itself."""
-        return _expression(name, self.first, self.reset_value)
+    def next_value(self, name: str, *, waited_for: bool = False) -> NextValue:
+        """Return the expression by which an INSERT takes a number by itself.
+
+        ``waited_for`` if the caller waits until the INSERT is durable.
+        """
+        return _expression(name, self.first, self.reset_value, waited_for)
 
 
 def default_base(table: str, column: str, separator: str) -> str:
@@ -306,5 +309,8 @@ def _name_of_one(field: Any, kind: type, value: Any, using: str) -> str | None:
     return None if text is None else counter_name(field.base, (text,), field.separator)
 
 
-# The same few counters come again and again.
-_expression = lru_cache(maxsize=1024)(NextValue)
+@lru_cache(maxsize=1024)
+def _expression(name: str, first: int, reset_value: int | None, waited_for: bool) -> NextValue:
+    """Return the expression; the same few counters come again and again."""
+    expression = NextValue(name, first, reset_value)
+    return expression.waited_for() if waited_for else expression

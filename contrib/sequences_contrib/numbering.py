@@ -13,11 +13,13 @@ from django.db.models import Model
 
 from sequences_core import (
     Allocation,
+    DurabilityUnknown,
     SequenceExhausted,
     SequencesError,
     get_last_value,
     set_last_value,
 )
+from sequences_core.early_release import durability, wait_now
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
@@ -74,6 +76,7 @@ class Numbers:
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
         self._transaction: Any = None
+        self._waits = False
 
     def __enter__(self) -> Self:
         if self.wants is None:
@@ -99,7 +102,9 @@ class Numbers:
             opened.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
-        """Take the numbers back from the rows, which were not inserted."""
+        """Take the numbers back from the rows, unless they are inserted, and only not durable."""
+        if isinstance(error, DurabilityUnknown):
+            return
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
@@ -115,6 +120,11 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
                     setattr(row._state, memory, getattr(row, attname))
+
+    def wait(self) -> None:
+        """Wait until the rows are durable, where the INSERT has released their counter early."""
+        if self._waits:
+            wait_now(self.connection)
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -182,7 +192,9 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        self._set(new, field.attname, [field.next_value(name)])
+        # Outside atomic() nobody else would wait until the row is durable.
+        self._waits = durability(self.connection) is not None and self.connection.get_autocommit()
+        self._set(new, field.attname, [field.next_value(name, waited_for=self._waits)])
         return True
 
     def _number(self) -> None:

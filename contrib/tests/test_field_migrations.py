@@ -85,7 +85,7 @@ def add_constraint() -> Any:
 
 
 def number_rows(apps: Any, schema_editor: Any) -> None:
-    """Number the rows that are there in the order of their ids, as README.rst shows."""
+    """Number the rows that are there in the order of their ids, as docs/existing-rows.rst shows."""
     using = schema_editor.connection.alias
     letters = apps.get_model(LABEL, "Letter").objects.using(using)
     rows = list(letters.filter(number=None).order_by("pk"))

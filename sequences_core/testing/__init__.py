@@ -34,6 +34,7 @@ from .base import Contract
 from .blocks import Blocks
 from .callables import Callables
 from .concurrency import Concurrency
+from .early import EarlyRelease
 from .isolation import Isolation
 from .parameters import Parameters
 from .races import InStatementRaces
@@ -55,6 +56,7 @@ class AllocatorContract(
     Waiting,
     InStatementRaces,
     Isolation,
+    EarlyRelease,
     Concurrency,
     Model,
 ):

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import tests.faults.preload  # noqa: F401 - sets Django up, which the others need
-from benchmarks.report import readme
 from tests.faults import report
 from tests.faults.arena import Arena, Tally
 from tests.faults.sites import LOSSY, SITES, Site
@@ -96,7 +95,7 @@ def main() -> int:
         results.fuzzed = examples if same else 0
     if kept:
         report.write(results)
-        readme.README.write_text(report.updated(readme.README.read_text(), results))
+        report.PAGE.write_text(report.updated(report.PAGE.read_text(), results))
     print(report.text(results))
     broken = [tally for tally in results.tallies if not tally.verdict.exact and tally.site != LOSSY]
     for tally in broken:

@@ -16,6 +16,7 @@ import dj_database_url
 
 from sequences_core.testing.history import Verdict, check, events, transactions
 from tests.faults import tables
+from tests.faults.acknowledged import too_early
 from tests.faults.fleet import Fleet, call
 from tests.faults.tables import Place
 from tests.faults.writer import Job
@@ -29,7 +30,7 @@ SQLITE = {
     "timeout": 30,
     "init_command": "PRAGMA journal_mode = WAL",
 }
-"""What the README recommends."""
+"""What docs/backends/sqlite.rst recommends."""
 
 
 class Serving(Protocol):
@@ -56,6 +57,8 @@ class Tally:
     seconds: float = 0.0
     verdict: Verdict = field(default_factory=Verdict)
     retries: int = 0
+    too_early: int = 0
+    """Transactions that were acknowledged before they were safe."""
     errors: Counter[str] = field(default_factory=Counter)
     """Those that surfaced in a writer."""
     done: Counter[str] = field(default_factory=Counter)
@@ -106,13 +109,18 @@ class Arena:
         return str(self.place().database["ENGINE"].rpartition(".")[2])
 
     def place(
-        self, url: str | None = None, backend: str = "auto", options: dict[str, Any] | None = None
+        self,
+        url: str | None = None,
+        backend: str = "auto",
+        options: dict[str, Any] | None = None,
+        *,
+        early: bool = False,
     ) -> Place:
         """The database as writers see it: by another ``url``, with more of Django's OPTIONS."""
         database: dict[str, Any] = dict(dj_database_url.parse(url or self.url))
         own = self.options if self.serving else SQLITE
         database["OPTIONS"] = {**database.get("OPTIONS", {}), **own, **(options or {})}
-        return Place(database, backend)
+        return Place(database, backend, early)
 
     def round(
         self,
@@ -148,8 +156,10 @@ class Arena:
             act(fleet)
         rows, counters = call(tables.read, [*places, self.place()])
         verdict = check(transactions(fleet.histories), rows, counters, jobs(0).series)
-        for failure in fleet.failures:
-            verdict.object(failure)
+        early = list(too_early(fleet.histories, fleet.standstills))
+        for problem in (*fleet.failures, *early):
+            verdict.object(problem)
+        tally.too_early += len(early)
         for moment, kind, code, retryable, text in surfaced(fleet.histories):
             tally.errors[f"{kind} {code} ({moment})"] += 1
             if surfacing == "nothing" or (surfacing == "conflicts" and not retryable):

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max
 from sequences_orm import ORMAllocator
+from sequences_postgresql import PostgreSQLAllocator
 
 from sequences_core import Allocation
 from sequences_core.models import Counter
@@ -58,3 +59,10 @@ class LostUpdate(ORMAllocator):
             return super().upsert(connection, allocation)
         counter.update(last=last + allocation.count)
         return last + allocation.count
+
+
+class NotWaitedFor(PostgreSQLAllocator):
+    """Releases the counter before the commit is on disk, and acknowledges it there and then."""
+
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
+        pass

@@ -10,13 +10,15 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from tests.faults.acknowledged import Standstill
 from tests.faults.writer import Job, write
 
 P = ParamSpec("P")
@@ -53,6 +55,7 @@ class Fleet:
         self.histories: list[Path] = []
         self.failures: list[str] = []
         self.done: Counter[str] = Counter()
+        self.standstills: list[Standstill] = []
         self._read: Counter[Path] = Counter()
 
     def launch(self) -> None:
@@ -100,9 +103,16 @@ class Fleet:
         """Wait until a transaction is run again."""
         self._wait_for(1, b'.1", "begin"')
 
-    def wait_for_an_error(self) -> None:
-        """Wait until an error surfaces in a writer."""
-        self._wait_for(1, b'"error"')
+    def wait_for_errors(self, count: int = 1) -> None:
+        """Wait until so many more errors have surfaced in writers."""
+        self._wait_for(count, b'"error"')
+
+    @contextmanager
+    def standstill(self) -> Iterator[None]:
+        """Note that what is committed in here can't become safe in here."""
+        begun = time.monotonic()
+        yield
+        self.standstills.append(Standstill(begun, time.monotonic()))
 
     def _wait_for(self, count: int, event: bytes) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import faults, galera, group_replication, pooled, standby, storage
+from tests.faults import early, faults, galera, group_replication, pooled, standby, storage
 from tests.faults.arena import Arena
 from tests.faults.faults import Fault
 from tests.faults.isolation import LEVELS, at
@@ -34,6 +34,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
 }
 """The faults of single servers, and on which databases they are tried."""
 
+SAFE = "PostgreSQL, synchronous standby"
 LOSSY = "PostgreSQL, asynchronous standby"
 """The one site that is there to show a loss."""
 
@@ -65,11 +66,25 @@ SITES = (
         Site(
             name,
             "postgresql",
-            partial(standby.pair, synchronous=name != LOSSY),
-            {"primary killed": standby.primary_killed},
+            partial(standby.pair, synchronous=name == SAFE),
+            {
+                "primary killed": standby.primary_killed,
+                **({"primary killed, early release": early.primary_killed} if name == SAFE else {}),
+            },
             lasting=False,
         )
-        for name in ("PostgreSQL, synchronous standby", LOSSY)
+        for name in (SAFE, LOSSY)
+    ),
+    Site(
+        "PostgreSQL, early release",
+        "postgresql",
+        early.slow_disk,
+        {
+            **{f"server killed, {way}": early.server_killed(way) for way in early.JOBS},
+            "connections cut, then server killed": early.connections_cut,
+            "pool killed, then server killed": early.pool_killed,
+            **{f"not waited for, {way}": early.not_waited_for(way) for way in early.JOBS},
+        },
     ),
     Site(
         "Galera",

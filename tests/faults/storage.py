@@ -46,7 +46,7 @@ def disk_full(arena: Arena, tally: Tally) -> None:
         def act(fleet: Fleet) -> None:
             for _ in range(3):
                 fill(disk / "ballast")
-                fleet.wait_for_an_error()
+                fleet.wait_for_errors()
                 fleet.done["disks filled"] += 1
                 (disk / "ballast").unlink()
                 fleet.wait_for_commits(10)
@@ -65,7 +65,7 @@ def made_read_only(arena: Arena, tally: Tally) -> None:
         reading = replace(place, database={**place.database, "NAME": name})
 
         def see(fleet: Fleet) -> None:
-            fleet.wait_for_an_error()
+            fleet.wait_for_errors()
             fleet.done["databases made read-only"] += 1
             fleet.wait_for_commits(20)
 
@@ -75,7 +75,7 @@ def made_read_only(arena: Arena, tally: Tally) -> None:
     def act(fleet: Fleet) -> None:
         for _ in range(2):
             call(tables.run, place, *READ_ONLY[arena.name])
-            fleet.wait_for_an_error()
+            fleet.wait_for_errors()
             fleet.done["databases made read-only"] += 1
             call(tables.run, place, *WRITABLE[arena.name])
             fleet.wait_for_commits(10)

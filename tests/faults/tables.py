@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.signals import setting_changed
 from django.db import OperationalError, connection, connections, models, transaction
+from sequences_contrib.fields import SequenceField
 
 from sequences_core import run_atomic
 from sequences_core.models import Counter
@@ -51,12 +52,31 @@ class Numbered(models.Model):
         return f"{self.counter} {self.number}"
 
 
+class Document(models.Model):
+    """The same rows, numbered by the field: those of the counter "documents"."""
+
+    counter = models.CharField(max_length=255, default="documents")
+    number = SequenceField("documents")
+    transaction = models.CharField(max_length=100)
+
+    class Meta:
+        apps = Apps()
+        app_label = "faults"
+        db_table = "faults_numbered"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.counter} {self.number}"
+
+
 @dataclass(frozen=True)
 class Place:
-    """A database: Django's settings of it, and SEQUENCES_BACKEND."""
+    """A database: Django's settings of it, and those of sequences_core."""
 
     database: dict[str, Any]
     backend: str = "auto"
+    early: bool = False
+    """SEQUENCES_EARLY_RELEASE."""
 
 
 def go(place: Place) -> None:
@@ -65,8 +85,12 @@ def go(place: Place) -> None:
     with suppress(AttributeError):  # there was none
         del connections["default"]
     connections.settings = connections.configure_settings({"default": dict(place.database)})
-    settings.SEQUENCES_BACKEND = place.backend
-    setting_changed.send(sender=None, setting="SEQUENCES_BACKEND", value=place.backend, enter=True)
+    for name, value in (
+        ("SEQUENCES_BACKEND", place.backend),
+        ("SEQUENCES_EARLY_RELEASE", place.early),
+    ):
+        setattr(settings, name, value)
+        setting_changed.send(sender=None, setting=name, value=value, enter=True)
 
 
 def make(place: Place) -> None:

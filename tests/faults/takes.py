@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sequences_core import Allocator, NextValue, get_next_blocks, get_next_value, get_next_values
 from sequences_core.testing.history import Series
-from tests.faults.tables import Numbered
+from tests.faults.tables import Document, Numbered
 
 if TYPE_CHECKING:
     from tests.faults.writer import Attempt
@@ -54,6 +54,19 @@ def in_statement(attempt: Attempt, series: Series) -> None:
     attempt.taken(series, range(row.number, row.number + 1))
 
 
+def by_field(attempt: Attempt, series: Series) -> None:
+    """One row, numbered by its SequenceField."""
+    document = Document._base_manager.create(transaction=attempt.name)
+    attempt.taken(series, range(document.number, document.number + 1))
+
+
+def by_field_in_bulk(attempt: Attempt, series: Series) -> None:
+    """Several of them."""
+    rows = [Document(transaction=attempt.name) for _ in range(ROWS["bulk field"])]
+    Document._base_manager.bulk_create(rows)
+    attempt.taken(series, range(rows[0].number, rows[-1].number + 1))
+
+
 def take_together(attempt: Attempt, series: Sequence[Series]) -> None:
     """Several numbers of several series, in one call."""
     sizes = {one.name: attempt.chance.randint(1, 3) for one in series}
@@ -68,15 +81,24 @@ WAYS: dict[str, Way] = {
     "computed": computed,
     "limited": limited,
     "in statement": in_statement,
+    "field": by_field,
+    "bulk field": by_field_in_bulk,
 }
+
+DOCUMENTS = Series("documents")
+"""What the field takes from, and it alone: its ways are for jobs of this series."""
+
+ROWS = {"in statement": 1, "field": 1, "bulk field": 3}
+"""The ways that are whole in autocommit, and how many rows they insert."""
 
 LOOPING = frozenset({"single", "limited", "in statement"})
 """The ways that can restart at a reset value."""
 
 
 def ways_of(allocator: Allocator) -> list[str]:
-    """The ways that an allocator knows."""
+    """The ways that an allocator knows, to take from any series."""
     known = {"limited": allocator.can_limit_wait, "in statement": allocator.supports_function}
+    known |= {"field": False, "bulk field": False}
     return [way for way in WAYS if known.get(way, True)]
 
 

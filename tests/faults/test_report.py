@@ -55,7 +55,7 @@ def results() -> report.Results:
 
 
 def test_results_are_read_as_they_were_written(results: report.Results, tmp_path: Path) -> None:
-    """What the run writes, the README is made from."""
+    """What the run writes, the page is made from."""
     report.write(results, tmp_path)
     assert report.Results.load(tmp_path / "faults.json") == results
     assert "1,500 writers killed" in (tmp_path / "faults.rst").read_text()
@@ -87,9 +87,9 @@ def test_what_is_run_again_is_compared(results: report.Results) -> None:
     assert "one call: 0.0" in shown
 
 
-def test_readme_is_made_from_the_committed_results() -> None:
-    """README.rst's table of faults says what the committed results do, and no more."""
-    text = readme.README.read_text()
+def test_page_is_made_from_the_committed_results() -> None:
+    """docs/faults.rst's table of faults says what the committed results do, and no more."""
+    text = report.PAGE.read_text()
     if report.COMMITTED.exists():
         assert text == report.updated(text, report.Results.load(report.COMMITTED))
     else:

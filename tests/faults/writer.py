@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from django.db import Error, connection, transaction
 from sequences_core import SequenceLocked, get_allocator, get_last_value, run_atomic
 from sequences_core.testing.history import Recorder, Series
 from tests.faults.tables import Place, go
-from tests.faults.takes import LOOPING, WAYS, take_together, ways_of
+from tests.faults.takes import LOOPING, ROWS, WAYS, take_together, ways_of
 
 PAUSE = 0.02
 """Seconds before the next transaction, after an error."""
@@ -41,6 +42,9 @@ class Job:
     series: tuple[Series, ...] = SERIES
     ways: tuple[str, ...] | None = None
     """The ways to take; None for all that the allocator knows."""
+    alone: tuple[str, ...] | None = None
+    """The ways to take in autocommit, one time in four, or always if ``ways`` are none; None for
+    "in statement", if that is one of the ways."""
     attempts: int = 10
     ordered: bool = True
     """Does it take several counters in the order that everybody takes them in?"""
@@ -107,7 +111,10 @@ class Writer:
         self.count = 0
         self.place = 0
         go(job.places[0])
-        self.ways = job.ways or ways_of(get_allocator(connection))
+        self.ways = ways_of(get_allocator(connection)) if job.ways is None else job.ways
+        self.alone = job.alone
+        if self.alone is None:
+            self.alone = tuple(way for way in self.ways if way == "in statement")
         signal.signal(signal.SIGTERM, self.stop)
 
     def stop(self, *_: Any) -> None:
@@ -118,8 +125,8 @@ class Writer:
         """Write."""
         while not self.stopping and self.count != self.job.limit:
             self.count += 1
-            if "in statement" in self.ways and self.chance.random() < 0.25:
-                self.statement()
+            if self.alone and (not self.ways or self.chance.random() < 0.25):
+                self.statement(self.chance.choice(self.alone))
             else:
                 self.transaction()
         connection.close()
@@ -141,6 +148,9 @@ class Writer:
                 attempts[-1].end(committed=False)
             name = f"{self.job.seed}.{self.count}.{len(attempts)}"
             attempts.append(Attempt(name, self.history, self.chance))
+            if self.chance.random() < 0.5:
+                # Whatever on_commit() runs may tell the world, so it is told here as early.
+                transaction.on_commit(partial(attempts[-1].end, committed=True))
             try:
                 self.body(attempts[-1], steps)
             except (Error, Rollback) as error:
@@ -157,10 +167,11 @@ class Writer:
         except Error as error:
             self.failed(attempts[-1] if attempts else None, error)
         else:
-            attempts[-1].end(committed=True)
+            if not attempts[-1].over:
+                attempts[-1].end(committed=True)
 
-    def statement(self) -> None:
-        """Insert one row in autocommit, its number taken inside the statement.
+    def statement(self, way: str) -> None:
+        """Insert in autocommit, the numbers taken by what inserts.
 
         Not of a series that loops: their order is checked by when each number was given, which
         only the database knows here.
@@ -170,8 +181,8 @@ class Writer:
         try:
             connection.ensure_connection()
             attempt = Attempt(f"{self.job.seed}.{self.count}.0", self.history, self.chance)
-            attempt.commit(rows=1)
-            WAYS["in statement"](attempt, series)
+            attempt.commit(ROWS[way])
+            WAYS[way](attempt, series)
         except Error as error:
             self.failed(attempt, error)
         else:

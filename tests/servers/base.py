@@ -125,6 +125,10 @@ class Server(abc.ABC):
         owner = self.owner()
         return {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
 
+    def environment(self) -> dict[str, str]:
+        """Variables of the process beside our own."""
+        return {}
+
     def prepare(self) -> None:
         """Install the programs and make the data directory, unless that was done."""
         self.install()
@@ -152,6 +156,7 @@ class Server(abc.ABC):
                 log=log,
                 stop_signal=self.stop_signal,
                 popen=self.popen(),
+                environment=self.environment(),
             )
             reaper.watch(self.directory, self._process.launch())
 

@@ -66,6 +66,15 @@ def mysqlclient_needs() -> Path | None:
     return which("gcc") if headers.exists() and flags and which("pkg-config") else None
 
 
+def c_compiler() -> Path | None:
+    """The compiler, provided that it finds the C library's headers."""
+    gcc = which("gcc")
+    headers = gcc and subprocess.run(
+        [gcc, "-E", "-x", "c", "-"], input="#include <unistd.h>", text=True, capture_output=True
+    )
+    return gcc if headers and headers.returncode == 0 else None
+
+
 class Requirement(NamedTuple):
     """Something that packages of the system provide."""
 
@@ -85,6 +94,7 @@ REQUIREMENTS = {
         mysqlclient_needs,
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
+    "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
     "debootstrap": Requirement(
         "debootstrap",
         lambda: which("debootstrap"),

@@ -65,6 +65,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = {self.sessions}
 server_idle_timeout = {self.idle}
+server_login_retry = 1
 """
         )
         return [install("pgbouncer"), file]

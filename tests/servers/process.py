@@ -30,6 +30,7 @@ class Process(Executor):
         log: IO[bytes],
         stop_signal: int,
         popen: dict[str, Any],
+        environment: dict[str, str],
     ) -> None:
         super().__init__(
             [str(part) for part in command],
@@ -43,6 +44,7 @@ class Process(Executor):
             stop_signal=stop_signal,
             expected_returncode=0,
             popen_kwargs=popen,
+            envvars=environment,
         )
         self._answers = answers
         self._paused = False

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.core.checks import CheckMessage, Warning
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
 from . import function
 from .statements import (
     DEFAULT_STORAGE,
+    DURABILITY,
+    EARLY,
     LIMITED,
     LOOPING_UPSERT,
+    RELEASING,
     STORAGE,
     UPDATE,
     UPSERT,
     UPSERT_ONE,
+    WAIT,
+    WAIT_AS_SESSION,
 )
 
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
@@ -35,6 +43,7 @@ class PostgreSQLAllocator(Allocator):
     can_limit_wait = True
     can_limit_first_wait = True
     supports_function = True
+    can_release_early = True
     # serialization_failure, deadlock_detected; lock_not_available; undefined_function, _table
     # (https://www.postgresql.org/docs/15/errcodes-appendix.html)
     retryable_codes: ClassVar = frozenset({"40001", "40P01"})
@@ -91,6 +100,32 @@ class PostgreSQLAllocator(Allocator):
         with connection.cursor() as cursor:
             return function.is_current(cursor)
 
+    def durability(self, connection: BaseDatabaseWrapper) -> str | None:
+        level, allowed = self._durability(connection)
+        return level if allowed and level != "off" else None
+
+    def releasing(self, sql: str, durability: str) -> str:
+        # The level is a word of PostgreSQL's own.
+        return RELEASING.replace("%s", f"'{durability}'").replace("{call}", sql)
+
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
+        with connection.cursor() as cursor:
+            if durability is None:
+                cursor.execute(WAIT_AS_SESSION)
+            else:
+                cursor.execute(WAIT, [durability])
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        _, allowed = self._durability(connection)
+        return () if allowed else [not_allowed(connection)]
+
+    @staticmethod
+    def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
+        with connection.cursor() as cursor:
+            cursor.execute(DURABILITY)
+            row: tuple[str, bool] = cursor.fetchone()
+        return row
+
     @staticmethod
     def _last(
         connection: BaseDatabaseWrapper, statement: str, params: list[Any], timeout: float | None
@@ -99,7 +134,23 @@ class PostgreSQLAllocator(Allocator):
             # 0 would be "wait for ever": the shortest wait is 1 ms.
             statement = LIMITED[statement]
             params = [f"{max(1, math.ceil(timeout * 1000))}ms", *params]
+        durability = durability_in_transaction(connection)
+        if durability is not None:
+            statement, params = EARLY[statement], [*params, durability]
         with connection.cursor() as cursor:
             cursor.execute(with_table(statement), params)
             row = cursor.fetchone()
+        if durability is not None and row is not None and row[1] is not None:
+            wait_after_commit(connection)
         return None if row is None else row[0]
+
+
+def not_allowed(connection: BaseDatabaseWrapper) -> CheckMessage:
+    """Make the warning that counters are not released early, for the user may not wait."""
+    return Warning(
+        f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose user may not "
+        f"execute pg_logical_emit_message: numbers are taken as without it.",
+        hint="GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) "
+        "TO the user, as a superuser; from PostgreSQL 17 on it is (boolean, text, text, boolean).",
+        id="sequences_postgresql.W001",
+    )

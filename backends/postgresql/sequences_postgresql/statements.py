@@ -63,6 +63,47 @@ LIMITED = {
     statement: limited(statement) for statement in (UPSERT, UPSERT_ONE, LOOPING_UPSERT, UPDATE)
 }
 
+# The transaction's COMMIT then doesn't wait for the disk, if it would have waited as the session
+# was configured to: what somebody has set since is left alone. The value is 'off' if it was changed
+# here, else NULL. A savepoint that is rolled back changes it back.
+RELEASE = """
+    CASE current_setting('synchronous_commit')
+    WHEN %s THEN set_config('synchronous_commit', 'off', true)
+    END"""
+
+
+def early(statement: str) -> str:
+    """Return the statement with RELEASE as a second column, and its level as the last parameter."""
+    statement = statement.replace("RETURNING last", f"RETURNING last, {RELEASE} AS released")
+    return statement.replace("SELECT taken.last,", "SELECT taken.last, taken.released,")
+
+
+EARLY = {statement: early(statement) for statement in (*LIMITED, *LIMITED.values())}
+
+# In an expression, around the call of the function; the planner evaluates a CASE in its order
+# (https://www.postgresql.org/docs/15/sql-expressions.html#SYNTAX-EXPRESS-EVAL).
+RELEASING = f"CASE WHEN {RELEASE} IS DISTINCT FROM '' THEN {{call}} END"
+
+# The configured level, and whether the user may write the message. pg_settings and not
+# current_setting(): a transaction that asks may have set another. By the function's fixed oid, for
+# PostgreSQL 17 added a parameter to it.
+DURABILITY = """
+    SELECT reset_val, has_function_privilege(3577::oid, 'EXECUTE')
+      FROM pg_catalog.pg_settings
+     WHERE name = 'synchronous_commit'
+"""
+
+# A transactional message is a transaction of its own, whose commit record follows those of all that
+# were committed before. When it is durable so are they, on the standbys too that the level names.
+WAIT = """
+    SELECT set_config('synchronous_commit', %s, true),
+           pg_logical_emit_message(true, 'sequences', '')
+"""
+WAIT_AS_SESSION = """
+    SELECT pg_logical_emit_message(true, 'sequences', '')
+     WHERE current_setting('synchronous_commit') <> 'off'
+"""
+
 # Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
 # changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
 STORAGE = "ALTER TABLE {table} SET (fillfactor = 50)"

@@ -1,4 +1,4 @@
-"""The README's query for what keeps a counter's old versions."""
+"""The page's query for what keeps a counter's old versions."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,12 +8,12 @@ from django.db import connections, transaction
 
 from sequences_core import get_next_value
 
-README = Path(__file__).parents[1] / "README.rst"
+PAGE = Path(__file__).parents[3] / "docs" / "backends" / "postgresql.rst"
 
 
 def query() -> str:
-    """The one SQL block of the README that asks for holders."""
-    blocks = README.read_text().split(".. code-block:: sql\n")
+    """The one SQL block of the page that asks for holders."""
+    blocks = PAGE.read_text().split(".. code-block:: sql\n")
     (block,) = (block for block in blocks if "AS holders" in block)
     return block.partition(";")[0]
 
@@ -29,7 +29,7 @@ class TestOldVersions:
     using: ClassVar[str] = "postgresql"
 
     def test_the_query_names_who_holds_old_versions(self) -> None:
-        """The README's query names the open snapshot, its age, and what it makes the table keep."""
+        """The page's query names the open snapshot, its age, and what it makes the table keep."""
         connection = connections[self.using]
         reader = connection.copy()
         try:

@@ -8,16 +8,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage, Error, Info, Warning
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.early_release import (
+    durability,
+    durability_in_transaction,
+    wait_after_commit,
+)
 from sequences_core.table import with_table
 
-from . import function
+from . import function, wal
 
-# SQLite 3.35 (https://www.sqlite.org/lang_returning.html); Django 5.2 asks for 3.31.
+# RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
+MINIMUM_VERSION = (3, 35)
+
 # A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
 # fetchall, never fetchone.
 UPSERT = """
@@ -65,6 +72,7 @@ class SQLiteAllocator(Allocator):
     supports_function = True
     function_of_connection = True
     locks_database = True
+    can_release_early = True
     # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once,
     # "the snapshot that was read is outdated": either way nothing was written, and the transaction
     # may be run again.
@@ -101,6 +109,17 @@ class SQLiteAllocator(Allocator):
         return True
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        if sqlite3.sqlite_version_info < MINIMUM_VERSION:
+            minimum = ".".join(map(str, MINIMUM_VERSION))
+            return [
+                Error(
+                    f"Numbers in database {connection.alias!r} need SQLite {minimum} or newer; "
+                    f"this Python has {sqlite3.sqlite_version}.",
+                    hint="Use a Python with a newer SQLite. Or install sequences-orm and set "
+                    f'SEQUENCES_BACKEND = {{"{connection.alias}": "orm"}}.',
+                    id="sequences_sqlite.E001",
+                )
+            ]
         options = connection.settings_dict.get("OPTIONS", {})
         if str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
             return ()
@@ -111,6 +130,26 @@ class SQLiteAllocator(Allocator):
                 f"another has written meanwhile.",
                 hint='Set "transaction_mode": "IMMEDIATE" in the OPTIONS of this database.',
                 id="sequences_sqlite.W001",
+            )
+        ]
+
+    def durability(self, connection: BaseDatabaseWrapper) -> str | None:
+        return wal.unsynced_log(connection)
+
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability_: str | None) -> None:
+        if log := durability_ or durability(connection):
+            wal.sync(log)
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        if wal.unsynced_log(connection):
+            return ()
+        return [
+            Info(
+                f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose commits "
+                f"wait for the disk before they release the lock: numbers are taken as without it.",
+                hint='Set "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" '
+                "in the OPTIONS of this database.",
+                id="sequences_sqlite.I001",
             )
         ]
 
@@ -138,4 +177,6 @@ class SQLiteAllocator(Allocator):
         with connection.cursor() as cursor:
             cursor.execute(statement, params)
             rows = cursor.fetchall()
+        if rows and durability_in_transaction(connection):
+            wait_after_commit(connection)
         return rows[0][0] if rows else None

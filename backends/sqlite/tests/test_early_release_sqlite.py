@@ -1,0 +1,88 @@
+"""Early release on SQLite: the lock is released before the log is synced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from django.db import OperationalError, connections, transaction
+from sequences_sqlite import wal
+
+from sequences_core import DurabilityUnknown, get_next_value
+from sequences_core.early_release import forget_durabilities
+from sequences_core.testing.early import EarlyRelease
+
+
+@pytest.fixture
+def normal() -> Iterator[None]:
+    """Let commits of the connection not sync the log."""
+    connection = connections["sqlite"]
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA synchronous = NORMAL")
+    forget_durabilities()
+    yield
+    connection.close()
+    forget_durabilities()
+
+
+@pytest.mark.usefixtures("normal")
+class TestEarlyRelease(EarlyRelease):
+    """What the kit asks for."""
+
+    using = "sqlite"
+    backend = "sqlite"
+
+
+@pytest.mark.django_db(transaction=True, databases=["sqlite"])
+class TestSync:
+    """The wait is a sync of the log."""
+
+    using = "sqlite"
+
+    @pytest.fixture(autouse=True)
+    def _early(self, settings: Any) -> None:
+        settings.SEQUENCES_EARLY_RELEASE = {"sqlite": True}
+
+    @pytest.mark.usefixtures("normal")
+    def test_a_commit_syncs_the_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Once for a transaction that took numbers, and never for another one."""
+        logs: list[str] = []
+        sync = wal.sync
+        monkeypatch.setattr(wal, "sync", lambda log: (logs.append(log), sync(log)))
+        with transaction.atomic(using="sqlite"):
+            get_next_value("s", using="sqlite")
+            get_next_value("t", using="sqlite")
+        with transaction.atomic(using="sqlite"), connections["sqlite"].cursor() as cursor:
+            cursor.execute("DELETE FROM sequences_core_counter WHERE name = 't'")
+        name = connections["sqlite"].settings_dict["NAME"]
+        assert logs == [f"{name}-wal"]
+
+    def test_what_is_synced_by_the_commit_needs_no_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With synchronous = FULL, Django's default, nothing changes, and check says so."""
+        monkeypatch.setattr(wal, "sync", pytest.fail)
+        with transaction.atomic(using="sqlite"):
+            get_next_value("s", using="sqlite")
+        found = run_checks(tags=["database"], databases=["sqlite"])
+        (message,) = [one for one in found if one.id == "sequences_sqlite.I001"]
+        assert "PRAGMA synchronous = NORMAL" in (message.hint or "")
+
+    def test_a_log_that_is_gone_needs_no_sync(self, tmp_path: Any) -> None:
+        """The last connection that was closed has synced the database and deleted the log."""
+        wal.sync(str(tmp_path / "db-wal"))
+
+    @pytest.mark.usefixtures("normal")
+    def test_a_sync_that_fails_is_no_success(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The row is committed, and the error says that it may be lost."""
+
+        def fail(file: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(wal, "_sync", fail)
+        with pytest.raises(DurabilityUnknown, match="Input/output error") as caught:
+            with transaction.atomic(using="sqlite"):
+                get_next_value("s", using="sqlite")
+        assert isinstance(caught.value.__cause__, OperationalError)

@@ -1,0 +1,23 @@
+"""Sphinx: how ``make docs`` builds these pages."""
+
+import django
+from django.conf import settings
+
+# The reference is made from docstrings, and importing the field needs an installed app.
+settings.configure(INSTALLED_APPS=["sequences_core"])
+django.setup()
+
+project = "sequences-core"
+author = copyright = "the authors of sequences-core"
+extensions = ["sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+nitpicky = True
+# Names of Django and Python can't be resolved without a network, and type variables have no page.
+nitpick_ignore_regex = [("py:.*", r"(?!sequences_).*"), ("py:class", r"sequences_core\.\w+\.[A-Z]")]
+
+html_theme = "furo"
+html_title = "sequences-core"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True

@@ -1,0 +1,182 @@
+"""What a backend that releases counters early must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import TestCase
+
+from sequences_core import DurabilityUnknown, get_next_value, get_next_values, run_atomic
+from sequences_core.early_release import durability, forget_durabilities
+
+from .base import Contract
+
+
+class Undo(Exception):
+    """Raised to roll back."""
+
+
+class EarlyRelease(Contract):
+    """SEQUENCES_EARLY_RELEASE: nobody is told of a commit before it is durable."""
+
+    @pytest.fixture
+    def early(self, settings: Any, _settings: None) -> Iterator[None]:
+        """Switch it on; leave the test out where the database is not configured to wait."""
+        self.requires("can_release_early")
+        settings.SEQUENCES_EARLY_RELEASE = {self.using: True}
+        if durability(self.connection) is None:
+            pytest.skip("the commits of this database wait for nothing")
+        yield
+        forget_durabilities()
+
+    @contextmanager
+    def watched_waits(self, fail: bool = False) -> Iterator[list[str]]:
+        """Note each wait, which fails if it is to."""
+        events: list[str] = []
+        wait_until_durable = self.allocator.wait_until_durable
+
+        def wait(connection: BaseDatabaseWrapper, durability: str | None) -> None:
+            assert not connection.in_atomic_block, "the wait is after the COMMIT"
+            events.append("wait")
+            if fail:
+                raise OperationalError("the connection is lost")
+            wait_until_durable(connection, durability)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.allocator, "wait_until_durable", wait)
+            yield events
+
+    @pytest.mark.usefixtures("early")
+    def test_the_wait_runs_before_the_hooks(self) -> None:
+        """Hooks that were registered before and after taking, robust ones too, run after it."""
+        takes: list[Callable[[], Any]] = [
+            lambda: get_next_value("s", using=self.using),
+            lambda: get_next_value("s", lambda: 5, using=self.using),
+            lambda: get_next_value("new", lambda: 5, using=self.using),
+            lambda: get_next_value("l", 1, 3, using=self.using),
+            lambda: get_next_values(5, "s", using=self.using),
+        ]
+        if self.flag("can_limit_wait"):
+            takes.append(lambda: get_next_value("s", using=self.using, timeout=5))
+        for take in takes:
+            with self.watched_waits() as events, self.atomic():
+                for name, robust in (("first", False), ("robust", True)):
+                    self.on_commit(partial(events.append, name), robust)
+                take()
+                self.on_commit(lambda: events.append("last"))
+                take()
+                assert events == []
+            assert events == ["wait", "first", "robust", "last"]
+
+    @pytest.mark.usefixtures("early")
+    def test_a_savepoint_that_is_rolled_back_needs_no_wait(self) -> None:
+        """The release is undone with it, and what is taken after it is waited for."""
+        for taken_after in (False, True):
+            with self.watched_waits() as events, self.atomic():
+                with pytest.raises(Undo), self.atomic():
+                    get_next_value("s", using=self.using)
+                    raise Undo
+                if taken_after:
+                    with self.atomic():
+                        get_next_value("s", using=self.using)
+            assert events == ["wait"] * taken_after
+
+    @pytest.mark.usefixtures("early")
+    def test_one_wait_for_a_transaction(self) -> None:
+        """Savepoints that are kept, or rolled back after a number was taken, add none."""
+        with self.watched_waits() as events, self.atomic():
+            with self.atomic():
+                get_next_value("s", using=self.using)
+            with pytest.raises(Undo), self.atomic():
+                get_next_value("s", using=self.using)
+                raise Undo
+            get_next_value("t", using=self.using)
+        assert events == ["wait"]
+
+    @pytest.mark.usefixtures("early")
+    def test_what_is_rolled_back_is_not_waited_for(self) -> None:
+        """Nothing was committed."""
+        with self.watched_waits() as events, pytest.raises(Undo), self.atomic():
+            get_next_value("s", using=self.using)
+            raise Undo
+        assert events == []
+
+    @pytest.mark.usefixtures("early")
+    def test_a_wait_that_fails_is_an_error_of_what_is_committed(self) -> None:
+        """No hook runs, the number is taken, and the connection goes on."""
+        called: list[str] = []
+        failing = self.watched_waits(fail=True)
+        with failing, pytest.raises(DurabilityUnknown) as caught, self.atomic():
+            self.on_commit(lambda: called.append("hook"))
+            get_next_value("s", using=self.using)
+        assert isinstance(caught.value, OperationalError)
+        assert isinstance(caught.value.__cause__, OperationalError)
+        assert not self.allocator.is_retryable(caught.value)
+        assert called == []
+        assert self.counters() == {"s": 1}
+
+    @pytest.mark.usefixtures("early")
+    def test_a_wait_that_fails_is_not_run_again(self) -> None:
+        """run_atomic returns after the wait, and runs no block again that is committed."""
+        calls: list[int] = []
+
+        def block() -> int:
+            calls.append(get_next_value("s", using=self.using))
+            return calls[-1]
+
+        with self.watched_waits() as events:
+            assert run_atomic(block, using=self.using) == 1
+        assert events == ["wait"]
+        with self.watched_waits(fail=True), pytest.raises(DurabilityUnknown):
+            run_atomic(block, using=self.using)
+        assert calls == [1, 2]
+
+    @pytest.mark.usefixtures("early")
+    def test_only_djangos_commit_is_early(self) -> None:
+        """Without atomic() nothing is registered, and nothing waited for."""
+        with self.watched_waits() as events:
+            get_next_value("s", using=self.using)
+        assert events == []
+        transaction.set_autocommit(False, using=self.using)
+        try:
+            get_next_value("s", using=self.using)
+            with self.atomic():
+                get_next_value("s", using=self.using)
+            assert self.connection.run_on_commit == []
+            transaction.commit(using=self.using)
+        finally:
+            transaction.set_autocommit(True, using=self.using)
+        assert self.counters() == {"s": 3}
+
+    @pytest.mark.usefixtures("early")
+    def test_a_testcase_captures_the_users_hooks_alone(self) -> None:
+        """Its transaction is never committed, so that nothing is released early in it."""
+        called: list[str] = []
+        outer: Any = self.atomic()
+        outer._from_testcase = True
+        with outer:
+            self.on_commit(lambda: called.append("before"))
+            captured = TestCase.captureOnCommitCallbacks(using=self.using, execute=True)
+            with captured as hooks, self.atomic():
+                get_next_value("s", using=self.using)
+                self.on_commit(lambda: called.append("captured"))
+            assert len(hooks) == 1
+            assert called == ["captured"]
+
+    def test_without_the_flag_nothing_is_waited_for(self, settings: Any) -> None:
+        """The setting changes nothing where the backend can't do it."""
+        self.requires("can_release_early", False)
+        settings.SEQUENCES_EARLY_RELEASE = True
+        with self.watched_waits() as events, self.atomic():
+            assert get_next_value("s", using=self.using) == 1
+        assert events == []
+
+    def on_commit(self, hook: Callable[[], Any], robust: bool = False) -> None:
+        """Register a hook of the user's."""
+        transaction.on_commit(hook, using=self.using, robust=robust)

@@ -1,0 +1,203 @@
+"""Early release on PostgreSQL: counters are free before the disk has the commit, and crashes come.
+
+Each crash comes while no sync can end, once each of the writers has taken a number of the one
+counter and committed: all of it is lost, and none of it may have been acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from tests.faults.arena import Arena, Tally
+from tests.faults.faults import Fault, wait_until
+from tests.faults.fleet import Fleet
+from tests.faults.tables import Place
+from tests.faults.takes import DOCUMENTS
+from tests.servers import PostgreSQL, Server
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.probe import connect
+from tests.servers.proxy import Proxy
+from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
+from tests.servers.standby import Pair
+
+SLOW = 2.0
+"""Milliseconds more for each sync while the writers write."""
+
+WRITERS = 6
+
+PATIENCE = 15.0
+"""Seconds for all of them to wait for the disk: never, if they waited for the counter."""
+
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE backend_type = 'client backend' AND wait_event IN ('WALSync', 'WALWrite', 'SyncRep')
+"""
+"""The sessions that wait for a sync, for their turn at it, for the standby
+(https://www.postgresql.org/docs/15/monitoring-stats.html#WAIT-EVENT-TABLE)."""
+
+JOBS: dict[str, dict[str, tuple[str, ...]]] = {
+    "create()": {"ways": (), "alone": ("field",)},
+    "atomic()": {"ways": ("single", "batch", "in statement", "field"), "alone": ()},
+    "bulk_create()": {"ways": ("bulk field",), "alone": ("bulk field",)},
+}
+"""The ways to take numbers, of which each releases its counter by other means."""
+
+
+@contextmanager
+def slow_disk() -> Iterator[Arena]:
+    """A server whose syncs can be held, and its arena."""
+    with Arena("postgresql on a slow disk", SlowPostgreSQL()) as arena:
+        yield arena
+
+
+def server_killed(way: str) -> Fault:
+    """Return the fault: SIGKILL of the server while writers take numbers in that way."""
+
+    def fault(arena: Arena, tally: Tally) -> None:
+        crash(arena, tally, arena.place(early=True), way)
+
+    return fault
+
+
+def connections_cut(arena: Arena, tally: Tally) -> None:
+    """The connections of all who wait are cut: who can't know the outcome must not be told one."""
+    with Proxy(arena.server.port) as proxy:
+
+        def cut(fleet: Fleet) -> None:
+            wait_until_all_wait(arena.server)
+            fleet.done["connections cut"] += proxy.cut()
+            fleet.wait_for_errors(WRITERS)
+            wait_until_all_wait(arena.server, 2 * WRITERS)  # the old sessions wait on
+
+        crash(arena, tally, arena.place(proxy.url(arena.url), early=True), *JOBS, meanwhile=cut)
+
+
+def pool_killed(arena: Arena, tally: Tally) -> None:
+    """SIGKILL of a PgBouncer in transaction mode while all wait behind it."""
+    assert isinstance(arena.server, PostgreSQL)
+    with PgBouncer(arena.server, sessions=2 * WRITERS, idle=1) as pool:
+
+        def kill(fleet: Fleet) -> None:
+            wait_until_all_wait(arena.server)
+            pool.kill()
+            fleet.done["pools killed"] += 1
+            pool.start()
+            fleet.wait_for_errors(WRITERS)
+            wait_until_all_wait(arena.server, 2 * WRITERS)
+
+        crash(arena, tally, arena.place(pool.url, early=True), *JOBS, meanwhile=kill)
+
+
+def not_waited_for(way: str) -> Fault:
+    """Return the planted fault: the counter is released, and nobody waits for the disk.
+
+    It must show as what it is, by both rules, or the other faults have proved nothing.
+    """
+
+    def fault(arena: Arena, tally: Tally) -> None:
+        planted, failed = Tally(tally.fault, tally.site), arena.failed
+
+        def wait_for_loss(fleet: Fleet) -> None:
+            # While one sync is held, nothing more is written, and what is committed is lost.
+            wait_until(lambda: disk_of(arena).held > 0)
+            fleet.wait_for_commits(20)
+
+        place = arena.place(backend="tests.faults.broken.NotWaitedFor", early=True)
+        crash(arena, planted, place, way, meanwhile=wait_for_loss)
+        arena.failed = failed  # these histories need no reading
+        tally.rounds += 1
+        tally.seconds += planted.seconds
+        tally.done["servers killed"] += planted.done["servers killed"]
+        if planted.verdict.lost and planted.too_early:
+            tally.done["planted faults caught"] += 1
+        else:
+            tally.verdict.object(f"not caught, but for {planted.verdict.problems}")
+
+    return fault
+
+
+def crash(
+    arena: Arena,
+    tally: Tally,
+    place: Place,
+    *ways: str,
+    meanwhile: Callable[[Fleet], object] | None = None,
+) -> None:
+    """SIGKILL of the server while no sync ends, and a restart on what is on the disk.
+
+    By default that is once all writers wait for the disk.
+    """
+    server, disk = arena.server, disk_of(arena)
+
+    def act(fleet: Fleet) -> None:
+        disk.delay(SLOW)
+        fleet.wait_for_commits(fleet.chance.randint(5, 30))
+        disk.hold()
+        with fleet.standstill():
+            if meanwhile:
+                meanwhile(fleet)
+            else:
+                wait_until_all_wait(server)
+        server.kill()
+        disk.delay(0)
+        server.start()
+        disk.delay(SLOW)
+        fleet.done["servers killed"] += 1
+        fleet.wait_for_commits(10)
+
+    try:
+        arena.round(tally, act, place, **early(*ways))
+    finally:
+        disk.delay(0)
+
+
+def primary_killed(arena: Arena, tally: Tally) -> None:
+    """SIGKILL of the primary while nothing reaches its synchronous standby, which goes on."""
+    pair = arena.serving
+    assert isinstance(pair, Pair)
+    assert pair.standby
+    urls = pair.primary.url, pair.standby.url
+
+    def act(fleet: Fleet) -> None:
+        assert pair.link
+        fleet.wait_for_commits(20)
+        pair.link.hold()
+        with fleet.standstill():
+            wait_until_all_wait(pair.primary)
+        pair.fail_over()
+        fleet.done["primaries killed"] += 1
+        fleet.wait_for_commits(20)
+
+    places = [arena.place(url, early=True) for url in urls]
+    arena.round(tally, act, *places, failover=True, **early(*JOBS))
+
+
+def disk_of(arena: Arena) -> SlowDisk:
+    """What the arena's server is on."""
+    assert isinstance(arena.server, SlowPostgreSQL)
+    return arena.server.disk
+
+
+def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
+    """Wait until so many sessions wait for the disk or the standby, and none for a counter."""
+    with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
+
+        def all_wait() -> bool:
+            cursor.execute(WAITING)
+            (waiting,) = cursor.fetchone()
+            connection.rollback()  # else the next look is at the same snapshot
+            return bool(waiting >= sessions)
+
+        wait_until(all_wait, PATIENCE)
+
+
+def early(*ways: str) -> dict[str, Any]:
+    """The job of writers who take from one counter in these ways."""
+    return {
+        "size": WRITERS,
+        "series": (DOCUMENTS,),
+        "ways": tuple(way for job in ways for way in JOBS[job]["ways"]),
+        "alone": tuple(way for job in ways for way in JOBS[job]["alone"]),
+    }
