@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from operator import itemgetter
 from typing import Any
 
 from django.core import checks
@@ -79,24 +80,25 @@ class ProtectNumbered(models.Model):
         }
         if self.pk is None or force_insert or hasattr(self._state, RELEASED):
             return super().save(**options)
+        counters = self._counters(using, update_fields)
         opened = connections[using].in_atomic_block
         with nullcontext() if opened else transaction.atomic(using=using):
-            self._lock_counters(using, update_fields)
+            for name, (field, document) in sorted(counters.items(), key=itemgetter(0)):
+                lock_counter(field, document, name, using)
             refuse_change(self, _locked(type(self), self.pk, using), update_fields)
             return super().save(**options)
 
-    def _lock_counters(self, using: str, update_fields: Iterable[str] | None) -> None:
-        """Lock the counters of the numbers that this save will take, for they come before rows."""
+    def _counters(self, using: str, update_fields: Iterable[str] | None) -> dict[str, Any]:
+        """Return the counters of the numbers that this save will take: they are locked first."""
         fields = [field for field in _numbered(type(self)) if field.when is not None]
         stored = rows_in(type(self), using).filter(pk=self.pk).first() if fields else None
         if stored is None:
-            return
+            return {}
         fields = [field for field in fields if getattr(stored, field.attname) is None]
         _apply(self, stored, update_fields)
         due = [field for field in fields if field.is_due(stored, connections[using])]
-        names = {field.counter_of(stored, using): field for field in due}
-        for name in sorted(filter(None, names)):
-            lock_counter(names[name], stored, name, using)
+        names = [(field.counter_of(stored, using), field) for field in due]
+        return {name: (field, stored) for name, field in names if name is not None}
 
     def clean(self) -> None:
         super().clean()

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connections, models
 from django.test.utils import isolate_apps
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.exceptions import NumberProtected, OutOfOrder
@@ -204,3 +204,32 @@ def test_posters_and_a_strict_worker(papers: Any, using: str) -> None:
     numbers = sorted(papers.values_list("number", flat=True))
     assert numbers == list(range(1, writers * each + 1))
     assert get_last_value("papers.2026", using=using) == writers * each
+
+
+def test_nobody_reads_before_the_lock(papers: Any, using: str) -> None:
+    """A transaction of SQLite that begins with a read, and writes later, would fail under load."""
+    row = draft(papers, 0)
+    papers.model.number.field.maximum = None
+
+    def work() -> None:
+        connection: Any = connections[using]
+        if connection.vendor == "sqlite":
+            connection.close()
+            connection.transaction_mode = "DEFERRED"
+        for _ in range(10):
+            mine = papers.get(pk=row.pk)
+            mine.note = "edited"
+            mine.save(using=using)
+            other = draft(papers, 0)
+            post(papers, other)
+            other.issued_on = day(400)
+            renumber(other)
+            void(other, reason="", delete=True)
+
+    try:
+        together([work] * 4, using)
+    finally:
+        connections[using].close()
+    assert Void.objects.using(using).count() == 80
+    assert get_last_value("papers.2026", using=using) == 40
+    assert get_last_value("papers.2027", using=using) == 40
