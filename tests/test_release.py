@@ -154,6 +154,18 @@ def test_an_sdist_holds_its_tests(dist: Path, name: str) -> None:
 
 
 @needs_clone
+def test_the_tests_of_an_sdist_are_found(dist: Path, tmp_path: Path) -> None:
+    """Where the core's source is unpacked, pytest collects what can be run there, and no more."""
+    with tarfile.open(only(dist / "sequences-core", "*.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    collect = ("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
+    found = run(sys.executable, *collect, cwd=folder, DB="sqlite")
+    assert "tests/test_api.py::" in found
+    assert "tests/test_readme.py::" not in found
+
+
+@needs_clone
 def test_the_sdist_of_the_core_holds_the_sample(dist: Path) -> None:
     """Who writes a backend finds a complete one to copy."""
     with tarfile.open(only(dist / "sequences-core", "*.tar.gz")) as archive:
@@ -308,7 +320,7 @@ def test_publishing_needs_no_secret(job: str) -> None:
     publish = found["steps"][-1]
     assert publish["uses"].startswith("pypa/gh-action-pypi-publish@")
     assert publish["with"]["attestations"] == "true"
-    assert publish["with"]["packages-dir"] == f"dist/{found['environment']}/".replace("{ ", "{ ")
+    assert publish["with"]["packages-dir"] == f"dist/{found['environment']}/"
     assert "secrets." not in WORKFLOW.read_text()
     assert workflow()["permissions"] == {"contents": "read"}
 
