@@ -385,8 +385,8 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 def publish(address: str, files: list[Path]) -> None:
     """Upload as the workflow's action does."""
     options = ("--repository-url", address, "--non-interactive", "--disable-progress-bar")
-    command = (sys.executable, "-m", "twine", "upload", *options, *files)
-    run(*command, TWINE_USERNAME="nobody", TWINE_PASSWORD="nothing")
+    twine = (sys.executable, "-m", "twine", "upload", *options)
+    run(*twine, *files, TWINE_USERNAME="nobody", TWINE_PASSWORD="nothing")
 
 
 IMPORTED = """
