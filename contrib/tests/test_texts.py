@@ -304,6 +304,8 @@ def test_history(using: str) -> None:
     number: Any = copy.copy(Bill._meta.get_field("number"))
     text: Any = copy.copy(Bill._meta.get_field("text"))
     text._unique = False
+    for field in (number, text):  # packages copy fields before anybody has used them
+        vars(field).pop("cached_col", None)
     with letters(using, number=number, text=text) as rows:
         rows.create(number=5, text="old")
         rows.bulk_create([rows.model(number=5, text="old"), rows.model()])
