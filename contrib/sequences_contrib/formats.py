@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Model, Value
+from django.db.models import Expression, F, Model, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
 from django.utils.functional import cached_property
@@ -226,7 +226,7 @@ class NumberFormat:
             raise ValueError(f"no number is written as {text!r}: {self.template!r}")
         return Parsed(number, parts)
 
-    def expression(self, number: Any = F(NUMBER)) -> Joined:  # noqa: B008 # it is constant
+    def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant
         """Return the database expression of the text, for SELECT and UPDATE.
 
         It is null where :meth:`format` would raise. ``number`` is an expression too, which is

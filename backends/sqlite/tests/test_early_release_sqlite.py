@@ -53,7 +53,12 @@ class TestSync:
         """Once for a transaction that took numbers, and never for another one."""
         logs: list[str] = []
         sync = wal.sync
-        monkeypatch.setattr(wal, "sync", lambda log: (logs.append(log), sync(log)))
+
+        def note(log: str) -> None:
+            logs.append(log)
+            sync(log)
+
+        monkeypatch.setattr(wal, "sync", note)
         with transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
             get_next_value("t", using="sqlite")
