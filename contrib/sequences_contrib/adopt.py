@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.db import NotSupportedError, connections
+from django.core.exceptions import FieldDoesNotExist
+from django.db import NotSupportedError, connections, transaction
 from django.db.models import Model
 
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.taking import database_errors
 
+from .formats import NumberFormat
+from .groups import pages_of
 from .identity import counter_name
+from .scopes import CHOICES, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
@@ -24,6 +29,8 @@ def adopt(
     table: str | None = None,
     row: str | None = None,
     sequence: str | None = None,
+    text: str | None = None,
+    format: NumberFormat | None = None,
     apply: bool = False,
     using: str | None = None,
 ) -> list[Change]:
@@ -38,6 +45,9 @@ def adopt(
     :param row: the name of the table's row; where the field has a scope of one part, how the
         names of the rows begin: what follows is the value of the scope.
     :param sequence: a sequence of the database (PostgreSQL, MariaDB).
+    :param text: a text column with numbers such as ``INV-2026-00042``. Rows that have a text and no
+        number get the number that the text says; all of them, or none where one can't be read.
+    :param format: how the text is written, unless the column is a FormattedNumberField.
     :raises TypeError, ValueError: for bad arguments, and for a row that is refused here.
     :raises NotSupportedError: the database has no sequences that can be read.
     """
@@ -45,8 +55,8 @@ def adopt(
     numbered = next(each for each in series if each.name == field)
     if (table is None) != (row is None):
         raise ValueError("table and row go together: give both")
-    if table and sequence:
-        raise ValueError("give either a table or a sequence")
+    if len([source for source in (table, sequence, text) if source is not None]) > 1:
+        raise ValueError("give a table, a sequence or a text, and no two of them")
     if any(each.reset_value is not None for each in series):
         raise ValueError(f"{numbered} has a reset_value: its rows don't tell its last number")
     if sequence and numbered.scope_parts:
@@ -54,6 +64,7 @@ def adopt(
     if table and len(numbered.scope_parts) > 1:
         raise ValueError(f"{numbered} has a scope of more than one part: no row tells its values")
     connection = connections[alias]
+    texts = None if text is None else _Texts(numbered, text, format, connection)
     with database_errors(connection, ours=False):
         lasts = highest_numbers(series, alias)
         remembered: dict[str, int] = {}
@@ -61,9 +72,63 @@ def adopt(
             remembered = _from_table(numbered, table, row, connection)
         elif sequence is not None:
             remembered = {numbered.base: _of_sequence(sequence, connection)}
+        elif texts is not None:
+            remembered = texts.highest()
     for name, last in remembered.items():
         lasts[name] = max(last, lasts.get(name) or last)
-    return raise_counters(series, lasts, apply=apply, using=alias)
+    if texts is None or not apply:
+        return raise_counters(series, lasts, apply=apply, using=alias)
+    with database_errors(connection, ours=False), transaction.atomic(using=alias):
+        changes = raise_counters(series, lasts, apply=True, using=alias)
+        texts.write()
+    return changes
+
+
+class _Texts:
+    """The rows that have the text of a number, and not the number."""
+
+    def __init__(self, field: Any, text: str, format: Any, connection: Any) -> None:
+        self.field = field
+        self.connection = connection
+        try:
+            self.column: Any = field.model._meta.get_field(text)
+        except FieldDoesNotExist as error:
+            raise ValueError(f"{field.model._meta.label} has no text {text!r}") from error
+        self.format: Any = format if format is not None else getattr(self.column, "format", None)
+        if not isinstance(self.format, NumberFormat):
+            raise TypeError(f"{self.column} needs a NumberFormat, not {self.format!r}")
+        if not field.null:
+            raise ValueError(f"all rows of {field} have numbers: only with null=True some need one")
+
+    def highest(self) -> dict[str, int]:
+        """Return the highest number that a text says, for each counter."""
+        found: dict[str, int] = {}
+        for rows in self._read():
+            names = self.field.names_of(rows, self.connection)
+            for row, name in zip(rows, names, strict=True):
+                if name is not None:
+                    number = getattr(row, self.field.attname)
+                    found[name] = max(number, found.get(name, number))
+        return found
+
+    def write(self) -> None:
+        """Store the numbers."""
+        for rows in self._read():
+            objects = rows_in(self.field.model, self.connection.alias)
+            objects.bulk_update(rows, [self.field.name], batch_size=CHOICES)
+
+    def _read(self) -> Iterator[list[Any]]:
+        waiting = {f"{self.field.attname}__isnull": True, f"{self.column.attname}__isnull": False}
+        rows = rows_in(self.field.model, self.connection.alias).filter(**waiting)
+        for page in pages_of(rows.exclude(**{self.column.attname: ""})):
+            for row in page:
+                text = getattr(row, self.column.attname)
+                try:
+                    number = self.format.parse(text, self.field.model).number
+                except ValueError as error:
+                    raise ValueError(f"{row._meta.label} {row.pk}: {error}") from error
+                setattr(row, self.field.attname, number)
+            yield page
 
 
 def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, int]:

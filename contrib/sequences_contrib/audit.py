@@ -19,7 +19,7 @@ from django.db.models import Model
 
 from sequences_core.taking import database_errors
 
-from .groups import Group, Item, groups_of, merged
+from .groups import Group, Item, groups_of, keys_of, merged
 from .scopes import fields_of
 from .series import counters_of, database_of, fields_of_model, last_values, series_of
 from .voids import voided
@@ -106,7 +106,7 @@ def audit(
     done: set[tuple[str, str]] = set()
     for numbering in fields_of_model(model, field):
         alias = database_of(numbering, using)
-        _check_date(series := series_of(numbering, alias), date)
+        _check_date(series := series_of(numbering, alias), date, alias)
         if (numbering.base, numbering.separator) not in done:
             done.add((numbering.base, numbering.separator))
             with database_errors(connections[alias], ours=False):
@@ -255,11 +255,13 @@ def _explained(missing: Iterable[Missing], voids: set[int]) -> Iterator[Missing]
             yield Missing(start, found.last, found.explained)
 
 
-def _check_date(series: Iterable[Any], date: str | None) -> None:
+def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:
     for field in series if date is not None else ():
         try:
             fields_of(field.model, date or "")
         except FieldDoesNotExist as error:
             raise ValueError(f"{field.model._meta.label} has no date {date!r}: {error}") from error
-        if field.is_scoped_by_function:
-            raise ValueError(f"{field} has a function in its scope: its dates can't be compared")
+        if keys_of(field, connections[using]) is None:
+            raise ValueError(
+                f"{field} has a scope that the database can't group by: dates can't be compared"
+            )

@@ -18,6 +18,7 @@ from sequences_core.subcommands import Subcommand
 
 from .adopt import adopt
 from .audit import CounterAudit, Missing, audit
+from .formats import NumberFormat
 from .upkeep import Change, prune, sync
 
 COLUMNS = ("counter", "rows", "first", "last", "at", "drafts", "findings")
@@ -120,6 +121,10 @@ class Adopt(_Changing):
             "--row", help="The row of that table; with a scope, how the names of its rows begin."
         )
         parser.add_argument("--from-sequence", metavar="NAME", help="A sequence of the database.")
+        parser.add_argument("--from-text", metavar="FIELD", help="A field of text numbers.")
+        parser.add_argument(
+            "--format", help="How the text is written, such as INV-{issued_on:%%Y}-{number:05d}."
+        )
 
     def handle(self, **options: Any) -> None:
         model, field = named_model(options["model"])
@@ -131,6 +136,8 @@ class Adopt(_Changing):
             table=options["from_table"],
             row=options["row"],
             sequence=options["from_sequence"],
+            text=options["from_text"],
+            format=NumberFormat(options["format"]) if options["format"] else None,
             apply=options["apply"],
             using=options["database"],
         )

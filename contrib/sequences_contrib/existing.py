@@ -12,7 +12,7 @@ from django.db.models.functions import RowNumber
 
 from sequences_core.taking import database_errors, take
 
-from .groups import Keys
+from .groups import Keys, keys_of
 from .scopes import rows_in
 
 CHUNK = 1000
@@ -39,13 +39,15 @@ def number_rows(
 ) -> None:
     """Number the rows that have no number, in an order, and move the counters past them.
 
+    Rows that a field's condition, ``when``, leaves out have none yet.
+
     :param null: rows whose scope is null stay without a number; else they are a ValueError.
     """
     order = [*order_by, *({"pk", "-pk"}.isdisjoint(order_by) * ["pk"])]
     by_statement = (
         connection.vendor in STATEMENTS
         and field.reset_value is None
-        and not field.is_scoped_by_function
+        and keys_of(field, connection) is not None
         and len(field.model._meta.pk_fields) == 1
     )
     number = _by_statement if by_statement else _one_by_one
@@ -66,15 +68,16 @@ def number_rows(
 
 def refuse_null_scopes(field: Any, connection: BaseDatabaseWrapper) -> None:
     """Raise ValueError if rows have no scope; before there is a column, which is not read."""
-    if not field.is_scoped_by_function:
-        keys = Keys(field, connection)
-        rows = rows_in(field.model, connection.alias).alias(**keys.expressions)
+    if keys := keys_of(field, connection):
+        rows = rows_in(field.model, connection.alias).filter(field.condition)
+        rows = rows.alias(**keys.expressions)
         if None in {keys.name(values) for values, _ in _counts(rows, keys)}:
             _refuse_null(field, null=False)
 
 
 def _unnumbered(field: Any, connection: BaseDatabaseWrapper) -> QuerySet[Any]:
-    return rows_in(field.model, connection.alias).filter(**{f"{field.attname}__isnull": True})
+    rows: QuerySet[Any] = rows_in(field.model, connection.alias)
+    return rows.filter(field.condition, **{f"{field.attname}__isnull": True})
 
 
 def _refuse_null(field: Any, null: bool) -> None:

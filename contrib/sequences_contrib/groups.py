@@ -1,7 +1,7 @@
 """The rows of a table, grouped by the counter that numbers them: by the database where it can.
 
-A scope of columns, paths and constants is a GROUP BY; the names of the counters are made in Python,
-by the same texts as those of a row that is inserted. Only a function needs each row.
+A scope of columns, paths, periods and constants is a GROUP BY; the names of the counters are made
+in Python, by the same texts as those of a row that is inserted. Only a function needs each row.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connections
+from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, F, Max, Min, QuerySet, Value
 
+from .dates import DateText
+from .expressions import Joined
 from .identity import counter_name, plain_text, text_of
-from .scopes import fields_of, path_of, rows_in
+from .scopes import fields_of, has_moments, path_of, rows_in
 
 PAGE = 5000
 """How many rows are in memory at once. Not every driver can read a result in parts."""
@@ -43,10 +45,24 @@ class Group:
 
 def groups_of(numbering: Any, using: str) -> Iterator[Group]:
     """Yield the groups of all rows that have a scope; a counter may have more than one."""
+    keys = keys_of(numbering, connections[using])
+    yield from _scanned(numbering, using) if keys is None else _summarized(keys)
+
+
+def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
+    """Return what the database groups rows by; None where a function or a time zone is in the way.
+
+    MySQL and MariaDB know time zones only if somebody has loaded them.
+    """
     if numbering.is_scoped_by_function:
-        yield from _scanned(numbering, using)
-    else:
-        yield from _summarized(numbering, using)
+        return None
+    try:
+        keys = Keys(numbering, connection)
+        grouped = rows_in(numbering.model, connection.alias).values(**keys.expressions)
+        grouped.query.get_compiler(using=connection.alias).as_sql()
+    except NotSupportedError:
+        return None
+    return keys
 
 
 class Keys:
@@ -56,6 +72,7 @@ class Keys:
         self.numbering = numbering
         self.connection = connection
         self.expressions: dict[str, Any] = {}
+        # For each part: a constant's text, or which value has the text, and of which field.
         self._ends: list[tuple[int, Any] | str | None] = []
         for part in numbering.scope_parts:
             path = path_of(part)
@@ -65,20 +82,30 @@ class Keys:
             fields: list[Any] = fields_of(numbering.model, path)
             # The column of a foreign key is what the key of the related row is.
             repeats = len(fields) == 2 and fields[1] == fields[0].target_field
-            self._ends.append((len(self.expressions), fields[0] if repeats else fields[-1]))
-            self.expressions[f"sequences_{len(self.expressions)}"] = F(path)
+            end: Any = fields[0] if repeats else fields[-1]
+            expression: Any = F(path)
+            if isinstance(part, DateText):
+                expression = Joined(*part.expressions(expression, zoned=has_moments(end)))
+                end = None
+            self._ends.append((len(self.expressions), end))
+            self.expressions[f"sequences_{len(self.expressions)}"] = expression
 
     def name(self, values: Sequence[Any]) -> str | None:
         """Return the name of the counter of the group with these values; None for "no number"."""
         if not self._ends:
             return str(self.numbering.base)
         texts = tuple(
-            text_of(end[1], values[end[0]], self.connection) if isinstance(end, tuple) else end
+            self._text(end[1], values[end[0]]) if isinstance(end, tuple) else end
             for end in self._ends
         )
         if None in texts:
             return None
         return counter_name(self.numbering.base, texts, self.numbering.separator)
+
+    def _text(self, field: Any, value: Any) -> str | None:
+        if field is None:  # the text of a period
+            return value or None
+        return text_of(field, value, self.connection)
 
     def rows(self, values: Sequence[Any]) -> QuerySet[Any]:
         """Return the rows of the group with these values."""
@@ -87,9 +114,8 @@ class Keys:
         return rows.filter(**dict(zip(self.expressions, values, strict=True)))
 
 
-def _summarized(numbering: Any, using: str) -> Iterator[Group]:
-    keys = Keys(numbering, connections[using])
-    attname = numbering.attname
+def _summarized(keys: Keys) -> Iterator[Group]:
+    numbering, attname = keys.numbering, keys.numbering.attname
     aggregates = {
         "sequences_rows": Count("*"),
         "sequences_numbered": Count(attname),
@@ -97,7 +123,7 @@ def _summarized(numbering: Any, using: str) -> Iterator[Group]:
         "sequences_low": Min(attname),
         "sequences_high": Max(attname),
     }
-    rows = rows_in(numbering.model, using).order_by()
+    rows = rows_in(numbering.model, keys.connection.alias).order_by()
     if grouped := keys.expressions:
         found: Any = (
             rows.values(**grouped).annotate(**aggregates).values_list(*grouped, *aggregates)
@@ -109,11 +135,11 @@ def _summarized(numbering: Any, using: str) -> Iterator[Group]:
         if (name := keys.name(values)) is not None and count:
             numbered, distinct, low, high = summary
             yield Group(
-                name, count, numbered, distinct, low, high, _pages(keys.rows(values), attname)
+                name, count, numbered, distinct, low, high, _items(keys.rows(values), attname)
             )
 
 
-def _pages(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
+def _items(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
     def items(date: str | None) -> Iterator[Item]:
         dates = {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
         counted = (
@@ -132,7 +158,7 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
     """Ask each row for its counter."""
     numbers: dict[str, array[int]] = {}
     drafts: dict[str, int] = {}
-    for page in _instances(numbering, using):
+    for page in pages_of(rows_in(numbering.model, using)):
         names = numbering.names_of(page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
@@ -154,8 +180,9 @@ def _kept(numbers: array[int]) -> Callable[[str | None], Iterator[Item]]:
     return items
 
 
-def _instances(numbering: Any, using: str) -> Iterator[list[Any]]:
-    rows = rows_in(numbering.model, using).order_by("pk")
+def pages_of(rows: QuerySet[Any]) -> Iterator[list[Any]]:
+    """Yield all rows, some at a time, in the order of their primary keys."""
+    rows = rows.order_by("pk")
     page = list(rows[:PAGE])
     while page:
         yield page

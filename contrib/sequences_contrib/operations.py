@@ -15,6 +15,7 @@ from sequences_core.models import Counter, has_table
 from .counters import Numbering
 from .existing import number_rows, refuse_null_scopes
 from .series import counters_of, series_of
+from .voids import register_of
 
 
 class AddSequenceField(AddField):
@@ -25,7 +26,8 @@ class AddSequenceField(AddField):
     and MariaDB commit each change of a table by itself, so stop the programs that insert rows: rows
     without a number make the last step fail.
 
-    Backwards, the field is removed, and its counters are deleted, unless they number other fields.
+    Backwards, the field is removed, and its counters are deleted with their voids, unless they
+    number other fields.
 
     :param order_by: the names of fields, as in ``QuerySet.order_by()``, in whose order the rows
         are numbered; the primary key decides between equal ones.
@@ -88,9 +90,12 @@ class AddSequenceField(AddField):
         if not router.allow_migrate_model(connection.alias, Counter) or not has_table(connection):
             return
         if series_of(field, connection.alias) == [field]:
+            voids = register_of(connection)
             with transaction.atomic(using=connection.alias):
                 for name in sorted(counters_of(field, connection.alias)):
                     delete(name, using=connection.alias)
+                    if voids is not None:
+                        voids.filter(counter=name).delete()
 
     def describe(self) -> str:
         return f"{super().describe()}, and number the rows that are there"

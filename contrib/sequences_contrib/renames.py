@@ -23,6 +23,7 @@ from sequences_core.models import Counter, has_table
 
 from .counters import Numbering, default_base
 from .identity import counter_name
+from .voids import register_of
 
 Naming = tuple[str, str]
 """How the names of a field's counters begin, and the separator between their parts."""
@@ -77,6 +78,8 @@ def _delete_model(original: Any) -> Any:
         for field in _fields(model):
             if (counters := _counters(self)) is not None:
                 _of(counters, field.base, field.separator).delete()
+                if (voids := register_of(self.connection)) is not None:
+                    _of(voids, field.base, field.separator, "counter").delete()
 
     return delete_model
 
@@ -100,12 +103,12 @@ def _counters(editor: Any) -> QuerySet[Counter] | None:
     return Counter.objects.using(connection.alias)
 
 
-def _of(counters: QuerySet[Counter], base: str, separator: str) -> QuerySet[Counter]:
-    """Return a field's counters: its own, and those of its scopes."""
+def _of(rows: QuerySet[Any], base: str, separator: str, name: str = "name") -> QuerySet[Any]:
+    """Return those of a field's counters: its own, and those of its scopes."""
     scoped = base + separator
     # Not startswith, which ignores case on SQLite.
-    beginning = counters.alias(beginning=Left("name", len(scoped)))
-    return beginning.filter(Q(pk=base) | Q(beginning=scoped))
+    rows = rows.alias(beginning=Left(name, len(scoped)))
+    return rows.filter(Q(**{name: base}) | Q(beginning=scoped))
 
 
 def _naming(model: Any, field: Any) -> Naming:
@@ -122,6 +125,7 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
     """
     if old == new or (counters := _counters(editor)) is None:
         return
+    _rename_voids(editor, old, new, keep=keep)
     renamed = _of(counters, *old)
     there = dict(_of(counters, *new).values_list("name", "last"))
     if there or keep or old[1] != new[1]:
@@ -133,6 +137,22 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
             counters.update_or_create(name=target, defaults={"last": last})
         return
     renamed.update(name=Concat(Value(new[0]), Substr("name", len(old[0]) + 1)))
+
+
+def _rename_voids(editor: Any, old: Naming, new: Naming, *, keep: bool) -> None:
+    """Let the void numbers follow their counter, or copy them with it.
+
+    Those of the counter that has the new name already stay.
+    """
+    if (voids := register_of(editor.connection)) is None:
+        return
+    for void in _of(voids, *old, "counter"):
+        target = _renamed(void.counter, old, new)
+        if not voids.filter(counter=target, number=void.number).exists():
+            void.counter, void.pk = target, None if keep else void.pk
+            void.save(using=voids.db, force_insert=keep)
+        elif not keep:
+            void.delete()
 
 
 def _renamed(name: str, old: Naming, new: Naming) -> str:

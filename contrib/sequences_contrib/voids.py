@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, QuerySet
 
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.models import Counter
@@ -93,6 +94,16 @@ def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
         for counter, number in chosen.values_list("counter", "number"):
             found.setdefault(counter, set()).add(number)
     return found
+
+
+def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:
+    """Return the register of a database that is migrated; None if it has none, or none yet."""
+    if not has_register():
+        return None
+    model = _model()
+    if model._meta.db_table not in connection.introspection.table_names():
+        return None
+    return model.objects.using(connection.alias)
 
 
 def _model() -> type[Void]:

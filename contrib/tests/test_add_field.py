@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,13 +12,16 @@ from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.writer import OperationWriter
 from sequences_contrib.audit import audit
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
 from sequences_contrib.operations import AddSequenceField
+from sequences_contrib.periods import Year
+from sequences_contrib.voids import record_void
 
 from sequences_core import get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import Steps
 
-APPS = ["tests.numbered"]
+APPS = ["sequences_contrib", "tests.numbered"]
 
 
 @pytest.fixture
@@ -41,9 +45,11 @@ def create(steps: Steps, *kinds: str | None) -> Any:
         ("id", models.BigAutoField(primary_key=True)),
         ("kind", models.CharField(max_length=9, null=True)),
         ("place", models.IntegerField(default=0)),
+        ("day", models.DateField(default=date(2026, 1, 1))),
     ]
     model = steps.apply(migrations.CreateModel("Letter", fields))
-    rows = [model(kind=kind, place=-i // 2) for i, kind in enumerate(kinds)]
+    days = [date(2026 + i // 3, 1, 1) for i in range(len(kinds))][:9]
+    rows = [model(kind=kind, place=-i // 2, day=days[i % 9]) for i, kind in enumerate(kinds)]
     model.objects.using(steps.using).bulk_create(rows)
     return model
 
@@ -84,8 +90,11 @@ def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
     create(steps, *KINDS)
     operation = AddSequenceField("letter", "number", SequenceField("post", scope="kind"))
     first = numbers(steps.apply(operation), using)
+    steps.model.objects.using(using).create(kind="a").delete()
+    record_void("post.a", 4, using=using)
     steps.undo_one()
     assert counters(using) == {}
+    assert not Void.objects.using(using).exists()
     assert not hasattr(steps.model, "number")
     assert numbers(steps.apply(operation), using) == first
 
@@ -133,10 +142,12 @@ def kind_of(letter: Any) -> list[Any]:
     return [letter.kind, "x"]
 
 
-FIELDS: dict[str, tuple[Any, list[int]]] = {
+FIELDS: dict[str, tuple[Any, list[int | None]]] = {
+    "condition": (SequenceField("post", when=models.Q(place__in=[-1, -2])), [None, 1, 2, 3, 4]),
     "initial value": (SequenceField("post", initial_value=0), [0, 1, 2, 3, 4]),
     "callable": (SequenceField(scope="kind", initial_value=first_of), [100, 200, 101, 102, 201]),
     "function": (SequenceField(scope=kind_of), [1, 1, 2, 3, 2]),
+    "period": (SequenceField(scope=["kind", Year("day")]), [1, 1, 2, 1, 1]),
     "loop": (SequenceField("post", reset_value=4), [1, 2, 3, 1, 2]),
     "reuse": (SequenceField(scope="kind", reuse="gaps"), [1, 1, 2, 3, 2]),
     "text and number": (SequenceField(scope=["kind", "place"]), [1, 1, 1, 1, 1]),
@@ -175,7 +186,9 @@ def test_rows_that_come_meanwhile(using: str, steps: Steps) -> None:
         if "sequences_place" in sql and not disturbed:
             disturbed.append(sql)
             with connection.cursor() as cursor:
-                cursor.execute("INSERT INTO letters_letter (kind, place) VALUES ('a', 0)")
+                cursor.execute(
+                    "INSERT INTO letters_letter (kind, place, day) VALUES ('a', 0, '2026-01-01')"
+                )
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(disturb):

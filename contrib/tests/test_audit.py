@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from django.db.models import F, Value
 from django.test.utils import isolate_apps
 from sequences_contrib.audit import CounterAudit, EarlyDate, Missing, audit
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.periods import FiscalYear, Month, Year
 from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
@@ -152,16 +153,18 @@ def test_each_scope_is_audited_by_itself(using: str) -> None:
             f"DELETE FROM {table} WHERE id IN (SELECT * FROM (SELECT MIN(id) FROM "
             f"{table} WHERE number = {number}) AS chosen)",
         )
-    tickets = audit(Ticket, using=using)
-    assert [result.rows for result in tickets] == [2, 3, 3, 3]
-    assert [result.is_clean for result in tickets] == [False, True, True, True]
-    assert tickets[0].counter == f"numbered_ticket.number.{hole.project_id}"
-    receipts = audit(Receipt, using=using)
-    assert [result.counter for result in receipts] == [f"receipts.r.{c.pk}" for c in companies]
-    assert [result.missing for result in receipts] == [(Missing(4, 4),), ()]
-    documents = audit(Document, "number", using=using)
-    assert [result.missing for result in documents] == [(Missing(102, 102),), ()]
-    assert [result.first for result in documents] == [100, 100]
+    tickets = {result.counter: result for result in audit(Ticket, using=using)}
+    holed = tickets.pop(f"numbered_ticket.number.{hole.project_id}")
+    assert (holed.rows, holed.missing) == (2, (Missing(2, 2),))
+    assert [(result.rows, result.is_clean) for result in tickets.values()] == [(3, True)] * 3
+    receipts = {result.counter: result.missing for result in audit(Receipt, using=using)}
+    first, second = (company.pk for company in companies)
+    assert receipts == {f"receipts.r.{first}": (Missing(4, 4),), f"receipts.r.{second}": ()}
+    documents = {r.counter: (r.first, r.missing) for r in audit(Document, "number", using=using)}
+    assert documents == {
+        f"numbered_document.number.k{first}.x": (100, (Missing(102, 102),)),
+        f"numbered_document.number.k{second}.x": (100, ()),
+    }
 
 
 def test_one_counter_of_many(using: str) -> None:
@@ -343,6 +346,46 @@ def test_scopes_of_other_texts(using: str) -> None:
         assert all(r.missing == (Missing(1, 1),) for r in audit(rows.model, using=using))
 
 
+def odd_or_even(day: date) -> str:
+    return "odd" if day.year % 2 else "even"
+
+
+PERIODS: dict[str, tuple[Any, list[str]]] = {
+    "year": (Year("day"), ["2026", "2027"]),
+    "fiscal": (FiscalYear("day", start=(4, 1), named="both"), ["2025-26", "2026-27"]),
+    "function": (FiscalYear("day", by=odd_or_even), ["even", "odd"]),
+    "month of a moment": (Month("moment", tz="Pacific/Auckland"), ["2026-02", "2027-01"]),
+}
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_periods_are_counters(period: str, using: str) -> None:
+    """Each period of a date or of a moment, in its time zone, is audited by itself."""
+    part, texts = PERIODS[period]
+    fields: dict[str, models.Field[Any, Any]] = {
+        "kind": models.CharField(max_length=9),
+        "day": models.DateField(null=True),
+        "moment": models.DateTimeField(null=True),
+        "number": SequenceField("post", scope=["kind", part], null=True),
+    }
+    with letters(using, **fields) as rows:
+        for day, moment in (
+            (date(2026, 2, 28), datetime(2026, 2, 1, tzinfo=UTC)),
+            (date(2026, 3, 1), datetime(2026, 2, 27, tzinfo=UTC)),
+            (date(2027, 1, 5), datetime(2026, 12, 31, 23, 30, tzinfo=UTC)),
+            (date(2026, 1, 31), datetime(2026, 2, 2, tzinfo=UTC)),
+        ):
+            rows.create(kind="a", day=day, moment=moment)
+        rows.create(kind="a")
+        results = audit(rows.model, using=using)
+        assert [(r.counter, r.rows, r.is_clean) for r in results] == [
+            (f"post.a.{texts[0]}", 3, True),
+            (f"post.a.{texts[1]}", 1, True),
+        ]
+        run_sql(using, "DELETE FROM numbered_letter WHERE number = 2")
+        assert audit(rows.model, using=using)[0].missing == (Missing(2, 2),)
+
+
 BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
     ((Company,), ValueError, "numbered.Company has no SequenceField"),
     ((Invoice, "note"), ValueError, "its numbered fields: number"),
@@ -350,6 +393,13 @@ BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
     (("numbered.Invoice",), TypeError, "a model with a table is needed"),
     ((object,), TypeError, "a model with a table is needed"),
 ]
+
+
+@pytest.mark.django_db
+def test_dates_need_a_scope_that_sql_can_group_by() -> None:
+    """A function's rows are not read in the order of their numbers."""
+    with pytest.raises(ValueError, match="can't group by"):
+        audit(Document, "number", date="pk")
 
 
 @pytest.mark.parametrize(("arguments", "error", "text"), BAD)

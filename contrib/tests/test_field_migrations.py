@@ -17,12 +17,15 @@ from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import F
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
+from sequences_contrib.voids import record_void
 
 from sequences_core import NextValue, get_last_value, get_next_values
 from tests.numbered.blocks import Steps
 from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
+APPS = ["sequences_contrib"]
 
 
 def state_of(*models_: ModelState) -> ProjectState:
@@ -222,6 +225,28 @@ def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, st
     while len(steps.done) > done:
         steps.undo_one()
         insert(steps.model)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_voids_follow_their_counter(change: Any, using: str, steps: Steps) -> None:
+    """A number that is void stays so, whatever its counter is called; the table takes it along."""
+    field = SequenceField(scope="kind")
+    model = steps.apply(create(("number", field)))
+    for kind in ("a.b", "A_"):
+        row = model.objects.using(using).create(kind=kind)
+        row.delete()
+        name = row._meta.get_field("number").counter_of(row, using)
+        record_void(name, row.number, reason=kind, using=using)
+    for operation in change():
+        model = steps.apply(operation)
+        (number,) = (field for field in model._meta.fields if isinstance(field, SequenceField))
+        for kind in ("a.b", "A_"):
+            name = number.counter_of(model(kind=kind), using)
+            assert name is not None
+            assert get_last_value(name, using=using) == 1
+            assert Void.objects.using(using).get(counter=name).reason == kind
+    steps.undo()
+    assert not Void.objects.using(using).filter(counter__contains="letter").exists()
 
 
 def test_a_counter_without_a_name_ends_with_its_table(using: str, steps: Steps) -> None:

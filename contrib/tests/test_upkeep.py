@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from io import StringIO
 from typing import Any
 
@@ -17,6 +18,8 @@ from django.db import NotSupportedError, connections, models, transaction
 from sequences_contrib.adopt import adopt
 from sequences_contrib.audit import audit
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.periods import Year
 from sequences_contrib.upkeep import Change, prune, sync
 from sequences_contrib.voids import record_void
 
@@ -62,7 +65,8 @@ def test_a_restored_counter_is_found_synced_and_goes_on(tickets: list[Project], 
     """The audit finds it, the dry run changes nothing, and after --apply numbering goes on."""
     name = counter_of(tickets[1])
     set_last_value(1, name, force=True, using=using)
-    assert [result.behind for result in audit(Ticket, using=using)] == [0, 2, 0]
+    behind = {result.counter: result.behind for result in audit(Ticket, using=using)}
+    assert behind == {counter_of(project): 0 for project in tickets} | {name: 2}
     assert sync(Ticket, using=using) == [Change(name, 1, 3)]
     assert get_last_value(name, using=using) == 1
     assert sync(Ticket, apply=True, using=using) == [Change(name, 1, 3)]
@@ -103,7 +107,7 @@ def test_sync_beside_writers(tickets: list[Project], using: str) -> None:
             sync(Ticket, apply=True, using=using)
 
     together([write, write, mend], using)
-    result, *_ = audit(Ticket, using=using)
+    (result,) = audit(Ticket, counter=counter_of(tickets[0]), using=using)
     assert (result.rows, result.last, result.at) == (43, 43, 43)
     assert result.is_clean
 
@@ -259,10 +263,52 @@ def test_adopt_from_a_sequence_of_the_database(using: str) -> None:
         run_sql(using, "DROP SEQUENCE old")
 
 
+def test_adopt_from_texts(using: str) -> None:
+    """Rows get the numbers that their texts say, all or none; the counters go on from there."""
+    with letters(
+        using,
+        day=models.DateField(),
+        text=models.CharField(max_length=30, null=True),
+        number=SequenceField("post", scope=Year("day"), null=True, unique=False),
+    ) as rows:
+        texts = {"P-2026-0002": 2026, "P-2026-0001": 2026, "P-2027-12345": 2027}
+        for text, year in texts.items():
+            row = rows.create(day=date(year, 5, 1), text=text, number=9)
+            rows.filter(pk=row.pk).update(number=None)
+        draft = rows.create(day=date(2026, 5, 1), number=9)
+        rows.filter(pk=draft.pk).update(number=None)
+        Counter.objects.using(using).all().delete()
+        options: dict[str, Any] = {
+            "text": "text",
+            "format": NumberFormat("P-{day:%Y}-{number:04d}"),
+            "using": using,
+        }
+        expected = [Change("post.2026", None, 2), Change("post.2027", None, 12345)]
+        assert adopt(rows.model, "number", **options) == expected
+        assert not rows.exclude(number=None).exists()
+        broken = rows.create(day=date(2026, 5, 1), text="draft", number=8)
+        rows.filter(pk=broken.pk).update(number=None)
+        Counter.objects.using(using).all().delete()
+        with pytest.raises(ValueError, match=f"{broken.pk}: .*'draft'"):
+            adopt(rows.model, "number", apply=True, **options)
+        assert not rows.exclude(number=None).exists()
+        assert counters(using) == {}
+        broken.delete()
+        assert adopt(rows.model, "number", apply=True, **options) == expected
+        numbers = rows.order_by("pk").values_list("text", "number")
+        assert list(numbers) == [*zip(texts, [2, 1, 12345], strict=True), (None, None)]
+        assert rows.create(day=date(2026, 6, 1)).number == 3
+        with pytest.raises(ValueError, match="no text 'txet'"):
+            adopt(rows.model, "number", text="txet", using=using)
+        with pytest.raises(TypeError, match="needs a NumberFormat"):
+            adopt(rows.model, "number", text="text", using=using)
+
+
 BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [
+    (Invoice, {"text": "note", "format": NumberFormat("{number}")}, "null=True"),
     (Invoice, {"table": "t"}, "go together"),
     (Invoice, {"row": "r"}, "go together"),
-    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "either a table or a sequence"),
+    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "no two of them"),
     (Ticket, {"sequence": "s"}, "more counters than one sequence"),
     (Document, {}, "is no SequenceField"),
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, QuerySet
 
 from sequences_core import run_atomic, set_last_value
@@ -92,7 +92,7 @@ def assign_numbers(
         raise ValueError(f"locked is 'skip' or 'wait', not {locked!r}")
     if field.ascending is not None:
         _check_order(field, order, locked)
-    alias = using or queryset._db or router.db_for_write(queryset.model)
+    alias = using or queryset.select_for_update().db  # the one to write to
     if in_users_transaction(connections[alias]):
         raise RuntimeError(
             f"assign_numbers() commits each batch by itself, and a transaction is open on database "

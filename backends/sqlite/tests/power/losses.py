@@ -35,7 +35,7 @@ def configure() -> None:
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "init_command": f"PRAGMA {pragmas}"},
     }
     settings.configure(
-        INSTALLED_APPS=["sequences_core", "invoices"],
+        INSTALLED_APPS=["sequences_core", "printed"],
         DATABASES={alias: dict(one) for alias in CONNECTIONS},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SEQUENCES_EARLY_RELEASE=True,
@@ -70,8 +70,8 @@ class Run:
     def issue(self, alias: str) -> None:
         """Number rows in one of the ways, and note the last number as acknowledged."""
         from django.db import transaction
+        from printed.models import Invoice
 
-        from invoices.models import Invoice
         from sequences_core import get_next_value
 
         text = "x" * self.random.choice((10, 5000))
@@ -112,7 +112,7 @@ class Run:
         try:
             connection = sqlite3.connect(after / DATABASE.name)
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
-            rows = connection.execute("SELECT number FROM invoices_invoice ORDER BY number")
+            rows = connection.execute("SELECT number FROM printed_invoice ORDER BY number")
             numbers = [number for (number,) in rows]
             counter = connection.execute("SELECT last FROM sequences_core_counter").fetchone()
             connection.close()
