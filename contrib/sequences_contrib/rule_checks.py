@@ -13,6 +13,7 @@ from django.db.models import Q, UniqueConstraint
 
 from sequences_core.models import Counter
 
+from .periods import Period
 from .rules import maximum_of
 from .scopes import fields_of, is_automatic, path_of, rows_in
 
@@ -62,7 +63,7 @@ def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
         yield checks.Warning(
             "Each insert reads all rows of its counter to find the last date.",
             hint="Declare a unique constraint or an index that begins with the scope's fields, "
-            "followed by the number.",
+            "except for those of periods, followed by the number.",
             obj=field,
             id="sequences_contrib.W051",
         )
@@ -71,7 +72,9 @@ def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
 def _has_index(field: Any) -> bool:
     """Does an index lead from the scope to the highest number?"""
     options = field.model._meta
-    paths = filter(None, map(path_of, field.scope_parts))
+    # Within a period numbers are spread over its dates: an index leads to them by the number.
+    parts = [part for part in field.scope_parts if not isinstance(part, Period)]
+    paths = filter(None, map(path_of, parts))
     scope = {fields_of(field.model, path)[0].name for path in paths}
     if not scope and (field.unique or field.db_index):
         return True

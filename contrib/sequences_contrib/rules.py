@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from django.db import NotSupportedError, connections
 from django.db.models import Model, QuerySet
+from django.db.models.expressions import RawSQL
 
 from sequences_core import SequenceExhausted
 from sequences_core.arguments import check_integer
@@ -124,7 +125,8 @@ class Rules:
         """Compare the dates with each other, and with those of the numbers around."""
         ours: list[Found] = list(zip(numbers, self.dates, self.rows, strict=True))
         ours.sort(key=itemgetter(0))
-        found = sorted([*ours, *self._around(min(numbers), max(numbers), using)], key=itemgetter(0))
+        around = self._around(min(numbers), max(numbers), using)
+        found = sorted(ours + [(each[0], each[1], None) for each in around], key=itemgetter(0))
         for (_, before, earlier), (_, after, later) in pairwise(found):
             if after >= before or earlier is later is None:
                 continue
@@ -142,15 +144,37 @@ class Rules:
             row=row,
         )
 
-    def _around(self, first: int, last: int, using: str) -> list[Found]:
+    def _around(self, first: int, last: int, using: str) -> list[Any]:
         """Return what is stored next to and between the numbers: one look at an index for each."""
-        number, date = self.field.attname, self.field.ascending
-        stored = dated(self.field, self.rows[0], using).values_list(number, date)
+        connection: Any = connections[using]
+        dates = {f"{self.field.ascending}__isnull": False}
+        rows: QuerySet[Any] = self.field.rows_of(self.rows[0], using).filter(**dates)
+        if connection.vendor != "mysql":
+            return self._next_to(rows, first, last)
+        # A snapshot that is older than the lock of the counter hides what was committed between.
+        # PostgreSQL and Oracle refused the lock then; MySQL and MariaDB show it to a locking read
+        # only (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html). At READ
+        # COMMITTED each statement has a snapshot of its own, and no row needs to be locked.
+        variable = "@@tx_isolation" if connection.mysql_is_mariadb else "@@transaction_isolation"
+        level = RawSQL(variable, ())  # noqa: S611 # one of two constants
+        found = self._next_to(rows.annotate(sequences_level=level), first, last, "sequences_level")
+        levels = {each[2] for each in found}
+        if not found:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {variable}")
+                levels = {cursor.fetchone()[0]}
+        if levels == {"READ-COMMITTED"}:
+            return found
+        return self._next_to(rows.select_for_update(), first, last)
+
+    def _next_to(self, rows: QuerySet[Any], first: int, last: int, *more: str) -> list[Any]:
+        number = self.field.attname
+        stored = rows.values_list(number, self.field.ascending, *more)
         found = list(stored.filter(**{f"{number}__lt": first}).order_by(f"-{number}")[:1])
         if self.explicit:  # numbers that are taken are above all others
             found += stored.filter(**{f"{number}__gt": first, f"{number}__lt": last})
             found += stored.filter(**{f"{number}__gt": last}).order_by(number)[:1]
-        return [(number, date, None) for number, date in found]
+        return found
 
 
 def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], using: str) -> None:
@@ -163,18 +187,6 @@ def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], usi
         rules.check_end([numbers[-1]])
     if rules.dates:
         rules.check_order([numbers[0]], using)
-
-
-def dated(field: Any, row: Model, using: str) -> QuerySet[Any]:
-    """Return the rows of the row's counter that have a date, to be read under the counter's lock.
-
-    Where a transaction reads from a snapshot that is older than the lock, as at REPEATABLE READ on
-    MySQL and MariaDB, only a locking read sees what is committed
-    (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html). PostgreSQL, SQLite and
-    Oracle refuse the lock instead, so nothing is locked there but the counter.
-    """
-    rows: QuerySet[Any] = field.rows_of(row, using).filter(**{f"{field.ascending}__isnull": False})
-    return rows.select_for_update() if connections[using].vendor == "mysql" else rows
 
 
 def rules_of(

@@ -60,7 +60,7 @@ def papers(using: str, maximum: Any) -> Iterator[Any]:
 
             class Meta:
                 app_label = "numbered"
-                indexes = [models.Index(fields=["issued_on", "number"], name="papers")]
+                indexes = [models.Index(fields=["number", "issued_on"], name="papers")]
 
             def __str__(self) -> str:
                 return f"{self.text}"

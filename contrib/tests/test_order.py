@@ -23,6 +23,7 @@ from django.db.models import Value
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.periods import Year
 
 from sequences_core import SequencesError, get_allocator, get_last_value
 from tests.numbered.blocks import MODES, PATIENCE, atomic_if, letters, model_with, together
@@ -362,6 +363,13 @@ def test_check_of_the_index() -> None:
             model._meta.indexes = [models.Index(fields=index, name="letters")]
             ours = [each.id for each in model.check() if "contrib" in each.id]
         assert ours == found
+    yearly = partial(SequenceField, "y", scope=["kind", Year("day")], ascending="day")
+    for names, expected in ((("kind", "number"), []), (("kind", "day", "number"), w051)):
+        with isolate_apps("tests.numbered"):
+            model = model_with(**fields, number=yearly())
+            model._meta.indexes = [models.Index(fields=names, name="letters")]
+            ours = [each.id for each in model.check() if "contrib" in each.id]
+        assert ours == expected
 
 
 def test_check_of_a_shared_counter() -> None:
