@@ -101,10 +101,7 @@ class _Saving:
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
         """Update the row, numbered if it is to be; return what Django's own method returns."""
         doubtful = [field for field in self.open if self._known(field) is not None]
-        adding = self.row._state.adding and bool(self.open)
         for _ in range(TRIES):
-            if adding and not self.stored.exists():
-                break  # the INSERT that follows numbers it
             document = self._as_it_will_be()
             due = [field for field in self.open if field.is_due(document, self.connection)]
             numbers = self._stored_numbers([field for field in due if field in doubtful])
@@ -114,7 +111,9 @@ class _Saving:
             try:
                 return self._number(document, new, store)
             except _Changed:
-                doubtful, adding = self.open, True
+                doubtful = self.open
+                if not self.stored.exists():
+                    break  # if an INSERT follows, it numbers the row
         else:
             raise OperationalError(f"others changed {self.row!r} whenever it was to be numbered")
         return store(self.rows, self.values)

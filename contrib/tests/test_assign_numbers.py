@@ -100,7 +100,7 @@ def test_descending_and_null(rows: Any) -> None:
         (("-issued_on", "pk"), [4, 6, 5]),
         (["-pk"], [9, 8, 7]),
     ]:
-        assign_numbers(rows.all(), order_by=order)
+        assign_numbers(rows.all(), order_by=order, batch_size=1)
         assert numbers(rows) == expected
         rows.update(number=None)
 
@@ -162,7 +162,11 @@ def test_a_queryset_of_several_tables(using: str) -> None:
             drafts(rows, 1, project=projects[i])
         chosen = rows.filter(project__company__name="a").select_related("project")
         chosen = chosen.annotate(double=F("issued_on")).select_for_update().order_by("kind")
-        done = assign_numbers(chosen, order_by=["-pk"])
+        with CaptureQueriesContext(connections[using]) as queries:
+            done = assign_numbers(chosen, order_by=["-pk"])
+        for query in queries:
+            if "sequences_place" in query["sql"]:  # rows of other tables are not locked
+                assert "INNER JOIN" not in query["sql"].partition(" IN (SELECT")[0]
         assert (numbers(rows), done.rows) == ([2, None, 1], 2)
 
 
@@ -265,6 +269,35 @@ def test_a_draft_that_is_locked(rows: Any, using: str) -> None:
     assert last(using) == 3
     assert assign_numbers(rows.all()).rows == 1
     assert numbers(rows) == [1, 4, 2, 3]
+
+
+@pytest.mark.parametrize(("condition", "expected"), [(True, 1), (False, 0)], ids=str)
+def test_a_row_that_refers_to_a_draft(condition: bool, expected: int, using: str) -> None:
+    """On PostgreSQL its insertion holds the draft up only if a key could be the number."""
+    if connections[using].vendor != "postgresql":
+        pytest.skip("others lock no row for a foreign key so that an UPDATE waits for it")
+    not_null = Q(number__isnull=False) if condition else None
+    with isolate_apps("tests.numbered"):
+        model = model_with(**document(scope="kind"))
+        constraint = UniqueConstraint(
+            fields=["kind", "number"], condition=not_null, name="u_letter"
+        )
+        model._meta.constraints = [constraint]
+        meta = type("Meta", (), {"app_label": "numbered"})
+        key = models.ForeignKey(model, on_delete=models.CASCADE)
+        line: Any = type("Line", (models.Model,), {"__module__": __name__, "Meta": meta, "of": key})
+    with tables(using, model, line):
+        rows = model.objects.using(using)
+        drafts(rows, 1)
+
+        def work() -> None:
+            assert assign_numbers(rows.all()).rows == expected
+
+        with transaction.atomic(using=using):
+            with connections[using].cursor() as cursor:  # Django's wait for the COMMIT
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            line.objects.using(using).create(of=rows.get())
+            together([work], using)
 
 
 @pytest.mark.parametrize("change", ["redate", "delete", "unpost", "nothing"])

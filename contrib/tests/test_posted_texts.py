@@ -98,6 +98,12 @@ def test_explicit_numbers(rows: Any, using: str) -> None:
     row.number = 7
     row.save()
     assert row.text == rows.get(pk=row.pk).text == "A-2025-007"
+    rows.create(company=a, note="taken")
+    row.number, row.note = 9, "taken"
+    with pytest.raises(IntegrityError):
+        row.save()
+    assert (row.number, row.text) == (9, "A-2025-007")
+    row.note = None
     row.number, row.text = 8, "eight"
     row.save()
     assert rows.get(pk=row.pk).text == "eight"
