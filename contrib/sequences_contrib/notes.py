@@ -24,7 +24,7 @@ def explain(
             # Where a sequence restarts, or skips what rows have, they may be above it.
             if not new or field.reuse or field.reset_value is not None:
                 continue
-            remedy = f"manage.py sequences set {name!r} HIGHEST --database={connection.alias}"
+            remedy = f"manage.py sequences sync {field} --apply --database={connection.alias}"
             if not field.is_scoped_by_function:
                 remedy += f", or declare {field} with skip_used=True"
             try:
@@ -42,7 +42,7 @@ def explain(
             if highest is not None and highest > last:
                 error.add_note(
                     f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
-                    f"{field}: {remedy.replace('HIGHEST', str(highest))}"
+                    f"{field}: {remedy}"
                 )
 
 

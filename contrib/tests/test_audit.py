@@ -451,6 +451,42 @@ def test_no_false_alarm_beside_writers(using: str) -> None:
     assert only(audit(Invoice, using=using)).rows == 180
 
 
+def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
+    """Numbers that are taken between the statements that read the models are no holes."""
+    with isolate_apps("tests.numbered"):
+        made: list[Any] = [
+            type(
+                name,
+                (models.Model,),
+                {
+                    "__module__": __name__,
+                    "Meta": type("Meta", (), {"app_label": "numbered"}),
+                    "number": SequenceField("shared", unique=True),
+                },
+            )
+            for name in ("Sold", "Sent")
+        ]
+    stop = threading.Event()
+    audits: list[CounterAudit] = []
+
+    def write() -> None:
+        try:
+            for i in range(150):
+                made[i % 2]._default_manager.using(using).create()
+        finally:
+            stop.set()
+
+    def look() -> None:
+        while not stop.is_set():
+            audits.extend(audit(made[0], using=using))
+
+    with tables(using, *made):
+        together([write, write, look, look], using)
+        assert only(audit(made[1], using=using)).rows == 300
+    assert len(audits) > 5
+    assert [result for result in audits if not result.is_clean] == []
+
+
 def test_it_reads_in_few_statements(using: str, django_assert_max_num_queries: Any) -> None:
     """However many counters there are: their rows, and the register only if something is wrong."""
     projects = [Project(code=str(i)) for i in range(50)]
