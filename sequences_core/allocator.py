@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import DatabaseError, NotSupportedError, transaction
 
@@ -203,6 +203,13 @@ class Allocator(ABC):
 
         ``durability`` says what for; None is what the session's commits wait for now.
         """
+
+    def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
+        """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
+
+        For one statement in autocommit. None where that takes a second round trip anyway.
+        """
+        return None
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         """What ``manage.py check --database`` should say if early release is asked for."""

@@ -7,11 +7,15 @@ then the wait is the first thing that runs after that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from .allocator import FUNCTION
 from .exceptions import DurabilityUnknown
 from .registry import asks_for_early_release, get_allocator
 
@@ -21,6 +25,7 @@ __all__ = [
     "forget_durabilities",
     "wait_after_commit",
     "wait_now",
+    "waited_for",
 ]
 
 _durabilities: dict[str, str | None] = {}
@@ -70,6 +75,30 @@ def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
     wait = partial(wait_now, connection, durability(connection))
     transaction.on_commit(wait, using=connection.alias)
     hooks.insert(0, hooks.pop())
+
+
+@contextmanager
+def waited_for(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Wait, in autocommit, until the statement in the block that calls FUNCTION is durable.
+
+    Raises DurabilityUnknown, or the database's own error where both were sent together.
+    """
+    sent: list[str] = []
+    wrapper = get_allocator(connection).waiting_wrapper(connection)
+    if wrapper is None:
+        yield
+    else:
+
+        def send(execute: Any, sql: str, *args: Any) -> Any:
+            if FUNCTION not in sql:
+                return execute(sql, *args)
+            sent.append(sql)
+            return wrapper(execute, sql, *args)
+
+        with connection.execute_wrapper(send):
+            yield
+    if not sent:
+        wait_now(connection)
 
 
 def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> None:

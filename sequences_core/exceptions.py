@@ -55,7 +55,10 @@ class SequenceLocked(SequencesError, OperationalError):
 
 
 class DurabilityUnknown(SequencesError, OperationalError):
-    """The transaction was committed; waiting until that is safe from a crash failed."""
+    """The transaction was committed; waiting until that is safe from a crash failed.
+
+    It has no error code, so it is never taken for a conflict and run again.
+    """
 
 
 class TableMissing(SequencesError, ProgrammingError):

@@ -96,9 +96,9 @@ class NextValue(Expression):
         return refused
 
     def waited_for(self) -> NextValue:
-        """Return a copy whose caller calls ``early_release.wait_now`` after the statement.
+        """Return a copy for a statement in the block of ``early_release.waited_for``.
 
-        In autocommit nobody else could, so that only this is then released early.
+        In autocommit only this is released early, for nobody else waits.
         """
         copy = self.copy()
         copy._is_waited_for = True

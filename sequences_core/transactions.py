@@ -20,7 +20,6 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import check_integer
-from .exceptions import DurabilityUnknown
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
@@ -126,8 +125,6 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
                         "errors out of the block, or catch them around an atomic() of their own"
                     )
             return result
-        except DurabilityUnknown:
-            raise  # of what is committed
         except DatabaseError as error:
             if run.committed or attempt + 1 == attempts:
                 raise

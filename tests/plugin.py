@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -24,7 +25,28 @@ UNHURRIED = {
     "test_typing.py",
 }
 
+# About the whole repository, of which the core's source distribution is a part.
+OF_REPOSITORY = {
+    "test_benchmarks.py",
+    "test_demo.py",
+    "test_interface.py",
+    "test_packaging.py",
+    "test_readme.py",
+    "test_registry_errors.py",
+    "test_release.py",
+    "test_report.py",
+    "test_tutorial.py",
+    "test_typing.py",
+}
+
 _sound: set[tuple[str, type]] = set()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what an unpacked source distribution lacks the files for."""
+    if (config.rootpath / "contrib").is_dir():
+        return None
+    return True if collection_path.name in OF_REPOSITORY else None
 
 
 @pytest.fixture(autouse=True)

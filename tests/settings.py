@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "sequences_core",
     "sequences_contrib",
     "tests.app",
+    "tests.books",
     "tests.numbered",
 ]
 

@@ -9,7 +9,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import Error, OperationalError, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    connections,
+    models,
+    transaction,
+)
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from sequences_core import (
@@ -31,7 +39,13 @@ from tests.numbered.models import Invoice
 from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
-DIRECT, POOLED, ASYNC, UNPRIVILEGED = "direct", "pooled", "async", "unprivileged"
+DIRECT, POOLED, ASYNC, BOUND, UNPRIVILEGED = ALIASES = (
+    "direct",
+    "pooled",
+    "async",
+    "bound",
+    "unprivileged",
+)
 
 Numbers = models.BigIntegerField
 
@@ -48,15 +62,17 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
                 DIRECT: server.url,
                 POOLED: pool.url,
                 ASYNC: f"{server.url}?options=-c%20synchronous_commit%3Doff",
+                BOUND: f"{server.url}?server_side_binding=true",
                 UNPRIVILEGED: server.url.replace("postgres@", "clerk@"),
             }
         ),
     ):
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("CREATE ROLE clerk LOGIN")
-            cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk")
         with connections[DIRECT].schema_editor() as editor:
             editor.create_model(Invoice)
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk")
         yield server
 
 
@@ -150,7 +166,7 @@ class Server:
         with connections[DIRECT].cursor() as cursor:
             cursor.execute(f"TRUNCATE {Counter._meta.db_table}, {Invoice._meta.db_table}")
         yield
-        for alias in (DIRECT, POOLED, ASYNC, UNPRIVILEGED):
+        for alias in ALIASES:
             connections[alias].close()
 
 
@@ -210,7 +226,7 @@ class TestWaiting(Server):
 
     @ways
     def test_a_session_that_is_cut_off_in_the_wait(self, way: Callable[[str], Any]) -> None:
-        """DurabilityUnknown is raised; the row is there, and keeps its number."""
+        """The row is there, but the writer is told that its outcome is unknown."""
         created: list[Any] = []
         with held():
             writer = Elsewhere(lambda: created.append(way(DIRECT)), DIRECT)
@@ -219,39 +235,12 @@ class TestWaiting(Server):
             waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
             until(lambda: ask(f"SELECT count(*) {waiting}") == 1)
             ask(f"SELECT pg_terminate_backend(pid) {waiting}")
-            with pytest.raises(DurabilityUnknown, match="direct"):
+            # In autocommit the INSERT and the wait are sent together, and their answers are lost.
+            with pytest.raises(OperationalError) as caught:
                 writer.result()
+            assert isinstance(caught.value, DurabilityUnknown) is (way is not create)
         assert created == []
         assert invoices() == [1]
-
-    def test_an_instance_whose_wait_failed_keeps_its_number(self) -> None:
-        """Its row is committed: a second save() must not insert another one in silence."""
-        saves: list[Callable[[Invoice], Any]] = [
-            lambda row: row.save(using=DIRECT),
-            lambda row: Invoice.objects.using(DIRECT).bulk_create([row]),
-        ]
-        for number, save in enumerate(saves, 1):
-            row = Invoice()
-            with failing_waits(DIRECT), pytest.raises(DurabilityUnknown):
-                save(row)
-            assert row.number == number
-            assert invoices()[-1] == number
-            if row.pk is None:
-                with pytest.raises(Error):
-                    row.save(using=DIRECT)
-
-
-@contextmanager
-def failing_waits(using: str) -> Iterator[None]:
-    """Let each wait fail, before it is sent."""
-
-    def fail(execute: Any, sql: str, *args: Any) -> Any:
-        if "pg_logical_emit_message" in sql:
-            raise OperationalError("the connection is lost")
-        return execute(sql, *args)
-
-    with connections[using].execute_wrapper(fail):
-        yield
 
 
 @contextmanager
@@ -261,6 +250,67 @@ def waits(expected: int, using: str = DIRECT) -> Iterator[None]:
         yield
     found = [query["sql"] for query in queries if "pg_logical_emit_message" in query["sql"]]
     assert len(found) == expected, queries.captured_queries
+
+
+class TestTogether(Server):
+    """In autocommit the INSERT and the wait are one round trip."""
+
+    def test_create_is_one_statement(self) -> None:
+        """It uses two transactions, that of the row and that of the message."""
+        before = int(ask("SELECT pg_current_xact_id()"))
+        with CaptureQueriesContext(connections[DIRECT]) as queries:
+            assert create(DIRECT) == 1
+        assert len(queries) == 1
+        assert int(ask("SELECT pg_current_xact_id()")) == before + 3
+
+    def test_an_insert_that_fails_leaves_no_transaction_open(self) -> None:
+        """Its own error is raised, the number is given back, and the session goes on."""
+        create(DIRECT)
+        set_last_value(0, "invoices", force=True, using=DIRECT)
+        row = Invoice(note="x")
+        with pytest.raises(IntegrityError, match="behind the highest number 1"):
+            row.save(using=DIRECT)
+        assert row.pk is None
+        assert {row.number} == {None}
+        assert connections[DIRECT].connection.info.transaction_status == 0
+        set_last_value(1, "invoices", using=DIRECT)
+        row.save(using=DIRECT)
+        assert row.number == 2
+        with pytest.raises(DataError):
+            Invoice.objects.using(DIRECT).create(note="x" * 51)
+        assert create(DIRECT) == 3
+
+    def test_a_commit_that_fails_is_not_taken_for_a_wait(self) -> None:
+        """A deferred constraint is checked by the COMMIT."""
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE odd (note text PRIMARY KEY); INSERT INTO odd VALUES ('good');"
+                "ALTER TABLE numbered_invoice ADD CONSTRAINT odd FOREIGN KEY (note) "
+                "REFERENCES odd DEFERRABLE INITIALLY DEFERRED"
+            )
+        try:
+            with pytest.raises(IntegrityError, match="odd"):
+                Invoice.objects.using(DIRECT).create(note="bad")
+            assert Invoice.objects.using(DIRECT).create(note="good").number == 1
+            assert invoices() == [1]
+        finally:
+            with connections[DIRECT].cursor() as cursor:
+                cursor.execute("ALTER TABLE numbered_invoice DROP CONSTRAINT odd; DROP TABLE odd")
+
+    def test_a_number_that_is_given_is_sent_alone(self) -> None:
+        """Only a statement that takes a number is waited for."""
+        with waits(1):  # of the transaction that moves the counter
+            Invoice.objects.using(DIRECT).create(number=7)
+        assert create(DIRECT) == 8
+
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND])
+    def test_parameters_that_the_server_binds(self, alias: str) -> None:
+        """They allow one statement at a time, so that the wait is one of its own."""
+        with CaptureQueriesContext(connections[alias]) as queries, waits(1, alias):
+            assert create(alias) == 1
+        assert len(queries) == (2 if alias == BOUND else 1)
+        with waits(1, alias):
+            assert create_after_taking(alias) == 2
 
 
 class TestLevel(Server):
@@ -373,19 +423,38 @@ class TestLevel(Server):
             cursor.execute("SELECT pg_drop_replication_slot('probe')")
 
 
+FUNCTION = "FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text)"
+
+
 class TestPrivilege(Server):
+    @pytest.fixture(autouse=True)
+    def _granted(self, _clean: None) -> Iterator[None]:
+        yield
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"GRANT EXECUTE ON {FUNCTION} TO PUBLIC")
+
+    @ways
+    def test_who_may_no_longer_write_the_message(self, way: Callable[[str], Any]) -> None:
+        """The wait fails, and so does the call; the row is committed and the session goes on."""
+        assert way(UNPRIVILEGED) == 1
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {FUNCTION} FROM PUBLIC")
+        with pytest.raises(DatabaseError, match="permission denied for function") as caught:
+            way(UNPRIVILEGED)
+        assert isinstance(caught.value, DurabilityUnknown) is (way is not create)
+        assert invoices(UNPRIVILEGED) == [1, 2]
+
     def test_who_may_not_write_the_message_takes_numbers_as_ever(self) -> None:
         """A warning names the GRANT; with it the counter is released."""
-        function = "FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text)"
         with connections[DIRECT].cursor() as cursor:
-            cursor.execute(f"REVOKE EXECUTE ON {function} FROM PUBLIC")
+            cursor.execute(f"REVOKE EXECUTE ON {FUNCTION} FROM PUBLIC")
         with waits(0, UNPRIVILEGED), transaction.atomic(using=UNPRIVILEGED):
             get_next_value("s", using=UNPRIVILEGED)
             assert level(UNPRIVILEGED) == "on"
         (warning,) = check_early_release(None, databases=[UNPRIVILEGED, DIRECT])
         assert warning.id == "sequences_postgresql.W001"
         assert warning.hint is not None
-        assert f"GRANT EXECUTE ON {function}" in warning.hint
+        assert f"GRANT EXECUTE ON {FUNCTION}" in warning.hint
         with connections[DIRECT].cursor() as cursor:
-            cursor.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
+            cursor.execute(f"GRANT EXECUTE ON {FUNCTION} TO PUBLIC")
         assert list(check_early_release(None, databases=[UNPRIVILEGED])) == []

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from doctest import ELLIPSIS
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ RUN_ELSEWHERE = {"docs/tutorial.rst"}
 # The models of an example need an app, and during a test only this one is there.
 APP = "sequences_core"
 ON_EACH_DATABASE = pytest.mark.django_db(
-    transaction=True, databases="__all__", available_apps=[APP]
+    transaction=True, databases="__all__", available_apps=[APP, "sequences_contrib"]
 )
 
 
@@ -50,7 +51,7 @@ def name_of(page: Path) -> str:
 
 
 def examples(page: Path) -> list[Example]:
-    document = Document.parse(str(page), PythonCodeBlockParser(), DocTestParser())
+    document = Document.parse(str(page), PythonCodeBlockParser(), DocTestParser(ELLIPSIS))
     document.namespace["__name__"] = f"{APP}.readme"
     return list(document.examples())
 

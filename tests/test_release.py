@@ -53,9 +53,9 @@ def load_script() -> Any:
 script = load_script()
 
 
-def build(dist: Path, **variables: str) -> Path:
+def build(dist: Path) -> Path:
     """Build a release as ``make release`` does, which checks it as well."""
-    run(sys.executable, SCRIPT, "--url", f"{URL}.git", "--dist", dist, **variables)
+    run(sys.executable, SCRIPT, "--url", f"{URL}.git", "--dist", dist)
     return dist
 
 
@@ -88,11 +88,14 @@ def test_each_distribution_has_an_sdist_and_a_wheel(dist: Path) -> None:
 
 
 @needs_clone
-def test_the_same_commit_gives_the_same_bytes(dist: Path, tmp_path: Path) -> None:
+def test_the_same_commit_gives_the_same_bytes(
+    dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the time, the time zone nor the umask of a build shows in what it builds."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
     before = os.umask(0o077)
     try:
-        again = build(tmp_path / "dist", TZ="Asia/Tokyo", PYTHONHASHSEED="7")
+        again = build(tmp_path / "dist")
     finally:
         os.umask(before)
     files = [path.relative_to(dist) for path in sorted(dist.glob("*/*"))]
@@ -151,6 +154,18 @@ def test_an_sdist_holds_its_tests(dist: Path, name: str) -> None:
     expected = {import_name(name), *shared} | (own if name == "sequences-core" else set())
     assert {parts[0] for parts in paths} == expected
     assert any(parts[0] == "tests" and parts[-1].startswith("test_") for parts in paths)
+
+
+@needs_clone
+def test_the_tests_of_an_sdist_are_found(dist: Path, tmp_path: Path) -> None:
+    """Where the core's source is unpacked, pytest collects what can be run there, and no more."""
+    with tarfile.open(only(dist / "sequences-core", "*.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    collect = ("-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
+    found = run(sys.executable, *collect, cwd=folder, DB="sqlite")
+    assert "tests/test_api.py::" in found
+    assert "tests/test_readme.py::" not in found
 
 
 @needs_clone
@@ -267,11 +282,19 @@ def test_every_fragment_gets_into_the_changelog(tmp_path: Path) -> None:
     run(sys.executable, "-m", "towncrier", "build", *options, cwd=tmp_path)
     assert not [*tmp_path.glob("changelog.d/*.rst")]
     text = (tmp_path / "CHANGELOG.rst").read_text()
-    assert "\nsequences-core 99.0 (2030-01-31)\n" in text
+    assert "\nsequences-core 99.0 (2030-01-31)\n----" in text  # a section below the page's title
     words = " ".join(text.split())
     assert [fragment for fragment in fragments if " ".join(fragment) not in words] == []
     warnings = io.StringIO()
     assert rst.render(text, stream=warnings)
+    assert not warnings.getvalue()
+
+
+@pytest.mark.parametrize("page", ["CHANGELOG.rst", "CONTRIBUTING.rst", "SECURITY.rst"])
+def test_pages_beside_the_readme_render(page: str) -> None:
+    """Hosts of repositories show them, too."""
+    warnings = io.StringIO()
+    assert rst.render((ROOT / page).read_text(), stream=warnings)
     assert not warnings.getvalue()
 
 
@@ -308,7 +331,7 @@ def test_publishing_needs_no_secret(job: str) -> None:
     publish = found["steps"][-1]
     assert publish["uses"].startswith("pypa/gh-action-pypi-publish@")
     assert publish["with"]["attestations"] == "true"
-    assert publish["with"]["packages-dir"] == f"dist/{found['environment']}/".replace("{ ", "{ ")
+    assert publish["with"]["packages-dir"] == f"dist/{found['environment']}/"
     assert "secrets." not in WORKFLOW.read_text()
     assert workflow()["permissions"] == {"contents": "read"}
 
@@ -361,9 +384,9 @@ def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
 
 def publish(address: str, files: list[Path]) -> None:
     """Upload as the workflow's action does."""
-    user = {"TWINE_USERNAME": "nobody", "TWINE_PASSWORD": "nothing"}
     options = ("--repository-url", address, "--non-interactive", "--disable-progress-bar")
-    run(sys.executable, "-m", "twine", "upload", *options, *files, **user)
+    twine = (sys.executable, "-m", "twine", "upload", *options)
+    run(*twine, *files, TWINE_USERNAME="nobody", TWINE_PASSWORD="nothing")
 
 
 IMPORTED = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 from django.db import connections, router, transaction
@@ -41,19 +42,22 @@ def renumber(
     """
     using = _database_of(instance, using)
     fields = fields_of_model(type(instance), field)
-    before = {each.attname: getattr(instance, each.attname) for each in fields}
+    texts = [text for each in fields for text in each.texts]
+    before = {each.attname: getattr(instance, each.attname) for each in (*fields, *texts)}
     numbers: Numbers | None = None
     try:
+        counters = _counters(instance, fields, using)
         with transaction.atomic(using=using):
-            stored = _lock(instance, fields, using)
+            stored = _lock(instance, counters, using)
             moved = [
                 each
                 for each in fields
                 if each.counter_of(stored, using) != each.counter_of(instance, using)
             ]
             for each in fields:
-                old = None if each in moved else getattr(stored, each.attname)
-                setattr(instance, each.attname, old)
+                for column in (each, *each.texts):
+                    old = None if each in moved else getattr(stored, column.attname)
+                    setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True)
             with numbers, released(instance):
                 instance.save(using=using)
@@ -92,8 +96,9 @@ def void(
     for each in fields:
         if each.reuse:
             raise ValueError(f"{each} gives the numbers of deleted rows again: none is void")
+    counters = _counters(instance, fields, using)
     with transaction.atomic(using=using):
-        stored = _lock(instance, fields, using)
+        stored = _lock(instance, counters, using)
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:
             raise ValueError(f"{instance!r} has no number that could be void")
@@ -122,28 +127,35 @@ def _database_of(instance: Model, using: str | None) -> str:
     return using or router.db_for_write(type(instance), instance=instance)
 
 
-def _lock(instance: Model, fields: Iterable[Any], using: str) -> Any:
-    """Lock the counters that the row leaves and comes to, by name, then the row; return that.
+def _counters(instance: Model, fields: Iterable[Any], using: str) -> dict[str, tuple[Any, Any]]:
+    """Return the counters that the row leaves and comes to, each with a field and a row of it.
+
+    To be called before the transaction begins, for one of SQLite that reads first may fail later.
+    """
+    stored = rows_in(type(instance), using).get(pk=instance.pk)
+    return {
+        name: (field, row)
+        for row in (instance, stored)
+        for field in fields
+        if (name := field.counter_of(row, using)) is not None
+    }
+
+
+def _lock(instance: Model, counters: dict[str, tuple[Any, Any]], using: str) -> Any:
+    """Lock the counters by name, then the row; return that.
 
     Counters come before rows everywhere in this package, so that nobody waits for a row while
     somebody who has it waits for the counter.
     """
-    rows = rows_in(type(instance), using)
-    seen = rows.get(pk=instance.pk)
-    names = {
-        name: (field, row)
-        for row in (instance, seen)
-        for field in fields
-        if (name := field.counter_of(row, using)) is not None
-    }
-    for name, (field, row) in sorted(names.items(), key=lambda item: item[0]):
+    for name, (field, row) in sorted(counters.items(), key=itemgetter(0)):
         lock_counter(field, row, name, using)
-    return rows.select_for_update().get(pk=instance.pk)
+    return rows_in(type(instance), using).select_for_update().get(pk=instance.pk)
 
 
 def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:
     name, number = field.counter_of(stored, using), getattr(stored, field.attname)
     if name is None or number is None:
         return
+    text = next((getattr(stored, each.attname) for each in field.texts), None) or ""
     who = "" if user is None else user.get_username() if hasattr(user, "get_username") else user
-    record_void(name, number, who=str(who), using=using, **kwargs)
+    record_void(name, number, text=text, who=str(who), using=using, **kwargs)

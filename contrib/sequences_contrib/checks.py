@@ -16,8 +16,8 @@ from sequences_core.models import Counter, has_table
 
 from .checks_when import check_when
 from .counters import Numbering
+from .dates import DateText
 from .identity import column_of
-from .periods import DateText
 from .scopes import fields_of, path_of
 from .text_checks import check_period, is_set_by_insert
 

@@ -35,11 +35,12 @@ def check(when: Any) -> None:
                 f"when knows the lookups {', '.join(LOOKUPS)} of the row's own fields, not "
                 f"{name}{LOOKUP_SEP}{lookup}"
             )
-        values = value if lookup == "in" and isinstance(value, list | tuple | set) else [value]
-        if (lookup == "in") != (values is value) or any(map(_is_expression, values)):
+        several = isinstance(value, list | tuple | set)
+        values = value if several else [value]
+        if several != (lookup == "in") or any(map(_is_expression, values)):
             raise ValueError(f"when compares {name} with constants, not with {value!r}")
         if lookup == "isnull" and not isinstance(value, bool):
-            raise ValueError(f"{name}__isnull is True or False, not {value!r}")
+            raise ValueError(f"when has {name}__isnull={value!r}, which is True or False")
 
 
 def names_in(when: str | Q) -> list[str]:
@@ -77,7 +78,7 @@ def _is_true(node: Any, row: Model, connection: BaseDatabaseWrapper) -> bool:
         field = field_of(type(row), name)
         value = _value(row, field)
         if lookup == "isnull":
-            return (value is None) == expected
+            return (value is None) is expected
         if expected is None:
             return value is None
         found = [each for each in (expected if lookup == "in" else [expected]) if each is not None]
@@ -112,9 +113,11 @@ def field_of(model: type[Model], name: str) -> Any:
 
 
 def _value(row: Model, field: Any) -> Any:
-    value = getattr(row, field.attname)
-    if isinstance(value, DatabaseDefault) and isinstance(value.expression, Value):
-        return value.expression.value
+    value: Any = getattr(row, field.attname)
+    if isinstance(value, DatabaseDefault):
+        default: Any = value
+        if isinstance(default.expression, Value):
+            return default.expression.value
     if _is_expression(value):
         raise ValueError(
             f"{field} decides whether the row gets a number, so its value must be known before "

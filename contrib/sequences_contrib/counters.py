@@ -14,6 +14,7 @@ from django.db.models import F, Model, Q, Value
 from django.utils.functional import cached_property
 
 from sequences_core import Allocation, NextValue
+from sequences_core.allocator import checked
 
 from . import conditions, rules
 from .formats import Formatted
@@ -286,7 +287,7 @@ class Numbering:
         initial = self.initial_value
         if callable(initial):
             return Allocation(name, count, lambda: initial(instance), None, self.limit)
-        return Allocation(name, count, initial, self.reset_value, self.limit)
+        return checked(name, count, initial, self.reset_value, self.limit)
 
     def next_value(self, name: str, *, waited_for: bool = False) -> NextValue:
         """Return the expression by which an INSERT takes a number by itself.

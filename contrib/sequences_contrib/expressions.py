@@ -64,6 +64,12 @@ class Filled(Func):
     output_field = CharField()
     template = "NULLIF(%(expressions)s, '')"
 
+    def as_mysql(self, compiler: Any, connection: Any) -> Any:
+        # '' is equal to spaces and control characters in most collations.
+        template = "CASE WHEN LENGTH(%(expressions)s) > 0 THEN %(expressions)s END"
+        sql, params = self.as_sql(compiler, connection, template=template)
+        return sql, (*params, *params)
+
     def as_oracle(self, compiler: Any, connection: Any) -> Any:
         return self.as_sql(compiler, connection, template="%(expressions)s")  # '' is null there
 

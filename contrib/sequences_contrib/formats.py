@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from itertools import repeat
+from operator import attrgetter
 from string import Formatter
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.base.operations import BaseDatabaseOperations
-from django.db.models import F, Model, Value
+from django.db.models import Expression, F, Model, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
 from django.utils.functional import cached_property
@@ -21,33 +20,27 @@ from django.utils.functional import cached_property
 from sequences_core.arguments import MAX_VALUE, check_integer
 
 from . import languages
-from .expressions import Digits, Filled, Joined, Stored, padded
-from .identity import column_of
+from .dates import DateText, zone_name
+from .expressions import Digits, Joined
 from .languages import Language
-from .periods import DateText, Period, zone_name
-from .scopes import fields_of, texts_of
+from .periods import Period
+from .placeholders import (
+    Piece,
+    Placeholder,
+    Written,
+    in_places,
+    is_open,
+    language_of,
+    longest_of,
+    path_of_piece,
+)
+from .scopes import ALIKE, fields_of, is_automatic, text_of_one, texts_of
 
 NUMBER = "number"
 """What stands for the number in a format, however its field is called."""
 
-LONGEST_NUMBER = len(str(MAX_VALUE))
-
 Affixes = tuple[str, str]
 """What stands before the number, and what after it."""
-
-
-class Placeholder(NamedTuple):
-    """What stands between braces: the number, a field, or parts of a date."""
-
-    written: str
-    part: str | DateText | None
-    """The path of a field, or a text of a date; None is the number."""
-
-    width: int = 0
-    """In how many places an integer is written, with zeros in front; 0 is as it comes."""
-
-
-Piece = str | Placeholder
 
 
 class Parsed(NamedTuple):
@@ -174,25 +167,43 @@ class NumberFormat:
         self, rows: Sequence[Model], connection: BaseDatabaseWrapper
     ) -> list[Affixes | None]:
         """Return what the rows' numbers stand between; None where a field is null or empty."""
-        sides: list[list[Any]] = [[], []]
-        side = sides[0]
+        columns = _own_columns(self, type(rows[0]))
+        values = [list(map(attrgetter(column.attname), rows)) for column in columns or ()]
+        kinds = [set(map(type, each)) for each in values]
+        if columns is None or not all(len(kind) == 1 and kind <= ALIKE for kind in kinds):
+            return self._looked_up(rows, connection)
+        if not columns:
+            return [_affixes(self, type(rows[0]), (), (), connection.alias)] * len(rows)
+        types: Any = tuple(kind.pop() for kind in kinds)
+        keys = list(zip(*values, strict=True))
+        known = {
+            key: _affixes(self, type(rows[0]), types, key, connection.alias) for key in set(keys)
+        }
+        return [known[key] for key in keys]
+
+    def _looked_up(
+        self, rows: Sequence[Model], connection: BaseDatabaseWrapper
+    ) -> list[Affixes | None]:
+        texts = [
+            [in_places(piece, text) for (text,) in texts_of(piece.part, rows, connection)]
+            for piece in self.placeholders
+            if piece.part is not None
+        ]
+        return [self.joined(each) for each in zip(*texts, strict=True)]
+
+    def joined(self, texts: Sequence[str | None]) -> Affixes | None:
+        """Put the texts of the fields between the other ones."""
+        if None in texts:
+            return None
+        before, after, following = "", "", iter(texts)
         for piece in self.pieces:
             if isinstance(piece, str):
-                side.append(repeat(piece, len(rows)))
+                after += piece
             elif piece.part is None:
-                side = sides[1]
+                before, after = after, ""
             else:
-                side.append(_column(piece, rows, connection))
-        before, after = (
-            [None if None in texts else "".join(texts) for texts in zip(*side, strict=True)]
-            if side
-            else [""] * len(rows)
-            for side in sides
-        )
-        return [
-            None if head is None or tail is None else (head, tail)
-            for head, tail in zip(before, after, strict=True)
-        ]
+                after += next(following) or ""
+        return before, after
 
     def parse(self, text: str, model: type[Model] | None = None) -> Parsed:
         """Read a text number.
@@ -215,7 +226,7 @@ class NumberFormat:
             raise ValueError(f"no number is written as {text!r}: {self.template!r}")
         return Parsed(number, parts)
 
-    def expression(self, number: Any = F(NUMBER)) -> Joined:  # noqa: B008 # it is constant
+    def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant
         """Return the database expression of the text, for SELECT and UPDATE.
 
         It is null where :meth:`format` would raise. ``number`` is an expression too, which is
@@ -237,103 +248,14 @@ class NumberFormat:
 
         Raises FieldDoesNotExist and TypeError for fields that aren't there or can't be written.
         """
-        return [_language(piece, model) for piece in self.pieces]
+        return [language_of(piece, model) for piece in self.pieces]
 
-    def longest(self, model: type[Model], number: int = LONGEST_NUMBER) -> float:
+    def longest(self, model: type[Model], number: int = len(str(MAX_VALUE))) -> float:
         """Return the length of the longest text, with numbers of so many digits.
 
         Infinite if a field has text of any length. Names that a function gives don't count.
         """
-        return sum(_longest(piece, model, number) for piece in self.pieces)
-
-
-class Written:
-    """The text of a placeholder in the database; which it is, a query's model tells."""
-
-    def __init__(self, piece: Placeholder) -> None:
-        self.piece = piece
-
-    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
-        piece = self.piece
-        column = column_at(query.model, path_of_piece(piece))
-        source = Stored(path_of_piece(piece))
-        written: Any
-        if isinstance(piece.part, DateText):
-            zoned = isinstance(column, models.DateTimeField)
-            written = Joined(*piece.part.expressions(source, zoned=zoned))
-        elif isinstance(column, models.IntegerField):
-            written = padded(source, piece.width) if piece.width else Digits(source)
-        else:
-            written = Filled(source)
-        return written.resolve_expression(query, *args, **kwargs)
-
-
-def path_of_piece(piece: Placeholder) -> str:
-    """Return the path of the field that a placeholder, not the number's, is about."""
-    assert piece.part is not None
-    return piece.part if isinstance(piece.part, str) else piece.part.field
-
-
-def column_at(model: type[Model], path: str) -> Any:
-    """Return the field at the end of a path, or the one whose column that repeats."""
-    return column_of(fields_of(model, path)[-1])
-
-
-def _column(
-    piece: Placeholder, rows: Sequence[Model], connection: BaseDatabaseWrapper
-) -> list[str | None]:
-    texts = [text for (text,) in texts_of(piece.part, rows, connection)]
-    if not piece.width:
-        return texts
-    if negative := next((text for text in texts if text and text[0] == "-"), None):
-        raise ValueError(f"{negative} is negative, which {{{piece.written}}} can't write")
-    return [text and text.zfill(piece.width) for text in texts]
-
-
-def _language(piece: Piece, model: type[Model] | None) -> Language:
-    if isinstance(piece, str):
-        return languages.literal(piece)
-    if piece.part is None:
-        return languages.natural(max(1, piece.width))
-    column = None if model is None else column_at(model, path_of_piece(piece))
-    if isinstance(piece.part, DateText):
-        if column is not None and not isinstance(column, models.DateField):
-            raise TypeError(f"{column} is no date: {{{piece.written}}}")
-        return piece.part.language
-    if piece.width:
-        if column is not None and not isinstance(column, models.IntegerField):
-            raise TypeError(f"{column} is no integer: {{{piece.written}}}")
-        return languages.natural(piece.width)
-    if column is None:
-        return languages.natural(1)
-    if isinstance(column, models.IntegerField):
-        can_be_negative = _range(column)[0] < 0 and not isinstance(column, models.AutoField)
-        return languages.whole() if can_be_negative else languages.natural(1)
-    if isinstance(column, models.CharField | models.TextField):
-        return languages.TEXT
-    how = f": say how, such as {{{piece.written}:%Y}}"
-    raise TypeError(
-        f"{column} is a {type(column).__name__}, and a format has text, integers and dates"
-        + (how if isinstance(column, models.DateField) else "")
-    )
-
-
-def _range(column: Any) -> tuple[int, int]:
-    kind = column.get_internal_type()
-    return BaseDatabaseOperations.integer_field_ranges.get(kind, (-MAX_VALUE, MAX_VALUE))
-
-
-def _longest(piece: Piece, model: type[Model], number: int) -> float:
-    if isinstance(piece, str):
-        return len(piece)
-    if piece.part is None:
-        return max(piece.width, number)
-    if isinstance(piece.part, DateText):
-        return max(len(word) for word in piece.part.language)
-    column = column_at(model, path_of_piece(piece))
-    if isinstance(column, models.IntegerField):
-        return max(piece.width, *(len(str(end)) for end in _range(column)))
-    return float("inf") if column.max_length is None else column.max_length
+        return sum(longest_of(piece, model, number) for piece in self.pieces)
 
 
 class Formatted:
@@ -364,16 +286,34 @@ class Formatted:
 
 
 @lru_cache(maxsize=1024)
+def _own_columns(of: NumberFormat, model: type[Model]) -> list[Any] | None:
+    """Return the columns of the row that are written, unless others have to be looked up."""
+    fields = [fields_of(model, path) for path in of.paths]
+    if any(len(path) > 1 or is_automatic(path[0]) for path in fields):
+        return None
+    return [path[0] for path in fields]
+
+
+@lru_cache(maxsize=1024)
+def _affixes(
+    of: NumberFormat, model: type[Model], types: Any, values: Any, using: str
+) -> Affixes | None:
+    """Return the affixes for values of the row's own columns; the types, for 1 is equal to True."""
+    pieces = [piece for piece in of.placeholders if piece.part is not None]
+    columns, connection = _own_columns(of, model) or (), connections[using]
+    texts = [
+        in_places(piece, text_of_one(piece.part or "", column, value, connection))
+        for piece, column, value in zip(pieces, columns, values, strict=True)
+    ]
+    return of.joined(texts)
+
+
+@lru_cache(maxsize=1024)
 def _reading(of: NumberFormat, model: type[Model] | None) -> tuple[list[Language], bool]:
     pieces = [
         languages.TEXT
-        if model is None and isinstance(piece, Placeholder) and _is_open(piece)
+        if model is None and isinstance(piece, Placeholder) and is_open(piece)
         else language
         for piece, language in zip(of.pieces, of.languages(model), strict=True)
     ]
     return pieces, languages.is_ambiguous(pieces)
-
-
-def _is_open(piece: Placeholder) -> bool:
-    """Can only the model tell what the field holds?"""
-    return isinstance(piece.part, str) and not piece.width

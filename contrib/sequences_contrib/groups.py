@@ -16,9 +16,9 @@ from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, F, Max, Min, QuerySet, Value
 
+from .dates import DateText
 from .expressions import Joined
 from .identity import counter_name, plain_text, text_of
-from .periods import DateText
 from .scopes import fields_of, has_moments, path_of, rows_in
 
 PAGE = 5000

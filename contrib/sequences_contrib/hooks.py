@@ -17,7 +17,6 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
-from sequences_core import DurabilityUnknown
 from sequences_core.taking import database_errors
 
 from .collisions import validate_numbers
@@ -83,7 +82,6 @@ def _numbering_insert(insert: Any) -> Any:
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # the row of the child is yet to come, and may fail
         numbers.remember()
-        numbers.wait()
         return results
 
     return _do_insert
@@ -153,8 +151,6 @@ def _undoing_save(save_base: Any) -> Any:
         adding = self._state.adding
         try:
             return save_base(self, *args, **kwargs)
-        except DurabilityUnknown:
-            raise  # of rows that are there
         except BaseException:
             if self._state.adding:
                 self.__dict__.update(before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, Self
 
@@ -13,13 +14,12 @@ from django.db.models import Model
 
 from sequences_core import (
     Allocation,
-    DurabilityUnknown,
     SequenceExhausted,
     SequencesError,
     get_last_value,
     set_last_value,
 )
-from sequences_core.early_release import durability, wait_now
+from sequences_core.early_release import durability, waited_for
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
@@ -34,6 +34,9 @@ from .scopes import CHOICES, rows_in
 Wants = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """For each counter, by field: the rows to be numbered, and those that bring their number."""
 
+
+PLAIN = frozenset({date, datetime, str, type(None)})
+"""Types that :func:`settled` leaves as they are."""
 
 LOADED = "sequences_loaded"
 """Where the state of an instance remembers the primary key that it was loaded with."""
@@ -75,8 +78,7 @@ class Numbers:
         self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
         self._before: list[tuple[list[Any], str, list[Any]]] = []
         self._settled: list[tuple[Any, str, Any, Any]] = []
-        self._transaction: Any = None
-        self._waits = False
+        self._around: Any = None
 
     def __enter__(self) -> Self:
         if self.wants is None:
@@ -97,14 +99,12 @@ class Numbers:
     def __exit__(self, *exception: Any) -> None:
         for row, attname, value, _ in self._settled:
             setattr(row, attname, value)
-        if self._transaction:
-            opened, self._transaction = self._transaction, None
-            opened.__exit__(*exception)
+        if self._around:
+            around, self._around = self._around, None
+            around.__exit__(*exception)
 
     def restore(self, error: BaseException) -> None:
-        """Take the numbers back from the rows, unless they are inserted, and only not durable."""
-        if isinstance(error, DurabilityUnknown):
-            return
+        """Take the numbers back from the rows, which were not inserted."""
         for rows, attname, values in reversed(self._before):
             for row, value in zip(rows, values, strict=True):
                 setattr(row, attname, value)
@@ -120,11 +120,6 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # else it is deferred
                     setattr(row._state, memory, getattr(row, attname))
-
-    def wait(self) -> None:
-        """Wait until the rows are durable, where the INSERT has released their counter early."""
-        if self._waits:
-            wait_now(self.connection)
 
     def pass_stored(self) -> None:
         """Move the counters past the explicit numbers that are stored, after ON CONFLICT."""
@@ -152,9 +147,10 @@ class Numbers:
                     if getattr(row, attname) is not None or field.is_due(row, self.connection)
                 ]
             names = field.names_of(rows, self.connection) if rows else []
-            numbered = {id(row) for row, name in zip(rows, names, strict=True) if name is not None}
-            for text, chosen in zip(field.texts, writing, strict=True):
-                self._prepare(text, field, chosen, numbered)
+            if field.texts:
+                numbered = {id(row) for row, name in zip(rows, names, strict=True) if name}
+                for text, chosen in zip(field.texts, writing, strict=True):
+                    self._prepare(text, field, chosen, numbered)
             if not explicit and len(set(names)) == 1 and None not in names:
                 wants.setdefault(names[0], {})[field] = (list(rows), [])
                 continue
@@ -168,7 +164,7 @@ class Numbers:
         """Let the INSERT store what the counter's name is made from; see :func:`settled`."""
         attname = part.attname
         values = list(map(attrgetter(attname), rows))
-        if set(map(type, values)) <= {str, type(None)} and not needs_strip(part):
+        if set(map(type, values)) <= PLAIN and not needs_strip(part):
             return
         for row, value in zip(rows, values, strict=True):
             if is_expression(value):
@@ -192,9 +188,12 @@ class Numbers:
             unknown = any(is_expression(getattr(new[0], key.attname)) for key in keys)
             if unknown or field in keys or in_users_transaction(self.connection):
                 return False
-        # Outside atomic() nobody else would wait until the row is durable.
-        self._waits = durability(self.connection) is not None and self.connection.get_autocommit()
-        self._set(new, field.attname, [field.next_value(name, waited_for=self._waits)])
+        # In atomic() the wait follows the COMMIT; in autocommit nobody else would wait.
+        waits = durability(self.connection) is not None and self.connection.get_autocommit()
+        self._set(new, field.attname, [field.next_value(name, waited_for=waits)])
+        if waits:
+            self._around = waited_for(self.connection)
+            self._around.__enter__()
         return True
 
     def _number(self) -> None:
@@ -207,7 +206,7 @@ class Numbers:
         if not in_users_transaction(self.connection):
             limits = [field.limit for of in self.wants.values() for field in of]
             limit = min((limit for limit in limits if limit is not None), default=None)
-            self._transaction = begin(self.using, limit)
+            self._around = begin(self.using, limit)
         for name, fields in sorted(self.wants.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)
@@ -247,19 +246,19 @@ class Numbers:
         """Look up all but the numbers, while no counter is locked."""
         affixes = text.format.affixes(rows, self.connection) if rows else []
         for row, known in zip(rows, affixes, strict=True):
-            number = getattr(row, field.attname)
-            if number is not None or id(row) in numbered:
-                text.text(known, 0 if number is None else _number(row, field))
+            if getattr(row, field.attname) is not None:
+                text.text(known, _number(row, field))
+            elif known is None and id(row) in numbered:
+                text.text(known, 0)
         self._unwritten.append((text, field, rows, affixes))
 
     def _write(self) -> None:
         """Set the texts of the rows' numbers; none where there is no number."""
         for text, field, rows, affixes in self._unwritten:
+            numbers = map(field.get_prep_value, map(attrgetter(field.attname), rows))
             texts = [
-                None
-                if getattr(row, field.attname) is None
-                else text.text(known, _number(row, field))
-                for row, known in zip(rows, affixes, strict=True)
+                None if number is None else text.text(known, number)
+                for number, known in zip(numbers, affixes, strict=True)
             ]
             self._set(rows, text.attname, texts)
 

@@ -12,7 +12,7 @@ from django.db.models.query_utils import DeferredAttribute
 from sequences_core import SequenceExhausted, get_last_value
 from sequences_core.arguments import MAX_VALUE
 
-from . import free, hooks
+from . import free, hooks, rules
 from .numbering import is_copy, is_expression
 
 
@@ -49,14 +49,16 @@ def next_number(field: Any, instance: Any, using: str) -> int | None:
     if (name := field.counter_of(instance, using)) is None:
         return None
     number = _after(field, instance, get_last_value(name, using=using))
-    if number > MAX_VALUE:
-        raise SequenceExhausted(f"more of sequence {name!r} would pass {MAX_VALUE}")
     if field.reuse:
         others = field.rows_of(instance, using)
-        return next(free.reusable(field, others, range(number, number + 1), ()))
-    if field.skips_used(instance):
+        number = next(free.reusable(field, others, range(number, number + 1), ()))
+    elif field.skips_used(instance):
         others = field.rows_of(instance, using)
-        return next(free.unused(field, others, range(number, number + 1)))
+        number = next(free.unused(field, others, range(number, number + 1)))
+    maximum = rules.maximum_of(field, instance)
+    maximum = MAX_VALUE if maximum is None else maximum
+    if number > maximum:
+        raise SequenceExhausted(f"more of sequence {name!r} would pass {maximum}")
     return number
 
 

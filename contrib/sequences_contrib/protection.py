@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from operator import itemgetter
 from typing import Any
 
 from django.core import checks
@@ -14,6 +15,7 @@ from django.db.models.signals import pre_delete
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
+from .numbering import lock_counter
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
 
@@ -78,10 +80,25 @@ class ProtectNumbered(models.Model):
         }
         if self.pk is None or force_insert or hasattr(self._state, RELEASED):
             return super().save(**options)
+        counters = self._counters(using, update_fields)
         opened = connections[using].in_atomic_block
         with nullcontext() if opened else transaction.atomic(using=using):
+            for name, (field, document) in sorted(counters.items(), key=itemgetter(0)):
+                lock_counter(field, document, name, using)
             refuse_change(self, _locked(type(self), self.pk, using), update_fields)
             return super().save(**options)
+
+    def _counters(self, using: str, update_fields: Iterable[str] | None) -> dict[str, Any]:
+        """Return the counters of the numbers that this save will take: they are locked first."""
+        fields = [field for field in _numbered(type(self)) if field.when is not None]
+        stored = rows_in(type(self), using).filter(pk=self.pk).first() if fields else None
+        if stored is None:
+            return {}
+        fields = [field for field in fields if getattr(stored, field.attname) is None]
+        _apply(self, stored, update_fields)
+        due = [field for field in fields if field.is_due(stored, connections[using])]
+        names = [(field.counter_of(stored, using), field) for field in due]
+        return {name: (field, stored) for name, field in names if name is not None}
 
     def clean(self) -> None:
         super().clean()
@@ -123,10 +140,7 @@ def refuse_change(
         field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
     ]
     before = [_facts(field, stored, rows.db) for field in numbered]
-    saved = None if update_fields is None else set(update_fields)
-    for field in row._meta.concrete_fields:
-        if field.attname in row.__dict__ and (saved is None or saved & {field.name, field.attname}):
-            setattr(stored, field.attname, getattr(row, field.attname))
+    _apply(row, stored, update_fields)
     for field, facts in zip(numbered, before, strict=True):
         after = _facts(field, stored, rows.db)
         for name in facts:
@@ -137,9 +151,18 @@ def refuse_change(
                 )
 
 
+def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
+    """Set on the stored row what saving ``row`` would store: all fields that aren't deferred."""
+    saved = None if update_fields is None else set(update_fields)
+    for field in row._meta.concrete_fields:
+        if field.attname in row.__dict__ and (saved is None or saved & {field.name, field.attname}):
+            setattr(stored, field.attname, getattr(row, field.attname))
+
+
 def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
     """Return what has to stay as it is, as columns store it; an expression is equal to nothing."""
-    names = filter(None, (field.name, field.ascending))
+    names = [field.name, *(text.name for text in field.texts)]
+    names += [field.ascending] if field.ascending else []
     columns: dict[str, Any] = {name: row._meta.get_field(name) for name in names}
     facts = {
         name: value if hasattr(value, "resolve_expression") else column.get_prep_value(value)
@@ -153,6 +176,8 @@ def _refuse_deletion(
     sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
     """Receive pre_delete, of a row that is deleted by itself, in a query, or by cascade."""
+    if not issubclass(sender, ProtectNumbered):
+        return  # signals know classes by their id(), which a class that is gone leaves to others
     released = isinstance(origin, sender) and hasattr(origin._state, RELEASED)
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # the row itself, or that of its parent
@@ -184,7 +209,8 @@ def _depends_on(field: Any) -> set[str]:
     """Return the names of the fields that the number of a row depends on."""
     paths = [path for part in field.scope_parts if (path := path_of(part))]
     names = {fields_of(field.model, path)[0].name for path in paths}
-    return names | {field.name} | ({field.ascending} if field.ascending else set())
+    names |= {field.name, *(text.name for text in field.texts)}
+    return names | ({field.ascending} if field.ascending else set())
 
 
 def _names(rows: models.QuerySet[Any], kwargs: Iterable[str]) -> set[str]:

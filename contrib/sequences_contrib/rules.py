@@ -94,15 +94,16 @@ class Rules:
         """Raise OutOfOrder or SequenceExhausted for numbers that the rows must not have."""
         numbers = list(map(self._number, self.rows))
         if self.maxima:
-            self._check_end(numbers)
+            self.check_end(numbers)
         if self.dates:
-            self._check_order(numbers, using)
+            self.check_order(numbers, using)
 
     def _number(self, row: Any) -> int:
         value = getattr(row, self.field.attname)
         return self.field.get_prep_value(value)  # type: ignore[no-any-return]
 
-    def _check_end(self, numbers: list[int]) -> None:
+    def check_end(self, numbers: list[int]) -> None:
+        """Compare the numbers with the maxima of their rows, and say if few are left."""
         limits = [
             (maximum - number, maximum)
             for number, maximum in zip(numbers, self.maxima, strict=True)
@@ -119,7 +120,8 @@ class Rules:
                 *(self.field, self.name, left, maximum),
             )
 
-    def _check_order(self, numbers: list[int], using: str) -> None:
+    def check_order(self, numbers: list[int], using: str) -> None:
+        """Compare the dates with each other, and with those of the numbers around."""
         ours: list[Found] = list(zip(numbers, self.dates, self.rows, strict=True))
         ours.sort(key=itemgetter(0))
         found = sorted([*ours, *self._around(min(numbers), max(numbers), using)], key=itemgetter(0))
@@ -149,6 +151,18 @@ class Rules:
             found += stored.filter(**{f"{number}__gt": first, f"{number}__lt": last})
             found += stored.filter(**{f"{number}__gt": last}).order_by(number)[:1]
         return [(number, date, None) for number, date in found]
+
+
+def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], using: str) -> None:
+    """Check numbers that one UPDATE gives to rows in the order of their dates.
+
+    :param first: the row that has the first of the numbers; null dates come before all others.
+    """
+    rules = Rules(field, name, [first], [])
+    if rules.maxima:
+        rules.check_end([numbers[-1]])
+    if rules.dates:
+        rules.check_order([numbers[0]], using)
 
 
 def dated(field: Any, row: Model, using: str) -> QuerySet[Any]:

@@ -14,8 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Field, Model, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
+from .dates import DateText
 from .identity import column_of, plain_text, text_of
-from .periods import DateText, Period
+from .periods import Period
 
 Part = str | int | F | Value | DateText | Callable[[Model], Any]
 """A field's name or path, a period, a constant (an int, a Value), or a function of the instance."""

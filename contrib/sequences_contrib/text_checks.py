@@ -9,10 +9,13 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
+from sequences_core.arguments import MAX_VALUE
+
 from . import languages
 from .counters import Numbering
-from .formats import Placeholder, path_of_piece
-from .periods import DateText, Period
+from .dates import DateText
+from .periods import Period
+from .placeholders import Placeholder, path_of_piece
 from .scopes import fields_of, has_moments, is_automatic, path_of
 
 SETTLED = (models.Field.pre_save, models.DateField.pre_save)
@@ -80,13 +83,16 @@ def check_text(field: Any) -> Iterator[checks.CheckMessage]:
 
 def _check_pieces(field: Any, number: Any, pieces: Any) -> Iterator[checks.CheckMessage]:
     template = field.format.template
-    longest = field.format.longest(field.model)
+    # A maximum that a function tells may be any.
+    highest = number.maximum if isinstance(number.maximum, int) else MAX_VALUE
+    longest = field.format.longest(field.model, len(str(highest)))
     if field.max_length is not None and longest > field.max_length:
         length = "of any length" if longest == float("inf") else f"{longest} characters long"
         yield checks.Error(
             f"Texts of the format {template!r} can be {length}, and max_length is "
             f"{field.max_length}.",
-            hint="Numbers have up to 19 digits. Raise max_length, or lower that of the fields.",
+            hint="Numbers have up to 19 digits. Raise max_length, lower that of fields, or give "
+            "the number a maximum.",
             obj=field,
             id="sequences_contrib.E022",
         )

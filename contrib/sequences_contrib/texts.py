@@ -48,6 +48,7 @@ class FormattedNumberField(Formatted, _Text):
     def __copy__(self) -> Any:
         copied: Any = super().__copy__()
         model = getattr(self, "model", None)
+        vars(copied).pop("unique", None)  # remembered by Django, and other packages change it
         # Django copies the fields of an abstract model into its children.
         copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
         return copied

@@ -84,7 +84,7 @@ def test_moved_and_back(using: str, projects: list[Project]) -> None:
         row.project = project
         renumber(row)
     assert row.number == 2
-    assert voids(using) == [(counter(a), 1), (counter(b), 1)]
+    assert voids(using) == sorted([(counter(a), 1), (counter(b), 1)])
     row.pk, row._state.adding = None, True
     row.save(using=using)
     assert row.number == 3
@@ -246,7 +246,7 @@ def test_what_the_instance_remembers_does_not_matter(using: str, projects: list[
     assert not renumber(stale)
     stale.project = a
     void(stale, reason="")
-    assert voids(using) == [(counter(a), 1), (counter(b), 1)]
+    assert voids(using) == sorted([(counter(a), 1), (counter(b), 1)])
 
 
 def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:

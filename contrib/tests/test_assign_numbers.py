@@ -380,7 +380,7 @@ def test_nothing_of_a_batch_is_left(using: str) -> None:
     """A counter that no row was found for after it was locked isn't there afterwards."""
     with letters(using, **document(unique=True)) as rows:
         drafts(rows, 1)
-        gone = []
+        gone: list[Any] = []
 
         def delete(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             result = execute(sql, params, many, context)
@@ -397,7 +397,7 @@ def test_nothing_of_a_batch_is_left(using: str) -> None:
 def test_fewer_rows_than_there_were(rows: Any, using: str) -> None:
     """The counter is where the rows are, though more were counted than were there."""
     drafts(rows, 5)
-    gone = []
+    gone: list[Any] = []
 
     def delete(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         result = execute(sql, params, many, context)

@@ -14,7 +14,9 @@ from django.forms import ModelForm, modelform_factory, modelformset_factory
 from django.test import Client
 from django.test.utils import isolate_apps
 from django.urls import path
+from sequences_contrib.afterwards import renumber
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
 
 from tests.numbered.blocks import model_with, tables
 from tests.numbered.models import Project, Ticket
@@ -29,10 +31,35 @@ APPS = [
     "django.contrib.messages",
 ]
 
+
+class MovingForm(ModelForm):  # type: ignore[type-arg] # not generic at run time
+    """As docs/order.rst has it."""
+
+    class Meta:
+        model = Ticket
+        fields = ["project", "title"]
+
+    def clean(self) -> Any:
+        self.instance.number = None
+        return super().clean()
+
+
+class MovingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = MovingForm
+
+    def save_model(self, request: Any, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            renumber(obj, user=request.user)
+        else:
+            super().save_model(request, obj, form, change)
+
+
 site = admin.AdminSite(name="admin")
 site.register(Ticket)
+moving = admin.AdminSite(name="moving")
+moving.register(Ticket, MovingAdmin)
 site.register(Project)
-urlpatterns = [path("admin/", site.urls)]
+urlpatterns = [path("admin/", site.urls), path("moving/", moving.urls)]
 
 
 class Router:
@@ -104,6 +131,23 @@ def test_the_admin_tells_of_a_collision(tickets: list[Any], settings: Any) -> No
     assert "Project and Number already exists" in page.content.decode()
     page = client.post(url, {"project": one.project_id, "title": "x"})
     assert page.status_code == 302
+
+
+def test_the_admin_moves_a_row(tickets: list[Any], settings: Any) -> None:
+    """A form that leaves the number open, saved by renumber(), gives the next of the new scope."""
+    settings.ROOT_URLCONF = __name__
+    one, other = tickets
+    ContentType.objects.clear_cache()
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    data = {"project": other.project_id, "title": "moved"}
+    page = client.post(f"/moving/numbered/ticket/{one.pk}/change/", data)
+    assert page.status_code == 302
+    page = client.post("/moving/numbered/ticket/add/", data)
+    assert page.status_code == 302
+    rows = Ticket.objects.order_by("pk").values_list("project__code", "number", "title")
+    assert list(rows) == [("b", 2, "moved"), ("b", 1, ""), ("b", 3, "moved")]
+    assert list(Void.objects.values_list("number", "who")) == [(1, "root")]
 
 
 def test_a_formset_tells_of_a_collision(tickets: list[Any]) -> None:

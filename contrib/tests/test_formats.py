@@ -11,7 +11,7 @@ import pytest
 from django.db import NotSupportedError, connections, models
 from django.db.models import F
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from sequences_contrib import languages
 from sequences_contrib.formats import NumberFormat
@@ -133,6 +133,8 @@ ROWS = st.lists(
 
 
 @given(values=ROWS)
+@example(values=[{"issued_on": EDGES[0], "number": 0, "branch": 0, "note": "\x1f"}])
+@example(values=[{"issued_on": EDGES[0], "number": 0, "branch": 0, "note": "  "}])
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> None:
     """Whatever the fields hold, SQL writes it as Python does, and parse() reads it again."""

@@ -81,7 +81,7 @@ def test_the_save_that_posts_numbers(atomic: bool, rows: Any, using: str) -> Non
         assert draft.number == rows.get(pk=draft.pk).number == 2
     draft.note = "x"
     draft.save()
-    assert (draft.number, rows.get(pk=draft.pk).number, last(using)) == (2, 2, 2)
+    assert [draft.number, rows.get(pk=draft.pk).number, last(using)] == [2, 2, 2]
 
 
 @modes
@@ -395,7 +395,7 @@ def test_scope_moved_between_reading_and_updating(using: str) -> None:
     """A document that moves while it is posted gets a number of where it went."""
     with letters(using, **document(scope="kind", unique=False)) as rows:
         draft = rows.create(kind="a")
-        moved = []
+        moved: list[str] = []
 
         def move(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
             result = execute(sql, params, many, context)

@@ -80,6 +80,13 @@ def found(
         ("{x}-{number}", {"x": models.BooleanField()}, ["E021"]),
         ("I-{number:05d}", {"text": {"max_length": 21}}, []),
         ("I-{number:05d}", {"text": {"max_length": 20}}, ["E022"]),
+        ("I-{number:05d}", {"text": {"max_length": 8}, "number": {"maximum": 999_999}}, []),
+        ("I-{number:05d}", {"text": {"max_length": 7}, "number": {"maximum": 999_999}}, ["E022"]),
+        (
+            "I-{number:05d}",
+            {"text": {"max_length": 8}, "number": {"maximum": lambda row: 9}},
+            ["E022"],
+        ),
         ("{number:030d}", {"text": {"max_length": 29}}, ["E022"]),
         ("{code}-{number}", {"text": {"max_length": 29}}, ["E022"]),
         ("{code}-{number}", {"text": {"max_length": 30}}, []),

@@ -15,7 +15,14 @@ from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import NextValue, get_last_value
-from tests.numbered.blocks import MODES, atomic_if, letters, statements
+from tests.numbered.blocks import (
+    MODES,
+    atomic_if,
+    letters,
+    rolled_back,
+    statements,
+    together,
+)
 from tests.numbered.models import Bill, Company, Dispatch
 
 APPS = ["tests.numbered"]
@@ -269,3 +276,53 @@ def test_preview(bills: Any, company: Company, using: str) -> None:
     with pytest.raises(TypeError, match="instances of its model"):
         number.preview(company, using)
     assert draft.text is None
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_at_once(bills: Any, company: Company, using: str, bulk: bool) -> None:
+    """Writers of two counters at once: each row has the text of its number, 1 to n, none twice."""
+    days = (SPRING, WINTER)
+
+    def write() -> None:
+        for turn in range(10):
+            made = [Bill(issued_on=day, company=company) for day in (days[turn % 2], *days)]
+            if bulk:
+                bills.bulk_create(made)
+            else:
+                for bill in made:
+                    bill.save(using=using)
+
+    together([write] * 4, using)
+    for day, year in zip(days, (2026, 2025), strict=True):
+        rows = bills.filter(issued_on=day).values_list("number", "text").order_by("number")
+        assert list(rows) == [(n, f"B7/{year}-{n:04d}") for n in range(1, 61)]
+        assert get_last_value(f"bills.7.{year}", using=using) == 60
+
+
+def test_history(using: str) -> None:
+    """A copy of the field, as packages that keep history have it, stores what it is given."""
+    number: Any = copy.copy(Bill._meta.get_field("number"))
+    text: Any = copy.copy(Bill._meta.get_field("text"))
+    text._unique = False
+    for field in (number, text):  # packages copy fields before anybody has used them
+        vars(field).pop("cached_col", None)
+    with letters(using, number=number, text=text) as rows:
+        rows.create(number=5, text="old")
+        rows.bulk_create([rows.model(number=5, text="old"), rows.model()])
+        changed = rows.filter(number=5).first()
+        changed.number = 6
+        changed.save()
+        found = sorted(rows.values_list("number", "text"), key=str)
+        assert found == [(5, "old"), (6, "old"), (None, None)]
+        assert rows.model.check() == []
+
+
+def test_rollback_of_the_transaction(bills: Any, company: Company, using: str) -> None:
+    """What was rolled back is numbered and written anew, and the text is that of the number."""
+    bill = Bill(issued_on=SPRING, company=company)
+    with rolled_back(using):
+        bill.save(using=using)
+    bills.create(issued_on=SPRING, company=company)
+    bill.pk, bill._state.adding = None, True
+    bill.save(using=using)
+    assert stored(bills) == [(1, "B7/2026-0001"), (2, "B7/2026-0002")]

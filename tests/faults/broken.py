@@ -64,5 +64,8 @@ class LostUpdate(ORMAllocator):
 class NotWaitedFor(PostgreSQLAllocator):
     """Releases the counter before the commit is on disk, and acknowledges it there and then."""
 
+    def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> None:
+        return None  # by which a wait would go with the statement
+
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         pass

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.faults import early, standby
+from tests.faults.acknowledged import Standstill, too_early
 from tests.faults.arena import Arena, Tally
+
+
+@pytest.mark.parametrize(
+    ("begun", "told", "rows", "early"),
+    [
+        (2, 3, 1, True),
+        (1, 3, 1, False),  # it may have been safe before the standstill
+        (2, 5, 1, False),  # told after it
+        (5, 6, 1, False),
+        (2, 3, 0, False),  # nothing to lose
+        (2, None, 1, False),
+    ],
+)
+def test_who_was_told_too_early(
+    tmp_path: Path, begun: int, told: int | None, rows: int, early: bool
+) -> None:
+    """Who began to commit in the standstill, and was told in it that it is done."""
+    events: list[list[object]] = [[begun, "t1", "begin"], [begun, "t1", "committing", rows]]
+    if told:
+        events.append([told, "t1", "committed"])
+    history = tmp_path / "history"
+    history.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert len(list(too_early([history], [Standstill(1.5, 4)]))) == early
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,17 @@ class Patient(models.Model):
         return f"{self.number}"
 
 
+class Delivery(models.Model):
+    """Numbered when it is posted."""
+
+    kind = models.CharField(max_length=9, default="a")
+    posted = models.BooleanField(default=False)
+    number = SequenceField("deliveries", when="posted", unique=True)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
 class Numbered(models.Model):
     number = SequenceField()
 

@@ -1,37 +1,57 @@
 /* For LD_PRELOAD: fsync() and fdatasync() take as long as a file says, which may change meanwhile.
  *
- * SLOW_SYNC names the file, of two 64-bit integers: the microseconds to wait before each sync, or
- * -1 to hold it until the number changes; and how many have been held, which is added to. What a process
- * writes with O_DSYNC (wal_sync_method = open_datasync) calls neither function. */
+ * SLOW_SYNC names the file, of three 64-bit integers: the microseconds to wait before each sync, or
+ * -1 to hold it until the number changes; how many have been held, which is added to; and whether
+ * to note what PostgreSQL's log had before each write that is not synced yet. The notes are in
+ * the file with ".lost" after its name, as struct lost, each followed by the old bytes: they tell
+ * what a loss of power would leave. One process at a time writes the log and syncs it.
+ *
+ * What is written with O_DSYNC (wal_sync_method = open_datasync) calls no sync. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 struct control {
     int64_t delay;
     int64_t held;
+    int64_t noting;
+};
+
+struct lost {
+    int64_t offset;
+    int64_t size;
+    char path[240];
 };
 
 static struct control *control;
+static int notes = -1;
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 
 __attribute__((constructor)) static void prepare(void) {
     const char *path = getenv("SLOW_SYNC");
+    char lost[4096];
     int file = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    real_pwrite = (ssize_t (*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite64");
     real_fsync = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     real_fdatasync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     if (file < 0)
         return;
     void *place = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
+    snprintf(lost, sizeof lost, "%s.lost", path);
+    notes = open(lost, O_RDWR | O_APPEND | O_CLOEXEC);
     if (place != MAP_FAILED)
         control = place;
 }
@@ -63,12 +83,55 @@ static void wait_as_told(void) {
     errno = error;
 }
 
+/* Is it a segment of the log, and not a file that will be one? Then put its path into the note. */
+static int is_log(int file, struct lost *note) {
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    memset(note, 0, sizeof *note);
+    if (!control || !control->noting || readlink(link, note->path, sizeof note->path - 1) < 0)
+        return 0;
+    return strstr(note->path, "/pg_wal/") && !strstr(note->path, "/xlogtemp");
+}
+
+static void note_old_bytes(int file, size_t size, off_t offset) {
+    struct lost note;
+    int error = errno;
+    if (is_log(file, &note)) {
+        char *old = calloc(1, size);
+        note.offset = offset;
+        note.size = size;
+        struct iovec both[] = {{&note, sizeof note}, {old, size}};
+        if (!old || pread(file, old, size, offset) < 0 || writev(notes, both, 2) < 0)
+            abort();
+        free(old);
+    }
+    errno = error;
+}
+
+static int synced(int file, int result) {
+    struct lost note;
+    int error = errno;
+    if (result == 0 && is_log(file, &note) && ftruncate(notes, 0) < 0)
+        abort();
+    errno = error;
+    return result;
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t size, off_t offset) {
+    note_old_bytes(file, size, offset);
+    return real_pwrite(file, bytes, size, offset);
+}
+
+ssize_t pwrite(int file, const void *bytes, size_t size, off_t offset) {
+    return pwrite64(file, bytes, size, offset);
+}
+
 int fsync(int file) {
     wait_as_told();
-    return real_fsync(file);
+    return synced(file, real_fsync(file));
 }
 
 int fdatasync(int file) {
     wait_as_told();
-    return real_fdatasync(file);
+    return synced(file, real_fdatasync(file));
 }

@@ -26,9 +26,17 @@ def server() -> Iterator[SlowPostgreSQL]:
         yield server
 
 
-def commit(server: SlowPostgreSQL, count: int) -> float:
+def rows(server: SlowPostgreSQL) -> int:
+    """Return how many rows there are."""
+    with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute("SELECT count(*) FROM slow")
+        return int(cursor.fetchone()[0])
+
+
+def commit(server: SlowPostgreSQL, count: int, setting: str = "SELECT 1") -> float:
     """Commit so many rows, and return the seconds that it took."""
     with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(setting)
         begun = time.monotonic()
         for _ in range(count):
             cursor.execute("INSERT INTO slow VALUES (1)")
@@ -59,3 +67,20 @@ class TestSlowDisk:
         server.disk.delay(0)
         waiting.join(10)
         assert not waiting.is_alive()
+
+    def test_power_can_be_lost(self, server: SlowPostgreSQL) -> None:
+        """What is committed without a sync outlives a killed server, and no loss of power."""
+        disk = server.disk
+        disk.note_what_is_not_synced()
+        commit(server, 1)
+        for power in (True, False):
+            before = rows(server)
+            disk.hold()
+            commit(server, 1, "SET synchronous_commit = off")
+            wait_until(lambda: disk.held > 0)  # by the process that writes the log meanwhile
+            assert rows(server) == before + 1
+            server.kill()
+            assert power or disk.lose_power() > 0
+            disk.delay(0)
+            server.start()
+            assert rows(server) == before + power

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage, Warning
@@ -23,6 +23,7 @@ from .statements import (
     LOOPING_UPSERT,
     RELEASING,
     STORAGE,
+    TOGETHER,
     UPDATE,
     UPSERT,
     UPSERT_ONE,
@@ -33,6 +34,9 @@ from .statements import (
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
 # psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
 ALIVE = frozenset({0, 1, 2})
+
+# In a transaction, in one that has failed.
+OPEN = frozenset({2, 3})
 
 
 class PostgreSQLAllocator(Allocator):
@@ -115,6 +119,13 @@ class PostgreSQLAllocator(Allocator):
             else:
                 cursor.execute(WAIT, [durability])
 
+    def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
+        from django.db.backends.postgresql.psycopg_any import is_psycopg3  # imports the driver
+
+        # Only a simple query has several statements, of which psycopg2 keeps the last result.
+        bound_by_server = connection.settings_dict["OPTIONS"].get("server_side_binding")
+        return send_together if is_psycopg3 and not bound_by_server else None
+
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         _, allowed = self._durability(connection)
         return () if allowed else [not_allowed(connection)]
@@ -143,6 +154,18 @@ class PostgreSQLAllocator(Allocator):
         if durability is not None and row is not None and row[1] is not None:
             wait_after_commit(connection)
         return None if row is None else row[0]
+
+
+def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    """Execute a statement and the wait for it by one round trip; its result is the statement's."""
+    try:
+        result = execute(TOGETHER.replace("{statement}", sql), params, many, context)
+    except BaseException:
+        if context["connection"].connection.info.transaction_status in OPEN:
+            execute("ROLLBACK", None, False, context)
+        raise
+    context["cursor"].nextset()  # past that of BEGIN
+    return result
 
 
 def not_allowed(connection: BaseDatabaseWrapper) -> CheckMessage:

@@ -104,6 +104,11 @@ WAIT_AS_SESSION = """
      WHERE current_setting('synchronous_commit') <> 'off'
 """
 
+# One round trip for what the first statement inserts and the wait for it. Several statements of one
+# simple query are one transaction, unless they say otherwise
+# (https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT).
+TOGETHER = f"BEGIN; {{statement}}\n; COMMIT; {WAIT_AS_SESSION}"
+
 # Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
 # changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
 STORAGE = "ALTER TABLE {table} SET (fillfactor = 50)"

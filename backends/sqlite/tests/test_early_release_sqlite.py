@@ -27,12 +27,15 @@ def normal() -> Iterator[None]:
     forget_durabilities()
 
 
-@pytest.mark.usefixtures("normal")
 class TestEarlyRelease(EarlyRelease):
     """What the kit asks for."""
 
     using = "sqlite"
     backend = "sqlite"
+
+    @pytest.fixture(autouse=True)
+    def _normal(self, normal: None) -> None:
+        """Before the kit asks what commits wait for."""
 
 
 @pytest.mark.django_db(transaction=True, databases=["sqlite"])
@@ -50,7 +53,12 @@ class TestSync:
         """Once for a transaction that took numbers, and never for another one."""
         logs: list[str] = []
         sync = wal.sync
-        monkeypatch.setattr(wal, "sync", lambda log: (logs.append(log), sync(log)))
+
+        def note(log: str) -> None:
+            logs.append(log)
+            sync(log)
+
+        monkeypatch.setattr(wal, "sync", note)
         with transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
             get_next_value("t", using="sqlite")
@@ -82,7 +90,7 @@ class TestSync:
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(wal, "_sync", fail)
-        with pytest.raises(DurabilityUnknown, match="Input/output error") as caught:
-            with transaction.atomic(using="sqlite"):
-                get_next_value("s", using="sqlite")
+        failing = pytest.raises(DurabilityUnknown, match="Input/output error")
+        with failing as caught, transaction.atomic(using="sqlite"):
+            get_next_value("s", using="sqlite")
         assert isinstance(caught.value.__cause__, OperationalError)

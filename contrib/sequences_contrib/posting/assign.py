@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, QuerySet
 
 from sequences_core import run_atomic, set_last_value
@@ -15,6 +15,7 @@ from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
 from ..numbering import lock_counter, take_numbers
+from ..rules import Rules, check_block
 from ..scopes import rows_in
 from .drafts import Drafts, Order, check_queryset, numbered_field
 from .statements import STATEMENTS, number_rows
@@ -72,10 +73,13 @@ def assign_numbers(
         it must always say which comes first. Null comes before everything else.
     :param batch_size: how many rows at the most are numbered in a transaction.
     :param locked: ``"skip"`` leaves out rows that others have locked, so that they get a higher
-        number by a later call; ``"wait"`` waits for them, to keep to the order.
+        number by a later call; ``"wait"`` waits for them, to keep to the order. A field that is
+        ``ascending`` needs "wait", and an order that begins with its dates.
     :param progress: called after each batch with the number of rows done, and of those to do.
     :param using: the database alias; by default the router says.
     :raises TypeError, ValueError: for bad arguments, before the database is touched.
+    :raises OutOfOrder, SequenceExhausted: what the field asks of dates and numbers isn't so; the
+        batches before are committed, and nothing of this one.
     :raises RuntimeError: a transaction is open: each batch is to be committed by itself.
     """
     check_queryset(queryset)
@@ -86,7 +90,9 @@ def assign_numbers(
         raise ValueError("batch_size is at least 1")
     if locked not in ("skip", "wait"):
         raise ValueError(f"locked is 'skip' or 'wait', not {locked!r}")
-    alias = using or queryset._db or router.db_for_write(queryset.model)
+    if field.ascending is not None:
+        _check_order(field, order, locked)
+    alias = using or queryset.select_for_update().db  # the one to write to
     if in_users_transaction(connections[alias]):
         raise RuntimeError(
             f"assign_numbers() commits each batch by itself, and a transaction is open on database "
@@ -94,6 +100,18 @@ def assign_numbers(
         )
     work = _Work(Drafts(queryset, field, order, alias), batch_size, locked == "skip")
     return work.run(progress or _say_nothing)
+
+
+def _check_order(field: Any, order: Order, locked: str) -> None:
+    """Raise ValueError if rows could be numbered in another order than that of their dates."""
+    dates = field.model._meta.get_field(field.ascending)
+    if order.columns[0] != (dates, False):
+        raise ValueError(f"{field} ascends with {dates}: begin order_by with {dates.name!r}")
+    if locked == "skip":
+        raise ValueError(
+            f"{field} ascends with {dates}, and a row that is skipped would come too late: give "
+            f"locked='wait'"
+        )
 
 
 class _Work:
@@ -108,7 +126,8 @@ class _Work:
         self.skip = skip
         field = self.field
         consecutive = field.reset_value is None and not field.reuse and not field.skip_used
-        self.by_statement = consecutive and self.connection.vendor in STATEMENTS
+        known = not callable(field.maximum)
+        self.by_statement = consecutive and known and self.connection.vendor in STATEMENTS
 
     def run(self, progress: Progress) -> Assigned:
         counters = self.drafts.counters()
@@ -141,6 +160,10 @@ class _Work:
         done = number_rows(self.connection, self.field, self.drafts.order, chosen, taken[0] - 1)
         if not done:
             raise _NoRow
+        if self.field.has_rules:
+            numbered = self.field.rows_of(sample, self.using)
+            first = numbered.get(**{self.field.attname: taken[0]})
+            check_block(self.field, name, first, taken[:done], self.using)
         if done < size:
             set_last_value(taken[done - 1], name, force=True, using=self.using)
         return taken[:done]
@@ -154,6 +177,8 @@ class _Work:
         numbers = list(take_numbers(self.field, rows, name, self.using, set()))
         for row, number in zip(rows, numbers, strict=True):
             setattr(row, self.field.attname, number)
+        if self.field.has_rules:
+            Rules(self.field, name, rows, []).check(self.using)
         for text in self.field.texts:
             known = text.format.affixes(rows, self.connection)
             for row, number, affixes in zip(rows, numbers, known, strict=True):

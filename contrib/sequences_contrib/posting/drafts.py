@@ -90,7 +90,7 @@ class Drafts:
 
         Those whose number couldn't be written, because a field of the text is null, are left out.
         """
-        rows = self.rows & self.field.rows_of(sample, self.connection.alias)
+        rows: QuerySet[Any] = self.rows & self.field.rows_of(sample, self.connection.alias)
         for text in self.field.texts:
             rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
         return rows.order_by(*self.order.terms())

@@ -12,7 +12,7 @@
 
 static int keep(int file) {
     const char *disk = getenv("DISK"), *durable = getenv("DURABLE");
-    char name[64], path[PATH_MAX], copy[2 * PATH_MAX], whole[2 * PATH_MAX], buffer[1 << 16];
+    char name[64], path[PATH_MAX], whole[2 * PATH_MAX], copy[sizeof whole + 4], buffer[1 << 16];
     ssize_t length;
     snprintf(name, sizeof name, "/proc/self/fd/%d", file);
     length = readlink(name, path, sizeof path - 1);

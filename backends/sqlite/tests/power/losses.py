@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from django.apps import apps
 from django.conf import settings
 
 SECTOR = 512
@@ -35,7 +36,7 @@ def configure() -> None:
         "OPTIONS": {"transaction_mode": "IMMEDIATE", "init_command": f"PRAGMA {pragmas}"},
     }
     settings.configure(
-        INSTALLED_APPS=["sequences_core", "invoices"],
+        INSTALLED_APPS=["sequences_core", "printed"],
         DATABASES={alias: dict(one) for alias in CONNECTIONS},
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SEQUENCES_EARLY_RELEASE=True,
@@ -71,9 +72,9 @@ class Run:
         """Number rows in one of the ways, and note the last number as acknowledged."""
         from django.db import transaction
 
-        from invoices.models import Invoice
         from sequences_core import get_next_value
 
+        Invoice: Any = apps.get_model("printed.Invoice")
         text = "x" * self.random.choice((10, 5000))
         way = self.random.randrange(3)
         if way == 0:
@@ -112,7 +113,7 @@ class Run:
         try:
             connection = sqlite3.connect(after / DATABASE.name)
             sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
-            rows = connection.execute("SELECT number FROM invoices_invoice ORDER BY number")
+            rows = connection.execute("SELECT number FROM printed_invoice ORDER BY number")
             numbers = [number for (number,) in rows]
             counter = connection.execute("SELECT last FROM sequences_core_counter").fetchone()
             connection.close()
