@@ -14,7 +14,7 @@ from sequences_contrib.fields import SequenceField
 
 from tests.numbered.blocks import model_with
 
-COLUMNS = {
+COLUMNS: dict[str, models.Field[Any, Any]] = {
     "posted": models.BooleanField(default=False),
     "posted_at": models.DateTimeField(null=True),
     "changed_at": models.DateTimeField(auto_now=True, null=True),
