@@ -30,7 +30,8 @@ def renumber(
     """Save a row whose scope you have changed, with the next number of its new scope.
 
     The number that it had is recorded as void, unless the field gives it again by itself
-    (``reuse``). A row whose counter is the same as before is saved with the number that it has.
+    (``reuse``). A row whose counter is the same as before is saved with the number that it has. A
+    row that has a number gets another also if the condition, ``when``, is true of it no longer.
     Change the instance, but don't save it before: the scope that it leaves is read from the
     database. All is one transaction, or part of the caller's.
 
@@ -44,6 +45,7 @@ def renumber(
     fields = fields_of_model(type(instance), field)
     texts = [text for each in fields for text in each.texts]
     before = {each.attname: getattr(instance, each.attname) for each in (*fields, *texts)}
+    state = dict(vars(instance._state))
     numbers: Numbers | None = None
     try:
         counters = _counters(instance, fields, using)
@@ -52,15 +54,19 @@ def renumber(
             moved = [
                 each
                 for each in fields
-                if each.counter_of(stored, using) != each.counter_of(instance, using)
+                if (each.when is None or getattr(stored, each.attname) is not None)  # or a draft
+                and each.counter_of(stored, using) != each.counter_of(instance, using)
             ]
             for each in fields:
                 for column in (each, *each.texts):
                     old = None if each in moved else getattr(stored, column.attname)
                     setattr(instance, column.attname, old)
-            numbers = Numbers(connections[using], [instance], moved, bulk=True)
+            numbers = Numbers(connections[using], [instance], moved, bulk=True, due=True)
             with numbers, released(instance):
+                for each in moved:  # to save() the number is one that somebody has set
+                    vars(instance._state).pop(each.memory, None)
                 instance.save(using=using)
+            numbers.remember()
             for each in moved:
                 if not each.reuse:
                     _record(each, stored, using, reason=reason, user=user)
@@ -69,8 +75,14 @@ def renumber(
             numbers.restore(error)
         for attname, value in before.items():
             setattr(instance, attname, value)
+        for each in fields:
+            if each.memory in state:
+                setattr(instance._state, each.memory, state[each.memory])
         raise
-    return bool(moved)
+    return any(
+        each in moved or getattr(instance, each.attname) != getattr(stored, each.attname)
+        for each in fields
+    )
 
 
 def void(

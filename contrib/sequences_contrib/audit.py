@@ -22,7 +22,7 @@ from sequences_core.taking import database_errors
 from .groups import Group, Item, groups_of, keys_of, merged
 from .scopes import fields_of
 from .series import counters_of, database_of, fields_of_model, last_values, series_of
-from .voids import voided
+from .voids import highest_voids, voided
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CounterAudit:
     drafts: int
     """How many rows have none yet."""
     behind: int = 0
-    """How far the counter is behind the highest number of the rows."""
+    """How far the counter is behind the highest number of the rows and the voids."""
     missing: tuple[Missing, ...] = ()
     duplicates: tuple[int, ...] = ()
     early_dates: tuple[EarlyDate, ...] = ()
@@ -133,13 +133,23 @@ class _Series:
             for group in groups_of(field, self.using):
                 groups.setdefault(group.name, []).append(group)
                 labels.setdefault(group.name, []).append(str(field))
+        gone = {} if self.reuse else highest_voids(self.series[0], self.using)
+        for name in gone:
+            groups.setdefault(name, [])
+            labels.setdefault(name, [])
         names = sorted(groups) if only is None else [only] if only in groups else []
-        moved = [name for name in names if _high(groups[name]) > before.get(name, -1)]
+        moved = [
+            name
+            for name in names
+            if max(_high(groups[name]), gone.get(name, -1)) > before.get(name, -1)
+        ]
         after = before | last_values(moved, self.using)
         missing: dict[str, list[Missing]] = {}
         results: list[tuple[str, dict[str, Any]]] = []
         for name in names:
-            findings = self._findings(groups[name], before.get(name), after.get(name))
+            findings = self._findings(
+                groups[name], before.get(name), after.get(name), gone.get(name)
+            )
             missing[name] = findings.pop("missing")
             results.append((name, findings))
         void = voided((name for name in names if missing[name]), self.using)
@@ -153,7 +163,7 @@ class _Series:
             )
 
     def _findings(
-        self, groups: list[Group], before: int | None, after: int | None
+        self, groups: list[Group], before: int | None, after: int | None, gone: int | None
     ) -> dict[str, Any]:
         lows = [group.low for group in groups if group.low is not None]
         low, high = min(lows, default=None), _high(groups) if lows else None
@@ -168,11 +178,13 @@ class _Series:
         if self.loops:
             return found  # its numbers are given again and again
         first = self._first(low, before)
-        behind = 0 if high is None else high - (first - 1 if after is None else after)
-        if behind > 0 and not self.skips:
+        # What rows have is skipped by those that skip; a void is not.
+        given = [n for n in (None if self.skips else high, gone) if n is not None]
+        behind = max(given, default=first - 1) - (first - 1 if after is None else after)
+        if behind > 0:
             found["behind"] = behind
         # What is above the counter was not given by it, but if that was put back later.
-        end = high if behind > 0 and not self.skips else before
+        end = max(given) if behind > 0 else before
         if end is None or (self._fits(groups, first, before, after) and not self.date):
             return found
         items = merged(*(group.items(self.date) for group in groups))

@@ -177,6 +177,20 @@ class Numbering:
         return [field for field in firsts if isinstance(field, UNSETTLED)]
 
     @cached_property
+    def depends_on(self) -> list[Any]:
+        """The fields of the row that its number and the texts of it depend on."""
+        paths = [path for part in self.scope_parts if (path := path_of(part))]
+        paths += [path for text in self.texts for path in text.format.paths]
+        firsts = [fields_of(self.model, path)[0] for path in paths]
+        if self.ascending is not None:
+            firsts.append(self.model._meta.get_field(self.ascending))
+        if self.when is not None:
+            firsts += [
+                conditions.field_of(self.model, name) for name in conditions.names_in(self.when)
+            ]
+        return list(dict.fromkeys(firsts))
+
+    @cached_property
     def texts(self) -> list[Any]:
         """The fields that hold this number as text."""
         texts = [field for field in self.model._meta.local_fields if isinstance(field, Formatted)]

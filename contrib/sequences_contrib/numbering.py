@@ -65,6 +65,7 @@ class Numbers:
         *,
         bulk: bool = False,
         conflicts: bool = False,
+        due: bool = False,
     ) -> None:
         self.connection = connection
         self.using = connection.alias
@@ -72,6 +73,8 @@ class Numbers:
         self.fields = fields
         self.bulk = bulk
         self.conflicts = conflicts
+        self.due = due
+        """Are the rows numbered whatever the fields' conditions say?"""
         self.texts = [text for field in fields for text in field.texts]
         self.wants: Wants | None = None
         self.rules: dict[tuple[str, Any], Rules] = {}
@@ -140,7 +143,7 @@ class Numbers:
                 self._set(copies, attname, [None] * len(copies))
             for part in field.unsettled:
                 self._settle(rows, part)
-            if field.when is not None:
+            if field.when is not None and not self.due:
                 rows = [
                     row
                     for row in rows

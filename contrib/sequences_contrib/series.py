@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import router
-from django.db.models import Model, Q
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Left
 
 from sequences_core.models import Counter
@@ -90,11 +90,16 @@ def database_of(field: Any, using: str | None) -> str:
 
 def counters_of(field: Any, using: str) -> dict[str, int]:
     """Return the last numbers of the counters whose names begin as the field's do."""
+    found = named_like(field, Counter.objects.using(using), "name").values_list("name", "last")
+    return {name: last for name, last in found if field.scope_parts or name == field.base}
+
+
+def named_like(field: Any, rows: QuerySet[Any], column: str) -> QuerySet[Any]:
+    """Return the rows that are about counters whose names begin as the field's do."""
     scoped = field.base + field.separator
     # Not startswith, which ignores case on SQLite; compared once more, for the index sees bytes.
-    beginning = Counter.objects.using(using).alias(beginning=Left("name", len(scoped)))
-    found = beginning.filter(Q(pk=field.base) | Q(beginning=scoped)).values_list("name", "last")
-    return {name: last for name, last in found if field.scope_parts or name == field.base}
+    beginning = rows.alias(beginning=Left(column, len(scoped)))
+    return beginning.filter(Q(**{column: field.base}) | Q(beginning=scoped))
 
 
 def last_values(names: Iterable[str], using: str) -> dict[str, int]:

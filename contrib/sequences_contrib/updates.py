@@ -21,7 +21,6 @@ from . import conditions
 from .counters import Numbering
 from .identity import settled
 from .numbering import LOADED, Numbers, is_expression
-from .scopes import fields_of, path_of
 
 TRIES = 20
 """How often a row may be moved or numbered by others between being read and being updated."""
@@ -200,13 +199,12 @@ class _Saving:
         return settled(field, value) if is_unsettled and not is_expression(value) else value
 
     def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
-        """Return a filter that finds the row only if it is as its counter was chosen by."""
+        """Return a filter that finds the row only if it is as its numbers were chosen by."""
         expected = {field.attname: None for field in new}
-        for field in new:
-            for path in filter(None, map(path_of, field.scope_parts)):
-                first = fields_of(field.model, path)[0]
-                if not self._is_saved(first):
-                    expected[first.attname] = getattr(document, first.attname)
+        for field in [*self.explicit, *new]:
+            for about in field.depends_on:
+                if not self._is_saved(about):
+                    expected[about.attname] = getattr(document, about.attname)
         return expected
 
     def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:

@@ -16,7 +16,7 @@ from sequences_core.taking import database_errors
 from .groups import groups_of
 from .scopes import CHOICES
 from .series import counters_of, database_of, fields_of_model, series_of
-from .voids import voided
+from .voids import highest_voids, voided
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Change:
 def sync(
     model: type[Model], field: str | None = None, *, apply: bool = False, using: str | None = None
 ) -> list[Change]:
-    """Raise the counters that are behind the highest number of their rows; return which.
+    """Raise the counters that are behind the highest number of their rows and voids; return which.
 
     Nothing is written unless ``apply`` is true. Counters are raised one by one, under their locks,
     and never lowered, so it may run while others take numbers. A sequence with a ``reset_value``
@@ -51,8 +51,13 @@ def sync(
 def raise_counters(
     series: list[Any], lasts: Mapping[str, int | None], *, apply: bool, using: str
 ) -> list[Change]:
-    """Raise the counters that are behind the numbers given for them; return which."""
+    """Raise the counters that are behind the numbers given for them, or a void; return which."""
+    lasts = dict(lasts)
     with database_errors(connections[using]):
+        gives_again = any(each.reuse for each in series)
+        voids = {} if gives_again else highest_voids(series[0], using)
+        for name, number in voids.items():
+            lasts[name] = max(number, lasts.get(name) or number)
         there = counters_of(series[0], using)
     changes = [
         Change(name, there.get(name), last)

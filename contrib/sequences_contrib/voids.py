@@ -9,14 +9,14 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, QuerySet
+from django.db.models import F, Max, QuerySet
 
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.models import Counter
 from sequences_core.taking import database_errors
 
 from .scopes import CHOICES, rows_in
-from .series import fields_numbered_by
+from .series import fields_numbered_by, named_like
 
 if TYPE_CHECKING:
     from .models import Void
@@ -94,6 +94,22 @@ def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
         for counter, number in chosen.values_list("counter", "number"):
             found.setdefault(counter, set()).add(number)
     return found
+
+
+def highest_voids(field: Any, using: str) -> dict[str, int]:
+    """Return the highest void number of each counter whose name begins as the field's do.
+
+    It was given, though no row may have it: the counter must not be behind it.
+    """
+    if not has_register():
+        return {}
+    voids = named_like(field, _model().objects.using(using), "counter").order_by()
+    found = voids.values("counter").annotate(highest=Max("number"))
+    return {
+        name: highest
+        for name, highest in found.values_list("counter", "highest")
+        if field.scope_parts or name == field.base
+    }
 
 
 def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:

@@ -11,9 +11,12 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models, transaction
 from sequences_contrib.afterwards import renumber, void
+from sequences_contrib.audit import audit
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
 from sequences_contrib.models import Void
+from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import SequenceExhausted, get_last_value
 from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, together
@@ -288,3 +291,52 @@ def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
     assert numbers(b) == [1]
     assert get_last_value(counter(b), using=using) == 1
     assert voids(using) == [(counter(a), 1)]
+
+
+def test_documents_that_were_posted(using: str) -> None:
+    """A posted row gets another number, though it was taken back; a draft is only saved."""
+    number = SequenceField("s", unique_with="kind", when="posted")
+    text = FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=60, null=True)
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9),
+        "posted": models.BooleanField(default=False),
+        "number": number,
+        "text": text,
+    }
+    with letters(using, **fields) as rows:
+        posted, draft = rows.create(kind="a", posted=True), rows.create(kind="a")
+        posted.kind, posted.posted, draft.kind = "b", False, "b"
+        assert renumber(posted, using=using)
+        assert not renumber(draft, using=using)
+        assert [(row.kind, row.number, row.text) for row in (posted, draft)] == [
+            ("b", 1, "b-1"),
+            ("b", None, None),
+        ]
+        draft.kind, draft.posted = "c", True
+        assert renumber(draft, using=using)
+        assert sorted(rows.values_list("kind", "number", "text")) == [
+            ("b", 1, "b-1"),
+            ("c", 1, "c-1"),
+        ]
+        voids = Void.objects.using(using).values_list("counter", "number", "text")
+        assert list(voids) == [("s.a", 1, "a-1")]
+        assert all(result.is_clean for result in audit(rows.model, using=using))
+
+
+def test_a_move_in_the_transaction_that_posted(using: str) -> None:
+    """The instance has what is stored, also where the new number is the same as the old one."""
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9),
+        "posted": models.BooleanField(default=False),
+        "number": SequenceField("s", unique_with="kind", when="posted"),
+        "text": FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=60, null=True),
+    }
+    with letters(using, **fields) as rows:
+        with transaction.atomic(using=using):
+            row = rows.create(kind="a")
+            row.posted = True
+            row.save()
+            row.kind = "b"
+            assert renumber(row, using=using)
+        stored = rows.get()
+        assert (stored.number, stored.text) == (row.number, row.text) == (1, "b-1")

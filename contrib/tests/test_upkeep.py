@@ -16,6 +16,7 @@ from django.apps.registry import Apps
 from django.core.management import CommandError, call_command
 from django.db import NotSupportedError, connections, models, transaction
 from sequences_contrib.adopt import adopt
+from sequences_contrib.afterwards import void
 from sequences_contrib.audit import audit
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
@@ -82,6 +83,34 @@ def test_a_lost_counter_is_made(tickets: list[Project], using: str) -> None:
         Change(counter_of(tickets[0]), None, 3)
     ]
     assert counters(using) == dict.fromkeys(map(counter_of, tickets), 3)
+
+
+@pytest.mark.parametrize("restored", [2, None], ids=["behind", "gone"])
+def test_a_void_was_given(restored: int | None, tickets: list[Project], using: str) -> None:
+    """A counter that is behind a void would give a number that is accounted for already."""
+    name, chosen = counter_of(tickets[1]), Ticket.objects.using(using).filter(project=tickets[1])
+    void(chosen.get(number=3), reason="spoilt", delete=True, using=using)
+    if restored is None:
+        Counter.objects.using(using).filter(pk=name).delete()
+    else:
+        set_last_value(restored, name, force=True, using=using)
+    (result,) = audit(Ticket, counter=name, using=using)
+    assert (result.behind, result.unexplained, result.is_clean) == (3 - (restored or 0), (), False)
+    assert sync(Ticket, apply=True, using=using) == [Change(name, restored, 3)]
+    assert chosen.create(project=tickets[1]).number == 4
+    assert all(result.is_clean for result in audit(Ticket, using=using))
+
+
+def test_a_void_of_a_scope_without_rows(tickets: list[Project], using: str) -> None:
+    """It keeps the counter from starting anew."""
+    name = counter_of(tickets[0])
+    for row in Ticket.objects.using(using).filter(project=tickets[0]):
+        void(row, reason="spoilt", delete=True, using=using)
+    Counter.objects.using(using).filter(pk=name).delete()
+    (result,) = audit(Ticket, counter=name, using=using)
+    assert (result.rows, result.behind) == (0, 3)
+    assert sync(Ticket, apply=True, using=using) == [Change(name, None, 3)]
+    assert prune(Ticket, apply=True, using=using) == []
 
 
 def test_sync_never_lowers(tickets: list[Project], using: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
 from django.db.models import Model, QuerySet
 
@@ -153,8 +154,24 @@ class _Work:
         """Number a batch of the rows of one counter; the counter is locked before any row."""
         if callable(self.field.initial_value):  # which is asked about a row that is there
             sample = self.drafts.like(sample).first() or sample
-        if not self.by_statement:
-            return self._number_one_by_one(name, sample, size)
+        number = self._number_by_statement if self.by_statement else self._number_one_by_one
+        given = number(name, sample, size)
+        if not self._is_like(sample, name):
+            raise _NoRow
+        return given
+
+    def _is_like(self, sample: Model, name: str) -> bool:
+        """Does the counter still number this row, and so those that were chosen by it?
+
+        Somebody may have changed what the scope's path leads to since the rows were counted.
+        """
+        try:
+            return self.field.counter_of(sample, self.using) == name
+        except ObjectDoesNotExist:
+            return False
+
+    def _number_by_statement(self, name: str, sample: Model, size: int) -> Sequence[int]:
+        """Do so in SQL."""
         taken = take(self.field.allocation(sample, name, size), self.using)
         chosen = self._chosen(sample, size)
         done = number_rows(self.connection, self.field, self.drafts.order, chosen, taken[0] - 1)
@@ -189,7 +206,10 @@ class _Work:
 
     def _chosen(self, sample: Model, size: int) -> QuerySet[Any]:
         """Return the rows to be numbered, which are locked as soon as they are read."""
-        chosen = self.drafts.locked(sample, size, skip=self.skip)
+        try:
+            chosen = self.drafts.locked(sample, size, skip=self.skip)
+        except ObjectDoesNotExist as error:  # what the scope's path leads to was deleted
+            raise _NoRow from error
         if not self.skip and self.connection.features.has_select_for_update:
             # Those that it waited for may have come to another place, and others to theirs.
             seen, found = None, list(chosen.values_list("pk", flat=True))

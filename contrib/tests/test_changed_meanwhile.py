@@ -1,0 +1,134 @@
+"""What others change between a row's being read and its being numbered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import connections, models
+from django.db.models import Model, Q
+from sequences_contrib.exceptions import OutOfOrder
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.posting import assign_numbers
+from sequences_contrib.texts import FormattedNumberField
+
+from sequences_core import get_last_value
+from tests.numbered.blocks import letters
+from tests.numbered.models import Company, Project
+
+APPS = ["tests.numbered"]
+
+READY = Q(posted=True, branch="x")
+
+
+class Others:
+    """Do something on another connection when a number's maximum is asked for, once."""
+
+    def __init__(self) -> None:
+        self.to_do: list[Callable[[], Any]] = []
+
+    def maximum(self, row: Model) -> None:
+        while self.to_do:
+            thread = Thread(target=self._do, args=[self.to_do.pop()])
+            thread.start()
+            thread.join()
+
+    @staticmethod
+    def _do(action: Callable[[], Any]) -> None:
+        try:
+            action()
+        finally:
+            connections.close_all()
+
+
+@contextmanager
+def documents(using: str, others: Others, **options: Any) -> Iterator[Any]:
+    number = SequenceField("s", unique=True, maximum=others.maximum, **options)
+    text = FormattedNumberField(NumberFormat("{branch}-{number}"), max_length=60, null=True)
+    with letters(
+        using,
+        branch=models.CharField(max_length=9, default="x"),
+        issued_on=models.DateField(default=date(2026, 6, 1)),
+        posted=models.BooleanField(default=False),
+        number=number,
+        text=text,
+    ) as rows:
+        yield rows
+
+
+def test_the_date(using: str) -> None:
+    """A draft that is redated while it is posted is compared by the date that it has then."""
+    others = Others()
+    with documents(using, others, when="posted", ascending="issued_on") as rows:
+        rows.create(posted=True, issued_on=date(2026, 5, 1))
+        draft = rows.create()
+        draft.posted = True
+        others.to_do.append(lambda: rows.filter(pk=draft.pk).update(issued_on=date(2026, 1, 1)))
+        with pytest.raises(OutOfOrder):
+            draft.save(update_fields=["posted"])
+        assert (draft.number, get_last_value("s", using=using)) == (None, 1)
+        draft.issued_on = date(2026, 5, 1)
+        draft.save(update_fields=["posted", "issued_on"])
+        assert draft.number == 2
+
+
+def test_the_condition(using: str) -> None:
+    """Half of a condition that is taken back meanwhile leaves the row without a number."""
+    others = Others()
+    with documents(using, others, when=READY) as rows:
+        draft = rows.create()
+        draft.posted = True
+        others.to_do.append(lambda: rows.filter(pk=draft.pk).update(branch="y"))
+        draft.save(update_fields=["posted"])
+        stored = rows.get()
+        assert (stored.posted, stored.branch, stored.number, draft.number) == (
+            True,
+            "y",
+            None,
+            None,
+        )
+
+
+def test_the_text(using: str) -> None:
+    """The text is about the row as it is numbered."""
+    others = Others()
+    with documents(using, others, when="posted") as rows:
+        draft = rows.create()
+        draft.posted = True
+        others.to_do.append(lambda: rows.filter(pk=draft.pk).update(branch="y"))
+        draft.save(update_fields=["posted"])
+        assert (draft.number, draft.text, rows.get().text) == (1, "y-1", "y-1")
+
+
+@pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])
+def test_what_a_path_leads_to(skip_used: bool, using: str) -> None:
+    """A counter that rows have left between two batches numbers none of the one they came to."""
+    first, other = (Company.objects.using(using).create(name=name) for name in "ab")
+    projects = [Project.objects.using(using).create(company=each) for each in (first, other)]
+    names = [f"s.{company.pk}" for company in (first, other)]
+    with letters(
+        using,
+        project=models.ForeignKey(Project, models.CASCADE),
+        posted=models.BooleanField(default=False),
+        number=SequenceField("s", scope="project__company", when="posted", skip_used=skip_used),
+    ) as rows:
+        rows.bulk_create([rows.model(project=project) for project in projects for _ in range(3)])
+        rows.update(posted=True)
+
+        def move(done: int, total: int) -> None:
+            if done == 1:
+                Project.objects.using(using).filter(pk=projects[0].pk).update(company=other)
+
+        done = assign_numbers(rows.all(), batch_size=1, progress=move, using=using)
+        assert [get_last_value(name, using=using) for name in names][0] == 1
+        given = done.rows + assign_numbers(rows.all(), using=using).rows
+        assert given == 6
+        # The row that has moved has its 1 still, which only one of the two looks at.
+        assert get_last_value(names[1], using=using) == (6 if skip_used else 5)
+        numbers = rows.filter(project=projects[1]).values_list("number", flat=True)
+        assert len(set(numbers)) == 3
