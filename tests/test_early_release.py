@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import (
     DatabaseError,
     DataError,
@@ -19,6 +20,7 @@ from django.db import (
     transaction,
 )
 from django.test.utils import CaptureQueriesContext, isolate_apps
+from sequences_contrib.afterwards import renumber
 
 from sequences_core import (
     DurabilityUnknown,
@@ -35,7 +37,7 @@ from sequences_core.early_release import durability
 from sequences_core.models import Counter
 from sequences_core.testing.base import PATIENCE, Elsewhere
 from tests.aliases import known_to_django
-from tests.numbered.models import Invoice, SpecialInvoice
+from tests.numbered.models import Company, Delivery, Invoice, Project, SpecialInvoice, Ticket
 from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
@@ -79,8 +81,9 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("CREATE ROLE clerk LOGIN")
         with connections[DIRECT].schema_editor() as editor:
-            editor.create_model(Invoice)
-            editor.create_model(SpecialInvoice)
+            for model in (Invoice, SpecialInvoice, Delivery, Company, Project, Ticket):
+                editor.create_model(model)
+        call_command("migrate", "sequences_contrib", database=DIRECT, verbosity=0)
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk")
         yield server
@@ -488,6 +491,30 @@ class TestPrivilege(Server):
         assert row.number == 2
         assert invoices() == [1, 2]
         assert create(UNPRIVILEGED_BOUND) == 3
+
+    def test_a_row_that_is_numbered_later_knows_its_number_when_the_wait_fails(self) -> None:
+        """It was posted, or moved: to save it once more doesn't give the old number back."""
+        using = UNPRIVILEGED_BOUND
+        delivery = Delivery.objects.using(using).create()
+        projects = [Project.objects.using(using).create(code=code) for code in "ab"]
+        ticket = Ticket.objects.using(using).create(project=projects[0])
+        Ticket.objects.using(using).create(project=projects[1])
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {FUNCTION} FROM PUBLIC")
+        delivery.posted = True
+        ticket.project = projects[1]
+        with pytest.raises(DurabilityUnknown):
+            delivery.save(using=using)
+        with pytest.raises(DurabilityUnknown):
+            renumber(ticket, using=using)
+        assert (delivery.number, ticket.number) == (1, 2)
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"GRANT EXECUTE ON {FUNCTION} TO PUBLIC")
+        for row in (delivery, ticket):
+            row.save(using=using)
+            row.refresh_from_db()
+        assert (delivery.number, ticket.number) == (1, 2)
+        assert Delivery.objects.using(using).create(posted=True).number == 2
 
     def test_who_may_not_write_the_message_takes_numbers_as_ever(self) -> None:
         """A warning names the GRANT; with it the counter is released."""
