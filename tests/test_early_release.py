@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import (
     DatabaseError,
     DataError,
@@ -19,6 +20,7 @@ from django.db import (
     transaction,
 )
 from django.test.utils import CaptureQueriesContext, isolate_apps
+from sequences_contrib.afterwards import renumber
 
 from sequences_core import (
     DurabilityUnknown,
@@ -35,15 +37,16 @@ from sequences_core.early_release import durability
 from sequences_core.models import Counter
 from sequences_core.testing.base import PATIENCE, Elsewhere
 from tests.aliases import known_to_django
-from tests.numbered.models import Invoice, SpecialInvoice
+from tests.numbered.models import Company, Delivery, Invoice, Project, SpecialInvoice, Ticket
 from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
-DIRECT, POOLED, ASYNC, BOUND, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASES = (
+DIRECT, POOLED, ASYNC, BOUND, FACTORY, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASES = (
     "direct",
     "pooled",
     "async",
     "bound",
+    "factory",
     "unprivileged",
     "unprivileged_bound",
 )
@@ -54,6 +57,8 @@ Numbers = models.BigIntegerField
 @pytest.fixture(scope="module")
 def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
     """A server whose log can be decoded, under the aliases above."""
+    import psycopg  # not there where another database is tested
+
     with (
         PostgreSQL(settings={"wal_level": "logical"}) as server,
         PgBouncer(server, sessions=2) as pool,
@@ -64,6 +69,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
                 POOLED: pool.url,
                 ASYNC: f"{server.url}?options=-c%20synchronous_commit%3Doff",
                 BOUND: f"{server.url}?server_side_binding=true",
+                FACTORY: server.url,
                 UNPRIVILEGED: server.url.replace("postgres@", "clerk@"),
                 UNPRIVILEGED_BOUND: f"{server.url}?server_side_binding=true".replace(
                     "postgres@", "clerk@"
@@ -71,11 +77,13 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
             }
         ),
     ):
+        connections[FACTORY].settings_dict["OPTIONS"]["cursor_factory"] = psycopg.Cursor
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("CREATE ROLE clerk LOGIN")
         with connections[DIRECT].schema_editor() as editor:
-            editor.create_model(Invoice)
-            editor.create_model(SpecialInvoice)
+            for model in (Invoice, SpecialInvoice, Delivery, Company, Project, Ticket):
+                editor.create_model(model)
+        call_command("migrate", "sequences_contrib", database=DIRECT, verbosity=0)
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk")
         yield server
@@ -318,12 +326,12 @@ class TestTogether(Server):
             Invoice.objects.using(DIRECT).create(number=7)
         assert create(DIRECT) == 8
 
-    @pytest.mark.parametrize("alias", [DIRECT, BOUND])
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
     def test_parameters_that_the_server_binds(self, alias: str) -> None:
         """They allow one statement at a time, so that the wait is one of its own."""
         with CaptureQueriesContext(connections[alias]) as queries, waits(1, alias):
             assert create(alias) == 1
-        assert len(queries) == (2 if alias == BOUND else 1)
+        assert len(queries) == (1 if alias == DIRECT else 2)
         with waits(1, alias):
             assert create_after_taking(alias) == 2
 
@@ -483,6 +491,30 @@ class TestPrivilege(Server):
         assert row.number == 2
         assert invoices() == [1, 2]
         assert create(UNPRIVILEGED_BOUND) == 3
+
+    def test_a_row_that_is_numbered_later_knows_its_number_when_the_wait_fails(self) -> None:
+        """It was posted, or moved: to save it once more doesn't give the old number back."""
+        using = UNPRIVILEGED_BOUND
+        delivery = Delivery.objects.using(using).create()
+        projects = [Project.objects.using(using).create(code=code) for code in "ab"]
+        ticket = Ticket.objects.using(using).create(project=projects[0])
+        Ticket.objects.using(using).create(project=projects[1])
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {FUNCTION} FROM PUBLIC")
+        delivery.posted = True
+        ticket.project = projects[1]
+        with pytest.raises(DurabilityUnknown):
+            delivery.save(using=using)
+        with pytest.raises(DurabilityUnknown):
+            renumber(ticket, using=using)
+        assert (delivery.number, ticket.number) == (1, 2)
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"GRANT EXECUTE ON {FUNCTION} TO PUBLIC")
+        for row in (delivery, ticket):
+            row.save(using=using)
+            row.refresh_from_db()
+        assert (delivery.number, ticket.number) == (1, 2)
+        assert Delivery.objects.using(using).create(posted=True).number == 2
 
     def test_who_may_not_write_the_message_takes_numbers_as_ever(self) -> None:
         """A warning names the GRANT; with it the counter is released."""

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import connections, router, transaction
 from django.db.models import Model
 
+from .exceptions import is_committed
 from .numbering import Numbers, lock_counter
 from .scopes import rows_in
 from .series import fields_of_model
@@ -71,6 +72,8 @@ def renumber(
                 if not each.reuse:
                     _record(each, stored, using, reason=reason, user=user)
     except BaseException as error:
+        if numbers is not None and is_committed(error, using):
+            raise
         if numbers is not None:
             numbers.restore(error)
         for attname, value in before.items():

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import IntegrityError
 from django.db.models import Model, ProtectedError
 
-from sequences_core import SequencesError
+from sequences_core import DurabilityUnknown, SequencesError
 
 
 class OutOfOrder(SequencesError, IntegrityError):
@@ -54,3 +54,12 @@ class NumberProtected(SequencesError, ProtectedError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def is_committed(error: BaseException, using: str) -> bool:
+    """Return whether an error that ends a transaction of this database came after its COMMIT.
+
+    The rows are stored then, and their instances keep the numbers that were taken: a second save()
+    would store what the instances have instead. Nobody waits while a transaction is open.
+    """
+    return isinstance(error, DurabilityUnknown) and error.using == using

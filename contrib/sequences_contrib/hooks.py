@@ -22,6 +22,7 @@ from sequences_core.taking import database_errors
 
 from .collisions import validate_numbers
 from .counters import Numbering
+from .exceptions import is_committed
 from .formats import Formatted
 from .numbering import LOADED, Numbers, is_expression
 
@@ -165,7 +166,7 @@ def _undoing_save(save_base: Any) -> Any:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
             using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-            if _is_committed(error, using):
+            if is_committed(error, using):
                 raise
             if self._state.adding:
                 self.__dict__.update(before)
@@ -180,15 +181,6 @@ def _undoing_save(save_base: Any) -> Any:
             raise
 
     return wrapper
-
-
-def _is_committed(error: BaseException, using: str) -> bool:
-    """Say whether an error of a transaction in this database came after its COMMIT.
-
-    The rows are there then, and keep their numbers: without them, a second save() would store NULL.
-    Nobody waits for this database while the transaction is open.
-    """
-    return isinstance(error, DurabilityUnknown) and error.using == using
 
 
 def _end_of(field: Any) -> Any:
@@ -280,7 +272,7 @@ def _numbering_bulk_create(
             if conflicts:
                 numbers.pass_stored()
     except BaseException as error:
-        if numbers.wants is not None and _is_committed(error, using):
+        if numbers.wants is not None and is_committed(error, using):
             _note_inserted(numbers, connection)
         else:
             numbers.restore(error)

@@ -19,6 +19,7 @@ from sequences_core.taking import database_errors, in_users_transaction
 
 from . import conditions
 from .counters import Numbering
+from .exceptions import is_committed
 from .identity import settled
 from .numbering import LOADED, Numbers, is_expression
 
@@ -174,6 +175,7 @@ class _Saving:
         for field in new + written:
             setattr(document, field.attname, None)
         numbers = Numbers(self.connection, [document], fields, bulk=True)
+        found: Any = None
         try:
             with savepoint, numbers:
                 values = [
@@ -184,15 +186,22 @@ class _Saving:
                 if not found:
                     raise _Changed
         except BaseException as error:
+            if found and is_committed(error, self.connection.alias):
+                self._store(document, fields + texts)
+                raise
             numbers.restore(error)
             for field, number in before.items():
                 self.row.__dict__.pop(field.attname, None)
                 if number is not MISSING:
                     setattr(self.row, field.attname, number)
             raise
-        for field in fields + texts:
-            self._set(field, getattr(document, field.attname), uncommitted=inside)
+        self._store(document, fields + texts, uncommitted=inside)
         return found
+
+    def _store(self, document: Any, fields: Any, *, uncommitted: bool = False) -> None:
+        """Let the instance have what was stored."""
+        for field in fields:
+            self._set(field, getattr(document, field.attname), uncommitted=uncommitted)
 
     def _settled(self, fields: list[Any], field: Any, value: Any) -> Any:
         is_unsettled = any(field in each.unsettled for each in fields)

@@ -123,8 +123,7 @@ class PostgreSQLAllocator(Allocator):
         from django.db.backends.postgresql.psycopg_any import is_psycopg3  # imports the driver
 
         # Only a simple query has several statements, of which psycopg2 keeps the last result.
-        bound_by_server = connection.settings_dict["OPTIONS"].get("server_side_binding")
-        return send_together if is_psycopg3 and not bound_by_server else None
+        return send_together if is_psycopg3 and binds_itself(connection) else None
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         _, allowed = self._durability(connection)
@@ -154,6 +153,15 @@ class PostgreSQLAllocator(Allocator):
         if durability is not None and row is not None and row[1] is not None:
             wait_after_commit(connection)
         return None if row is None else row[0]
+
+
+def binds_itself(connection: BaseDatabaseWrapper) -> bool:
+    """Does psycopg 3 write the parameters into the statement, as Django asks for by default?"""
+    from psycopg import ClientCursor
+
+    options = connection.settings_dict.get("OPTIONS", {})
+    factory = options.get("cursor_factory", ClientCursor)
+    return not options.get("server_side_binding") and issubclass(factory, ClientCursor)
 
 
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

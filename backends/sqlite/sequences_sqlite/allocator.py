@@ -130,7 +130,9 @@ class SQLiteAllocator(Allocator):
         ]
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        return "log"  # if there is one: each wait asks the connection
+        # "log" if there is one: each wait asks the connection.
+        memory = connection.is_in_memory_db()  # type: ignore[attr-defined] # of SQLite's alone
+        return None if memory else "log"
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         if log := self._unsynced_log(connection):

@@ -13,7 +13,7 @@ from django.db import OperationalError, connections, transaction
 from sequences_sqlite import wal
 
 from sequences_core import DurabilityUnknown, get_next_value
-from sequences_core.early_release import forget_durabilities
+from sequences_core.early_release import durability, forget_durabilities
 from sequences_core.testing.early import EarlyRelease
 from tests.aliases import known_to_django
 
@@ -111,6 +111,16 @@ class TestFiles:
     """Databases of their own."""
 
     using = "sqlite"
+
+    @pytest.mark.parametrize("name", [":memory:", "file:shared?mode=memory&cache=shared"])
+    def test_what_is_in_memory_is_not_waited_for(
+        self, name: str, settings: Any, django_db_blocker: Any
+    ) -> None:
+        """It has no file to sync."""
+        settings.SEQUENCES_EARLY_RELEASE = True
+        with django_db_blocker.unblock(), known_to_django({"memory": "sqlite://:memory:"}):
+            connections["memory"].settings_dict["NAME"] = name
+            assert durability(connections["memory"]) is None
 
     def test_an_alias_that_stands_for_another_file(
         self,
