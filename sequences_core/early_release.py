@@ -109,10 +109,12 @@ def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> 
     try:
         get_allocator(connection).wait_until_durable(connection, durability)
     except Error as error:
-        raise DurabilityUnknown(
+        unknown = DurabilityUnknown(
             f"database {connection.alias!r} has committed the transaction, and others see it; but "
             f"if the server crashes now it may be undone, for waiting for the disk failed: {error}"
-        ) from error
+        )
+        unknown.using = connection.alias
+        raise unknown from error
 
 
 def forget_durabilities(*, setting: str | None = None, **kwargs: object) -> None:

@@ -60,6 +60,9 @@ class DurabilityUnknown(SequencesError, OperationalError):
     It has no error code, so it is never taken for a conflict and run again.
     """
 
+    using: str | None = None
+    """The alias of the database."""
+
 
 class TableMissing(SequencesError, ProgrammingError):
     """The table of counters is not in the database; the message names the command."""

@@ -35,16 +35,17 @@ from sequences_core.early_release import durability
 from sequences_core.models import Counter
 from sequences_core.testing.base import PATIENCE, Elsewhere
 from tests.aliases import known_to_django
-from tests.numbered.models import Invoice
+from tests.numbered.models import Invoice, SpecialInvoice
 from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
-DIRECT, POOLED, ASYNC, BOUND, UNPRIVILEGED = ALIASES = (
+DIRECT, POOLED, ASYNC, BOUND, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASES = (
     "direct",
     "pooled",
     "async",
     "bound",
     "unprivileged",
+    "unprivileged_bound",
 )
 
 Numbers = models.BigIntegerField
@@ -64,6 +65,9 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
                 ASYNC: f"{server.url}?options=-c%20synchronous_commit%3Doff",
                 BOUND: f"{server.url}?server_side_binding=true",
                 UNPRIVILEGED: server.url.replace("postgres@", "clerk@"),
+                UNPRIVILEGED_BOUND: f"{server.url}?server_side_binding=true".replace(
+                    "postgres@", "clerk@"
+                ),
             }
         ),
     ):
@@ -71,6 +75,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
             cursor.execute("CREATE ROLE clerk LOGIN")
         with connections[DIRECT].schema_editor() as editor:
             editor.create_model(Invoice)
+            editor.create_model(SpecialInvoice)
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO clerk")
         yield server
@@ -152,6 +157,16 @@ def create_by_run_atomic(using: str) -> Any:
     return run_atomic(lambda: create(using), using=using)
 
 
+def save_bound(row: Invoice) -> None:
+    """In autocommit, where the wait is a statement of its own."""
+    row.save(using=UNPRIVILEGED_BOUND)
+
+
+def save_in_bulk(row: Invoice) -> None:
+    """A list of one row."""
+    Invoice.objects.using(UNPRIVILEGED_BOUND).bulk_create([row])
+
+
 WAYS = [create, create_in_atomic, create_after_taking, create_in_bulk, create_by_run_atomic]
 ways = pytest.mark.parametrize("way", WAYS)
 
@@ -164,7 +179,7 @@ class Server:
         settings.SEQUENCES_AUTOCOMMIT = "allow"
         settings.SEQUENCES_EARLY_RELEASE = True
         with connections[DIRECT].cursor() as cursor:
-            cursor.execute(f"TRUNCATE {Counter._meta.db_table}, {Invoice._meta.db_table}")
+            cursor.execute(f"TRUNCATE {Counter._meta.db_table}, {Invoice._meta.db_table} CASCADE")
         yield
         for alias in ALIASES:
             connections[alias].close()
@@ -333,7 +348,7 @@ class TestLevel(Server):
         ]
         for take in takes:
             with connections[DIRECT].cursor() as cursor:
-                cursor.execute(f"TRUNCATE {Invoice._meta.db_table}")
+                cursor.execute(f"TRUNCATE {Invoice._meta.db_table} CASCADE")
             Invoice.objects.using(DIRECT).bulk_create([Invoice(number=99)])
             with waits(1), transaction.atomic(using=DIRECT):
                 assert level() == "on"
@@ -443,6 +458,31 @@ class TestPrivilege(Server):
             way(UNPRIVILEGED)
         assert isinstance(caught.value, DurabilityUnknown) is (way is not create)
         assert invoices(UNPRIVILEGED) == [1, 2]
+
+    @pytest.mark.parametrize(
+        ("model", "way"),
+        [(Invoice, save_bound), (SpecialInvoice, save_bound), (Invoice, save_in_bulk)],
+    )
+    def test_rows_know_their_numbers_when_the_wait_fails(
+        self, model: type[Invoice], way: Callable[[Invoice], Any]
+    ) -> None:
+        """They are in the database, so to save an instance once more neither doubles nor clears."""
+        create(UNPRIVILEGED_BOUND)
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {FUNCTION} FROM PUBLIC")
+        row = model()
+        with pytest.raises(DurabilityUnknown) as caught:
+            way(row)
+        assert caught.value.using == UNPRIVILEGED_BOUND
+        assert row.pk is not None
+        assert row.number == 2
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"GRANT EXECUTE ON {FUNCTION} TO PUBLIC")
+        row.note = "once more"
+        row.save(using=UNPRIVILEGED_BOUND)
+        assert row.number == 2
+        assert invoices() == [1, 2]
+        assert create(UNPRIVILEGED_BOUND) == 3
 
     def test_who_may_not_write_the_message_takes_numbers_as_ever(self) -> None:
         """A warning names the GRANT; with it the counter is released."""

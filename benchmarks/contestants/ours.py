@@ -40,7 +40,9 @@ class Ours(Contestant):
 
     def unfit(self) -> str | None:
         with self.active():
-            if self.early and durability(self.connection) is None:
+            connection = self.connection
+            asked = self.early and get_allocator(connection).check_early_release(connection)
+            if asked or (self.early and durability(connection) is None):
                 return "it can't release a counter early, or its commits wait for nothing"
         return super().unfit()
 

@@ -76,6 +76,7 @@ def database(name: str) -> Iterator[str]:
 def demo(title: str, invoices: int, kills: int) -> int:
     """Put the same load on all tables, show what came of it, and return the exit status."""
     # Models can be imported only now.
+    import documents
     import report
     from invoices.models import AutoInvoice, CountInvoice, Invoice, MaxInvoice
     from invoices.services import TODAY
@@ -131,7 +132,7 @@ def demo(title: str, invoices: int, kills: int) -> int:
         gapless = not report.problems(result, invoices)
         style = "bold green" if gapless else "red"
         console.print(report.verdict(result, invoices), style=style, soft_wrap=True)
-    failed = bool(report.problems(results[0], invoices))
+    failed = bool(report.problems(results[0], invoices)) or not documents.show(console)
     if failed:
         console.print("FAILED", style="bold red")
     return int(failed)

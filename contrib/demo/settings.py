@@ -7,7 +7,7 @@ import dj_database_url
 SECRET_KEY = "no secret"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["sequences_core", "invoices"]
+INSTALLED_APPS = ["sequences_core", "sequences_contrib", "invoices"]
 
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

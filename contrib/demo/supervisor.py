@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from django.db import connections
 
@@ -168,6 +169,15 @@ class Supervisor:
         writer.process.join()
         writer.pipe.close()
         del self.crew[writer.pipe]
+
+
+def new_process(work: Callable[..., None], *arguments: Any) -> tuple[Connection, BaseProcess]:
+    """Start a process that calls ``work`` with a pipe; return our end of it, and the process."""
+    ours, theirs = _processes.Pipe()
+    process = _processes.Process(target=work, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
 
 
 def _ignoring_ctrl_c(start: Callable[[], None]) -> None:

@@ -65,7 +65,7 @@ def _check_name(field: Any, name: str) -> Iterator[checks.CheckMessage]:
 
 def _is_unique(field: Any) -> bool:
     """Does a constraint keep the numbers of a counter apart?"""
-    if field.unique:
+    if field.unique or any(text.unique for text in field.texts):  # E024 sees to the texts
         return True
     options = field.model._meta
     scope = {path.split("__")[0] for part in field.scope_parts if (path := path_of(part))}

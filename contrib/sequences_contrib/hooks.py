@@ -17,6 +17,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from sequences_core import DurabilityUnknown
 from sequences_core.taking import database_errors
 
 from .collisions import validate_numbers
@@ -63,9 +64,16 @@ def _numbering_insert(insert: Any) -> Any:
         if not returns:
             asked = [field for field in returning_fields if field not in numbered]
         numbers = Numbers(connection, [self], numbered)
+        results: Any = None
+        unknown: DurabilityUnknown | None = None
         try:
             with numbers:
                 results = insert(self, manager, using, fields, asked, raw)
+        except DurabilityUnknown as error:
+            if results is None:  # that of a transaction before the INSERT
+                numbers.restore(error)
+                raise
+            unknown = error
         except BaseException as error:
             # Only now, so that a row that is inserted doesn't pay for a generator.
             with database_errors(connection, ours=False):
@@ -82,6 +90,10 @@ def _numbering_insert(insert: Any) -> Any:
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # the row of the child is yet to come, and may fail
         numbers.remember()
+        if unknown is not None:  # the row is there, and the instance knows which it is
+            for field, value in zip(asked, results[0] if results else (), strict=False):
+                setattr(self, field.attname, value)
+            raise unknown
         return results
 
     return _do_insert
@@ -151,7 +163,10 @@ def _undoing_save(save_base: Any) -> Any:
         adding = self._state.adding
         try:
             return save_base(self, *args, **kwargs)
-        except BaseException:
+        except BaseException as error:
+            using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
+            if _is_committed(error, using):
+                raise
             if self._state.adding:
                 self.__dict__.update(before)
                 self._state.adding = adding
@@ -165,6 +180,15 @@ def _undoing_save(save_base: Any) -> Any:
             raise
 
     return wrapper
+
+
+def _is_committed(error: BaseException, using: str) -> bool:
+    """Say whether an error of a transaction in this database came after its COMMIT.
+
+    The rows are there then, and keep their numbers: without them, a second save() would store NULL.
+    Nobody waits for this database while the transaction is open.
+    """
+    return isinstance(error, DurabilityUnknown) and error.using == using
 
 
 def _end_of(field: Any) -> Any:
@@ -256,15 +280,23 @@ def _numbering_bulk_create(
             if conflicts:
                 numbers.pass_stored()
     except BaseException as error:
-        numbers.restore(error)
+        if numbers.wants is not None and _is_committed(error, using):
+            _note_inserted(numbers, connection)
+        else:
+            numbers.restore(error)
         raise
+    _note_inserted(numbers, connection)
+    return rows
+
+
+def _note_inserted(numbers: Numbers, connection: BaseDatabaseWrapper) -> None:
+    """Let the rows, now inserted, know their numbers."""
     if not connection.features.can_return_rows_from_bulk_insert:
-        for row in rows:
-            for field in numbered:
+        for row in numbers.rows:
+            for field in numbers.fields:
                 if is_expression(getattr(row, field.attname)) and row.pk is not None:
                     delattr(row, field.attname)  # to be read from the row
     numbers.remember()
-    return rows
 
 
 QuerySet.bulk_create = _numbering_bulk_create  # type: ignore[method-assign]

@@ -11,6 +11,8 @@ from django.db.models import F, Q, UniqueConstraint
 from django.db.models.functions import Now
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.texts import FormattedNumberField
 
 from tests.numbered.blocks import model_with
 
@@ -142,6 +144,18 @@ def test_the_hint_says_what_to_add() -> None:
     hint = "UniqueConstraint(fields=['kind', 'number'], condition=Q(number__isnull=False)"
     assert hint in str(message.hint)
     assert "condition=Q(number__isnull=True)" in str(message.hint)
+
+
+@pytest.mark.parametrize("unique", [True, False])
+def test_a_text_is_a_constraint(unique: bool) -> None:
+    """A formatted number, which is unique by default, keeps the numbers apart as well."""
+    text = FormattedNumberField(NumberFormat("{kind}-{number}"), null=True, unique=unique)
+    with isolate_apps("tests.numbered"):
+        columns = {name: field.clone() for name, field in COLUMNS.items()}
+        number = SequenceField("s", scope="kind", when="posted")
+        model = model_with(**columns, number=number, text=text)
+        messages = [message.id for message in model._meta.get_field("number").check()]
+    assert messages == ([] if unique else ["sequences_contrib.E030"])
 
 
 def test_unique_with_is_a_constraint() -> None:

@@ -66,6 +66,8 @@ def test_numbers_stay_gapless_while_writers_roll_back_and_are_killed(using: str)
     for way in (1, 2):
         assert issued[way] < 100
         assert refused in demo.stdout
+    assert re.search(r"^  INV-2026-0001, INV-2026-0002, … INV-2026-\d{4}$", demo.stdout, re.M)
+    assert re.search(r"^posted invoices.2026 .* void 7 *$", demo.stdout, re.M)
     if using == "sqlite":
         assert "Auto-increment is not" in demo.stdout
     else:

@@ -13,11 +13,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
-from sequences_core.early_release import (
-    durability,
-    durability_in_transaction,
-    wait_after_commit,
-)
+from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
 from . import function, wal
@@ -134,14 +130,20 @@ class SQLiteAllocator(Allocator):
         ]
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        return wal.unsynced_log(connection)
+        return "log"  # if there is one: each wait asks the connection
 
-    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability_: str | None) -> None:
-        if log := durability_ or durability(connection):
+    def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
+        if log := self._unsynced_log(connection):
             wal.sync(log)
 
+    @staticmethod
+    def _unsynced_log(connection: BaseDatabaseWrapper) -> str | None:
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            return wal.unsynced_log(connection.connection)  # out of connection.queries' sight
+
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        if wal.unsynced_log(connection):
+        if self._unsynced_log(connection):
             return ()
         return [
             Info(

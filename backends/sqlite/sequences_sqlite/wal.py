@@ -13,9 +13,9 @@ left, and numbers have no gap.
 from __future__ import annotations
 
 import os
+import sqlite3
 
 from django.db import OperationalError
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 NORMAL = 1
 """What PRAGMA synchronous says of a connection that syncs at checkpoints only."""
@@ -24,25 +24,28 @@ NORMAL = 1
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
-def unsynced_log(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the path of the log if this connection's commits are in it and not synced."""
-    with connection.cursor() as cursor:
-        level = cursor.execute("PRAGMA synchronous").fetchone()[0]
-        mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
-        databases = cursor.execute("PRAGMA database_list").fetchall()
-    path = {name: file for _, name, file in databases}["main"]
-    return f"{path}-wal" if path and (mode, level) == ("wal", NORMAL) else None
+def unsynced_log(connection: sqlite3.Connection) -> str | None:
+    """Return the path of the log if this connection's commits are in it and not synced.
+
+    Asked for each wait, which takes some microseconds: the level is the connection's, any process
+    may change the mode, and an alias may stand for another file later.
+    """
+    (level,) = connection.execute("PRAGMA synchronous").fetchone()
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if (mode, level) != ("wal", NORMAL):
+        return None
+    databases = connection.execute("PRAGMA database_list").fetchall()
+    return next(f"{path}-wal" for _, name, path in databases if name == "main")
 
 
 def sync(log: str) -> None:
     """Sync the log. Closing the file drops no lock: SQLite locks others, never the log.
 
-    Raises OperationalError.
+    The log is there as long as a connection is that writes to it, unless somebody has moved the
+    database away. Raises OperationalError.
     """
     try:
         file = os.open(log, os.O_RDWR | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        return  # the last connection was closed, which has synced the database
     except OSError as error:
         raise OperationalError(f"can't open {log!r} to sync it: {error}") from error
     try:

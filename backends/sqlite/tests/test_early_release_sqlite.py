@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.db import OperationalError, connections, transaction
 from sequences_sqlite import wal
 
 from sequences_core import DurabilityUnknown, get_next_value
 from sequences_core.early_release import forget_durabilities
 from sequences_core.testing.early import EarlyRelease
+from tests.aliases import known_to_django
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ class TestSync:
 
     @pytest.fixture(autouse=True)
     def _early(self, settings: Any) -> None:
-        settings.SEQUENCES_EARLY_RELEASE = {"sqlite": True}
+        settings.SEQUENCES_EARLY_RELEASE = True
 
     @pytest.mark.usefixtures("normal")
     def test_a_commit_syncs_the_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +81,17 @@ class TestSync:
         (message,) = [one for one in found if one.id == "sequences_sqlite.I001"]
         assert "PRAGMA synchronous = NORMAL" in (message.hint or "")
 
-    def test_a_log_that_is_gone_needs_no_sync(self, tmp_path: Any) -> None:
-        """The last connection that was closed has synced the database and deleted the log."""
-        wal.sync(str(tmp_path / "db-wal"))
+    def test_each_wait_asks_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A level that is set later counts, as that of a connection that was opened later does."""
+        logs: list[str] = []
+        monkeypatch.setattr(wal, "sync", logs.append)
+        for level, expected in (("FULL", 0), ("NORMAL", 1), ("FULL", 0)):
+            with connections["sqlite"].cursor() as cursor:
+                cursor.execute(f"PRAGMA synchronous = {level}")
+            logs.clear()
+            with transaction.atomic(using="sqlite"):
+                get_next_value("s", using="sqlite")
+            assert len(logs) == expected
 
     @pytest.mark.usefixtures("normal")
     def test_a_sync_that_fails_is_no_success(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,3 +105,45 @@ class TestSync:
         with failing as caught, transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
         assert isinstance(caught.value.__cause__, OperationalError)
+
+
+class TestFiles:
+    """Databases of their own."""
+
+    using = "sqlite"
+
+    def test_an_alias_that_stands_for_another_file(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Any,
+        settings: Any,
+        django_db_blocker: Any,
+    ) -> None:
+        """The log of the file that is open is synced, and one that was moved away is an error."""
+        settings.SEQUENCES_EARLY_RELEASE = True
+        logs: list[str] = []
+        sync = wal.sync
+
+        def note(log: str) -> None:
+            logs.append(log)
+            sync(log)
+
+        monkeypatch.setattr(wal, "sync", note)
+        paths = [f"{tmp_path}/{name}.sqlite3" for name in ("one", "other")]
+        aliases = known_to_django({"moving": f"sqlite:///{paths[0]}"})
+        with django_db_blocker.unblock(), aliases:
+            connection = connections["moving"]
+            for path in paths:
+                connection.close()
+                connection.settings_dict["NAME"] = path
+                call_command("migrate", "sequences_core", database="moving", verbosity=0)
+                with connection.cursor() as cursor:
+                    cursor.execute("PRAGMA journal_mode = WAL")
+                    cursor.execute("PRAGMA synchronous = NORMAL")
+                with transaction.atomic(using="moving"):
+                    get_next_value("s", using="moving")
+                assert logs.pop() == f"{path}-wal"
+            Path(f"{paths[1]}-wal").rename(tmp_path / "away")
+            failing = pytest.raises(DurabilityUnknown, match="can't open")
+            with failing, transaction.atomic(using="moving"):
+                get_next_value("s", using="moving")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.db import models
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.periods import Year
+from sequences_contrib.texts import FormattedNumberField
 
 
 class Document(models.Model):
@@ -42,3 +45,17 @@ class AutoInvoice(Document):
     """An invoice numbered by the database's auto-increment."""
 
     number = models.BigAutoField(primary_key=True)
+
+
+class PostedInvoice(Document):
+    """An invoice with a number per year, which it gets when it is posted."""
+
+    issued_on = models.DateField()
+    posted = models.BooleanField(default=False)
+    number = SequenceField("posted invoices", scope=Year("issued_on"), when="posted")
+    text = FormattedNumberField(
+        NumberFormat("INV-{issued_on:%Y}-{number:04d}"), max_length=40, null=True
+    )
+
+    def __str__(self) -> str:
+        return self.text or "draft"
