@@ -181,7 +181,7 @@ class Numbering:
         """The fields of the row that its number and the texts of it depend on."""
         paths = [path for part in self.scope_parts if (path := path_of(part))]
         paths += [path for text in self.texts for path in text.format.paths]
-        firsts = [fields_of(self.model, path)[0] for path in paths]
+        firsts: list[Any] = [fields_of(self.model, path)[0] for path in paths]
         if self.ascending is not None:
             firsts.append(self.model._meta.get_field(self.ascending))
         if self.when is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from django.db import transaction
@@ -10,9 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Count, F, QuerySet, Window
 from django.db.models.functions import RowNumber
 
+from sequences_core import get_last_value
 from sequences_core.taking import database_errors, take
 
 from .groups import Keys, keys_of
+from .rules import check_end, maximum_of
 from .scopes import rows_in
 
 CHUNK = 1000
@@ -47,6 +51,7 @@ def number_rows(
     by_statement = (
         connection.vendor in STATEMENTS
         and field.reset_value is None
+        and not callable(field.maximum)
         and keys_of(field, connection) is not None
         and len(field.model._meta.pk_fields) == 1
     )
@@ -66,13 +71,32 @@ def number_rows(
     )
 
 
-def refuse_null_scopes(field: Any, connection: BaseDatabaseWrapper) -> None:
-    """Raise ValueError if rows have no scope; before there is a column, which is not read."""
-    if keys := keys_of(field, connection):
-        rows = rows_in(field.model, connection.alias).filter(field.condition)
-        rows = rows.alias(**keys.expressions)
-        if None in {keys.name(values) for values, _ in _counts(rows, keys)}:
-            _refuse_null(field, null=False)
+def refuse_rows(field: Any, connection: BaseDatabaseWrapper, *, null: bool) -> None:
+    """Raise what numbering the rows would; before there is a column, which is not read.
+
+    Not every database takes the column back when a migration fails.
+
+    :raises ValueError: rows have no scope, and ``null`` is false, or no date to ascend with.
+    :raises SequenceExhausted: there are more rows than numbers.
+    """
+    rows = rows_in(field.model, connection.alias).filter(field.condition)
+    if field.ascending and rows.filter(**{f"{field.ascending}__isnull": True}).exists():
+        raise ValueError(
+            f"{field} can't number all rows: the {field.ascending} of some is null. Set it before"
+        )
+    if (null and field.maximum is None) or (keys := keys_of(field, connection)) is None:
+        return
+    totals: Counter[str] = Counter()
+    for values, count in _counts(rows.alias(**keys.expressions), keys):
+        if (name := keys.name(values)) is not None:
+            totals[name] += count
+        else:
+            _refuse_null(field, null)
+    if not (callable(field.maximum) or callable(field.initial_value)):
+        for name, count in totals.items():
+            last = get_last_value(name, using=connection.alias)
+            end = (field.first - 1 if last is None else last) + count
+            check_end(field, name, [end], [field.maximum])
 
 
 def _unnumbered(field: Any, connection: BaseDatabaseWrapper) -> QuerySet[Any]:
@@ -113,7 +137,9 @@ def _by_statement(
         example = None
         if callable(field.initial_value):
             example = rows.filter(**dict(zip(keys.expressions, values, strict=True)))[0]
-        starts[name] = take(field.allocation(example, name, count), connection.alias)[0]
+        taken = take(field.allocation(example, name, count), connection.alias)
+        check_end(field, name, taken[-1:], [field.maximum])
+        starts[name] = taken[0]
     if len(set(starts.values())) == 1:
         start = next(iter(starts.values()))
         total = sum(count for _, count in groups.values())
@@ -196,6 +222,8 @@ def _one_by_one(
         for name, some in sorted(alike.items()):
             for row, number in zip(some, _numbers(field, some, name, connection), strict=True):
                 setattr(row, field.attname, number)
+            maxima = [maximum_of(field, row) for row in some]
+            check_end(field, name, list(map(attrgetter(field.attname), some)), maxima)
         written = [row for some in alike.values() for row in some]
         rows_in(field.model, connection.alias).bulk_update(written, [field.name])
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, Self
@@ -320,7 +321,9 @@ def _pass(field: Any, row: Model, name: str, number: int, using: str) -> None:
 def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
     """Lock the counter, which is created if there is none, and leave it where it is."""
     with suppress(SequenceExhausted):
-        last = take(field.allocation(row, name), using)[0] - 1
+        # A sequence that loops would start again.
+        allocation = replace(field.allocation(row, name), reset_value=None)
+        last = take(allocation, using)[0] - 1
         if last >= 0:
             set_last_value(last, name, force=True, using=using)
         else:  # before the first number, which is 0

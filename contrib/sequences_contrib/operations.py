@@ -13,7 +13,7 @@ from sequences_core import delete
 from sequences_core.models import Counter, has_table
 
 from .counters import Numbering
-from .existing import number_rows, refuse_null_scopes
+from .existing import number_rows, refuse_rows
 from .series import counters_of, series_of
 from .voids import register_of
 
@@ -28,6 +28,8 @@ class AddSequenceField(AddField):
 
     Backwards, the field is removed, and its counters are deleted with their voids, unless they
     number other fields.
+
+    What a field with ``maximum`` or ``ascending`` refuses is refused here, too.
 
     :param order_by: the names of fields, as in ``QuerySet.order_by()``, in whose order the rows
         are numbered; the primary key decides between equal ones.
@@ -47,6 +49,11 @@ class AddSequenceField(AddField):
         names = (order_by,) if isinstance(order_by, str) else tuple(order_by)
         if not all(isinstance(each, str) and each.strip("-") for each in names):
             raise TypeError(f"order_by has names of fields, not {order_by!r}")
+        if field.ascending is not None and names[:1] != (field.ascending,):
+            raise ValueError(
+                f"the numbers ascend with {field.ascending!r}: begin order_by with it, not "
+                f"{order_by!r}"
+            )
         self.order_by = names
         super().__init__(model_name, name, field)
 
@@ -71,8 +78,7 @@ class AddSequenceField(AddField):
         add = AddField(self.model_name, self.name, first)
         add.state_forwards(app_label, between)
         column = between.apps.get_model(app_label, self.model_name)._meta.get_field(self.name)
-        if not self.field.null:
-            refuse_null_scopes(column, schema_editor.connection)
+        refuse_rows(column, schema_editor.connection, null=self.field.null)
         add.database_forwards(app_label, schema_editor, from_state, between)
         number_rows(column, self.order_by, schema_editor.connection, null=self.field.null)
         alter = AlterField(self.model_name, self.name, self.field)

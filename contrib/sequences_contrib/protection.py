@@ -154,9 +154,24 @@ def refuse_change(
 def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
     """Set on the stored row what saving ``row`` would store: all fields that aren't deferred."""
     saved = None if update_fields is None else set(update_fields)
+    posted = [field for field in _numbered(type(row)) if field.when is not None]
+    kept = [
+        field
+        for number in posted
+        for field in (number, *number.texts)
+        if _is_kept(field, row, getattr(stored, number.attname))
+    ]
     for field in row._meta.concrete_fields:
+        if field in kept:
+            continue
         if field.attname in row.__dict__ and (saved is None or saved & {field.name, field.attname}):
             setattr(stored, field.attname, getattr(row, field.attname))
+
+
+def _is_kept(field: Any, row: Any, number: int | None) -> bool:
+    """Does save() leave the number of a posted document alone, since nobody has set another?"""
+    value = row.__dict__.get(field.attname)
+    return number is not None and (value is None or getattr(row._state, field.memory, row) == value)
 
 
 def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:

@@ -80,7 +80,8 @@ class Rules:
         self.field = field
         self.name = name
         self.rows = [*new, *given]
-        self.explicit = bool(given)
+        # Other numbers that are taken are above all that rows have.
+        self.between = bool(given or field.skip_used)
         self.dates = [date_of(field, row) for row in self.rows] if field.ascending else []
         self.maxima = []
         if field.maximum is not None:
@@ -95,31 +96,13 @@ class Rules:
         """Raise OutOfOrder or SequenceExhausted for numbers that the rows must not have."""
         numbers = list(map(self._number, self.rows))
         if self.maxima:
-            self.check_end(numbers)
+            check_end(self.field, self.name, numbers, self.maxima)
         if self.dates:
             self.check_order(numbers, using)
 
     def _number(self, row: Any) -> int:
         value = getattr(row, self.field.attname)
         return self.field.get_prep_value(value)  # type: ignore[no-any-return]
-
-    def check_end(self, numbers: list[int]) -> None:
-        """Compare the numbers with the maxima of their rows, and say if few are left."""
-        limits = [
-            (maximum - number, maximum)
-            for number, maximum in zip(numbers, self.maxima, strict=True)
-            if maximum is not None
-        ]
-        left, maximum = min(limits, default=(self.field.warn_below, 0))
-        if left < 0:
-            raise SequenceExhausted(
-                f"{self.field}: counter {self.name!r} would pass its maximum {maximum}"
-            )
-        if left < self.field.warn_below:
-            logger.warning(
-                "%s: counter %r has %d numbers left until its maximum %d",
-                *(self.field, self.name, left, maximum),
-            )
 
     def check_order(self, numbers: list[int], using: str) -> None:
         """Compare the dates with each other, and with those of the numbers around."""
@@ -171,10 +154,27 @@ class Rules:
         number = self.field.attname
         stored = rows.values_list(number, self.field.ascending, *more)
         found = list(stored.filter(**{f"{number}__lt": first}).order_by(f"-{number}")[:1])
-        if self.explicit:  # numbers that are taken are above all others
+        if self.between:
             found += stored.filter(**{f"{number}__gt": first, f"{number}__lt": last})
             found += stored.filter(**{f"{number}__gt": last}).order_by(number)[:1]
         return found
+
+
+def check_end(field: Any, name: str, numbers: Sequence[int], maxima: Sequence[int | None]) -> None:
+    """Compare numbers of a counter with the maxima of their rows, and say if few are left."""
+    limits = [
+        (maximum - number, maximum)
+        for number, maximum in zip(numbers, maxima, strict=True)
+        if maximum is not None
+    ]
+    left, maximum = min(limits, default=(field.warn_below, 0))
+    if left < 0:
+        raise SequenceExhausted(f"{field}: counter {name!r} would pass its maximum {maximum}")
+    if left < field.warn_below:
+        logger.warning(
+            "%s: counter %r has %d numbers left until its maximum %d",
+            *(field, name, left, maximum),
+        )
 
 
 def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], using: str) -> None:
@@ -184,7 +184,7 @@ def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], usi
     """
     rules = Rules(field, name, [first], [])
     if rules.maxima:
-        rules.check_end([numbers[-1]])
+        check_end(field, name, [numbers[-1]], rules.maxima)
     if rules.dates:
         rules.check_order([numbers[0]], using)
 

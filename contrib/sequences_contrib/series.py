@@ -98,7 +98,7 @@ def named_like(field: Any, rows: QuerySet[Any], column: str) -> QuerySet[Any]:
     """Return the rows that are about counters whose names begin as the field's do."""
     scoped = field.base + field.separator
     # Not startswith, which ignores case on SQLite; compared once more, for the index sees bytes.
-    beginning = rows.alias(beginning=Left(column, len(scoped)))
+    beginning: QuerySet[Any] = rows.alias(beginning=Left(column, len(scoped)))
     return beginning.filter(Q(**{column: field.base}) | Q(beginning=scoped))
 
 

@@ -11,13 +11,14 @@ from django.db import IntegrityError, connections, migrations, models
 from django.db.migrations.optimizer import MigrationOptimizer
 from django.db.migrations.writer import OperationWriter
 from sequences_contrib.audit import audit
+from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.models import Void
 from sequences_contrib.operations import AddSequenceField
 from sequences_contrib.periods import Year
 from sequences_contrib.voids import record_void
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import Steps
 
@@ -237,3 +238,59 @@ def test_bad_arguments(wrong: dict[str, Any], text: str) -> None:
     arguments: dict[str, Any] = {"field": SequenceField("post")} | wrong
     with pytest.raises(TypeError, match=text):
         AddSequenceField("letter", "number", **arguments)
+
+
+@pytest.mark.parametrize("scope", [None, "kind"])
+def test_the_maximum(scope: str | None, using: str, steps: Steps) -> None:
+    """More rows than numbers are refused before anything is changed, so it can be repeated."""
+    create(steps, "a", "a", "a")
+    for maximum in (2, 3):
+        field = SequenceField("post", scope=scope, maximum=maximum)
+        operation = AddSequenceField("letter", "number", field)
+        if maximum == 2:
+            with pytest.raises(SequenceExhausted, match="maximum 2"):
+                steps.apply(operation)
+            assert counters(using) == {}
+    model = steps.apply(operation)
+    assert [number for _, number in numbers(model, using)] == [1, 2, 3]
+
+
+def at_most_two(row: Any) -> int:
+    return 2
+
+
+def test_a_maximum_that_rows_know(using: str, steps: Steps) -> None:
+    """It is asked of each row."""
+    create(steps, "a", "b.", "a", "b.")
+    field = SequenceField("post", scope="kind", maximum=at_most_two)
+    model = steps.apply(AddSequenceField("letter", "number", field))
+    assert numbers(model, using) == [("a", 1), ("b.", 1), ("a", 2), ("b.", 2)]
+    with pytest.raises(SequenceExhausted):
+        model.objects.using(using).create(kind="a")
+
+
+def test_dates_that_ascend(using: str, steps: Steps) -> None:
+    """The order has to be that of the dates, which have to be there."""
+    field = SequenceField("post", ascending="day")
+    for order in ((), ["pk"], ["-day"]):
+        with pytest.raises(ValueError, match="begin order_by with it"):
+            AddSequenceField("letter", "number", field, order_by=order)
+    model = create(steps, "a", "a", "a")
+    first = model.objects.using(using).order_by("id")[0].pk
+    model.objects.using(using).filter(pk=first).update(day=date(2030, 1, 1))
+    model = steps.apply(AddSequenceField("letter", "number", field, order_by=["day"]))
+    assert numbers(model, using) == [("a", 3), ("a", 1), ("a", 2)]
+    with pytest.raises(OutOfOrder):
+        model.objects.using(using).create(day=date(2029, 1, 1))
+
+
+def test_a_date_that_is_null(using: str, steps: Steps) -> None:
+    """It is refused before anything is changed."""
+    create(steps, "a")
+    steps.apply(migrations.AddField("letter", "sent_on", models.DateField(null=True)))
+    field = SequenceField("post", ascending="sent_on")
+    operation = AddSequenceField("letter", "number", field, order_by="sent_on")
+    with pytest.raises(ValueError, match="sent_on of some is null"):
+        steps.apply(operation)
+    steps.model.objects.using(using).update(sent_on=date(2026, 1, 1))
+    assert numbers(steps.apply(operation), using) == [("a", 1)]

@@ -211,6 +211,15 @@ def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -
     assert ticket(a).number == 4
 
 
+def test_the_last_number_of_a_loop(using: str) -> None:
+    """It can be void, and the sequence loops as it would have done without."""
+    with letters(using, number=SequenceField("s", reset_value=4)) as rows:
+        row = [rows.create() for _ in range(3)][-1]
+        void(row, reason="spoilt", using=using)
+        assert get_last_value("s", using=using) == 3
+        assert [rows.create().number for _ in range(2)] == [1, 2]
+
+
 def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
     """A row that isn't stored, has no number, is void, or whose number will be given again."""
     row = ticket(projects[0])

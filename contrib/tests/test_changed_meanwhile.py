@@ -125,7 +125,7 @@ def test_what_a_path_leads_to(skip_used: bool, using: str) -> None:
                 Project.objects.using(using).filter(pk=projects[0].pk).update(company=other)
 
         done = assign_numbers(rows.all(), batch_size=1, progress=move, using=using)
-        assert [get_last_value(name, using=using) for name in names][0] == 1
+        assert get_last_value(names[0], using=using) == 1
         given = done.rows + assign_numbers(rows.all(), using=using).rows
         assert given == 6
         # The row that has moved has its 1 still, which only one of the two looks at.

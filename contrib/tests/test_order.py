@@ -25,7 +25,7 @@ from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import Year
 
-from sequences_core import SequencesError, get_allocator, get_last_value
+from sequences_core import SequencesError, get_allocator, get_last_value, set_last_value
 from tests.numbered.blocks import MODES, PATIENCE, atomic_if, letters, model_with, together
 
 APPS = ["tests.numbered"]
@@ -377,3 +377,19 @@ def test_check_of_a_shared_counter() -> None:
     fields: dict[str, Any] = {"day": models.DateField(), "other": SequenceField("s", unique=True)}
     found = ids(**fields, number=SequenceField("s", unique=True, ascending="day"))
     assert found.count("sequences_contrib.E004") == 2
+
+
+def test_numbers_between_others(using: str) -> None:
+    """A field that skips used numbers fills a hole above its counter only if the date fits."""
+    fields: dict[str, Any] = {
+        "issued_on": models.DateField(),
+        "number": SequenceField("s", unique=True, skip_used=True, ascending="issued_on"),
+    }
+    with letters(using, **fields) as rows:
+        for number, month in ((1, 1), (2, 2), (4, 4)):
+            rows.create(issued_on=date(2026, month, 1), number=number)
+        set_last_value(2, "s", force=True, using=using)
+        with pytest.raises(OutOfOrder, match="that of the next number"):
+            rows.create(issued_on=date(2026, 5, 1))
+        assert rows.create(issued_on=date(2026, 3, 1)).number == 3
+        assert rows.create(issued_on=date(2026, 5, 1)).number == 5

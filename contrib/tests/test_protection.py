@@ -245,3 +245,33 @@ def test_a_model_without_numbers() -> None:
                 return ""
 
         assert "sequences_contrib.E052" in [each.id for each in Bare.check()]
+
+
+def test_one_document_posted_twice(using: str) -> None:
+    """An instance that was loaded before its row had a number saves what else has changed."""
+    with isolate_apps("tests.numbered"):
+
+        class Cheque(ProtectNumbered):
+            posted = models.BooleanField(default=False)
+            note = models.CharField(max_length=9, default="")
+            number = SequenceField("cheques", unique=True, when="posted")
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.number}"
+
+    with tables(using, Cheque):
+        cheques = Cheque.objects.using(using)
+        first = cheques.create()
+        second = cheques.get()
+        first.posted = second.posted = True
+        second.note = "second"
+        first.save(using=using)
+        second.save(using=using)
+        stored = cheques.get()
+        assert (first.number, second.number, stored.number, stored.note) == (1, 1, 1, "second")
+        second.number = 5
+        with pytest.raises(NumberProtected):
+            second.save(using=using)

@@ -166,7 +166,7 @@ class _Work:
         Somebody may have changed what the scope's path leads to since the rows were counted.
         """
         try:
-            return self.field.counter_of(sample, self.using) == name
+            return bool(self.field.counter_of(sample, self.using) == name)
         except ObjectDoesNotExist:
             return False
 
