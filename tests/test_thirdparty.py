@@ -85,6 +85,7 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
     # What its flags say that it can't do is left out, and nothing else.
     assert report.reasons == {
         "AcmeAllocator.can_limit_wait is False",
+        "AcmeAllocator.can_release_early is False",
         "AcmeAllocator.locks_database is True",
         "AcmeAllocator.supports_function is False",
         "sqlite has one isolation level",
