@@ -30,6 +30,19 @@ def normal() -> Iterator[None]:
     forget_durabilities()
 
 
+def noted_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list to which each sync of a log adds its path."""
+    logs: list[str] = []
+    sync = wal.sync
+
+    def note(log: str) -> None:
+        logs.append(log)
+        sync(log)
+
+    monkeypatch.setattr(wal, "sync", note)
+    return logs
+
+
 class TestEarlyRelease(EarlyRelease):
     """What the kit asks for."""
 
@@ -54,14 +67,7 @@ class TestSync:
     @pytest.mark.usefixtures("normal")
     def test_a_commit_syncs_the_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Once for a transaction that took numbers, and never for another one."""
-        logs: list[str] = []
-        sync = wal.sync
-
-        def note(log: str) -> None:
-            logs.append(log)
-            sync(log)
-
-        monkeypatch.setattr(wal, "sync", note)
+        logs = noted_syncs(monkeypatch)
         with transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
             get_next_value("t", using="sqlite")
@@ -131,14 +137,7 @@ class TestFiles:
     ) -> None:
         """The log of the file that is open is synced, and one that was moved away is an error."""
         settings.SEQUENCES_EARLY_RELEASE = True
-        logs: list[str] = []
-        sync = wal.sync
-
-        def note(log: str) -> None:
-            logs.append(log)
-            sync(log)
-
-        monkeypatch.setattr(wal, "sync", note)
+        logs = noted_syncs(monkeypatch)
         paths = [f"{tmp_path}/{name}.sqlite3" for name in ("one", "other")]
         aliases = known_to_django({"moving": f"sqlite:///{paths[0]}"})
         with django_db_blocker.unblock(), aliases:
