@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .series import numbered_fields
+from .series import numbered_fields, series_of
 from .upkeep import sync
 
 
@@ -19,11 +19,12 @@ def counters_behind(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         tables = set(connection.introspection.table_names(cursor, include_views=True))
     said: set[str] = set()
     for field in numbered_fields():
-        table = field.model._meta.db_table
-        # Of another schema it names both in quotation marks, and is in no such list.
-        is_there = table in tables or '"' in table
-        if not is_there or not router.allow_migrate_model(alias, field.model):
+        if not router.allow_migrate_model(alias, field.model):
             continue
+        needed = {each.model._meta.db_table for each in series_of(field, alias)}
+        # A name with its schema, which is in quotation marks, is in no such list.
+        if any(table not in tables and '"' not in table for table in needed):
+            continue  # not migrated yet
         changes = sync(field.model, field.name, using=alias)
         behind = [change for change in changes if change.counter not in said]
         said |= {change.counter for change in behind}

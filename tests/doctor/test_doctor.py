@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import StringIO
-from typing import Any
+from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
-from django.db import connections, transaction
+from django.core.management import call_command
+from django.db import OperationalError, connections, transaction
+from sequences_contrib.models import Void
+from sequences_postgresql.diagnosis import OLD
 
 from sequences_core import get_allocator, get_next_value
 from sequences_core.allocator import FUNCTION
@@ -19,59 +20,14 @@ from sequences_core.models import Counter
 from sequences_core.operations import install
 from sequences_core.testing.threads import Elsewhere, end
 from sequences_core.testing.vendors import session_state
+from tests.numbered.models import Plain
+from tests.servers import PostgreSQL
+from tests.servers.pgbouncer import PgBouncer
+
+from .conftest import SERVERS, another
+from .reading import Finding, examine, execute, one, only, printed, vendor
 
 TABLE = Counter._meta.db_table
-Finding = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def _silenced(settings: Any) -> None:
-    """The collations of the tests' own models are no matter here."""
-    settings.SILENCED_SYSTEM_CHECKS = ["sequences_contrib.E005"]
-
-
-def examine(alias: str) -> list[Finding]:
-    """What the doctor finds in this database and in the project; it fails if there are errors."""
-    out = StringIO()
-    failed = False
-    try:
-        call_command("sequences", "doctor", "--database", alias, "--format", "json", stdout=out)
-    except CommandError:
-        failed = True
-    report = json.loads(out.getvalue())
-    assert set(report) == {"project", "databases"}
-    assert set(report["databases"]) == {alias}
-    found: list[Finding] = report["databases"][alias]["findings"] + report["project"]["findings"]
-    assert failed == any(finding["level"] == "error" for finding in found)
-    return found
-
-
-def one(found: list[Finding], text: str) -> Finding:
-    """The finding with this text in its message."""
-    (finding,) = [finding for finding in found if text in finding["message"]]
-    return finding
-
-
-def printed(*args: str) -> str:
-    out = StringIO()
-    call_command("sequences", "doctor", *args, stdout=out, no_color=True)
-    return out.getvalue()
-
-
-def execute(alias: str, *statements: str) -> None:
-    with connections[alias].cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
-def vendor(alias: str) -> str:
-    """The name of the database, MariaDB's and MySQL's apart."""
-    return alias.removeprefix("private_")
-
-
-def only(alias: str, *names: str) -> None:
-    if vendor(alias) not in names:
-        pytest.skip(f"this can't be, or is otherwise, on {vendor(alias)}")
 
 
 def test_a_sound_database_is_summed_up(alias: str) -> None:
@@ -284,49 +240,126 @@ def until_warned(alias: str) -> Finding:
             return finding
 
 
-LOGIN = {
-    "postgresql": ("CREATE ROLE clerk LOGIN", "DROP OWNED BY clerk", "DROP ROLE clerk"),
-    "mysql": ("CREATE USER clerk IDENTIFIED BY 'secret'", "DROP USER clerk"),
-}
-
-
-@pytest.fixture
-def clerk(alias: str) -> Iterator[str]:
-    """An alias of the same database for a user who may connect, and nothing else."""
-    only(alias, "postgresql", "mariadb", "mysql")
-    create, *drop = LOGIN[connections[alias].vendor]
-    execute(alias, create)
-    handler: Any = connections
-    name = "clerk"
-    handler.settings[name] = {**handler.settings[alias], "USER": "clerk", "PASSWORD": "secret"}
-    if connections[alias].vendor == "mysql":
-        execute(alias, f"GRANT SHOW VIEW ON {connections[alias].settings_dict['NAME']}.* TO clerk")
+def test_an_old_snapshot(alias: str) -> None:
+    """PostgreSQL's table of counters grows under it: who has it, how old it is, what ends it."""
+    only(alias, "postgresql")
+    other = connections[alias].copy()
     try:
-        yield name
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+            execute(alias, "SELECT 1", *["SELECT pg_current_xact_id()"] * OLD)
+            (finding,) = examine(alias)
+            assert finding["level"] == "warning"
+            assert f"client backend {pid} postgres idle in transaction" in finding["message"]
+            execute(alias, finding["remedy"].partition(": ")[2])
     finally:
-        connections[name].close()
-        del connections[name]
-        del handler.settings[name]
-        execute(alias, *drop)
+        with suppress(OperationalError):
+            other.close()
+    assert examine(alias) == []
 
 
-def type_remedies(alias: str, found: list[Finding]) -> None:
-    """Grant what the findings say, as the user who may do everything."""
-    remedies = [finding["remedy"] for finding in found]
-    execute(alias, *(remedy for remedy in remedies if remedy.startswith("GRANT ")))
+def test_a_prepared_transaction(alias: str) -> None:
+    """One that nobody commits keeps old versions for ever; it holds its counters, too."""
+    only(alias, "postgresql")
+    execute(
+        alias,
+        f"BEGIN; INSERT INTO {TABLE} VALUES ('invoices', 1)",
+        "PREPARE TRANSACTION 'it''s'",
+        *["SELECT pg_current_xact_id()"] * OLD,
+    )
+    (finding,) = examine(alias)
+    assert "prepared transaction it's" in finding["message"]
+    execute(alias, finding["remedy"].partition(": ")[2])
+    assert examine(alias) == []
 
 
-def test_a_user_without_privileges(alias: str, clerk: str) -> None:
-    """Each privilege that is missing is a finding, whose remedy leads on to a sound database."""
-    (finding,) = (each for each in examine(clerk) if each["level"] == "error")
-    assert "can't be read" in finding["message"]
-    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON sequences_core_counter" in finding["remedy"]
-    user = "'clerk'@'%'" if connections[alias].vendor == "mysql" else "clerk"
-    execute(alias, f"GRANT SELECT ON {TABLE} TO {user}")
-    found = examine(clerk)
-    finding = one(found, "may not INSERT, UPDATE, DELETE on")
-    assert finding["level"] == "error"
-    for _ in range(2):  # what is hidden may hide more
-        type_remedies(alias, examine(clerk))
-        connections[clerk].close()  # to which some privileges are new when it connects
-    assert examine(clerk) == []
+def test_pages_without_room(alias: str) -> None:
+    """A table that has lost PostgreSQL's fillfactor is mended by the command that is named."""
+    only(alias, "postgresql")
+    execute(alias, f"ALTER TABLE {TABLE} RESET (fillfactor)")
+    (finding,) = examine(alias)
+    assert "fillfactor of 100" in finding["message"]
+    assert finding["remedy"] == f"Run manage.py sequences install --database={alias}"
+    install(connections[alias])
+    assert examine(alias) == []
+
+
+def test_an_index_that_keeps_updates_from_being_hot(alias: str) -> None:
+    """Where PostgreSQL's counters leave their page, the index that makes them is to be dropped."""
+    only(alias, "postgresql")
+    execute(alias, f"CREATE INDEX slow ON {TABLE} (last)")
+    try:
+        for _ in range(2):
+            execute(
+                alias,
+                f"INSERT INTO {TABLE} SELECT n, n FROM generate_series(1, 1000) AS n "
+                f"ON CONFLICT (name) DO UPDATE SET last = excluded.last + 1",
+            )
+        execute(alias, "SELECT pg_stat_force_next_flush()", "SELECT 1")
+        finding = one(examine(alias), "HOT")
+        assert finding["level"] == "warning"
+    finally:
+        execute(alias, "DROP INDEX slow", "SELECT pg_stat_reset()")
+
+
+def test_a_pooler(alias: str) -> None:
+    """PgBouncer is seen by the numbers of its sessions, and the setting that it needs is named."""
+    only(alias, "postgresql")
+    server = SERVERS[alias]
+    assert isinstance(server, PostgreSQL)
+    with PgBouncer(server) as pool, another(alias, "pooled", PORT=pool.port):
+        (finding,) = examine("pooled")
+        assert finding["level"] == "warning"
+        assert "DISABLE_SERVER_SIDE_CURSORS" in finding["remedy"]
+    with (
+        PgBouncer(server) as pool,
+        another(alias, "pooled", PORT=pool.port, DISABLE_SERVER_SIDE_CURSORS=True),
+    ):
+        assert examine("pooled") == []
+        assert "pooler           yes" in printed("--database", "pooled")
+
+
+def test_counters_behind_their_rows(alias: str) -> None:
+    """The field and the counter are named, and the command that raises it."""
+    with connections[alias].schema_editor() as editor:
+        editor.create_model(Plain)
+        editor.create_model(Void)
+    try:
+        Plain.objects.using(alias).bulk_create([Plain(code=code) for code in "abc"])
+        assert examine(alias) == []
+        Counter.objects.using(alias).update(last=1)
+        (finding,) = examine(alias)
+        assert (finding["level"], finding["object"]) == ("error", "numbered.Plain.number")
+        assert "numbered_plain.number" in finding["message"]
+        run, manage, *command = finding["remedy"].split()
+        assert (run, manage) == ("Run", "manage.py")
+        call_command(*command, stdout=StringIO())
+        assert examine(alias) == []
+    finally:
+        with connections[alias].schema_editor() as editor:
+            editor.delete_model(Plain)
+            editor.delete_model(Void)
+
+
+def test_what_another_distribution_says(
+    alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown; one that fails keeps nothing else from being shown, and is named."""
+    info = tmp_path / "quacks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quacks\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[sequences_core.diagnoses]\ncold = quacks:cold\nbroken = quacks:broken\n"
+    )
+    (tmp_path / "quacks.py").write_text(
+        "from django.core.checks import Warning\n"
+        "def cold(connection):\n    yield Warning('It is cold.', hint='Heat.', id='quacks.W001')\n"
+        "def broken(connection):\n    return 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = examine(alias)
+    assert one(found, "It is cold.")["remedy"] == "Heat."
+    assert "'broken' of quacks" in one(found, "ZeroDivisionError")["message"]
+    assert len(found) == 2

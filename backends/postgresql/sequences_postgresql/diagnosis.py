@@ -59,7 +59,8 @@ TRIGGERS = """
 # Who keeps versions that nobody else reads, since how many transactions, and what ends it
 # (https://www.postgresql.org/docs/15/routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY).
 SNAPSHOTS = """
-    SELECT concat_ws(' ', backend_type, pid, usename, application_name, state) AS holder,
+    SELECT concat_ws(' ', backend_type, pid, usename, nullif(application_name, ''), state)
+               AS holder,
            greatest(age(backend_xmin), age(backend_xid)) AS transactions,
            format('SELECT pg_terminate_backend(%%s)', pid) AS remedy
       FROM pg_catalog.pg_stat_activity

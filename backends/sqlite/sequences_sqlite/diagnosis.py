@@ -37,7 +37,7 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if file := path(connection):
         # SQLite writes its journal beside the database.
         for place in (Path(file), Path(file).parent):
-            if not os.access(place, os.W_OK):
+            if not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                 yield Error(
                     f"{str(place)!r} of database {alias!r} may not be written by the user of this "
                     f"process: numbers can't be taken.",
