@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Diagnosable", "Holder"]
+__all__ = ["Diagnosable", "Holder", "server"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connections, transaction
+
+from sequences_core import get_next_value
 
 Finding = dict[str, Any]
 
@@ -55,3 +57,18 @@ def vendor(alias: str) -> str:
 def only(alias: str, *names: str) -> None:
     if vendor(alias) not in names:
         pytest.skip(f"this can't be, or is otherwise, on {vendor(alias)}")
+
+
+def taken(alias: str) -> None:
+    with transaction.atomic(using=alias):
+        get_next_value("invoices", using=alias)
+
+
+def until_warned(alias: str, text: str = "locked") -> Finding:
+    """Examine until a wait is long enough for a warning; SQLite's files tell of none."""
+    level = "info" if vendor(alias) == "sqlite" else "warning"
+    while True:
+        found = [each for each in examine(alias) if text in each["message"]]
+        if [each for each in found if each["level"] == level]:
+            (finding,) = found
+            return finding

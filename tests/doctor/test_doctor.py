@@ -25,7 +25,7 @@ from tests.servers import PostgreSQL
 from tests.servers.pgbouncer import PgBouncer
 
 from .conftest import SERVERS, another
-from .reading import Finding, examine, execute, one, only, printed, vendor
+from .reading import examine, execute, one, only, printed, taken, until_warned, vendor
 
 TABLE = Counter._meta.db_table
 
@@ -225,21 +225,6 @@ def test_a_blocked_counter(alias: str) -> None:
         assert f"session {os.getpid()}" in finding["message"]
 
 
-def taken(alias: str) -> None:
-    with transaction.atomic(using=alias):
-        get_next_value("invoices", using=alias)
-
-
-def until_warned(alias: str) -> Finding:
-    """Examine until the wait is long enough for a warning; SQLite's files tell of none."""
-    level = "info" if vendor(alias) == "sqlite" else "warning"
-    while True:
-        found = [each for each in examine(alias) if each["level"] == level]
-        if found:
-            (finding,) = found
-            return finding
-
-
 def test_an_old_snapshot(alias: str) -> None:
     """PostgreSQL's table of counters grows under it: who has it, how old it is, what ends it."""
     only(alias, "postgresql")
@@ -294,7 +279,7 @@ def test_an_index_that_keeps_updates_from_being_hot(alias: str) -> None:
         for _ in range(2):
             execute(
                 alias,
-                f"INSERT INTO {TABLE} SELECT n, n FROM generate_series(1, 1000) AS n "
+                f"INSERT INTO {TABLE} SELECT n, n FROM generate_series(1, 10000) AS n "
                 f"ON CONFLICT (name) DO UPDATE SET last = excluded.last + 1",
             )
         execute(alias, "SELECT pg_stat_force_next_flush()", "SELECT 1")

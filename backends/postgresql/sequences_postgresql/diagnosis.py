@@ -19,7 +19,7 @@ OLD = 1000
 A call takes twice as long after 10 000 to 40 000 numbers of one counter.
 """
 
-HOT = 0.9, 1000
+HOT = 0.5, 10_000
 """Which part of the counters' updates should stay on their page, of how many at the least?"""
 
 # fillfactor is 100 by default. Statistics are kept by the table's oid.
