@@ -16,7 +16,6 @@ from django.db import connections, models, transaction
 from sequences_core import get_allocator, get_next_value
 from sequences_core.models import Counter
 
-
 APPS = ["tests.numbered"]
 
 
@@ -81,9 +80,7 @@ def test_list_shows_names_last_numbers_and_users(using: str) -> None:
     assert run("list", using=using) == "sequence  last  used by\n"
     make(using, refunds=7, invoices=1234)
     assert run("list", using=using) == (
-        "sequence  last  used by\n"
-        "invoices  1234  numbered.Invoice.number\n"
-        "refunds      7\n"
+        "sequence  last  used by\ninvoices  1234  numbered.Invoice.number\nrefunds      7\n"
     )
 
 
@@ -129,7 +126,7 @@ def test_next_creates_no_sequence(using: str) -> None:
     make(using, a=2**63 - 2)
     with pytest.raises(CommandError, match="has no sequence 'b'"):
         run("next", "b", using=using)
-    with pytest.raises(CommandError, match="batch_size|count"):
+    with pytest.raises(CommandError, match="count is between 0 and"):
         run("next", "a", "--count", "-1", using=using)
     with pytest.raises(CommandError, match="would pass"):
         run("next", "a", "--count", "2", using=using)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.metadata import EntryPoint
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import connections
 
+from sequences_core.allocator import FUNCTION
 from sequences_core.exceptions import BackendError
 from sequences_core.operations import install
 from sequences_core.registry import backend_choice, get_allocator, installed_backends
@@ -22,10 +25,17 @@ class Install(Subcommand):
     def handle(self, **options: Any) -> None:
         alias = self.alias(options)
         connection = connections[alias]
-        with database_errors(connection):
+        allocator = get_allocator(connection)
+        with database_errors(connection), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             install(connection)
-        allocator = type(get_allocator(connection)).__name__
-        self.report(f"Database {alias!r} is ready for {allocator}.")
+            complete = not allocator.supports_function or allocator.is_installed(connection)
+        said = " ".join(str(warning.message) for warning in caught)
+        if not complete:
+            raise CommandError(said or f"Database {alias!r} has no function {FUNCTION} afterwards.")
+        if said:
+            self.warn(said)
+        self.report(f"Database {alias!r} is ready for {type(allocator).__name__}.")
 
 
 class Backends(Subcommand):
