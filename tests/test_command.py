@@ -187,7 +187,12 @@ def test_rename(using: str) -> None:
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
     """Let somebody type ``text``; return the questions, which come later."""
     asked: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or text)
+
+    def type_in(question: str) -> str:
+        asked.append(question)
+        return text
+
+    monkeypatch.setattr("builtins.input", type_in)
     return asked
 
 

@@ -58,10 +58,10 @@ def test_options_before_and_after_the_subcommand(project: Any) -> None:
         assert "The last number of sequence 'a' is 7." in done.stdout
         assert "\x1b[" in done.stdout
     wrong = ("set", "b", "7")
-    for args in (("--traceback", *wrong), (*wrong, "--traceback"), wrong):
-        done = project("sequences", *usual, *args)
+    for given in (("--traceback", *wrong), (*wrong, "--traceback"), wrong):
+        done = project("sequences", *usual, *given)
         assert done.returncode == 1
-        assert ("Traceback" in done.stderr) == ("--traceback" in args)
+        assert ("Traceback" in done.stderr) == ("--traceback" in given)
         assert done.stderr.endswith(
             "CommandError: Database 'default' has no sequence 'b'; --create creates it.\n"
         )
