@@ -58,8 +58,11 @@ class Audit(Subcommand):
         )
         if options["counter"] is not None and not results:
             raise CommandError(f"{options['model']} has no counter {options['counter']!r}")
-        write = {"table": _write_table, "json": _write_json, "csv": _write_csv}
-        write[options["format"]](results, self.command.stdout)
+        if options["format"] == "table":
+            write_table(self, results)
+        else:
+            write = {"json": _write_json, "csv": _write_csv}[options["format"]]
+            write(results, self.command.stdout)
         _refuse_unexplained(results)
 
 
@@ -143,7 +146,7 @@ class Adopt(_Changing):
         )
         self.show(changes, options["apply"])
         results = audit(model, field, using=options["database"])
-        _write_table(results, self.command.stdout)
+        write_table(self, results)
         if options["apply"]:
             _refuse_unexplained(results)
 
@@ -175,21 +178,14 @@ def _range(missing: Missing) -> str:
     return str(missing.first) if one else f"{missing.first}-{missing.last}"
 
 
-def _cells(result: CounterAudit) -> list[str]:
-    texts = ("" if value is None else str(value) for value in _numbers(result))
-    return [result.counter, *texts, "; ".join(findings(result)) or "ok"]
+def _cells(result: CounterAudit) -> list[object]:
+    numbers = (result.rows, result.first, result.last, result.at, result.drafts)
+    return [result.counter, *numbers, "; ".join(findings(result)) or "ok"]
 
 
-def _numbers(result: CounterAudit) -> tuple[int | None, ...]:
-    return (result.rows, result.first, result.last, result.at, result.drafts)
-
-
-def _write_table(results: list[CounterAudit], out: Any) -> None:
-    lines = [list(COLUMNS), *map(_cells, results)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *numbers, text in lines:
-        right = (cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True))
-        out.write("  ".join([name.ljust(widths[0]), *right, text]))
+def write_table(subcommand: Subcommand, results: Iterable[CounterAudit]) -> None:
+    """Print what the audit found of each counter."""
+    subcommand.write_table(COLUMNS, map(_cells, results))
 
 
 def _write_json(results: list[CounterAudit], out: Any) -> None:
