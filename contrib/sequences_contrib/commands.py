@@ -45,6 +45,7 @@ class Audit(Subcommand):
         parser.add_argument("model", help="app.Model or app.Model.field")
         parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
         parser.add_argument("--counter", help="Only the counter of this name.")
+        parser.add_argument("--period", help="Only counters of this period, such as 2026-Q1.")
         parser.add_argument("--date", help="A date field that numbers must be in the order of.")
 
     def handle(self, **options: Any) -> None:
@@ -53,11 +54,14 @@ class Audit(Subcommand):
             model,
             field,
             counter=options["counter"],
+            period=options["period"],
             date=options["date"],
             using=options["database"],
         )
-        if options["counter"] is not None and not results:
-            raise CommandError(f"{options['model']} has no counter {options['counter']!r}")
+        for option in ("counter", "period"):
+            if options[option] is not None and not results:
+                what = "counter" if option == "counter" else "counter of the period"
+                raise CommandError(f"{options['model']} has no {what} {options[option]!r}")
         write = {"table": _write_table, "json": _write_json, "csv": _write_csv}
         write[options["format"]](results, self.command.stdout)
         _refuse_unexplained(results)
