@@ -16,7 +16,7 @@ from .groups import keys_of
 from .identity import texts_of_name
 from .periods import Period
 from .scopes import fields_of
-from .series import database_of, fields_of_model, series_of
+from .series import database_of, fields_of_model, series_key, series_of
 
 __all__ = ["CounterAudit", "EarlyDate", "Missing", "audit"]
 
@@ -48,8 +48,8 @@ def audit(
     for numbering in fields_of_model(model, field):
         alias = database_of(numbering, using)
         _check_date(series := series_of(numbering, alias), date, alias)
-        if (numbering.base, numbering.separator) not in done:
-            done.add((numbering.base, numbering.separator))
+        if series_key(numbering) not in done:
+            done.add(series_key(numbering))
             _check_period(numbering, series, period)
             with database_errors(connections[alias], ours=False):
                 reading = Reading(series, alias, date)

@@ -91,11 +91,16 @@ class Reading:
         self.loops = any(field.reset_value is not None for field in series)
         self.skips = any(field.skip_used for field in series)
         self.reuse = next((field.reuse for field in series if field.reuse), None)
+        self.strays = 0
+        """How many rows have a number and no counter, for a part of their scope is null."""
         self._before = counters_of(series[0], using)
         self._groups: dict[str, list[Group]] = {name: [] for name in self._before}
         self._labels: dict[str, list[str]] = {}
         for field in series:
-            for group in groups_of(field, using):
+            for group in groups_of(field, using, unnamed=True):
+                if not group.name:
+                    self.strays += group.numbered
+                    continue
                 self._groups.setdefault(group.name, []).append(group)
                 self._labels.setdefault(group.name, []).append(str(field))
         self._gone = {} if self.reuse else highest_voids(series[0], using)
@@ -106,6 +111,14 @@ class Reading:
     def counters(self) -> list[str]:
         """The names of the counters that there are, and of those that rows or voids tell of."""
         return sorted(self._groups)
+
+    def groups(self, counter: str) -> list[Group]:
+        """Return the rows of a counter, as the database grouped them."""
+        return self._groups[counter]
+
+    def is_plain(self, counter: str) -> bool:
+        """Do the sums alone say that no number of this counter is missing, or given twice?"""
+        return self._end(counter, self._before.get(counter)) is None
 
     def results(self, counters: Collection[str]) -> Iterator[CounterAudit]:
         """Yield what is found of these counters, in their order."""
@@ -137,7 +150,7 @@ class Reading:
                 )
 
     def _portions(self, counters: Iterable[str]) -> Iterator[list[str]]:
-        """Yield as many counters at once as have few rows together, so that one query reads them."""
+        """Yield together as many counters as have few rows, so that one query reads them all."""
         portion: list[str] = []
         rows = 0
         for name in counters:
@@ -173,7 +186,7 @@ class Reading:
         return found | self._detail(items, first, end, tail=tail)
 
     def _end(self, name: str, after: int | None) -> int | None:
-        """Return up to which number to look for what is missing; None if the sums say nothing is."""
+        """Return up to which number to look for gaps; None if the sums say that there are none."""
         if self.loops:
             return None
         groups, before = self._groups[name], self._before.get(name)

@@ -52,10 +52,15 @@ class Group:
     """The values of the keys that its rows have."""
 
 
-def groups_of(numbering: Any, using: str) -> Iterator[Group]:
-    """Yield the groups of all rows that have a scope; a counter may have more than one."""
+def groups_of(numbering: Any, using: str, *, unnamed: bool = False) -> Iterator[Group]:
+    """Yield the groups of all rows that have a scope; a counter may have more than one.
+
+    ``unnamed`` yields those of the other rows, too, with the name ``""``, which no counter has.
+    """
     keys = keys_of(numbering, connections[using])
-    yield from _scanned(numbering, using) if keys is None else _summarized(keys)
+    for group in _scanned(numbering, using) if keys is None else _summarized(keys):
+        if group.name or unnamed:
+            yield group
 
 
 def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
@@ -141,9 +146,10 @@ def _summarized(keys: Keys) -> Iterator[Group]:
         found = [tuple(rows.aggregate(**aggregates).values())]
     for row in found:
         values, (count, *summary) = row[: len(grouped)], row[len(grouped) :]
-        if (name := keys.name(values)) is not None and count:
+        if count:
             numbered, distinct, low, high = summary
             items = _items(keys.rows(values), attname)
+            name = keys.name(values) or ""
             yield Group(name, count, numbered, distinct, low, high, items, keys, values)
 
 
@@ -177,7 +183,7 @@ def _fetch(keys: Keys, groups: list[Group], date: str | None) -> None:
     for place, *item in counted.values_list(
         "sequences_group", attname, "sequences_rows", *_dates(date)
     ):
-        found[place].append((*item, None, None) if date is None else tuple(item))  # type: ignore[arg-type]
+        found[place].append((*item, None, None) if date is None else tuple(item))
     for group, items in zip(groups, found, strict=True):
         group.items = partial(_known, items)
 
@@ -213,10 +219,10 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
         names = numbering.names_of(page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
-            if name is not None and number is None:
-                drafts[name] = drafts.get(name, 0) + 1
-            elif name is not None:
-                numbers.setdefault(name, array("q")).append(number)
+            if number is None:
+                drafts[name or ""] = drafts.get(name or "", 0) + 1
+            else:
+                numbers.setdefault(name or "", array("q")).append(number)
     for name in numbers.keys() | drafts.keys():
         found = array("q", sorted(numbers.get(name, ())))
         low, high = (found[0], found[-1]) if found else (None, None)
