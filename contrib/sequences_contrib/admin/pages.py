@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import PermissionDenied
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.text import capfirst, slugify
@@ -83,6 +83,8 @@ class AuditAdmin(ReadOnlyAdmin):
         """Show how many rows wait for a number; a POST numbers them."""
         field = field_to_audit(request, self.admin_site, label)
         may_assign = may("change", request, self.admin_site, field.model)
+        if field.when is None:
+            raise Http404
         page = DraftsPage(field)
         if request.method == "POST":
             if not may_assign:
@@ -96,6 +98,7 @@ class AuditAdmin(ReadOnlyAdmin):
             field=field,
             label=label,
             drafts=page,
+            name=name_of(field),
             page=(shown := page.page(request.GET.get("_page"))),
             rows=page.waiting(list(shown)),
             may_assign=may_assign,
