@@ -19,6 +19,7 @@ from rich.console import Console
 from invoices.models import PostedInvoice
 
 NAME = "demo"
+DRAFTS = 5
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -30,10 +31,12 @@ def serve() -> None:
     """Serve the admin to a new user on a free port, until Ctrl-C."""
     password = secrets.token_urlsafe(8)
     User.objects.create_superuser(NAME, password=password)
+    days = [date(2026, 5, 1) + timedelta(days=number) for number in range(DRAFTS)]
     PostedInvoice.objects.bulk_create(
-        PostedInvoice(customer="Grace", amount=Decimal(20), issued_on=day, posted=True)
-        for day in (date(2026, 5, 1) + timedelta(days=n) for n in range(5))
+        PostedInvoice(customer="Grace", amount=Decimal(20), issued_on=day) for day in days
     )
+    # update() numbers nothing: they wait for the button of the page.
+    PostedInvoice.objects.filter(posted=False).update(posted=True)
     with ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler) as server:
         server.set_app(StaticFilesHandler(get_wsgi_application()))
         Console().print(

@@ -16,3 +16,4 @@ class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 class PostedInvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("__str__", "issued_on", "posted", "customer", "amount")
     list_filter = ("posted",)
+    ordering = ("-issued_on", "-pk")
