@@ -75,12 +75,16 @@ class Browser:
         yield
         WebDriverWait(self.driver, 20).until(staleness_of(page))
 
-    def follow(self, text: str) -> None:
-        """Click a link, or a button, by the words on it."""
+    def link(self, text: str) -> WebElement:
+        """The link, or the button, with these words on it."""
         link = f"//a[normalize-space()='{text}']"
         button = f"//button[normalize-space()='{text}'] | //input[@type='submit'][@value='{text}']"
+        return self.one(f"{link} | {button}", By.XPATH)
+
+    def follow(self, text: str) -> None:
+        """Click a link, or a button."""
         with self.new_page():
-            self.one(f"{link} | {button}", By.XPATH).click()
+            self.link(text).click()
 
     def fill(self, **values: object) -> None:
         """Write into the fields of the form, as far as it has them."""
@@ -89,10 +93,15 @@ class Browser:
             field.clear()
             field.send_keys(str(value))
 
-    def press(self, key: str = Keys.TAB) -> WebElement:
-        """Press a key, and return what has the focus then."""
-        self.driver.switch_to.active_element.send_keys(key)
+    def press(self, keys: str = Keys.TAB) -> WebElement:
+        """Press keys, and return what has the focus then."""
+        self.driver.switch_to.active_element.send_keys(keys)
         return self.driver.switch_to.active_element
+
+    def enter(self) -> None:
+        """Press the Enter key, which brings another page."""
+        with self.new_page():
+            self.driver.switch_to.active_element.send_keys(Keys.ENTER)
 
     def tab_to(self, element: WebElement) -> None:
         """Reach an element by the Tab key alone; each stop on the way can be seen."""

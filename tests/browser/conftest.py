@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
+from sequences_contrib.afterwards import void
 
+from sequences_core import set_last_value
+from tests.books.models import Company, Invoice
 from tests.browser.browser import Browser
 
 
@@ -45,6 +49,34 @@ def log_in(browser: Browser) -> Callable[..., User]:
         return user
 
     return log_in
+
+
+@pytest.fixture
+def sequences() -> None:
+    """Three sequences; fields use two of them."""
+    for name, last in {"receipts": 312, "invoices": 1234, "orders": 88}.items():
+        set_last_value(last, name)
+
+
+@pytest.fixture
+def ledger() -> None:
+    """Invoices of two companies: a number is void, another is missing, and three rows wait."""
+    acme, globex = Company.objects.bulk_create([Company(code="ACM"), Company(code="GLX")])
+    for company, start, rows in (
+        (acme, date(2025, 5, 6), 12),
+        (acme, date(2026, 4, 7), 5),
+        (globex, date(2026, 4, 2), 8),
+    ):
+        days = [start + timedelta(days=9 * number) for number in range(rows)]
+        Invoice.objects.bulk_create(
+            Invoice(company=company, issued_on=day, posted=True) for day in days
+        )
+    of_2025 = Invoice.objects.filter(company=acme, issued_on__lt=date(2026, 4, 1))
+    void(of_2025.get(number=4), reason="Printed twice", user="Grace Hopper", delete=True)
+    of_2025.get(number=9).delete()
+    days = [date(2026, 6, number) for number in (3, 1, 2)]
+    Invoice.objects.bulk_create(Invoice(company=acme, issued_on=day) for day in days)
+    Invoice.objects.filter(posted=False).update(posted=True)  # which numbers nothing
 
 
 @pytest.fixture
