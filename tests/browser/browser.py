@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -23,11 +23,16 @@ PHONE = (390, 844)
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 """The rules of axe-core: the levels A and AA, and what its authors recommend beyond them."""
 
-# What shows which element has the focus: it must differ from the same element without it.
-LOOK = """
-const style = getComputedStyle(arguments[0]);
-return ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "borderTopColor",
-        "backgroundColor", "textDecorationLine", "color"].map((name) => style[name]).join(" ");
+# The element that has the focus, and whether that can be seen: without it, it must look different.
+FOCUS = """
+const element = document.activeElement, style = getComputedStyle(element);
+const look = () => ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "borderTopColor",
+    "backgroundColor", "textDecorationLine", "color"].map((name) => style[name]).join(" ");
+const focused = look();
+element.blur();
+const blurred = look();
+element.focus({focusVisible: true});
+return [element, focused !== blurred];
 """
 
 
@@ -93,31 +98,29 @@ class Browser:
             field.clear()
             field.send_keys(str(value))
 
-    def press(self, keys: str = Keys.TAB) -> WebElement:
-        """Press keys, and return what has the focus then."""
-        self.driver.switch_to.active_element.send_keys(keys)
-        return self.driver.switch_to.active_element
+    def press(self, keys: str) -> None:
+        """Press keys one after the other, wherever the focus is."""
+        ActionChains(self.driver).send_keys(keys).perform()
 
     def enter(self) -> None:
         """Press the Enter key, which brings another page."""
         with self.new_page():
-            self.driver.switch_to.active_element.send_keys(Keys.ENTER)
+            self.press(Keys.ENTER)
 
     def tab_to(self, element: WebElement) -> None:
         """Reach an element by the Tab key alone; each stop on the way can be seen."""
         for _ in range(100):
-            if (focused := self.press()) == element:
+            self.press(Keys.TAB)
+            focused, seen = self.focus()
+            assert seen, focused.get_attribute("outerHTML")
+            if focused == element:
                 return
-            assert self.shows_focus(focused), focused.get_attribute("outerHTML")
         raise AssertionError(f"Tab never reaches {element.get_attribute('outerHTML')}")
 
-    def shows_focus(self, element: WebElement) -> bool:
-        """Does the element with the focus look different from how it looks without it?"""
-        with_focus = self.driver.execute_script(LOOK, element)
-        self.driver.execute_script("arguments[0].blur()", element)
-        without = self.driver.execute_script(LOOK, element)
-        self.driver.execute_script("arguments[0].focus({focusVisible: true})", element)
-        return bool(with_focus != without)
+    def focus(self) -> tuple[WebElement, bool]:
+        """Return what has the focus, and whether that can be seen."""
+        element, seen = self.driver.execute_script(FOCUS)
+        return element, seen
 
     def screen(self, size: tuple[int, int] = SCREEN, scheme: str = "light") -> None:
         """Look at the page on a screen of this size, with the light or the dark scheme."""

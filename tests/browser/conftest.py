@@ -54,7 +54,7 @@ def log_in(browser: Browser) -> Callable[..., User]:
 @pytest.fixture
 def sequences() -> None:
     """Three sequences; fields use two of them."""
-    for name, last in {"receipts": 312, "invoices": 1234, "orders": 88}.items():
+    for name, last in {"deliveries": 312, "invoices": 1234, "orders": 88}.items():
         set_last_value(last, name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser.browser import PHONE, Browser
 
@@ -53,9 +54,10 @@ def test_a_page_that_is_wider_than_the_screen_is_found(browser: Browser) -> None
 
 def test_focus_that_cannot_be_seen_is_found(browser: Browser) -> None:
     """Who has no mouse would be lost."""
-    assert browser.shows_focus(browser.press())
+    browser.press(Keys.TAB)
+    assert browser.focus()[1]
     add(browser, "button", id="hidden", textContent="somewhere")
     hidden = browser.one("#hidden")
     browser.driver.execute_script("arguments[0].style.outline = 'none'", hidden)
     browser.driver.execute_script("arguments[0].focus()", hidden)
-    assert not browser.shows_focus(hidden)
+    assert browser.focus() == (hidden, False)

@@ -25,10 +25,10 @@ def test_log_in_and_search(browser: Browser, picture: Callable[[str], None]) -> 
     browser.open("/admin/")
     browser.fill(username="ada", password="lovelace")
     browser.follow("Log in")
-    browser.follow("Sequences")
+    browser.follow("View")
     names = [cell.text for cell in browser.all(".field-name")]
     assert names == sorted(names)
-    assert {"invoices", "orders", "receipts"} <= set(names)
+    assert {"invoices", "orders", "deliveries"} <= set(names)
     assert "numbered.Invoice.number" in browser.text
     picture("admin-list")
     browser.fill(q="ord")
@@ -49,11 +49,11 @@ def test_set(browser: Browser, log_in: Callable[..., Any], picture: Callable[[st
     assert get_last_value("invoices") == 1234
     picture("admin-set")
     browser.follow("Set the last number")
-    assert "1,300" in browser.one(".messagelist").text
+    assert "1300" in browser.one(".messagelist").text
     assert get_last_value("invoices") == 1300
     browser.follow("History")
     assert "ada" in browser.one("#change-history").text
-    assert "1,300" in browser.one("#change-history").text
+    assert "1300" in browser.one("#change-history").text
 
 
 def test_a_number_is_lowered_only_by_who_says_so(
@@ -64,7 +64,7 @@ def test_a_number_is_lowered_only_by_who_says_so(
     browser.open(f"{PAGES}invoices/set/")
     browser.fill(value=1200)
     browser.follow("Continue")
-    assert "The 34 numbers from 1,201 to 1,234 will be given a second time." in browser.text
+    assert "The 34 numbers from 1201 to 1234 will be given a second time." in browser.text
     browser.follow("Set the last number")
     assert "Tick this box" in browser.one(".errorlist").text
     picture("admin-refused")
@@ -85,18 +85,18 @@ def test_rename_and_delete_warn_of_the_fields(browser: Browser, log_in: Callable
     browser.follow("Rename the sequence")
     assert (get_last_value("invoices"), get_last_value("bills of 2026")) == (None, 1234)
 
-    browser.open(f"{PAGES}receipts/change/")
+    browser.open(f"{PAGES}deliveries/change/")
     browser.follow("Delete")
-    assert "numbered.Receipt.number" in browser.text
+    assert "numbered.Delivery.number" in browser.text
     browser.follow("Delete the sequence")
-    assert get_last_value("receipts") is None
+    assert get_last_value("deliveries") is None
 
 
 def test_who_may_only_look_finds_no_button(browser: Browser, log_in: Callable[..., Any]) -> None:
     """The page shows the sequence, and the pages that change it are forbidden."""
     log_in("sequences_core.view_counter")
     browser.open(f"{PAGES}invoices/change/")
-    assert "1,234" in browser.text
+    assert "1234" in browser.text
     for words in ("Set", "Rename", "Delete"):
         assert words not in browser.one("#content").text
     for page in ("set", "rename", "delete"):
