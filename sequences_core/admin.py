@@ -151,9 +151,10 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 
     def _make(self, request: HttpRequest, form: Change) -> str:
         """Make the change and record it; return what has kept it from being made, or ""."""
-        counter = form.counter
+        counter, after = form.counter, form.after()
+        free = after.name if after and after.name != counter.name else None
         try:
-            with locked(counter.name, timeout=PATIENCE, using=form.using) as last:
+            with locked(counter.name, free=free, timeout=PATIENCE, using=form.using) as last:
                 if not str(last) == str(counter.last) == form.data.get("shown"):
                     return _(
                         "The sequence has changed since you were asked: its last number is "

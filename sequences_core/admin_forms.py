@@ -11,7 +11,7 @@ from django.utils.formats import localize
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from .api import delete, set_last_value
+from .api import delete, rename, set_last_value
 from .arguments import MAX_NAME_LENGTH, MAX_VALUE, check_sequence_name
 from .models import Counter
 from .users import fields_using
@@ -248,10 +248,3 @@ class Delete(Change):
             "name": self.counter.name,
             "last": localize(self.counter.last),
         }
-
-
-def rename(old: str, new: str, *, using: str) -> None:  # until the core has it
-    counters = Counter.objects.using(using)
-    if counters.filter(pk=new).exists():
-        raise ValueError(f"there is a sequence {new!r} already")
-    counters.filter(pk=old).update(name=new)

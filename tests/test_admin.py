@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+import django
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
@@ -136,8 +137,8 @@ def test_raising_a_sequence(client: Client) -> None:
     assert 'name="again"' not in page.content.decode()
     assert counters() == [("invoices", 1234)]
 
-    page = text(change(client, "set", value=1240))
-    assert "Set the last number from 1234 to 1240." in page
+    answer = change(client, "set", value=1240)
+    assert "Set the last number from 1234 to 1240." in text(answer)
     assert counters() == [("invoices", 1240)]
     entry = LogEntry.objects.get()
     assert (entry.object_id, entry.is_change(), entry.user.get_username()) == (
@@ -257,9 +258,7 @@ def test_a_forged_post_is_refused(client: Client) -> None:
     [("set", {"value": "1200", "again": "on"}), ("set", {"value": "1300"}), ("delete", {})],
 )
 @pytest.mark.parametrize("shown", ["1234", "", "x", "1235 "])
-def test_two_at_once(
-    client: Client, kind: str, answers: dict[str, str], shown: str
-) -> None:
+def test_two_at_once(client: Client, kind: str, answers: dict[str, str], shown: str) -> None:
     """Who confirms what is no longer true is shown what is, and has to tick and confirm again."""
     Counter.objects.update(last=1235)  # by somebody else
     sent = {**answers, "confirmed": "yes", "shown": shown}
@@ -292,7 +291,9 @@ def test_no_such_sequence(client: Client, name: str) -> None:
         assert "There is no sequence" in text(page)
 
 
-@pytest.mark.parametrize("name", ["a/b", "set", "x/delete", "é_2F?#&%20", '"><b>', "{{ x }}", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["a/b", "set", "x/delete", "é_2F?#&%20", '"><b>', "{{ x }}", "a\nb"]
+)
 def test_any_name(client: Client, name: str) -> None:
     """Each page is found, and the name is text in it."""
     Counter.objects.create(name=name, last=1)
@@ -359,3 +360,37 @@ def test_a_stranger_is_asked_to_log_in(invoices: Counter) -> None:
         assert answer.status_code == 302
         assert answer.headers["Location"].startswith("/admin/login/")
     assert counters() == [("invoices", 1234)]
+
+
+STRICT = {"default-src": ["'self'"], "script-src": ["'self'"], "style-src": ["'self'"]}
+
+INLINE = re.compile(r"<style|<script(?![^>]*\ssrc=)|\sstyle=|\son\w+=|javascript:", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("kind", ["", "change/", *(f"{kind}/" for kind in CHANGES)])
+def test_nothing_is_inline(client: Client, kind: str, settings: Any) -> None:
+    """A content security policy that allows only files of the site itself breaks no page."""
+    settings.SECURE_CSP = STRICT
+    if django.VERSION >= (6, 0):
+        middleware = "django.middleware.csp.ContentSecurityPolicyMiddleware"
+        settings.MIDDLEWARE = [middleware, *settings.MIDDLEWARE]
+        client = client_of(User.objects.get())
+    answers = [client.get(f"{INVOICES}{kind}" if kind else PAGES)]
+    if kind in {"set/", "rename/"}:
+        answers.append(client.post(f"{INVOICES}{kind}", {"value": 3, "new_name": "bills"}))
+        assert 'name="confirmed"' in answers[-1].content.decode()
+    for answer in answers:
+        assert answer.status_code == 200
+        assert not INLINE.search(answer.content.decode())
+        if django.VERSION >= (6, 0):
+            assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+def test_each_field_has_a_label(client: Client) -> None:
+    """And each row of the table a heading; errors are tied to their page's title."""
+    for kind, data in (("set", {"value": 3}), ("set", {"value": "x"}), ("rename", {})):
+        page = client.post(f"{INVOICES}{kind}/", data).content.decode()
+        for name in re.findall(r'<input type="(?:text|checkbox)" name="(\w+)"', page):
+            assert f'for="id_{name}"' in page
+        assert '<th scope="row">' in page
+        assert ("<title>Error:" in page) == ('name="confirmed"' not in page)
