@@ -1,4 +1,4 @@
-"""The programs that serve the project, and clients that send many requests at once."""
+"""The programs that run the project, clients that send many requests at once, and the outcome."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.db import connections
 
+from sequences_core import get_last_value
+from tests.numbered.models import Plain
 from tests.servers.base import Server
 from tests.servers.ports import HOST
 
 ROOT = Path(__file__).parents[2]
+
+Answer = tuple[str, int | str]
+"""A code, and the number that the server answered with, or else why there is none."""
 
 IN_FLIGHT = 200
 """How many requests are sent before the first of them is answered."""
@@ -27,7 +33,7 @@ PATIENCE = 60
 
 
 def environment(
-    using: str,
+    alias: str,
     *,
     options: Mapping[str, Any] | None = None,
     early_release: bool = False,
@@ -37,7 +43,7 @@ def environment(
 
     ``options`` are additional OPTIONS of that, and ``database`` other settings of it.
     """
-    ours = connections[using].settings_dict
+    ours = connections[alias].settings_dict
     names = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
     settings = {name: ours[name] for name in names} | database
     settings["NAME"] = str(ours["NAME"])
@@ -87,14 +93,9 @@ class Program(Server):
         """Where it is, if it is anywhere."""
         return f"http://{HOST}:{self.port}/"
 
-    @property
-    def module(self) -> str:
-        """What Python runs."""
-        return self.name
-
     def command(self) -> list[str | Path]:
-        """Python runs the module."""
-        return [sys.executable, "-m", self.module, *self.arguments]
+        """Python runs the module of its name."""
+        return [sys.executable, "-m", self.name, *self.arguments]
 
     def answers(self) -> bool:
         """Whether it takes connections."""
@@ -112,7 +113,8 @@ class Gunicorn(Program):
         """It listens on our port."""
         application = "django.core.wsgi:get_wsgi_application()"
         bind = ["--bind", f"{HOST}:{self.port}"]
-        return [*super().command(), *bind, "--timeout", str(PATIENCE), application]
+        options = ["--timeout", str(PATIENCE), "--no-control-socket"]
+        return [*super().command(), *bind, *options, application]
 
 
 class Uvicorn(Program):
@@ -142,11 +144,30 @@ def request(port: int, path: str) -> int | str:
 
 
 def load(
-    server: Program, view: str, codes: Sequence[str], meanwhile: Callable[[], object] | None = None
-) -> list[int | str]:
-    """Send a request for each code, IN_FLIGHT at once; return the answers in the same order."""
+    server: Program, view: str, codes: Iterable[str], meanwhile: Callable[[], object] = bool
+) -> list[Answer]:
+    """Send a request for each code, IN_FLIGHT at once; return their answers."""
     with ThreadPoolExecutor(IN_FLIGHT) as clients:
-        answers = [clients.submit(request, server.port, f"/{view}/{code}") for code in codes]
-        if meanwhile:
-            meanwhile()
-        return [answer.result() for answer in answers]
+        answers = [
+            (code, clients.submit(request, server.port, f"/{view}/{code}")) for code in codes
+        ]
+        meanwhile()
+        return [(code, answer.result()) for code, answer in answers]
+
+
+def check_exact(alias: str, answers: Iterable[Answer] = ()) -> set[str]:
+    """Check that all rows have 1..n, those that clients were told of too; return their codes."""
+    rows = dict(Plain.objects.using(alias).values_list("code", "number"))
+    assert sorted(rows.values()) == list(range(1, len(rows) + 1))
+    assert get_last_value("numbered_plain.number", using=alias) == len(rows)
+    told = [(code, number) for code, number in answers if isinstance(number, int)]
+    assert set(told) <= set(rows.items())
+    assert len(dict(told)) == len(told)
+    return set(rows)
+
+
+def on(*aliases: str) -> pytest.MarkDecorator:
+    """Mark a test that uses these databases, in real transactions."""
+    return pytest.mark.django_db(
+        transaction=True, databases=aliases, available_apps=["sequences_core", "tests.numbered"]
+    )

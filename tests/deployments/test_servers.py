@@ -8,15 +8,27 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from django.db import connections
 
-from sequences_core import get_last_value
-from tests.deployments.serving import IN_FLIGHT, Gunicorn, Program, Uvicorn, environment, load
+from tests.deployments.serving import (
+    IN_FLIGHT,
+    PATIENCE,
+    Gunicorn,
+    Program,
+    Uvicorn,
+    check_exact,
+    environment,
+    load,
+    on,
+)
 from tests.numbered.models import Plain
 
 THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "8")
 GEVENT = ("--worker-class", "gevent", "--workers", "2")
-POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": 60}}}
+
+POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": PATIENCE}}}
+EARLY = {"early_release": True}
+ATOMIC = {"ATOMIC_REQUESTS": True}
+KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 class Deployment(NamedTuple):
@@ -28,10 +40,6 @@ class Deployment(NamedTuple):
     view: str = "synchronous"
 
 
-KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
-EARLY = {"early_release": True}
-ATOMIC = {"ATOMIC_REQUESTS": True}
-
 DEPLOYMENTS = {
     "postgresql": {
         "gunicorn, threads": Deployment(Gunicorn, THREADS, KEPT),
@@ -39,7 +47,7 @@ DEPLOYMENTS = {
         "gunicorn, gevent": Deployment(Gunicorn, GEVENT),
         "gunicorn, gevent, pool": Deployment(Gunicorn, GEVENT, POOL | EARLY),
         "uvicorn, pool": Deployment(Uvicorn, (), POOL | ATOMIC | EARLY),
-        "uvicorn, coroutines, pool": Deployment(Uvicorn, (), POOL, "asynchronous"),
+        "uvicorn, coroutines, pool": Deployment(Uvicorn, (), POOL | EARLY, "asynchronous"),
     },
     "sqlite": {
         "gunicorn, threads": Deployment(Gunicorn, THREADS, KEPT),
@@ -48,37 +56,62 @@ DEPLOYMENTS = {
     },
 }
 
-
-def on(*aliases: str) -> pytest.MarkDecorator:
-    """Mark a test that uses these databases in real transactions."""
-    return pytest.mark.django_db(
-        transaction=True, databases=aliases, available_apps=["sequences_core", "tests.numbered"]
-    )
-
-
-def check_exact(using: str, codes: list[str], answers: list[int | str]) -> None:
-    """Each number that a client was told is there, and all that are there are 1..n."""
-    rows = dict(Plain.objects.using(using).values_list("code", "number"))
-    assert sorted(rows.values()) == list(range(1, len(rows) + 1))
-    assert get_last_value("numbered_plain.number", using=using) == len(rows)
-    told = {code: answer for code, answer in zip(codes, answers, strict=True) if isinstance(answer, int)}
-    assert told.items() <= rows.items()
+# A fifth of them is of a code that another one has, so that its transaction rolls back.
+CODES = [f"{i % (IN_FLIGHT * 4 // 5)}" for i in range(IN_FLIGHT)]
 
 
 @pytest.mark.parametrize(
     ("alias", "deployment"),
     [
-        pytest.param(using, deployment, marks=on(using), id=f"{using}: {name}")
-        for using, deployments in DEPLOYMENTS.items()
+        pytest.param(alias, deployment, marks=on(alias), id=f"{alias}: {name}")
+        for alias, deployments in DEPLOYMENTS.items()
         for name, deployment in deployments.items()
     ],
 )
 def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
-    """Of requests that come all at once, each is answered, and a fifth of them rolls back."""
+    """Requests that come all at once are all answered, and a rollback among them leaves no gap."""
     program, arguments, settings, view = deployment
-    codes = [f"{i % (IN_FLIGHT * 4 // 5)}" for i in range(IN_FLIGHT)]
     with program(environment(alias, **settings), *arguments) as server:
-        answers = load(server, view, codes)
-    assert sum(isinstance(answer, int) for answer in answers) == len(set(codes))
-    assert answers.count("409") == len(codes) - len(set(codes))
-    check_exact(alias, codes, answers)
+        answers = load(server, view, CODES)
+    check_exact(alias, answers)
+    assert {code for code, answer in answers if isinstance(answer, int)} == set(CODES)
+    assert [answer for _, answer in answers].count("409") == len(CODES) - len(set(CODES))
+
+
+@on("postgresql")
+def test_workers_that_were_forked_from_a_master_with_a_pool() -> None:
+    """The master closes its pool before it forks, and each worker opens its own."""
+    settings = environment("postgresql", **POOL, **EARLY)
+    options = ("--config", "python:tests.deployments.preloaded", *THREADS)
+    with Gunicorn(settings, *options) as server:
+        answers = load(server, "synchronous", CODES)
+    assert check_exact("postgresql", answers) >= {"master", *CODES}
+    assert {code for code, answer in answers if isinstance(answer, int)} == set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("alias", "settings"),
+    [
+        pytest.param("postgresql", POOL | EARLY, marks=on("postgresql"), id="postgresql, pool"),
+        pytest.param("sqlite", {}, marks=on("sqlite"), id="sqlite"),
+    ],
+)
+def test_a_worker_is_killed(alias: str, settings: dict[str, Any]) -> None:
+    """Requests in a process that dies are lost, and no number with them; they can be repeated."""
+
+    def kill_worker() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not Plain.objects.using(alias).count():
+            assert time.monotonic() < deadline
+        worker, *_ = psutil.Process(server.pid).children()
+        worker.kill()
+
+    codes = [str(i) for i in range(IN_FLIGHT)]
+    with Gunicorn(environment(alias, **settings), *THREADS) as server:
+        answers = load(server, "synchronous", codes, kill_worker)
+        check_exact(alias, answers)
+        lost = [code for code, answer in answers if not isinstance(answer, int)]
+        assert lost
+        again = load(server, "synchronous", lost)
+    rows = check_exact(alias, answers + again)
+    assert rows == set(codes) | {f"{code}, second row" for code in codes}
