@@ -20,6 +20,6 @@ app.conf.update(
     # A task whose process died is delivered again: by default it is lost.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=1,
+    worker_prefetch_multiplier=10,  # the broker is asked once a second
     worker_lost_wait=0.5,  # seconds, of 10, for what a process may have said before it died
 )
