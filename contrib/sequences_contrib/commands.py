@@ -204,9 +204,10 @@ def write_csv(results: Iterable[CounterAudit], out: Any) -> None:
     writer.writerows(map(_harmless, _cells(result)) for result in results)
 
 
-def _harmless(cell: str) -> str:
+def _harmless(cell: object) -> object:
     """Put an apostrophe before what would be a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if is_formula else cell
 
 
 def _counted(n: int, what: str) -> str:
