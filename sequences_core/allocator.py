@@ -199,10 +199,7 @@ class Allocator(ABC):
         return sql
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
-        """Wait, outside a transaction, until all that was committed is durable.
-
-        ``durability`` says what for; None is what the session's commits wait for now.
-        """
+        """Wait, outside a transaction, until all is durable; None: as commits here wait now."""
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
@@ -215,6 +212,10 @@ class Allocator(ABC):
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         """What ``manage.py check --database`` should say if early release is asked for."""
         return ()
+
+    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
+        """Return what asks, over another connection, which session ``waiting`` is waiting for."""
+        return lambda asking: None
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""
@@ -234,10 +235,8 @@ class Allocator(ABC):
         return False
 
     def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-        """Raise the database's own conflict for a counter that was created after this snapshot.
-
-        Only creating it shows that it is there; the savepoint undoes what this has written.
-        """
+        """Raise the database's own conflict for a counter that was created after this snapshot."""
+        # Only creating it shows that it is there; the savepoint undoes what this has written.
         if not callable(allocation.initial_value):  # the core asks again when it has called it
             with transaction.atomic(using=connection.alias):
                 self.upsert(connection, replace(allocation, count=1, initial_value=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
@@ -23,9 +23,11 @@ from .statements import (
     sql,
 )
 from .waiting import (
+    MARIADB_HOLDER,
     MARIADB_LEAST,
     MARIADB_LIMIT,
     MARIADB_NOWAIT,
+    MYSQL_HOLDER,
     TRIES,
     guard,
     is_mariadb,
@@ -132,6 +134,17 @@ class MySQLAllocator(Allocator):
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
                 return self.error_code(error) != EXECUTE_DENIED
         return True
+
+    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
+        session = waiting.connection.thread_id()  # the driver knows it without asking
+
+        def ask(asking: BaseDatabaseWrapper) -> int | None:
+            with asking.cursor() as cursor:
+                cursor.execute(MARIADB_HOLDER if is_mariadb(asking) else MYSQL_HOLDER, [session])
+                row = cursor.fetchone()
+            return int(row[0]) if row else None
+
+        return ask
 
     def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
         if self.error_code(error) not in PRIVILEGE_CODES:

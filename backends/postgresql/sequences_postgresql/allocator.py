@@ -19,6 +19,7 @@ from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
     EARLY,
+    HOLDER,
     LIMITED,
     LOOPING_UPSERT,
     RELEASING,
@@ -103,6 +104,17 @@ class PostgreSQLAllocator(Allocator):
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
             return function.is_current(cursor)
+
+    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
+        pid = waiting.connection.info.backend_pid  # the driver knows it without asking
+
+        def ask(asking: BaseDatabaseWrapper) -> int | None:
+            with asking.cursor() as cursor:
+                cursor.execute(HOLDER, [pid])
+                row = cursor.fetchone()
+            return int(row[0]) if row else None
+
+        return ask
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
         level, allowed = self._durability(connection)
