@@ -22,6 +22,7 @@ from django.db import DatabaseError, NotSupportedError, transaction
 
 from .allocation import Allocation, checked
 from .arguments import MAX_VALUE
+from .diagnosis import Diagnosable
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
 
 
-class Allocator(ABC):
+class Allocator(Diagnosable, ABC):
     """Takes blocks of numbers from counters in one kind of database.
 
     Instances hold no state, and one serves all threads. Statements go through
@@ -199,7 +200,10 @@ class Allocator(ABC):
         return sql
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
-        """Wait, outside a transaction, until all is durable; None: as commits here wait now."""
+        """Wait, outside a transaction, until all that was committed is durable.
+
+        ``durability`` says what for; None is what the session's commits wait for now.
+        """
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
@@ -212,10 +216,6 @@ class Allocator(ABC):
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         """What ``manage.py check --database`` should say if early release is asked for."""
         return ()
-
-    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
-        """Return what asks, over another connection, which session ``waiting`` is waiting for."""
-        return lambda asking: None
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""
@@ -235,8 +235,10 @@ class Allocator(ABC):
         return False
 
     def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-        """Raise the database's own conflict for a counter that was created after this snapshot."""
-        # Only creating it shows that it is there; the savepoint undoes what this has written.
+        """Raise the database's own conflict for a counter that was created after this snapshot.
+
+        Only creating it shows that it is there; the savepoint undoes what this has written.
+        """
         if not callable(allocation.initial_value):  # the core asks again when it has called it
             with transaction.atomic(using=connection.alias):
                 self.upsert(connection, replace(allocation, count=1, initial_value=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -63,7 +63,7 @@ def measuring(connection: BaseDatabaseWrapper, name: str, count: int = 1) -> Ite
     Nobody tells how much of that was waiting: it is all but what a statement takes anyway.
     """
     slow = slow_wait()
-    wait = _Wait(connection)
+    wait = _Wait(connection, name)
     watcher = None if slow is None else _watch(wait)
     try:
         with _span(connection, name, count):
@@ -100,18 +100,22 @@ def _span(connection: BaseDatabaseWrapper, name: str, count: int) -> AbstractCon
 class _Wait:
     """A taking that may have to wait."""
 
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, name: str) -> None:
         self.connection = connection
-        self.ask: Callable[[BaseDatabaseWrapper], int | None] | None = None
+        self.name = name
+        self.asked = False
         self.holder: int | None = None
         self.started = time.perf_counter()
 
     def find_holder(self) -> None:
-        """Ask once, in the watcher's thread, and be content with no answer."""
-        ask, self.ask = self.ask, None
+        """Ask over a connection that is closed at once, and be content with no answer."""
+        self.asked = True
         asking = self.connection.copy()
         with suppress(Exception):  # such as for want of a privilege: it is only a hint
-            self.holder = ask and ask(asking)
+            holders = get_allocator(asking).holders(asking, self.name)
+            # Those that the database can't name come last.
+            if len(holders) == 1 or (holders and holders[0].counter and not holders[1].counter):
+                self.holder = holders[0].session
         with suppress(Exception):
             asking.close()
 
@@ -119,8 +123,7 @@ class _Wait:
 class _Watcher(threading.Thread):
     """Asks, while others wait for longer than ``SEQUENCES_SLOW_WAIT``, who lets them wait.
 
-    Afterwards nobody knows any more, and the connection that waits can't ask: this asks over one of
-    its own, which it closes at once.
+    Afterwards nobody knows any more, and a connection that waits can't ask.
     """
 
     def __init__(self) -> None:
@@ -132,7 +135,7 @@ class _Watcher(threading.Thread):
             while (slow := slow_wait()) is not None:
                 time.sleep(min(max(slow / 4, 0.01), 1))
                 for wait in list(self.waits):
-                    if wait.ask and time.perf_counter() - wait.started >= slow:
+                    if not wait.asked and time.perf_counter() - wait.started >= slow:
                         wait.find_holder()
 
 
@@ -146,8 +149,6 @@ def _watch(wait: _Wait) -> _Watcher:
     if watcher is None or not watcher.is_alive():
         watcher = _watcher = _Watcher()
         watcher.start()
-    wait.connection.ensure_connection()  # whose session is known then
-    wait.ask = get_allocator(wait.connection).holder(wait.connection)
     watcher.waits[wait] = None
     return watcher
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -51,18 +52,18 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
     return lambda: [record for record in caplog.records if record.name == "sequences_core"]
 
 
-def session(using: str) -> int | None:
-    """The server's id of this thread's session, as it shows in the list of processes."""
+def session(using: str) -> int:
+    """The server's number of this thread's session; SQLite knows processes only."""
     asked = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
     with connections[using].cursor() as cursor:
         if (sql := asked.get(connections[using].vendor)) is None:
-            return None
+            return os.getpid()
         cursor.execute(sql)
         return int(cursor.fetchone()[0])
 
 
 @contextmanager
-def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int | None]:
+def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
     """Lock counter "s", let each of the others wait for HELD seconds or more; yield who held it."""
     with transaction.atomic(using=using):
         get_next_value("s", using=using)

@@ -105,11 +105,7 @@ def highest_voids(field: Any, using: str) -> dict[str, int]:
         return {}
     voids = named_like(field, _model().objects.using(using), "counter").order_by()
     found = voids.values("counter").annotate(highest=Max("number"))
-    return {
-        name: highest
-        for name, highest in found.values_list("counter", "highest")
-        if field.scope_parts or name == field.base
-    }
+    return dict(found.values_list("counter", "highest"))
 
 
 def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:

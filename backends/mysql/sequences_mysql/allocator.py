@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
@@ -12,8 +12,9 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 
-from . import checks, function, triggers
+from . import checks, function, holders, triggers
 from .statements import (
     INSERT,
     LOOPING_UPDATE,
@@ -23,11 +24,9 @@ from .statements import (
     sql,
 )
 from .waiting import (
-    MARIADB_HOLDER,
     MARIADB_LEAST,
     MARIADB_LIMIT,
     MARIADB_NOWAIT,
-    MYSQL_HOLDER,
     TRIES,
     guard,
     is_mariadb,
@@ -135,16 +134,8 @@ class MySQLAllocator(Allocator):
                 return self.error_code(error) != EXECUTE_DENIED
         return True
 
-    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
-        session = waiting.connection.thread_id()  # the driver knows it without asking
-
-        def ask(asking: BaseDatabaseWrapper) -> int | None:
-            with asking.cursor() as cursor:
-                cursor.execute(MARIADB_HOLDER if is_mariadb(asking) else MYSQL_HOLDER, [session])
-                row = cursor.fetchone()
-            return int(row[0]) if row else None
-
-        return ask
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
 
     def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
         if self.error_code(error) not in PRIVILEGE_CODES:

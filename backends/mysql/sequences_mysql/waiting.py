@@ -49,29 +49,6 @@ MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
 UNGUARD = f"DO RELEASE_LOCK({GUARD})"
 MARIADB_UNGUARD = f"SET STATEMENT max_statement_time = 0 FOR {UNGUARD}"
 
-# Whoever a transaction waits for may wait itself; one that doesn't holds the lock. MySQL:
-# https://dev.mysql.com/doc/refman/8.4/en/performance-schema-data-lock-waits-table.html, MariaDB,
-# which shows it with the privilege PROCESS:
-# https://mariadb.com/kb/en/information-schema-innodb_lock_waits-table/
-MYSQL_HOLDER = """
-    SELECT blocking.processlist_id
-      FROM performance_schema.data_lock_waits AS wait
-      JOIN performance_schema.threads AS waiting
-        ON waiting.thread_id = wait.requesting_thread_id
-      JOIN performance_schema.threads AS blocking
-        ON blocking.thread_id = wait.blocking_thread_id
-     WHERE waiting.processlist_id = %s
-       AND wait.blocking_thread_id NOT IN
-               (SELECT requesting_thread_id FROM performance_schema.data_lock_waits)
-"""
-MARIADB_HOLDER = """
-    SELECT blocking.trx_mysql_thread_id
-      FROM information_schema.innodb_lock_waits AS wait
-      JOIN information_schema.innodb_trx AS waiting ON waiting.trx_id = wait.requesting_trx_id
-      JOIN information_schema.innodb_trx AS blocking ON blocking.trx_id = wait.blocking_trx_id
-     WHERE waiting.trx_mysql_thread_id = %s AND blocking.trx_state <> 'LOCK WAIT'
-"""
-
 # Above READ COMMITTED, gap locks make MariaDB's INSERT that doesn't wait fail however often.
 TRIES = 10
 

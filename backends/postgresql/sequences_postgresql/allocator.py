@@ -11,15 +11,15 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import function
+from . import function, holders
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
     EARLY,
-    HOLDER,
     LIMITED,
     LOOPING_UPSERT,
     RELEASING,
@@ -105,17 +105,6 @@ class PostgreSQLAllocator(Allocator):
         with connection.cursor() as cursor:
             return function.is_current(cursor)
 
-    def holder(self, waiting: BaseDatabaseWrapper) -> Callable[[BaseDatabaseWrapper], int | None]:
-        pid = waiting.connection.info.backend_pid  # the driver knows it without asking
-
-        def ask(asking: BaseDatabaseWrapper) -> int | None:
-            with asking.cursor() as cursor:
-                cursor.execute(HOLDER, [pid])
-                row = cursor.fetchone()
-            return int(row[0]) if row else None
-
-        return ask
-
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
         level, allowed = self._durability(connection)
         return level if allowed and level != "off" else None
@@ -140,6 +129,9 @@ class PostgreSQLAllocator(Allocator):
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         _, allowed = self._durability(connection)
         return () if allowed else [not_allowed(connection)]
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
 
     @staticmethod
     def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:

@@ -111,14 +111,3 @@ TOGETHER = f"BEGIN; SET LOCAL synchronous_commit = off; {{statement}}\n; COMMIT;
 # changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
 STORAGE = "ALTER TABLE {table} SET (fillfactor = 50)"
 DEFAULT_STORAGE = "ALTER TABLE {table} RESET (fillfactor)"
-
-# Whoever a session waits for may wait itself, for its place in the queue: the last of them holds
-# the lock (https://www.postgresql.org/docs/15/functions-info.html). 0 is a prepared transaction.
-HOLDER = """
-    WITH RECURSIVE blocker (pid) AS (
-        SELECT unnest(pg_blocking_pids(%s))
-         UNION
-        SELECT unnest(pg_blocking_pids(pid)) FROM blocker
-    )
-    SELECT pid FROM blocker WHERE pid > 0 AND pg_blocking_pids(pid) = '{}'
-"""
