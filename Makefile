@@ -67,7 +67,7 @@ matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on e
 	$(BIN)/nox $(ARGS)
 
 constraints: $(UV) ## choose new versions for constraints.txt
-	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil opentelemetry-sdk | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--group dev --all-extras --no-annotate --no-header \
 		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
 	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt

@@ -47,7 +47,7 @@ def take(allocation: Allocation, using: str | None = None) -> range:
     if not in_users_transaction(connection):
         outside_transaction(allocation.name)
     allocate: Allocate = allocator.allocate
-    # Two looks, not a call, for those who don't want to know.
+    # Here, so that it costs those who don't want to know one call, that of the logger.
     if waits.always or waits.logger.isEnabledFor(DEBUG):
         allocate = partial(waits.allocate, allocator)
     if callable(allocation.initial_value):

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 from django.conf import settings
@@ -20,7 +20,7 @@ from .registry import get_allocator
 try:
     from opentelemetry import trace
 except ImportError:
-    tracer = None
+    tracer: Any = None
 else:
     tracer = trace.get_tracer("sequences_core")
 
@@ -86,7 +86,7 @@ def _log(name: str, using: str, seconds: float, slow: float | None, holder: int 
     )
 
 
-def _span(connection: BaseDatabaseWrapper, name: str, count: int) -> AbstractContextManager[Any]:
+def _span(connection: BaseDatabaseWrapper, name: str, count: int) -> Any:
     if tracer is None:
         return nullcontext()
     attributes = {

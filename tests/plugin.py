@@ -21,6 +21,7 @@ UNHURRIED = {
     "test_registry_errors.py",
     "test_release.py",
     "test_thirdparty.py",
+    "test_tracing.py",
     "test_tutorial.py",
     "test_typing.py",
 }

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +21,7 @@ from sequences_core import (
     get_next_values,
 )
 from sequences_core.testing.threads import Elsewhere
+from tests.blocked import HELD, SLOW, locked, take, waits
 from tests.numbered.models import Invoice
 from tests.privileges import connected_as
 
@@ -32,12 +31,6 @@ APPS = [
     "django.contrib.admin",
     "tests.numbered",
 ]
-
-SLOW = 0.2
-"""Seconds."""
-
-HELD = 1.0
-"""Seconds, for a busy machine's threads to look at the locks in."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,69 +42,7 @@ def _allow_autocommit(settings: Any) -> None:
 def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
     """What was logged of waits so far."""
     caplog.set_level(logging.WARNING, "sequences_core")
-    return lambda: [record for record in caplog.records if record.name == "sequences_core"]
-
-
-def session(using: str) -> int:
-    """The server's number of this thread's session; SQLite knows processes only."""
-    asked = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
-    with connections[using].cursor() as cursor:
-        if (sql := asked.get(connections[using].vendor)) is None:
-            return os.getpid()
-        cursor.execute(sql)
-        return int(cursor.fetchone()[0])
-
-
-@contextmanager
-def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
-    """Lock counter "s", let each of the others wait for HELD seconds or more; yield who held it."""
-    with transaction.atomic(using=using):
-        get_next_value("s", using=using)
-        holder = session(using)
-        threads = [Elsewhere(function, using) for function in waiting]
-        for thread in threads:
-            thread.start()
-            assert thread.is_waiting(HELD)
-    for thread in threads:
-        thread.result()
-    yield holder
-
-
-def take(using: str, timeout: float | None = None) -> None:
-    """Take a number in a transaction; on SQLite without, for there the BEGIN would wait."""
-    sqlite = connections[using].vendor == "sqlite"
-    with nullcontext() if sqlite else transaction.atomic(using=using):
-        get_next_value("s", timeout=timeout, using=using)
-
-
-def test_a_slow_wait_is_a_warning_with_the_holder(
-    using: str, settings: Any, records: Callable[[], list[Any]]
-) -> None:
-    """It has the seconds, the names, and who held the counter, where the server tells."""
-    settings.SEQUENCES_SLOW_WAIT = SLOW
-    take(using)
-    with locked(using, lambda: take(using)) as holder:
-        (record,) = records()
-    assert record.levelno == logging.WARNING
-    assert HELD / 2 < record.seconds < 60
-    assert (record.sequence, record.using, record.holder) == ("s", using, holder)
-    by = f", which session {holder} held" if holder else ""
-    assert record.getMessage() == (
-        f"waited {record.seconds:.4f} s for sequence 's' of database '{using}'{by}"
-    )
-    assert get_last_value("s", using=using) == 3
-
-
-def test_of_a_queue_the_first_one_is_the_holder(
-    using: str, settings: Any, records: Callable[[], list[Any]]
-) -> None:
-    """Those who wait for their turn themselves are not to blame."""
-    settings.SEQUENCES_SLOW_WAIT = SLOW
-    take(using)
-    with locked(using, *[lambda: take(using)] * 3) as holder:
-        slow = [record for record in records() if record.levelno == logging.WARNING]
-    assert len(slow) == 3
-    assert {record.holder for record in slow} == {holder}
+    return lambda: waits(caplog)
 
 
 def test_without_the_setting_nothing_is_a_warning(
