@@ -81,7 +81,7 @@ def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
 @on("postgresql")
 def test_workers_that_were_forked_from_a_master_with_a_pool() -> None:
     """The master closes its pool before it forks, and each worker opens its own."""
-    settings = environment("postgresql", **POOL, **EARLY)
+    settings = environment("postgresql", **(POOL | EARLY))
     options = ("--config", "python:tests.deployments.preloaded", *THREADS)
     with Gunicorn(settings, *options) as server:
         answers = load(server, "synchronous", CODES)
