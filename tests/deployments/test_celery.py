@@ -45,7 +45,6 @@ class Worker(Program):
 @pytest.mark.parametrize(
     ("alias", "settings"),
     [
-        pytest.param("postgresql", {}, marks=on("postgresql"), id="postgresql"),
         pytest.param("postgresql", POOL, marks=on("postgresql"), id="postgresql, pool"),
         pytest.param("sqlite", {}, marks=on("sqlite"), id="sqlite"),
     ],

@@ -51,7 +51,6 @@ DEPLOYMENTS = {
     },
     "sqlite": {
         "gunicorn, threads": Deployment(Gunicorn, THREADS, KEPT),
-        "uvicorn": Deployment(Uvicorn),
         "uvicorn, coroutines": Deployment(Uvicorn, (), {}, "asynchronous"),
     },
 }
