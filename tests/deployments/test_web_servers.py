@@ -51,7 +51,6 @@ DEPLOYMENTS = {
     },
     "sqlite": {
         "gunicorn, threads": Deployment(Gunicorn, THREADS, KEPT),
-        "uvicorn": Deployment(Uvicorn),
         "uvicorn, coroutines": Deployment(Uvicorn, (), {}, "asynchronous"),
     },
 }
@@ -78,10 +77,24 @@ def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
     assert [answer for _, answer in answers].count("409") == len(CODES) - len(set(CODES))
 
 
+@on("sqlite")
+def test_greenlets_of_a_driver_that_blocks() -> None:
+    """One waits for the lock, and with it the whole process, in which another one has the lock.
+
+    So requests fail that gevent's workers run at once. What is committed is exact all the same.
+    """
+    settings = environment("sqlite", options={"timeout": 1})
+    codes = [str(i) for i in range(5)]
+    with Gunicorn(settings, "--worker-class", "gevent") as server:
+        answers = load(server, "synchronous", codes)
+    check_exact("sqlite", answers)
+    assert "500" in [answer for _, answer in answers]
+
+
 @on("postgresql")
 def test_workers_that_were_forked_from_a_master_with_a_pool() -> None:
     """The master closes its pool before it forks, and each worker opens its own."""
-    settings = environment("postgresql", **POOL, **EARLY)
+    settings = environment("postgresql", **(POOL | EARLY))
     options = ("--config", "python:tests.deployments.preloaded", *THREADS)
     with Gunicorn(settings, *options) as server:
         answers = load(server, "synchronous", CODES)
