@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 
 from django.db import connection
 
+from benchmarks.contestants import posting
 from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.limits import (
-    BareStatement,
-    PgBench,
-    PgBenchTransaction,
-    RawDriver,
-    RoundTrip,
-)
+from benchmarks.contestants.limits import BareStatement, PgBench, PgBenchTransaction, RoundTrip
 from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
 from benchmarks.contestants.peers import (
     AutoIncrement,
@@ -25,63 +19,44 @@ from benchmarks.contestants.peers import (
     DjangoSequences,
     LockedAutoSequence,
 )
-from benchmarks.environment import CHOSEN
 from sequences_core.registry import GROUP
 
-
-def contestants() -> list[Contestant]:
-    """Those that take part on this database, ours first, but for those of the question Disk."""
-    return [contestant for contestant in fit() if not contestant.early]
+left_out: dict[str, str] = {}
+"""Who can't take part on this database, and why; filled in when the database is ready."""
 
 
-def fit() -> list[Contestant]:
-    """All that can take part."""
-    chosen = json.loads(os.environ[CHOSEN])
-    return [contestant for contestant in everyone(connection.vendor) if contestant.name in chosen]
-
-
-def others() -> list[str]:
-    """The registered backends that any database could use, each by one name.
-
-    One that is named like a vendor of Django's serves that vendor, and "auto" has found ours.
-    """
-    points = sorted(
-        entry_points(group=GROUP), key=lambda point: (point.name not in OURS, point.name)
-    )
-    names: dict[str, str] = {}
-    for point in points:
-        if point.name not in VENDORS:
-            names.setdefault(point.value, point.name)
-    return list(names.values())
+def contestants(names: Iterable[str] | None = None) -> list[Contestant]:
+    """Those of these names that take part; by default all but the special ones, ours first."""
+    return [
+        one
+        for one in everyone()
+        if one.name not in left_out and (not one.special if names is None else one.name in names)
+    ]
 
 
 def by_name(name: str) -> Contestant:
     """The contestant of that name."""
-    return next(one for one in everyone(connection.vendor) if one.name == name)
+    return next(one for one in everyone() if one.name == name)
 
 
-def everyone(vendor: str) -> Iterator[Contestant]:
-    """All that there are for a database of that vendor; some may turn out to be unfit."""
+def everyone() -> Iterator[Contestant]:
+    """All that there are for this database; some may turn out to be unfit."""
+    vendor = connection.vendor
     yield Field()
-    if vendor == "sqlite":
-        yield Field("relaxed")
-    if vendor == "mysql":
-        yield Field("unlogged")
+    # Settings of the database that change what a commit costs.
+    alias = {"sqlite": "relaxed", "mysql": "unlogged"}.get(vendor)
+    if alias:
+        yield Field(alias)
     if vendor == "postgresql":
         yield Field(early=True)
         yield Allocate(early=True)
     yield InStatement()
     yield Allocate()
-    for backend in others():
-        yield Allocate(backend)
-    if path := os.environ.get("BACKEND"):
-        yield Allocate(path)
+    yield from map(Allocate, others())
     yield DjangoSequences()
-    if vendor == "sqlite":
-        # Its README leaves Django's settings as they are.
-        yield DjangoSequences("untuned")
-    if vendor == "mysql":
-        yield DjangoSequences("unlogged")
+    if alias:
+        # Its README leaves SQLite's settings as Django has them.
+        yield DjangoSequences("untuned" if vendor == "sqlite" else alias)
     yield DjangoSeq()
     yield AutoSequence()
     if vendor == "postgresql":
@@ -89,8 +64,16 @@ def everyone(vendor: str) -> Iterator[Contestant]:
     yield AutoIncrement()
     yield BareStatement()
     yield RoundTrip()
-    yield RawDriver()
+    yield BareStatement(driver=True)
     if vendor == "postgresql":
         yield PgBench()
-        yield PgBench(early=True)
         yield PgBenchTransaction()
+    yield from posting.everyone()
+
+
+def others() -> list[str]:
+    """The registered backends that any database could use, and one that BACKEND names."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name in OURS)
+    names = {point.value: point.name for point in points}  # one that has two names is one
+    found = sorted(set(names.values()).difference(VENDORS))  # "auto" has found those
+    return found + list(filter(None, [os.environ.get("BACKEND")]))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from django.core.management.color import no_style
 from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
+
+from benchmarks.models import Invoice
 
 Kind = Literal["ours", "third party", "peer", "price", "limit"]
 """``price``: Django's own numbering, with holes; ``limit``: nothing can be faster than this."""
@@ -58,13 +59,11 @@ class Contestant(ABC):
     name: str
     """As in the tables and charts."""
     kind: Kind
-    requires: str | None = None
-    """The distribution that must be installed."""
     app = ""
     """The package in INSTALLED_APPS that it needs, if its tables may be impossible to make."""
     alias = "default"
-    early = False
-    """Does it release its counter before the disk has the commit? It is for the question Disk."""
+    special = False
+    """Is it for the questions Disk or Posting alone?"""
     in_transaction = True
     """Does its documentation ask for a transaction around create()?"""
     needs_transaction = False
@@ -84,12 +83,7 @@ class Contestant(ABC):
 
     def unfit(self) -> str | None:
         """Why it can't take part on this database; None if it can."""
-        if self.requires:
-            try:
-                version(self.requires)
-            except PackageNotFoundError:
-                return f"{self.requires} is not installed"
-        return None
+        return unavailable(self.alias)
 
     def active(self) -> AbstractContextManager[Any]:
         """Make the settings say what it needs."""
@@ -117,9 +111,9 @@ class Contestant(ABC):
                 raise Rollback
         return None
 
-    @abstractmethod
     def models(self) -> Iterable[type[Model]]:
         """The models whose rows :meth:`create` stores."""
+        return [Invoice]
 
     def numbers(self) -> Iterable[tuple[str, int]]:
         """The scope and number of each row that is stored."""

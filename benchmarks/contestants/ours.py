@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from importlib.util import find_spec
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.test import override_settings
 
-from benchmarks.app.models import Invoice
-from benchmarks.contestants.base import Call, Contestant, named, unavailable
+from benchmarks.contestants.base import Call, Contestant, named
+from benchmarks.models import FieldInvoice, Invoice
 from sequences_core import NextValue, get_allocator, get_next_value, get_next_values
 from sequences_core.early_release import durability
 from sequences_core.functions import has_function
@@ -34,6 +33,7 @@ class Ours(Contestant):
     def __init__(self, backend: str = "auto", *, early: bool = False) -> None:
         self.backend = backend
         self.early = early
+        self.special = self.special or early
 
     def active(self) -> AbstractContextManager[Any]:
         return override_settings(SEQUENCES_BACKEND=self.backend, SEQUENCES_EARLY_RELEASE=self.early)
@@ -45,9 +45,6 @@ class Ours(Contestant):
             if asked or (self.early and durability(connection) is None):
                 return "it can't release a counter early, or its commits wait for nothing"
         return super().unfit()
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Invoice]
 
     def last(self, scope: str) -> int | None:
         counter = Counter.objects.using(self.alias).filter(pk=scope).first()
@@ -132,26 +129,15 @@ class Field(Ours):
         self.alias = alias
         self.name = named("SequenceField", alias) + EARLY * early
 
-    def unfit(self) -> str | None:
-        if find_spec("sequences_contrib") is None or find_spec("sequences_contrib.fields") is None:
-            return "sequences-contrib with its field is not installed"
-        return unavailable(self.alias) or super().unfit()
-
     def models(self) -> Iterable[type[Model]]:
-        from benchmarks.field.models import FieldInvoice
-
         return [FieldInvoice]
 
     def create(self, scope: str) -> None:
-        from benchmarks.field.models import FieldInvoice
-
         FieldInvoice.objects.using(self.alias).create(scope=scope)
 
     def last(self, scope: str) -> int | None:
         return super().last(f"{self.prefix}.{scope}")
 
     def bulk(self, count: int) -> None:
-        from benchmarks.field.models import FieldInvoice
-
         rows = FieldInvoice.objects.using(self.alias)
         rows.bulk_create(FieldInvoice(scope="bulk") for _ in range(count))

@@ -10,24 +10,23 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model
 from django.test import override_settings
+from django_seq.models import get_sequence_model
+from sequences import get_last_value, get_next_value, get_next_values
+from sequences.models import Sequence
 
-from benchmarks.app.models import Invoice
-from benchmarks.contestants.base import ONE, Call, Contestant, named, unavailable
+from benchmarks.contestants.base import ONE, Call, Contestant, named
+from benchmarks.models import AutoInvoice, Invoice, ScopedAutoInvoice, SeqInvoice
 
 
 class DjangoSequences(Contestant):
     """get_next_value, then INSERT, in a transaction."""
 
     kind = "peer"
-    requires = "django-sequences"
     app = "sequences"
 
     def __init__(self, alias: str = "default") -> None:
         self.alias = alias
         self.name = named("django-sequences", alias)
-
-    def unfit(self) -> str | None:
-        return super().unfit() or unavailable(self.alias)
 
     def active(self) -> AbstractContextManager[Any]:
         if self.alias == "default":
@@ -35,12 +34,7 @@ class DjangoSequences(Contestant):
         # Not by using=: on SQLite django-sequences 3.1 counts in the default all the same.
         return override_settings(DATABASE_ROUTERS=[To(self.alias)])
 
-    def models(self) -> Iterable[type[Model]]:
-        return [Invoice]
-
     def calls(self) -> Mapping[str, Call]:
-        from sequences import get_next_value
-
         if self.alias != "default":
             return {}
         return {
@@ -51,25 +45,17 @@ class DjangoSequences(Contestant):
         }
 
     def block(self, name: str, count: int) -> Any:
-        from sequences import get_next_values
-
         return get_next_values(count, name)
 
     def create(self, scope: str) -> None:
-        from sequences import get_next_value
-
         number = get_next_value(scope)
         Invoice.objects.using(self.alias).create(scope=scope, number=number)
 
     def last(self, scope: str) -> int | None:
-        from sequences import get_last_value
-
         last: int | None = get_last_value(scope, using=self.alias)
         return last
 
     def forget(self) -> None:
-        from sequences.models import Sequence
-
         Sequence.objects.using(self.alias).all().delete()
 
     def bulk(self, count: int) -> None:
@@ -94,20 +80,15 @@ class DjangoSeq(Contestant):
 
     name = "django-seq"
     kind = "peer"
-    requires = "django-seq"
     app = "django_seq"
     needs_transaction = True
     key = "benchmarks"
 
     def models(self) -> Iterable[type[Model]]:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
         return [SeqInvoice]
 
     @property
     def sequence(self) -> Any:
-        from django_seq.models import get_sequence_model
-
         return get_sequence_model()
 
     def calls(self) -> Mapping[str, Call]:
@@ -117,8 +98,6 @@ class DjangoSeq(Contestant):
         }
 
     def create(self, scope: str) -> None:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
         SeqInvoice.objects.create(scope=scope)
 
     def last(self, scope: str) -> int | None:
@@ -128,8 +107,6 @@ class DjangoSeq(Contestant):
         self.sequence.objects.all().delete()
 
     def bulk(self, count: int) -> None:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
         SeqInvoice.objects.bulk_create(SeqInvoice(scope="bulk") for _ in range(count))
 
 
@@ -138,13 +115,9 @@ class AutoSequence(Contestant):
 
     name = "django-autosequence"
     kind = "peer"
-    requires = "django-autosequence"
-    app = "autosequence"
     in_transaction = False
 
     def models(self) -> Iterable[type[Model]]:
-        from benchmarks.peers.autosequence.models import AutoInvoice, ScopedAutoInvoice
-
         return [AutoInvoice, ScopedAutoInvoice]
 
     def model(self, scope: str) -> type[Model]:
@@ -184,9 +157,6 @@ class AutoIncrement(Contestant):
     kind = "price"
     in_transaction = False
     gapless = False
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Invoice]
 
     def numbers(self) -> Iterable[tuple[str, int]]:
         return Invoice.objects.values_list("scope", "id")

@@ -10,31 +10,28 @@ import pytest
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE
-from benchmarks.scale import current
+from benchmarks.scale import scaled
 
-SCALE = current()
+ROWS = scaled(1000, 10_000)
+PASSES = scaled(2, 20)
 
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
     rows: int
-    turn: int
-
-    def __str__(self) -> str:
-        return f"{self.contestant}, {self.rows} rows, turn {self.turn}"
 
 
-def cells() -> Iterator[Cell]:
+def cells() -> Iterator[tuple[Cell, int]]:
     names = [one.name for one in contestants() if one.stores_rows and one.kind != "limit"]
-    for turn in range(SCALE.bulk_passes):
+    for turn in range(PASSES):
         # There and back, so that nobody always comes after the same one.
         for name in names if turn % 2 == 0 else reversed(names):
-            yield Cell(name, SCALE.bulk_rows, turn)
+            yield Cell(name, ROWS), turn
 
 
-@pytest.mark.parametrize("cell", list(cells()), ids=str)
-def test_bulk(benchmark: Any, cell: Cell) -> None:
+@pytest.mark.parametrize(("cell", "turn"), list(cells()), ids=str)
+def test_bulk(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """One bulk_create in autocommit, which Django makes one transaction."""
     contestant = by_name(cell.contestant)
     with contestant.active():

@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import django
+import pytest
 
-from benchmarks.environment import DISK
-from benchmarks.questions.contention import Cell, measure
-from benchmarks.scale import Scale, current
+from benchmarks.contestants import contestants
+from benchmarks.questions.contention import Cell, Tally, alternating, measure
+from benchmarks.questions.writers import Writers
+from benchmarks.scale import DISK, scaled
 from tests.servers.slow_disk import SlowDisk
+
+WRITERS = scaled((1, 8, 32), (1, 4, 8, 16, 32, 48))
+SYNCS = scaled((0, 1), (0, 1, 5))
 
 PARTIES = (
     "SequenceField, early release",
@@ -24,9 +29,11 @@ PARTIES = (
     "get_next_value",
     "django-sequences",
     "auto-increment",
-    "pgbench, early release",
     "pgbench",
 )
+
+COMPARED = (8, 32)
+"""The numbers of writers at which something is promised."""
 
 
 @dataclass(frozen=True)
@@ -34,37 +41,28 @@ class Slowed(Cell):
     sync: int
     """Milliseconds more for each sync."""
 
-    def __str__(self) -> str:
-        return f"{self.contestant}, {self.writers} writers, {self.sync} ms more for a sync"
-
-    def is_compared(self, scale: Scale) -> bool:
+    @property
+    def is_compared(self) -> bool:
         return self.writers in COMPARED and self.sync <= 1
 
 
-COMPARED = (8, 32)
-"""The numbers of writers at which something is promised."""
+def turns() -> list[tuple[Slowed, int]]:
+    return alternating(list(cells()))
 
 
-def cells(scale: Scale, parties: list[str]) -> Iterator[Slowed]:
-    for sync in scale.syncs:
-        for writers in scale.disk_writers:
-            for party in parties:
-                yield Slowed(party, writers, "one", 0, rollbacks=False, sync=sync)
+def cells() -> Iterator[Slowed]:
+    for sync in SYNCS:
+        for writers in WRITERS:
+            for party in contestants(PARTIES):
+                yield Slowed(party.name, writers, "one", 0, rollbacks=False, sync=sync)
 
 
-def main() -> None:
-    """Measure all cells, turn by turn."""
-    django.setup()
-    from benchmarks.contestants import fit
-
-    scale, disk = current(), SlowDisk(Path(os.environ[DISK]))
-
-    def slow(cell: Slowed) -> None:
-        disk.delay(cell.sync)
-
-    parties = [one.name for one in fit() if one.name in PARTIES]
-    measure(list(cells(scale, parties)), scale, slow)
+@cache
+def disk() -> SlowDisk:
+    return SlowDisk(Path(os.environ[DISK]))
 
 
-if __name__ == "__main__":
-    main()
+@pytest.mark.parametrize(("cell", "turn"), turns(), ids=str)
+def test_disk(cell: Slowed, turn: int, tally: Tally, writers: Writers) -> None:
+    disk().delay(cell.sync)
+    measure(cell, tally, writers)

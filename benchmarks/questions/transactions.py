@@ -13,15 +13,14 @@ CALLS = 20
 class Transactions:
     """Keeps a transaction open, a fresh one for every few calls; a context manager."""
 
-    def __init__(self, alias: str = "default", calls: int = CALLS) -> None:
+    def __init__(self, alias: str = "default") -> None:
         self.alias = alias
-        self.calls = calls
         self.done = 0
         self.open = ExitStack()
 
     def renew(self) -> None:
         """To be called before each call."""
-        if self.done % self.calls == 0:
+        if self.done % CALLS == 0:
             self.open.close()
             self.open.enter_context(transaction.atomic(using=self.alias))
         self.done += 1

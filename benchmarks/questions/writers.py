@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 from django.db import Error
@@ -49,15 +50,19 @@ class Outcome:
 class Writers:
     """A pool of writer processes, each with a connection of its own; a context manager."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int = 0) -> None:
         # Not spawned: 48 processes that import Django would take a minute.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["benchmarks.preload"])
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["benchmarks.preload"])
         self.pipes: list[Connection] = []
-        self.processes = []
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.processes: list[ForkServerProcess] = []
+        self.start(count)
+
+    def start(self, count: int) -> None:
+        """Have at least so many."""
+        while len(self.processes) < count:
+            ours, theirs = self.context.Pipe()
+            process = self.context.Process(target=_serve, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             self.pipes.append(ours)
@@ -66,8 +71,17 @@ class Writers:
     def run(self, tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
         """Have one writer per task begin at the same moment; return the seconds it took, and all.
 
-        Raises TimeoutError for a writer that hangs, and what a writer raised before its start.
+        Raises TimeoutError for a writer that hangs, and what a writer raised before its start;
+        others may still be at it then, so that all are replaced.
         """
+        self.start(len(tasks))
+        try:
+            return self._run(tasks)
+        except BaseException:
+            self.close()
+            raise
+
+    def _run(self, tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
         pipes = self.pipes[: len(tasks)]
         for pipe, task in zip(pipes, tasks, strict=True):
             pipe.send(task)
@@ -83,6 +97,7 @@ class Writers:
         for process in self.processes:
             process.kill()
             process.join()
+        self.pipes, self.processes = [], []
 
     def __enter__(self) -> Writers:
         return self
