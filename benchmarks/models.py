@@ -51,11 +51,9 @@ class ScopedAutoInvoice(Row):
     number = AutoSequenceField(unique_with="scope")
 
 
-numbered, drafts = Q(number__isnull=False), Q(number__isnull=True)
-columns = ["company", "issued_on", "id"]
-if not connection.features.supports_partial_indexes:
-    numbered = drafts = None
-    columns = ["company", "number", "issued_on"]
+PARTIAL = connection.features.supports_partial_indexes
+NUMBERED, DRAFTS = (Q(number__isnull=null) if PARTIAL else None for null in (False, True))
+COLUMNS = ["company", "issued_on", "id"] if PARTIAL else ["company", "number", "issued_on"]
 
 
 class Document(models.Model):
@@ -67,10 +65,10 @@ class Document(models.Model):
         abstract = True
         constraints = [
             UniqueConstraint(
-                fields=["company", "number"], condition=numbered, name="%(class)s_once"
+                fields=["company", "number"], condition=NUMBERED, name="%(class)s_once"
             )
         ]
-        indexes = [Index(fields=columns, condition=drafts, name="%(class)s_drafts")]
+        indexes = [Index(fields=COLUMNS, condition=DRAFTS, name="%(class)s_drafts")]
 
     def __str__(self) -> str:
         return f"{self.company} {getattr(self, 'number', None)}"

@@ -84,4 +84,4 @@ class Results:
 
 def inexact(cell: Cell) -> bool:
     """Were the numbers of a cell wrong?"""
-    return cell.get("exact") is False
+    return bool(cell.get("fault"))

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
 
 from django.db import connection
 
-from benchmarks.contestants import posting
+from benchmarks.contestants import limits, ours, peers, posting
 from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.limits import BareStatement, PgBench, PgBenchTransaction, RoundTrip
-from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
-from benchmarks.contestants.peers import (
-    AutoIncrement,
-    AutoSequence,
-    DjangoSeq,
-    DjangoSequences,
-    LockedAutoSequence,
-)
-from sequences_core.registry import GROUP
 
 left_out: dict[str, str] = {}
 """Who can't take part on this database, and why; filled in when the database is ready."""
@@ -42,38 +31,35 @@ def by_name(name: str) -> Contestant:
 def everyone() -> Iterator[Contestant]:
     """All that there are for this database; some may turn out to be unfit."""
     vendor = connection.vendor
-    yield Field()
-    # Settings of the database that change what a commit costs.
-    alias = {"sqlite": "relaxed", "mysql": "unlogged"}.get(vendor)
-    if alias:
-        yield Field(alias)
+    binary_log = vendor == "mysql" and not getattr(connection, "mysql_is_mariadb", False)
+    yield ours.field()
+    if vendor == "sqlite":
+        yield ours.field("relaxed", ", synchronous = NORMAL")
+    if binary_log:
+        yield ours.field("unlogged", ", no binary log")
     if vendor == "postgresql":
-        yield Field(early=True)
-        yield Allocate(early=True)
-    yield InStatement()
-    yield Allocate()
-    yield from map(Allocate, others())
-    yield DjangoSequences()
-    if alias:
+        yield ours.field(early=True)
+        yield ours.allocate(early=True)
+    yield ours.in_statement()
+    yield ours.allocate()
+    for backend in ("orm", os.environ.get("BACKEND")):
+        if backend:
+            yield ours.allocate(backend)
+    yield peers.django_sequences()
+    if vendor == "sqlite":
         # Its README leaves SQLite's settings as Django has them.
-        yield DjangoSequences("untuned" if vendor == "sqlite" else alias)
-    yield DjangoSeq()
-    yield AutoSequence()
+        yield peers.django_sequences("untuned", ", Django's settings")
+    if binary_log:
+        yield peers.django_sequences("unlogged", ", no binary log")
+    yield peers.django_seq()
+    yield peers.auto_sequence()
     if vendor == "postgresql":
-        yield LockedAutoSequence()
-    yield AutoIncrement()
-    yield BareStatement()
-    yield RoundTrip()
-    yield BareStatement(driver=True)
+        yield peers.locked_auto_sequence()
+    yield peers.auto_increment()
+    yield limits.bare_statement()
+    yield limits.round_trip()
+    yield limits.raw_driver()
     if vendor == "postgresql":
-        yield PgBench()
-        yield PgBenchTransaction()
+        yield limits.pgbench("pgbench", limits.insert)
+        yield limits.pgbench("pgbench, take then insert", limits.take_then_insert)
     yield from posting.everyone()
-
-
-def others() -> list[str]:
-    """The registered backends that any database could use, and one that BACKEND names."""
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name in OURS)
-    names = {point.value: point.name for point in points}  # one that has two names is one
-    found = sorted(set(names.values()).difference(VENDORS))  # "auto" has found those
-    return found + list(filter(None, [os.environ.get("BACKEND")]))

@@ -3,105 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from django.db.models import Model
-from sequences import get_next_value
+from django.db import connection
+from sequences import get_last_value as get_peers_last_value
+from sequences import get_next_value as get_peers_next_value
+from sequences.models import Sequence
 from sequences_contrib.posting import assign_numbers
 
-from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.ours import Ours
-from benchmarks.contestants.peers import DjangoSequences
+from benchmarks.contestants.base import ONE, Contestant
 from benchmarks.models import Posted, PostedByHand
+from sequences_core import get_last_value
+from sequences_core.models import Counter
 
-DAY = date(2026, 4, 1)
 ORDER = ("issued_on", "pk")
 EVERY = 0.05
 """Seconds that the worker sleeps between two rounds."""
 
-VALUES: dict[str, Any] = {"company": 1, "issued_on": DAY}
+VALUES: dict[str, Any] = {"company": ONE, "issued_on": date(2026, 4, 1)}
 
 
-def post(model: type[Model] = Posted, **chosen: Any) -> None:
-    """Post all drafts, and number them."""
-    drafts = model._default_manager.filter(number=None, **chosen)
+def post() -> None:
+    """Post all drafts of the company, and number them."""
+    drafts = Posted.objects.filter(number=None, company=ONE)
     drafts.filter(posted=False).update(posted=True)
     assign_numbers(drafts, order_by=ORDER)
 
 
-class Inline(Ours):
-    """SequenceField, whose row is posted when it is written."""
-
-    name = "SequenceField, inline"
-    kind = "ours"
-    in_transaction = False
-    special = True
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Posted]
-
-    def numbers(self) -> Iterable[tuple[str, int]]:
-        for company, number in Posted.objects.values_list("company", "number"):
-            yield f"posted.{company}", number
-
-    def create(self, scope: str) -> None:
-        Posted.objects.create(**VALUES, posted=True)
+def work(scope: str) -> None:
+    """Do so after a while; not in the transaction in which writers fill their caches."""
+    if not connection.in_atomic_block:
+        time.sleep(EVERY)
+        post()
 
 
-class Drafts(Inline):
-    """Drafts that stay without numbers: what the others are compared with."""
-
-    name = "drafts without numbers"
-    kind = "price"
-    gapless = False
-
-    def create(self, scope: str) -> None:
-        Posted.objects.create(**VALUES)
+def draft(scope: str) -> None:
+    Posted.objects.create(**VALUES)
 
 
-class Later(Drafts):
-    """The same drafts, with a worker beside the writers that posts and numbers them."""
-
-    name = f"assign_numbers, every {EVERY * 1e3:.0f} ms"
-    kind = "ours"
-    gapless = True
+def inline(scope: str) -> None:
+    """Write a document that is posted already."""
+    Posted.objects.create(**VALUES, posted=True)
 
 
-class Worker(Inline):
-    """That worker."""
-
-    name = "worker"
-    stores_rows = False
-
-    def issue(self, scope: str, *, rollback: bool = False) -> None:
-        if not rollback:  # which fills caches
-            time.sleep(EVERY)
-            post(company=1)
+def inline_by_peer(scope: str) -> None:
+    number = get_peers_next_value(scope)
+    PostedByHand.objects.create(**VALUES, posted=True, number=number)
 
 
-class DjangoSequencesInline(DjangoSequences):
-    """django-sequences, likewise."""
+def last(scope: str) -> int | None:
+    return get_last_value(f"posted.{scope}")
 
-    special = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.name += ", inline"
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Posted]
-
-    numbers = Inline.numbers
-
-    def create(self, scope: str) -> None:
-        PostedByHand.objects.create(**VALUES, posted=True, number=get_next_value(scope))
+DRAFTS, LATER, WORKER = "drafts without numbers", "assign_numbers, every 50 ms", "worker"
+INLINE, PEER = "SequenceField, inline", "django-sequences, inline"
+NAMES = (DRAFTS, LATER, INLINE, PEER)
 
 
 def everyone() -> Iterator[Contestant]:
     """All of them."""
-    yield from (Drafts(), Later(), Inline(), DjangoSequencesInline(), Worker())
-
-
-EVERYONE = [one.name for one in everyone()]
+    usual: Any = {"models": (Posted, Counter), "special": True, "in_transaction": False}
+    yield Contestant(DRAFTS, "price", draft, gapless=False, **usual)
+    yield Contestant(LATER, "ours", draft, last=last, **usual)
+    yield Contestant(WORKER, "ours", work, **usual)
+    yield Contestant(INLINE, "ours", inline, last=last, **usual)
+    models = (Posted, Sequence)
+    peer = get_peers_last_value
+    yield Contestant(PEER, "peer", inline_by_peer, last=peer, models=models, special=True)

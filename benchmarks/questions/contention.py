@@ -7,11 +7,10 @@ counts.
 
 from __future__ import annotations
 
-import re
+import functools
 import statistics
-import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 from django.db import connection
 
 from benchmarks.contestants import by_name, contestants
-from benchmarks.contestants.base import Contestant
+from benchmarks.contestants.base import ONE, Contestant
 from benchmarks.contestants.limits import PgBench
 from benchmarks.questions.exactness import fault_in
 from benchmarks.questions.writers import Outcome, Task, Writers
@@ -50,12 +49,14 @@ class Cell:
     """Round trip of the network in milliseconds; 0 is loopback as it is."""
     rollbacks: bool
     """Does one transaction in ten roll back after taking its number?"""
+    sync: int = 0
+    """Milliseconds more for each sync of the disk: see the question Disk."""
 
     @property
     def is_compared(self) -> bool:
         """Is it what the charts and ratios show first?"""
-        busiest = (self.writers, self.counters, self.rollbacks) == (BUSIEST, "one", False)
-        return busiest and self.latency <= 1
+        alike = self.counters == "one" and not self.rollbacks
+        return alike and self.writers in (BUSIEST, 32) and self.latency <= 1 and self.sync <= 1
 
     @property
     def seconds(self) -> float:
@@ -65,19 +66,12 @@ class Cell:
         patient = connection.vendor == "sqlite" and self.contestant in PATIENT
         return SQLITE_SECONDS if patient else COMPARED_SECONDS
 
-    def turns(self) -> Iterator[int]:
-        yield from range(COMPARED_PASSES if self.is_compared else PASSES)
-
     def scope(self, writer: int) -> str:
-        return "one" if self.counters == "one" else f"w{writer}"
+        return ONE if self.counters == "one" else f"w{writer}"
 
 
 PATIENT = ("SequenceField", "get_next_value", "django-sequences")
 """Whose fairness on SQLite is measured for as long as it takes."""
-
-
-PGBENCH = re.compile(r"actually processed: (\d+).*^tps = ([\d.]+)", re.DOTALL | re.MULTILINE)
-"""What pgbench says of its run: how many transactions, and how many per second."""
 
 
 @dataclass
@@ -92,55 +86,42 @@ class Tally:
     waits: list[float] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
     committed: int = 0
-    rolled_back: int = 0
     faults: list[str] = field(default_factory=list)
     """What was wrong with the numbers."""
 
-    gapless: bool = True
-    """Is it a fault if the numbers aren't exact?"""
-
     def result(self) -> dict[str, Any]:
         """The figures; where the numbers weren't exact, there is no speed."""
-        exact = not self.faults if self.gapless else None
-        result: dict[str, Any] = {
-            "committed": self.committed,
-            "rolled_back": self.rolled_back,
-            "errors": dict(self.errors),
-            "exact": exact,
-            "fault": self.faults[0] if self.faults else None,
+        fault = self.faults[0] if self.faults else None
+        found = {"committed": self.committed, "errors": dict(self.errors), "fault": fault}
+        if fault or not self.committed:
+            return found
+        counts = self.writers.values()
+        figures = {
+            "rate": round(statistics.median(self.rates), 1),
+            "turns": [round(rate, 1) for rate in self.rates],
+            "fairness": round(min(counts) / max(counts), 3),
+            "seconds": round(self.seconds, 1),
         }
-        if exact is False or not self.committed:
-            return result
-        result["rate"] = round(statistics.median(self.rates), 1)
-        result["turns"] = [round(rate, 1) for rate in self.rates]
-        result["fairness"] = self.fairness()
-        result["seconds"] = round(self.seconds, 1)
         if len(self.waits) > 1:
             quantiles = statistics.quantiles(self.waits, n=100)
-            for percent in (50, 95, 99):
-                result[f"p{percent}"] = round(quantiles[percent - 1] * 1e3, 3)
-        return result
+            figures |= {f"p{p}": round(quantiles[p - 1] * 1e3, 3) for p in (50, 95, 99)}
+        return found | figures
 
     def add(self, seconds: float, outcomes: list[Outcome], contestant: Contestant) -> None:
         """Add a turn, and check the numbers that it left."""
         committed: Counter[str] = Counter()
         for writer, outcome in enumerate(outcomes):
             committed[outcome.scope] += outcome.committed
-            self.rolled_back += outcome.rolled_back
             self.writers[writer] += outcome.committed
             self.waits += outcome.waits
             self.errors += outcome.errors
         self.committed += committed.total()
         self.seconds += seconds
         self.rates.append(committed.total() / seconds)
-        self.gapless = contestant.gapless
-        if self.gapless and (fault := fault_in(committed, contestant.numbers(), contestant.last)):
+        with contestant.active():
+            fault = fault_in(committed, contestant.numbers(), contestant.last)
+        if fault and contestant.gapless:
             self.faults.append(fault)
-
-    def fairness(self) -> float | None:
-        """What the slowest writer committed, as a part of what the fastest did."""
-        counts = self.writers.values()
-        return round(min(counts) / max(counts), 3) if len(counts) > 1 else None
 
 
 def shapes() -> Iterator[tuple[int, str, int, bool]]:
@@ -157,21 +138,21 @@ def shapes() -> Iterator[tuple[int, str, int, bool]]:
     yield BUSIEST, "one", 0, True
 
 
-def turns() -> list[tuple[Cell, int]]:
+def cells() -> Iterator[Cell]:
     """pgbench takes part where there is one counter, and every transaction commits."""
-    return alternating(
-        [
-            Cell(party.name, *shape)
-            for shape in shapes()
-            for party in contestants()
-            if party.stores_rows or (isinstance(party, PgBench) and shape[1::2] == ("one", False))
-        ]
-    )
+    for shape in shapes():
+        for party in contestants():
+            usual = isinstance(party, PgBench) and shape[1::2] == ("one", False)
+            if party.create or usual:
+                yield Cell(party.name, *shape)
 
 
-def alternating(cells: list[Any]) -> list[tuple[Any, int]]:
+def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
     """All cells with their first turns, then all with their second ones, and so on."""
-    found = [(cell, turn) for cell in cells for turn in cell.turns()]
+    found = []
+    for cell in cells:
+        passes = COMPARED_PASSES if cell.is_compared else PASSES
+        found += [(cell, turn) for turn in range(passes)]
     return sorted(found, key=lambda pair: pair[1])
 
 
@@ -189,7 +170,7 @@ def ports() -> Iterator[dict[int, int | None]]:
         yield found
 
 
-@pytest.mark.parametrize(("cell", "turn"), turns(), ids=str)
+@pytest.mark.parametrize(("cell", "turn"), alternating(cells()), ids=str)
 def test_contention(
     cell: Cell, turn: int, tally: Tally, writers: Writers, ports: dict[int, int | None]
 ) -> None:
@@ -198,38 +179,13 @@ def test_contention(
 
 def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None) -> None:
     """Measure once, check the numbers, and add it all to the tally."""
-    contestant = by_name(cell.contestant)
+    contestant, number = by_name(cell.contestant), range(cell.writers)
     contestant.clear()
     if isinstance(contestant, PgBench):
-        seconds, outcomes = pgbench(contestant, cell, port)
+        seconds = contestant.load(cell.writers, cell.seconds, port)
+        rows = sum(1 for _ in contestant.numbers())
+        outcomes = [Outcome(ONE, committed=rows)]  # it says no more of each
     else:
-        tasks = [
-            Task(cell.contestant, cell.scope(n), cell.seconds, cell.rollbacks, port)
-            for n in range(cell.writers)
-        ]
-        seconds, outcomes = writers.run(tasks)
+        task = functools.partial(Task, cell.contestant, rollbacks=cell.rollbacks, port=port)
+        seconds, outcomes = writers.run([task(cell.scope(one), cell.seconds) for one in number])
     tally.add(seconds, outcomes, contestant)
-
-
-def pgbench(contestant: PgBench, cell: Cell, port: int | None) -> tuple[float, list[Outcome]]:
-    """The same statement by pgbench; how many it committed is what the table holds."""
-    settings: dict[str, Any] = contestant.connection.settings_dict
-    host = settings["HOST"] if port is None else "127.0.0.1"
-    command = ["pgbench", "-n", "-M", "prepared", "-f", "-", "-h", host, "-U", settings["USER"]]
-    command += ["-p", str(port or settings["PORT"]), "-c", str(cell.writers)]
-    # It counts in whole seconds.
-    command += ["-j", str(min(2, cell.writers)), "-T", str(max(1, round(cell.seconds)))]
-    done = subprocess.run(
-        [contestant.program or "", *command[1:], settings["NAME"]],
-        input=contestant.script(),
-        env={"PGPASSWORD": settings["PASSWORD"] or ""},
-        capture_output=True,
-        text=True,
-    )
-    said = PGBENCH.search(done.stdout)
-    if done.returncode or said is None:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    # Without the time to connect, which the other writers' clocks leave out, too.
-    taken = float(said[1]) / float(said[2])
-    counts = Counter(scope for scope, _ in contestant.numbers())
-    return taken, [Outcome(scope, committed=count) for scope, count in counts.items()]

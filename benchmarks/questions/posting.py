@@ -13,10 +13,11 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import Model
 from sequences_contrib.audit import audit
+from sequences_contrib.posting import assign_numbers
 
 from benchmarks.contestants import by_name, contestants
-from benchmarks.contestants.base import empty
-from benchmarks.contestants.posting import DAY, EVERYONE, ORDER, Later, Worker, post
+from benchmarks.contestants.base import ONE, empty
+from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, post
 from benchmarks.models import Bill, BillByHand, Posted
 from benchmarks.questions.contention import Tally
 from benchmarks.questions.exactness import fault_in
@@ -56,7 +57,7 @@ def turns(*cells: Cell) -> Iterator[tuple[Cell, int]]:
             yield cell, turn
 
 
-INSERTS = [Cell(one.name, "inserts") for one in contestants(EVERYONE) if one.stores_rows]
+INSERTS = [Cell(one.name, "inserts") for one in contestants(NAMES)]
 
 
 @pytest.mark.parametrize(("cell", "turn"), list(turns(*INSERTS)), ids=str)
@@ -64,9 +65,8 @@ def test_inserts(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
     """The time ends when the last row has its number."""
     contestant = by_name(cell.contestant)
     contestant.clear()
-    names = [cell.contestant] * BUSIEST + [Worker.name] * isinstance(contestant, Later)
-    tasks = [Task(name, "posted.1", SECONDS, False, None) for name in names]
-    seconds, outcomes = writers.run(tasks)
+    names = [cell.contestant] * BUSIEST + [WORKER] * (cell.contestant == LATER)
+    seconds, outcomes = writers.run([Task(name, ONE, SECONDS) for name in names])
     for worker in outcomes[BUSIEST:]:
         tally.errors += worker.errors
         start = time.monotonic()
@@ -85,12 +85,16 @@ ASSIGN = (
 @pytest.mark.parametrize(("cell", "turn"), list(turns(*ASSIGN)), ids=str)
 def test_assign(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     fill(Bill, cell)
-    number = post if cell.contestant == "assign_numbers" else bulk_update
-    benchmark.pedantic(number, args=(Bill,), rounds=1)
+    number = in_sql if cell.contestant == "assign_numbers" else by_orm
+    benchmark.pedantic(number, rounds=1)
     check(cell.rows)
 
 
-def bulk_update(model: type[Model]) -> None:
+def in_sql() -> None:
+    assign_numbers(Bill.objects.all(), order_by=ORDER)
+
+
+def by_orm() -> None:
     """Number the rows of one counter as one does with Django alone."""
     drafts = BillByHand.objects.filter(number=None).order_by(*ORDER)
     while rows := list(drafts[:BATCH]):
@@ -135,15 +139,15 @@ CREATE = (Cell("FormattedNumberField", "create"), Cell("get_next_value, by hand"
 @pytest.mark.parametrize(("cell", "turn"), list(turns(*CREATE)), ids=str)
 def test_create(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     def by_field() -> None:
-        Bill.objects.create(company=1, issued_on=DAY, posted=True)
+        Bill.objects.create(**VALUES, posted=True)
 
     def by_hand() -> None:
         with transaction.atomic():
             number = get_next_value("bills.1")
             values = {"number": number, "text": f"INV-1-{number:05d}"}
-            BillByHand.objects.create(company=1, issued_on=DAY, posted=True, **values)
+            BillByHand.objects.create(**VALUES, posted=True, **values)
 
-    empty(connection, [Bill._meta.db_table, CounterRow._meta.db_table])
+    empty(Bill, CounterRow)
     create = by_field if cell == CREATE[0] else by_hand
     benchmark.pedantic(create, rounds=CREATED, warmup_rounds=5)
     check(CREATED + 5)
@@ -152,7 +156,7 @@ def test_create(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
 def fill(model: type[Model], cell: Cell, number: str = "NULL") -> None:
     """Store documents, posted already, that SQL numbers, or nobody; their dates are mixed."""
     table = model._meta.db_table
-    empty(connection, [table, CounterRow._meta.db_table])
+    empty(model, CounterRow)
     day = concatenated("'2026-0'", "(1 + i % 9)", "'-01'")
     if connection.vendor != "sqlite":
         day = f"CAST({day} AS DATE)"

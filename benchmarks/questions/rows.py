@@ -1,10 +1,10 @@
-"""SQL that fills tables, on any of the databases."""
+"""Rows that are there before anything is timed, and transactions around what is."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 SETTLE = {
     "postgresql": ("VACUUM ANALYZE {}", "CHECKPOINT"),
@@ -37,3 +37,29 @@ def settle(table: str) -> None:
             cursor.execute(statement.format(table))
             if cursor.description:
                 cursor.fetchall()
+
+
+CALLS = 20
+"""In a transaction: PostgreSQL reads all versions of a row that its own transaction made."""
+
+
+class Transactions:
+    """Keeps a transaction open, a fresh one for every few calls; a context manager."""
+
+    def __init__(self, alias: str = "default") -> None:
+        self.alias = alias
+        self.done = 0
+        self.open = ExitStack()
+
+    def renew(self) -> None:
+        """To be called before each call."""
+        if self.done % CALLS == 0:
+            self.open.close()
+            self.open.enter_context(transaction.atomic(using=self.alias))
+        self.done += 1
+
+    def __enter__(self) -> Transactions:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.open.close()

@@ -41,6 +41,9 @@ COLOURS = {
 
 SHOWN = (FIELD, FUNCTION, REFERENCE, "django-autosequence", "auto-increment")
 
+NETWORK, SLOW = ", 1 ms of network", ", 1 ms more for a sync"
+EARLIER = on_slow_disk(1, BUSIEST, FIELD + EARLY, FIELD, 0)
+
 SETTINGS: Any = {
     "font.family": "sans-serif",
     # The browser that shows an SVG may have the second only, whose letters are as wide.
@@ -54,6 +57,8 @@ SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "benchmarks",
 }
+
+AXES = {"writers": "writers (processes)", "ms": "network round trip, ms"}
 
 Lines = dict[str, list[tuple[float, float]]]
 """By contestant: what was varied, and rows per second."""
@@ -75,7 +80,7 @@ class Chart:
         axes = figure.subplots(rows, columns, squeeze=False)
         for place, (name, lines) in zip(axes.flat, self.panels.items(), strict=True):
             draw(place, lines)
-            place.set(title=name, xlabel=self.x, ylabel="rows per second")
+            place.set(title=name, xlabel=AXES[self.x], ylabel="rows per second")
         return figure
 
 
@@ -112,41 +117,25 @@ def save(results: Results) -> None:
 
 def charts(results: Results) -> list[Chart]:
     """Those that have something to show."""
-    slow = f"{BUSIEST} writers, one counter, 1 ms more for a sync"
+    writers = by_database(results, "writers", latency=0)
+    network = by_database(results, "latency", writers=BUSIEST)
     made = [
-        Chart(
-            "writers",
-            finding(results, f"{BUSIEST} writers, one counter", faster(FIELD, REFERENCE)),
-            by_database(results, "writers", latency=0),
-            "writers (processes)",
-        ),
-        Chart(
-            "network",
-            finding(
-                results,
-                f"{BUSIEST} writers, one counter, 1 ms of network",
-                faster(FIELD, REFERENCE, 1),
-            ),
-            by_database(results, "latency", writers=BUSIEST),
-            "network round trip, ms",
-        ),
-        Chart(
-            "disk",
-            finding(results, slow, on_slow_disk(1, BUSIEST, FIELD + EARLY, FIELD, 0)),
-            by_sync(results),
-            "writers (processes)",
-        ),
+        Chart("writers", finding(results, faster(FIELD, REFERENCE)), writers, "writers"),
+        Chart("network", finding(results, faster(FIELD, REFERENCE, 1), NETWORK), network, "ms"),
+        Chart("disk", finding(results, EARLIER, SLOW), by_sync(results), "writers"),
     ]
     return [chart for chart in made if chart.panels]
 
 
-def finding(results: Results, where: str, promise: Promise) -> str:
+def finding(results: Results, promise: Promise, where: str = "") -> str:
     """Who commits how many times the rows of whom, on each database."""
     ours, theirs = (one.wanted["contestant"] for one in (promise.top, promise.bottom) if one)
     found = {name: promise.of(results, name) for name in measured(results)}
-    parts = [f"{value:.1f}× on {TITLES[name]}" for name, value in found.items() if value]
-    listed = " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-    return f"{where}: {ours} commits {listed} the rows of {theirs}"
+    *parts, last = [
+        f"{value:.1f}× on {TITLES[name]}" for name, value in found.items() if value
+    ] or [""]
+    listed = f"{', '.join(parts)} and {last}" if parts else last
+    return f"{BUSIEST} writers, one counter{where}: {ours} commits {listed} the rows of {theirs}"
 
 
 def by_database(results: Results, x: str, **shape: Any) -> dict[str, Lines]:

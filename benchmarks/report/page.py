@@ -141,10 +141,9 @@ def _ratios(results: Results) -> Iterator[Table]:
     databases = measured(results)
     titles = [TITLES.get(name, name) for name in databases]
     table = Table("Ratios to reach, and the limit of each", ["", *titles])
-    found = {(one.text, one.database): one for one in ratios(results)}
+    found = {(text, name): entry for text, name, entry in ratios(results)}
     for text in dict.fromkeys(text for text, _ in found):
-        row = [found.get((text, name)) for name in databases]
-        table.add(text, *(Entry(str(one or ""), one.style if one else "") for one in row))
+        table.add(text, *(found.get((text, name), Entry("")) for name in databases))
     table.note = "Figures in italics missed their limit in this run."
     yield table
 

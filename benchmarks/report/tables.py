@@ -73,13 +73,13 @@ def pivot(
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
     winners = {}
-    for name in columns if best else ():
+    for name in columns:
         competing = [
             value(cell)
             for (_, where), cell in found.items()
-            if where == name and kinds.get(cell["contestant"]) not in {"limit", "price"}
+            if best and where == name and kinds.get(cell["contestant"]) not in {"limit", "price"}
         ]
-        winners[name] = best(filter(None, competing), default=None)
+        winners[name] = (best or max)(filter(None, competing), default=None)
     for name in dict.fromkeys(map(row, cells)):
         shown = (entry(found.get((name, where)), value, winners.get(where)) for where in columns)
         table.add(name, *shown)
