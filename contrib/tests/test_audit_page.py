@@ -1,0 +1,183 @@
+"""The audit pages of the admin: who may see them, what they say, and what they cost."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django.asserts import assertNumQueries
+from sequences_contrib.voids import record_void
+
+from sequences_core import set_last_value
+from tests.numbered.models import Company, Invoice, Project, Receipt, SpecialInvoice
+from tests.numbered.pages import APPS as APPS
+from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+
+FIELD = f"{PAGES}numbered.Voucher.number/"
+
+
+@pytest.fixture(autouse=True)
+def _router(using: str, settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
+
+
+@pytest.fixture
+def client(using: str) -> Client:
+    """The browser of an accountant who may view what the tests number, and change nothing."""
+    return client_with(
+        using, *(f"numbered.view_{name}" for name in ("invoice", "voucher", "receipt", "document"))
+    )
+
+
+def run_sql(using: str, statement: str) -> None:
+    with connections[using].cursor() as cursor:
+        cursor.execute(statement)
+
+
+def test_the_index_lists_what_the_user_may_view(using: str, client: Client) -> None:
+    """Each numbered field once, and no other model's; the admin's own index leads there."""
+    assert PAGES in client.get("/admin/").content.decode()
+    page = text_of(client, PAGES)
+    assert f"{PAGES}numbered.Invoice.number/" in page
+    assert f"{PAGES}numbered.Voucher.number/drafts/" in page
+    assert "Company, Date of issue: month" in page
+    assert "numbered.Ticket.number" not in page
+    assert "numbered.SpecialInvoice.own" not in page
+
+
+@pytest.mark.parametrize("path", ["", "csv/", "drafts/"])
+def test_without_permission_there_is_no_page(using: str, client: Client, path: str) -> None:
+    """Whoever may not view a model can't read its numbers; a field that isn't there is a 404."""
+    assert client.get(f"{PAGES}numbered.Ticket.number/{path}").status_code == 403
+    assert client.get(f"{PAGES}numbered.Voucher.nothing/{path}").status_code == 404
+    assert Client().get(f"{PAGES}numbered.Voucher.number/{path}").status_code == 302
+
+
+def test_nobody_without_a_model_to_view_sees_the_index(using: str, client: Client) -> None:
+    """Neither the page nor the link to it."""
+    other = client_with(using, "numbered.view_company")
+    assert other.get(PAGES).status_code == 403
+    assert PAGES not in other.get("/admin/").content.decode()
+
+
+def test_an_exact_counter(using: str, client: Client) -> None:
+    """First, last and count, and in words that nothing is missing."""
+    Invoice.objects.bulk_create([Invoice() for _ in range(12)])
+    page = text_of(client, f"{PAGES}numbered.Invoice.number/")
+    assert "Nothing is missing: every number from the first to the last has its row." in page
+    for number in (1, 12):
+        assert f'<td class="sequences-number">{number}</td>' in page
+
+
+def test_holes_voids_duplicates_and_counters(using: str, client: Client) -> None:
+    """Each kind of finding is said in words, voids with text, reason and person."""
+    acme, brandt = (Company.objects.create(name=name) for name in ("Acme", "Brandt & Co"))
+    vouchers(acme, 4, 9)
+    vouchers(brandt, 5, 3)
+    run_sql(using, "DELETE FROM numbered_voucher WHERE number IN (2, 5, 6, 9)")
+    record_void(f"vouchers.{acme.pk}.2026-04", 2, text="V-2", reason="<torn>", who="anna")
+    set_last_value(1, f"vouchers.{brandt.pk}.2026-05", force=True)
+    page = text_of(client, FIELD)
+    assert "Some numbers need an explanation." in page
+    assert "3 numbers are missing without an explanation: 5–6, 9." in page  # noqa: RUF001
+    assert "1 number is void: 2." in page
+    assert "The counter is ahead by 1 number" in page
+    assert "The counter is behind by 2 numbers" in page
+    assert "<td>V-2</td><td>&lt;torn&gt;</td><td>anna</td>" in page
+    assert ">Brandt &amp; Co</a>" in page
+    assert "April 2026" in page
+
+
+def test_filters(using: str, client: Client) -> None:
+    """A company and a period choose counters, by GET; so does one counter, with its chart."""
+    acme, brandt = (Company.objects.create(name=name) for name in ("Acme", "Brandt"))
+    for company in (acme, brandt):
+        for month in (4, 5):
+            vouchers(company, month, 3)
+    assert "4 counters" in text_of(client, FIELD)
+    assert "2 counters" in text_of(client, f"{FIELD}?company={acme.pk}")
+    assert "2 counters" in text_of(client, f"{FIELD}?issued_on=2026-05")
+    assert "4 counters" in text_of(client, f"{FIELD}?issued_on=2026")
+    assert "No counter fits" in text_of(client, f"{FIELD}?issued_on=2027")
+    assert "sequences-chart" not in text_of(client, FIELD)
+    name = f"vouchers.{acme.pk}.2026-05"
+    page = text_of(client, f"{FIELD}?_counter={quote(name)}")
+    assert "1 counter<" in page
+    assert '<svg viewBox="0 0 640 200" role="img"' in page
+    assert "The numbers from 1 to 3 over Date of issue" in page
+
+
+def test_dates_out_of_order(using: str, client: Client) -> None:
+    """Only where somebody asks: not every number has to be in the order of a date."""
+    acme = Company.objects.create(name="Acme")
+    vouchers(acme, 4, 3)
+    run_sql(using, "UPDATE numbered_voucher SET issued_on = '2026-04-30' WHERE number = 1")
+    assert "lies before" not in text_of(client, FIELD)
+    page = text_of(client, f"{FIELD}?_dates=issued_on")
+    assert "The date of number 2, 04/02/2026, lies before 04/30/2026." in page
+    assert "lies before" not in text_of(client, f"{FIELD}?_dates=posted")
+
+
+def test_a_parent_that_is_gone(using: str, client: Client) -> None:
+    """Its key is shown; rows without a scope that have numbers all the same are counted."""
+    acme = Company.objects.create(name="Acme")
+    vouchers(acme, 4, 2)
+    key = acme.pk
+    run_sql(using, "DELETE FROM numbered_company")
+    assert f"{key} (deleted)" in text_of(client, FIELD)
+    run_sql(using, "UPDATE numbered_voucher SET company_id = NULL")
+    assert "2 rows have numbers but no counter" in text_of(client, FIELD)
+
+
+def test_paths_constants_and_parents(using: str, client: Client) -> None:
+    """A constant is no column; a child's numbers are its parent's."""
+    company = Company.objects.create(name="Acme")
+    project = Project.objects.create(company=company, code="x")
+    Receipt.objects.bulk_create([Receipt(project=project), Receipt(project=None)])
+    page = text_of(client, f"{PAGES}numbered.Receipt.number/")
+    assert '<th scope="col">Company</th> <th scope="col" class="sequences-number">First' in page
+    assert ">Acme</a>" in page
+    SpecialInvoice.objects.create()
+    assert "Nothing is missing" in text_of(client, f"{PAGES}numbered.Invoice.number/")
+
+
+def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: Any) -> None:
+    """Line by line; a name that a spreadsheet would take for a formula begins with '."""
+
+    acme = Company.objects.create(name="Acme")
+    vouchers(acme, 4, 3)
+    vouchers(acme, 5, 3)
+    call_command("sequences", "audit", "numbered.Voucher", "--format=csv", database=using)
+    answer = client.get(f"{FIELD}csv/")
+    assert answer.content.decode() == capsys.readouterr().out
+    assert answer["Content-Disposition"].startswith("attachment")
+    one = client.get(f"{FIELD}csv/?issued_on=2026-05")
+    assert len(one.content.decode().splitlines()) == 2
+
+
+def test_the_number_of_queries_is_fixed(using: str, client: Client) -> None:
+    """Be there three counters or three hundred, exact or with holes and voids."""
+    path = f"{FIELD}?_dates=issued_on"
+
+    def more(companies: int) -> None:
+        new = Company.objects.bulk_create([Company(name=f"C{n}") for n in range(companies)])
+        known = Company.objects.order_by("-pk")[: len(new)]
+        for company in known:
+            vouchers(company, 4, 3)
+        run_sql(using, "DELETE FROM numbered_voucher WHERE number = 2")
+        for company in known:
+            record_void(f"vouchers.{company.pk}.2026-04", 2)
+
+    more(3)
+    client.get(path)
+    with CaptureQueriesContext(connections[using]) as few:
+        client.get(path)
+    more(57)
+    with assertNumQueries(len(few), using=using):
+        page = client.get(path)
+    assert "Page 1 of 2" in page.content.decode()
