@@ -20,7 +20,7 @@ databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint release changelog matrix constraints clean
+.PHONY: help demo test bench faults bench-readme docs servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -34,11 +34,8 @@ test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all t
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
 	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
 
-bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
-	$(BIN)/python -m benchmarks compare $(A) $(B)
-
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
-	$(BIN)/python -m benchmarks readme
+	$(BIN)/python -m benchmarks page
 
 faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
