@@ -207,7 +207,8 @@ class Allocator(ABC):
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
 
-        For one statement in autocommit. None where that takes a second round trip anyway.
+        For one statement in autocommit, whose COMMIT it makes not wait, so that :meth:`releasing`
+        needn't. None where the wait takes a second round trip anyway. Asked once for each alias.
         """
         return None
 

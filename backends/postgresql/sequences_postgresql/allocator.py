@@ -172,7 +172,9 @@ def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any)
         if context["connection"].connection.info.transaction_status in OPEN:
             execute("ROLLBACK", None, False, context)
         raise
-    context["cursor"].nextset()  # past that of BEGIN
+    cursor = context["cursor"]
+    cursor.nextset()  # past that of BEGIN
+    cursor.nextset()  # past that of SET
     return result
 
 
