@@ -97,6 +97,7 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
+    "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
         "debootstrap",
