@@ -1,5 +1,6 @@
 # Each command installs what it needs first, into .venv; a second call finds it there.
-#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle
+#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle;
+#         postgresql@18 is one of another release
 #   ARGS  arguments for the program behind the command
 #   SERVE  for demo: serve its data in Django's admin, until Ctrl-C
 #   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
@@ -17,7 +18,8 @@ PINS := constraints.txt $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 
 comma := ,
 databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
-drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
+products = $(foreach one,$(1),$(firstword $(subst @, ,$(one))))
+drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(call products,$(1))))))
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test bench faults bench-readme docs servers servers-stop lint release changelog matrix constraints clean
@@ -43,7 +45,7 @@ faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill wr
 docs: .venv/.docs ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
-servers: .venv/.packages ## start the databases' servers in the background and print their URLs
+servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
 
 servers-stop: .venv/.packages ## end them and remove their data
