@@ -1,6 +1,7 @@
 # Each command installs what it needs first, into .venv; a second call finds it there.
 #   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle
 #   ARGS  arguments for the program behind the command
+#   SERVE  for demo: serve its data in Django's admin, until Ctrl-C
 #   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
 
 PYTHON ?= python3
@@ -24,8 +25,8 @@ drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=postgresql, mariadb, mysql
-	$(BIN)/python contrib/demo/run.py $(ARGS)
+demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=…; SERVE=1 shows them in Django's admin
+	$(BIN)/python contrib/demo/run.py $(if $(SERVE),--serve) $(ARGS)
 
 test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
 	$(BIN)/python -m pytest $(ARGS)

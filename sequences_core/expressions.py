@@ -11,7 +11,12 @@ from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
-from .early_release import durability, durability_in_transaction, wait_after_commit
+from .early_release import (
+    durability,
+    durability_in_transaction,
+    sends_together,
+    wait_after_commit,
+)
 from .functions import forget_functions, function_missing, has_function
 from .registry import get_allocator
 
@@ -96,13 +101,17 @@ class NextValue(Expression):
         return refused
 
     def waited_for(self) -> NextValue:
-        """Return a copy for a statement in the block of ``early_release.waited_for``.
+        """Return a copy for a statement in the block of ``early_release.WaitedFor``.
 
         In autocommit only this is released early, for nobody else waits.
         """
         copy = self.copy()
         copy._is_waited_for = True
         return copy
+
+    def uses_sequence(self, name: str) -> bool:
+        """Return whether the numbers are of this sequence; False for a name in the database."""
+        return not self._expressions and self._name == name
 
     def get_source_expressions(self) -> list[Any]:
         return self._expressions
@@ -141,7 +150,7 @@ class NextValue(Expression):
         if found is not None:
             wait_after_commit(connection)
         elif self._is_waited_for and not connection.in_atomic_block:
-            found = durability(connection)
+            found = None if sends_together(connection) else durability(connection)
         return sql if found is None else get_allocator(connection).releasing(sql, found)
 
 

@@ -35,6 +35,7 @@ OF_REPOSITORY = {
     "test_registry_errors.py",
     "test_release.py",
     "test_report.py",
+    "test_serving.py",
     "test_tutorial.py",
     "test_typing.py",
 }

@@ -225,6 +225,17 @@ class Numbering:
             escape(self.sequence_name, self.separator) if self.scope_parts else self.sequence_name
         )
 
+    def uses_sequence(self, name: str) -> bool:
+        """Return whether the counter of this name could number rows of this field."""
+        if self.is_copy or not self.scope_parts:
+            return not self.is_copy and name == self.base
+        scoped = self.base + self.separator
+        if not name.startswith(scoped):
+            return False
+        # No text has the separator in it; a function may return more than one.
+        texts = name.removeprefix(scoped).split(self.separator)
+        return self.is_scoped_by_function or len(texts) == len(self.scope_parts)
+
     @cached_property
     def is_plain(self) -> bool:
         """Can a database function take the numbers, if the database has one?"""

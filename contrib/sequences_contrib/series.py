@@ -81,15 +81,7 @@ def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> lis
 
 def fields_numbered_by(counter: str) -> list[Any]:
     """Return the fields whose rows the counter could number, by its name."""
-    return [
-        field
-        for field in numbered_fields()
-        if (
-            counter.startswith(field.base + field.separator)
-            if field.scope_parts
-            else counter == field.base
-        )
-    ]
+    return [field for field in numbered_fields() if field.uses_sequence(counter)]
 
 
 def database_of(field: Any, using: str | None) -> str:

@@ -22,6 +22,8 @@ SYSTEM_PATH = os.pathsep.join(
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 
+AXE_CORE = "4.14.1"
+
 
 def which(program: str) -> Path | None:
     """Where `program` is, also when it is for administrators only."""
@@ -75,6 +77,12 @@ def c_compiler() -> Path | None:
     return gcc if headers and headers.returncode == 0 else None
 
 
+def chromium() -> Path | None:
+    """The browser, provided that its driver is there."""
+    browser = which("chromium") or which("google-chrome")
+    return browser if which("chromedriver") else None
+
+
 class Requirement(NamedTuple):
     """Something that packages of the system provide."""
 
@@ -95,6 +103,11 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
+    # Without its recommended packages, Chromium would have no fonts.
+    "chromium": Requirement(
+        "Chromium", chromium, ("chromium", "chromium-driver", "fonts-liberation")
+    ),
+    "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
         "debootstrap",
         lambda: which("debootstrap"),
@@ -146,6 +159,18 @@ def mysql_system() -> Path:
         shutil.rmtree(root / "var/cache/apt")
 
     return cached("mysql", build)
+
+
+def axe_core() -> Path:
+    """The script that finds what is inaccessible on a page: https://github.com/dequelabs/axe-core."""
+    package = f"axe-core@{AXE_CORE}"
+
+    def build(root: Path) -> None:
+        root.mkdir()
+        options = ["--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"]
+        _run("axe-core", [str(install("npm")), "install", *options, package])
+
+    return cached(package, build) / "node_modules/axe-core/axe.min.js"
 
 
 def _apt(title: str, command: list[str]) -> None:

@@ -1,0 +1,175 @@
+"""Chromium, driven by selenium, with what the tests ask of a page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.servers.install import axe_core, install, which
+
+SCREEN = (1280, 800)
+PHONE = (390, 844)
+
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+"""The rules of axe-core: the levels A and AA, and what its authors recommend beyond them."""
+
+# The element that has the focus, and whether that can be seen: without it, it must look different.
+FOCUS = """
+const element = document.activeElement, style = getComputedStyle(element);
+const look = () => ["outlineStyle", "outlineWidth", "outlineColor", "boxShadow", "borderTopColor",
+    "backgroundColor", "textDecorationLine", "color"].map((name) => style[name]).join(" ");
+const focused = look();
+element.blur();
+const blurred = look();
+element.focus({focusVisible: true});
+return [element, focused !== blurred];
+"""
+
+
+class Browser:
+    """One browser for all tests, as one person would use it."""
+
+    def __init__(self, downloads: Path) -> None:
+        options = ChromeOptions()
+        options.binary_location = str(install("chromium"))
+        options.add_argument("--headless=new")
+        options.add_argument("--disable-dev-shm-usage")  # containers have little of it
+        options.add_argument("--disable-background-networking")
+        options.add_argument("--hide-scrollbars")  # they are part of no page
+        if os.geteuid() == 0:
+            options.add_argument("--no-sandbox")  # https://crbug.com/638180
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+        self.downloads = downloads
+        self.driver = Chrome(options, ChromeService(str(which("chromedriver"))))
+        self.axe = axe_core().read_text()
+        self.site = ""
+
+    def reset(self, site: str) -> None:
+        """Forget who was logged in and how the last test looked at its pages."""
+        self.site = site
+        self.driver.get("about:blank")
+        self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+        self.screen()
+        self.messages()
+
+    def log_in(self, session: str) -> None:
+        """Go on with a session of Django's."""
+        cookie = {"name": "sessionid", "value": session, "url": self.site}
+        self.driver.execute_cdp_cmd("Network.setCookie", cookie)
+
+    # What a person does.
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.site + path)
+
+    @contextmanager
+    def new_page(self) -> Iterator[None]:
+        """Wait until what is done in the block has brought another page."""
+        page = self.driver.find_element(By.TAG_NAME, "html")
+        yield
+        WebDriverWait(self.driver, 20).until(staleness_of(page))
+
+    def link(self, text: str) -> WebElement:
+        """The link, or the button, with these words on it."""
+        link = f"//a[normalize-space()='{text}']"
+        button = f"//button[normalize-space()='{text}'] | //input[@type='submit'][@value='{text}']"
+        return self.one(f"{link} | {button}", By.XPATH)
+
+    def follow(self, text: str) -> None:
+        """Click a link, or a button."""
+        with self.new_page():
+            self.link(text).click()
+
+    def fill(self, **values: object) -> None:
+        """Write into the fields of the form, as far as it has them."""
+        for name, value in values.items():
+            field = self.one(f"[name='{name}']")
+            field.clear()
+            field.send_keys(str(value))
+
+    def press(self, keys: str) -> None:
+        """Press keys one after the other, wherever the focus is."""
+        ActionChains(self.driver).send_keys(keys).perform()
+
+    def enter(self) -> None:
+        """Press the Enter key, which brings another page."""
+        with self.new_page():
+            self.press(Keys.ENTER)
+
+    def tab_to(self, element: WebElement) -> None:
+        """Reach an element by the Tab key alone; each stop on the way can be seen."""
+        for _ in range(100):
+            self.press(Keys.TAB)
+            focused, seen = self.focus()
+            assert seen, focused.get_attribute("outerHTML")
+            if focused == element:
+                return
+        raise AssertionError(f"Tab never reaches {element.get_attribute('outerHTML')}")
+
+    def focus(self) -> tuple[WebElement, bool]:
+        """Return what has the focus, and whether that can be seen."""
+        element, seen = self.driver.execute_script(FOCUS)
+        return element, seen
+
+    def screen(self, size: tuple[int, int] = SCREEN, scheme: str = "light") -> None:
+        """Look at the page on a screen of this size, with the light or the dark scheme."""
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    # What a person sees.
+
+    @property
+    def text(self) -> str:
+        return self.one("body").text
+
+    @property
+    def path(self) -> str:
+        return self.driver.current_url.removeprefix(self.site)
+
+    def one(self, selector: str, by: str = By.CSS_SELECTOR) -> WebElement:
+        """The only element of this kind that can be seen."""
+        found = [one for one in self.driver.find_elements(by, selector) if one.is_displayed()]
+        assert len(found) == 1, f"{len(found)} of {selector} on {self.path}: {self.text}"
+        return found[0]
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def messages(self) -> list[str]:
+        """What the console has said since the last call: refusals of the CSP, errors of scripts."""
+        log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in log]
+
+    def overflow(self) -> int:
+        """How many pixels the page is wider than the screen."""
+        page = "document.documentElement"
+        return int(self.driver.execute_script(f"return {page}.scrollWidth - {page}.clientWidth"))
+
+    def violations(self) -> list[str]:
+        """What axe-core objects to, each with the elements that it objects to."""
+        # The driver runs it beside the page's scripts, so the page's CSP stays in force.
+        self.driver.execute_script(self.axe)
+        result: dict[str, Any] = self.driver.execute_async_script(
+            "axe.run({runOnly: arguments[0]}).then(arguments[1])", WCAG
+        )
+        return [
+            f"{rule['id']}: {rule['help']}: {node['html']} ({node['failureSummary']})"
+            for rule in result["violations"]
+            for node in rule["nodes"]
+        ]
+
+    def quit(self) -> None:
+        self.driver.quit()
