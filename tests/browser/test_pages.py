@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 
+from sequences_core.arguments import MAX_VALUE
+from sequences_core.models import Counter
 from tests.browser.browser import PHONE, SCREEN, Browser
 
 pytestmark = [
@@ -51,6 +54,17 @@ def test_everybody_can_read_what_is_confirmed(
     browser.fill(**values)
     browser.follow("Continue")
     check(browser)
+
+
+@pytest.mark.parametrize("page", ["change", "set", "rename", "delete"])
+def test_a_long_name_fits_a_phone(browser: Browser, log_in: Callable[..., Any], page: str) -> None:
+    """Though it is a single word."""
+    name = "special_invoices_of_the_whole_world_and_of_all_its_companies"
+    Counter.objects.create(name=name, last=MAX_VALUE)
+    log_in()
+    browser.open(f"{COUNTERS}/{quote(name)}/{page}/")
+    browser.screen(PHONE, "light")
+    assert browser.overflow() == 0
 
 
 def check(browser: Browser) -> None:
