@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,7 +26,6 @@ from .diagnosis import Diagnosable
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
-    from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = [
@@ -171,10 +170,6 @@ class Allocator(Diagnosable, ABC):
         """What the database says of an error that Django raised."""
         return str(error)
 
-    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check`` should say of this connection's settings."""
-        return ()
-
     def install(self, connection: BaseDatabaseWrapper) -> None:
         """Add what the backend wants beside the bare table; run by ``migrate``, idempotent."""
 
@@ -212,10 +207,6 @@ class Allocator(Diagnosable, ABC):
         needn't. None where the wait takes a second round trip anyway. Asked once for each alias.
         """
         return None
-
-    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check --database`` should say if early release is asked for."""
-        return ()
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""
