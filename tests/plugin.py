@@ -33,6 +33,7 @@ OF_REPOSITORY = {
     "test_benchmarks.py",
     "test_demo.py",
     "test_interface.py",
+    "test_matrix.py",
     "test_packaging.py",
     "test_readme.py",
     "test_registry_errors.py",
