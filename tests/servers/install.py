@@ -103,10 +103,7 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
-    # Without its recommended packages, Chromium would have no fonts.
-    "chromium": Requirement(
-        "Chromium", chromium, ("chromium", "chromium-driver", "fonts-liberation")
-    ),
+    "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
         "debootstrap",
