@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date as date_type
-from datetime import datetime
 from typing import Any
 
 from django.db.models import F, Max, Value
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from ..findings import CounterAudit, Reading
-from .words import span
+from .words import day_of, span
 
 POINTS = 120
 """How many points a chart has at the most: each is for consecutive numbers."""
@@ -48,6 +47,13 @@ class Chart:
     high: int
     start: str
     end: str
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """The kinds of marks that there are, and what they mean."""
+        names = {"missing": _("missing"), "void": _("void"), "reuse": _("free")}
+        there = {mark.state for mark in self.marks}
+        return [(state, name) for state, name in names.items() if state in there]
 
     edges = {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "width": RIGHT - LEFT}
 
@@ -122,12 +128,8 @@ def _points(reading: Reading, result: CounterAudit, date: str) -> list[tuple[dat
         runs = rows.annotate(sequences_run=run).values("sequences_run").order_by()
         dated = runs.annotate(sequences_day=Max(date), sequences_high=Max(number))
         found += dated.values_list("sequences_day", "sequences_high")
-    points = [(_day(moment), high) for moment, high in found]
+    points = [(day_of(moment), high) for moment, high in found]
     return sorted(points, key=lambda point: point[1])
-
-
-def _day(moment: Any) -> date_type:
-    return moment.date() if isinstance(moment, datetime) else moment
 
 
 def _short(day: date_type) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from django.utils.formats import date_format
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -151,5 +153,12 @@ def _some(texts: Iterable[str]) -> str:
     return ", ".join(listed[:SOME]) + (", …" if len(listed) > SOME else "")
 
 
-def _date(day: Any) -> str:
-    return date_format(day, "SHORT_DATE_FORMAT")
+def day_of(value: date | datetime) -> date:
+    """Return the day of a date, or of a moment in the reader's time zone."""
+    if not isinstance(value, datetime):
+        return value
+    return (localtime(value) if is_aware(value) else value).date()
+
+
+def _date(value: Any) -> str:
+    return date_format(day_of(value), "SHORT_DATE_FORMAT")
