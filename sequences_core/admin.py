@@ -15,6 +15,8 @@ from django.contrib.admin.utils import quote, unquote
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connections, router, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -60,7 +62,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 
     list_display = ("name", "last", "used_by")
     ordering = ("name",)
-    search_fields = ("name",)
+    search_fields = ("lowercase_name",)
     fields = readonly_fields = ("name", "last", "used_by")
     actions = None  # a warning for each sequence says more than one for many
     change_form_template = "admin/sequences_core/counter.html"
@@ -88,6 +90,13 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         if users is None:
             users = self._users([counter.name])[counter.name]
         return ", ".join(users)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Ignore case on every database: MySQL's collation of names doesn't."""
+        queryset = queryset.alias(lowercase_name=Lower("name"))
+        return super().get_search_results(request, queryset, search_term.lower())
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Ask once for what uses the sequences of the page."""

@@ -9,7 +9,7 @@ from django.contrib.admin.widgets import AdminTextInputWidget
 from django.core.exceptions import ValidationError
 from django.utils.formats import localize
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
 from .api import delete, rename, set_last_value
 from .arguments import MAX_NAME_LENGTH, MAX_VALUE, check_sequence_name
@@ -18,6 +18,10 @@ from .users import fields_using
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
+
+NO_USERS = gettext_noop(
+    "No field is known to use this sequence. Whether other code does is not known here."
+)
 
 
 class Change(forms.Form):
@@ -200,6 +204,8 @@ class Rename(Change):
                 )
                 % {"fields": users}
             )
+        else:
+            found.append(_(NO_USERS))
         if users := self.users_of(self.cleaned_data["new_name"]):
             found.append(
                 _("These fields will take their numbers from this sequence: %(fields)s.")
@@ -238,6 +244,8 @@ class Delete(Change):
                 _("These fields take their numbers from this sequence: %(fields)s.")
                 % {"fields": users}
             )
+        else:
+            found.append(_(NO_USERS))
         return found
 
     def make(self) -> None:

@@ -83,7 +83,7 @@ def test_the_list_shows_names_and_last_numbers(client: Client) -> None:
     """The list is found by the index, is sorted, and can be searched by name."""
     Counter.objects.create(name="credits", last=7)
     assert PAGES in client.get("/admin/").content.decode()
-    for query in ("", "?q=voice"):
+    for query in ("", "?q=voice", "?q=VOICE"):
         page = text(client.get(PAGES + query))
         assert "invoices" in page
         assert "1234" in page
@@ -234,6 +234,14 @@ def test_deleting_a_sequence(client: Client) -> None:
         "invoices: 1234",
         True,
     )
+
+
+def test_a_sequence_that_no_field_uses(client: Client) -> None:
+    """The pages say that, too, and that code is not looked through."""
+    Counter.objects.create(name="stray", last=1)
+    for kind in ("rename", "delete"):
+        page = client.post(f"{PAGES}stray/{kind}/", {"new_name": "astray"})
+        assert "No field is known to use this sequence." in text(page)
 
 
 def test_a_get_changes_nothing(client: Client) -> None:

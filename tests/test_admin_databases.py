@@ -147,6 +147,7 @@ def atomic_requests(using: str, monkeypatch: pytest.MonkeyPatch, value: bool = T
 def test_a_change(client: Client, kind: str, backend: str, settings: Any) -> None:
     """It is made, and recorded."""
     settings.SEQUENCES_BACKEND = backend
+    assert "1234" in text(client.get(f"{PAGES}?q=VOICE"))
     change(client, kind, **ANSWERS[kind])
     assert counters() == AFTER[kind]
     assert LogEntry.objects.count() == 1
