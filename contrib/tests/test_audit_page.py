@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Any
 from urllib.parse import quote
@@ -253,6 +254,26 @@ def test_another_site_and_its_model_admins(using: str, settings: Any) -> None:
     assert f'"{pages}numbered.Ticket.number/csv/"' in text_of(
         viewer, f"{pages}numbered.Ticket.number/"
     )
+
+
+def test_the_strictest_policy_is_kept(using: str, client: Client) -> None:
+    """No inline script, style or handler, so that Content-Security-Policy may forbid them."""
+    vouchers(Company.objects.create(name="Acme"), 4, 3)
+    for path in (PAGES, FIELD, f"{FIELD}?issued_on=2026-04", f"{FIELD}drafts/"):
+        page = text_of(client, path)
+        assert not re.findall(r"<style|\sstyle=|<script>|\son\w+=", page)
+
+
+def test_numbers_have_no_separators(using: str, client: Client, settings: Any) -> None:
+    """A number is a name: what is 1234 isn't written 1.234, as counts are where people want it."""
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.LANGUAGE_CODE = "de"
+    set_last_value(1233, f"vouchers.{(acme := Company.objects.create(name='Acme')).pk}.2026-04")
+    vouchers(acme, 4, 2)
+    page = text_of(client, f"{FIELD}?issued_on=2026-04")
+    assert "1234" in page
+    assert "1.234" not in page
+    assert ">1235</text>" in page
 
 
 def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: Any) -> None:
