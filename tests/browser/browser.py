@@ -101,6 +101,15 @@ class Browser:
         with self.new_page():
             self.link(text).click()
 
+    def download(self, text: str) -> str:
+        """Click a link to a file, and return what is in the file."""
+        self.link(text).click()
+        self.wait(lambda driver: list(self.downloads.glob("[!.]*.csv")))
+        (file,) = self.downloads.glob("*.csv")
+        content = file.read_text()
+        file.unlink()
+        return content
+
     def fill(self, **values: object) -> None:
         """Write into the fields of the form, as far as it has them."""
         for name, value in values.items():
