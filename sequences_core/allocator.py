@@ -22,6 +22,7 @@ from django.db import DatabaseError, NotSupportedError, transaction
 
 from .allocation import Allocation, checked
 from .arguments import MAX_VALUE
+from .diagnosis import Diagnosable
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
 
 
-class Allocator(ABC):
+class Allocator(Diagnosable, ABC):
     """Takes blocks of numbers from counters in one kind of database.
 
     Instances hold no state, and one serves all threads. Statements go through
@@ -207,7 +208,8 @@ class Allocator(ABC):
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
 
-        For one statement in autocommit. None where that takes a second round trip anyway.
+        For one statement in autocommit, whose COMMIT it makes not wait, so that :meth:`releasing`
+        needn't. None where the wait takes a second round trip anyway. Asked once for each alias.
         """
         return None
 

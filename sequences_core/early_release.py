@@ -7,8 +7,7 @@ then the wait is the first thing that runs after that.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,15 +19,19 @@ from .exceptions import DurabilityUnknown
 from .registry import asks_for_early_release, get_allocator
 
 __all__ = [
+    "WaitedFor",
     "durability",
     "durability_in_transaction",
     "forget_durabilities",
+    "sends_together",
     "wait_after_commit",
     "wait_now",
-    "waited_for",
 ]
 
-_durabilities: dict[str, str | None] = {}
+Wrapper = Callable[..., Any]
+
+_known: dict[str, tuple[str | None, Wrapper | None]] = {}
+"""What the backend of each alias said: what a wait waits for, and what sends it together."""
 
 
 def durability(connection: BaseDatabaseWrapper) -> str | None:
@@ -36,18 +39,28 @@ def durability(connection: BaseDatabaseWrapper) -> str | None:
 
     The database is asked once for each alias.
     """
-    alias = connection.alias
-    if alias not in _durabilities:
-        allocator = get_allocator(connection)
-        wanted = allocator.can_release_early and asks_for_early_release(alias)
+    return (_known.get(connection.alias) or _ask(connection))[0]
+
+
+def sends_together(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether, in autocommit, one round trip releases a counter, commits and waits."""
+    return (_known.get(connection.alias) or _ask(connection))[1] is not None
+
+
+def _ask(connection: BaseDatabaseWrapper) -> tuple[str | None, Wrapper | None]:
+    allocator = get_allocator(connection)
+    if not allocator.can_release_early or not asks_for_early_release(connection.alias):
+        found = None
+    else:
         # Out of assertNumQueries' sight, which would depend on the test that came first.
         logged, connection.force_debug_cursor = connection.force_debug_cursor, False
         try:
-            found = allocator.durability(connection) if wanted else None
+            found = allocator.durability(connection)
         finally:
             connection.force_debug_cursor = logged
-        _durabilities[alias] = found
-    return _durabilities[alias]
+    wrapper = None if found is None else allocator.waiting_wrapper(connection)
+    _known[connection.alias] = found, wrapper
+    return found, wrapper
 
 
 def durability_in_transaction(connection: BaseDatabaseWrapper) -> str | None:
@@ -77,28 +90,34 @@ def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
     hooks.insert(0, hooks.pop())
 
 
-@contextmanager
-def waited_for(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Wait, in autocommit, until the statement in the block that calls FUNCTION is durable.
+class WaitedFor:
+    """A context manager that waits, in autocommit, until the INSERT in its block is durable.
 
-    Raises DurabilityUnknown, or the database's own error where both were sent together.
+    The INSERT calls FUNCTION. Raises DurabilityUnknown, or the database's own error where both
+    were sent together.
     """
-    sent: list[str] = []
-    wrapper = get_allocator(connection).waiting_wrapper(connection)
-    if wrapper is None:
-        yield
-    else:
 
-        def send(execute: Any, sql: str, *args: Any) -> Any:
-            if FUNCTION not in sql:
-                return execute(sql, *args)
-            sent.append(sql)
-            return wrapper(execute, sql, *args)
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.together = (_known.get(connection.alias) or _ask(connection))[1]
+        self.sent = False
 
-        with connection.execute_wrapper(send):
-            yield
-    if not sent:
-        wait_now(connection)
+    def __enter__(self) -> None:
+        if self.together is not None:
+            self.connection.execute_wrappers.append(self.send)
+
+    def __exit__(self, *exception: object) -> None:
+        if self.together is not None:
+            self.connection.execute_wrappers.pop()
+        if not self.sent and exception[0] is None:
+            wait_now(self.connection)
+
+    def send(self, execute: Any, sql: str, *args: Any) -> Any:
+        assert self.together is not None
+        if FUNCTION not in sql:
+            return execute(sql, *args)
+        self.sent = True
+        return self.together(execute, sql, *args)
 
 
 def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> None:
@@ -120,4 +139,4 @@ def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> 
 def forget_durabilities(*, setting: str | None = None, **kwargs: object) -> None:
     """Ask again: a setting changed."""
     if setting in {None, "SEQUENCES_EARLY_RELEASE", "SEQUENCES_BACKEND", "DATABASES"}:
-        _durabilities.clear()
+        _known.clear()

@@ -11,7 +11,12 @@ from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
-from .early_release import durability, durability_in_transaction, wait_after_commit
+from .early_release import (
+    durability,
+    durability_in_transaction,
+    sends_together,
+    wait_after_commit,
+)
 from .functions import forget_functions, function_missing, has_function
 from .registry import get_allocator
 
@@ -96,7 +101,7 @@ class NextValue(Expression):
         return refused
 
     def waited_for(self) -> NextValue:
-        """Return a copy for a statement in the block of ``early_release.waited_for``.
+        """Return a copy for a statement in the block of ``early_release.WaitedFor``.
 
         In autocommit only this is released early, for nobody else waits.
         """
@@ -145,7 +150,7 @@ class NextValue(Expression):
         if found is not None:
             wait_after_commit(connection)
         elif self._is_waited_for and not connection.in_atomic_block:
-            found = durability(connection)
+            found = None if sends_together(connection) else durability(connection)
         return sql if found is None else get_allocator(connection).releasing(sql, found)
 
 

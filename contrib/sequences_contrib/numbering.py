@@ -20,7 +20,7 @@ from sequences_core import (
     get_last_value,
     set_last_value,
 )
-from sequences_core.early_release import durability, waited_for
+from sequences_core.early_release import WaitedFor, durability
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
@@ -196,7 +196,7 @@ class Numbers:
         waits = durability(self.connection) is not None and self.connection.get_autocommit()
         self._set(new, field.attname, [field.next_value(name, waited_for=waits)])
         if waits:
-            self._around = waited_for(self.connection)
+            self._around = WaitedFor(self.connection)
             self._around.__enter__()
         return True
 

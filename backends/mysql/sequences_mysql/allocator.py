@@ -12,8 +12,9 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 
-from . import checks, function, triggers
+from . import checks, function, holders, triggers
 from .statements import (
     INSERT,
     LOOPING_UPDATE,
@@ -132,6 +133,9 @@ class MySQLAllocator(Allocator):
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
                 return self.error_code(error) != EXECUTE_DENIED
         return True
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
 
     def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
         if self.error_code(error) not in PRIVILEGE_CODES:

@@ -11,10 +11,11 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import function
+from . import function, holders
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
@@ -129,6 +130,9 @@ class PostgreSQLAllocator(Allocator):
         _, allowed = self._durability(connection)
         return () if allowed else [not_allowed(connection)]
 
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
+
     @staticmethod
     def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
         with connection.cursor() as cursor:
@@ -172,7 +176,9 @@ def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any)
         if context["connection"].connection.info.transaction_status in OPEN:
             execute("ROLLBACK", None, False, context)
         raise
-    context["cursor"].nextset()  # past that of BEGIN
+    cursor = context["cursor"]
+    cursor.nextset()  # past that of BEGIN
+    cursor.nextset()  # past that of SET
     return result
 
 

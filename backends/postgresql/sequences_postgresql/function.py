@@ -25,6 +25,8 @@ SPACE = "[" + "".join(f"\\u{ord(space):04x}" for space in WHITE_SPACE) + "]"
 
 SIGNATURE = f"{FUNCTION}(text, bigint, bigint)"
 
+BAD_NAME = f"{FUNCTION}: bad sequence name %"
+
 TAKES_FROM = "INSERT INTO {table} AS counter"
 
 # The table that a statement means by its bare name. A temporary table that hides it is left out,
@@ -43,9 +45,9 @@ NEAREST = """
 # The session's other statements use another table of the same name, and yet the bare name of the
 # function is that of one that takes from this table: undefined_function. A call with the schema's
 # name, or from a column's DEFAULT, is right whatever search_path names. Without a search_path,
-# to_regclass is NULL. Only the first IF counts for the time that a call takes; it is no query.
+# to_regclass is NULL.
+OTHER_TABLE = "OR to_regclass({bare}) <> {qualified}::regclass"
 REFUSAL = f"""
-    IF to_regclass({{bare}}) <> {{qualified}}::regclass THEN
         IF (SELECT relation.oid {NEAREST}) <> {{qualified}}::regclass AND EXISTS (
             SELECT FROM pg_catalog.pg_proc
              WHERE oid = to_regprocedure('{SIGNATURE}')
@@ -54,24 +56,32 @@ REFUSAL = f"""
             RAISE EXCEPTION '{FUNCTION} takes from %, which is not the table in search_path, %',
                 {{qualified}}, current_setting('search_path') USING ERRCODE = '42883';
         END IF;
-    END IF;
 """
 
-# 22023 is invalid_parameter_value, 2200H sequence_generator_limit_exceeded.
+LENGTH = f"BETWEEN 1 AND {MAX_NAME_LENGTH}"
+IS_BAD_NAME = f"sequence_name IS NULL OR char_length(sequence_name) NOT {LENGTH}"
+IS_BAD_VALUE = "initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value"
+
+# 22023 is invalid_parameter_value, 2200H sequence_generator_limit_exceeded. Each IF and each
+# regular expression takes microseconds in which others wait for the counter: the usual path has one
+# IF before the upsert and one after, and a name is examined closely only where its counter is
+# created, which the error then undoes.
 BODY = f"""
 DECLARE
     taken bigint;
 BEGIN
-    IF sequence_name IS NULL OR char_length(sequence_name) NOT BETWEEN 1 AND {MAX_NAME_LENGTH}
-            OR sequence_name ~ '^{SPACE}|{SPACE}$' THEN
-        RAISE EXCEPTION '{FUNCTION}: bad sequence name %', quote_nullable(sequence_name)
-            USING ERRCODE = '22023';
+    IF {IS_BAD_NAME}
+            OR {IS_BAD_VALUE}
+            {{other_table}} THEN
+        IF {IS_BAD_NAME} THEN
+            RAISE EXCEPTION '{BAD_NAME}', quote_nullable(sequence_name) USING ERRCODE = '22023';
+        END IF;
+        IF {IS_BAD_VALUE} THEN
+            RAISE EXCEPTION '{FUNCTION}: bad initial_value % or reset_value %',
+                initial_value, reset_value USING ERRCODE = '22023';
+        END IF;
+        {{refusal}}
     END IF;
-    IF initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value THEN
-        RAISE EXCEPTION '{FUNCTION}: bad initial_value % or reset_value %',
-            initial_value, reset_value USING ERRCODE = '22023';
-    END IF;
-    {{refusal}}
     {TAKES_FROM} (name, last)
          VALUES (sequence_name, initial_value)
     ON CONFLICT (name)
@@ -79,8 +89,12 @@ BEGIN
                             THEN counter.last + 1 ELSE initial_value END
           WHERE counter.last < {MAX_VALUE} OR reset_value IS NOT NULL
       RETURNING last INTO taken;
-    IF taken IS NULL THEN
-        RAISE EXCEPTION '{EXHAUSTED}: %', sequence_name USING ERRCODE = '2200H';
+    IF taken IS NULL OR taken = initial_value THEN
+        IF taken IS NULL THEN
+            RAISE EXCEPTION '{EXHAUSTED}: %', sequence_name USING ERRCODE = '2200H';
+        ELSIF sequence_name ~ '^{SPACE}|{SPACE}$' THEN
+            RAISE EXCEPTION '{BAD_NAME}', quote_nullable(sequence_name) USING ERRCODE = '22023';
+        END IF;
     END IF;
     RETURN taken;
 END
@@ -149,15 +163,17 @@ def _place(cursor: Any) -> tuple[str, str] | None:
 def _body(table_schema: str) -> str:
     *schemas, table = table_parts()
     qualified = f"{_quoted(table_schema)}.{_quoted(table)}"
-    refusal = REFUSAL.format(
+    # With its schema in the setting, the table is the same for every statement.
+    other_table, refusal = ("", "") if schemas else (OTHER_TABLE, REFUSAL)
+    body = BODY.replace("{other_table}", other_table).replace("{refusal}", refusal)
+    return body.format(
+        table=qualified,
         bare=_literal(_quoted(table)),
         qualified=_literal(qualified),
         name=_literal(table),
         schemas="current_schemas(false)",
         takes_from=_literal(TAKES_FROM.replace("{table}", qualified)),
     )
-    # With its schema in the setting, the table is the same for every statement.
-    return BODY.replace("{refusal}", "" if schemas else refusal).replace("{table}", qualified)
 
 
 def _quoted(name: str) -> str:

@@ -99,15 +99,13 @@ WAIT = """
     SELECT set_config('synchronous_commit', %s, true),
            pg_logical_emit_message(true, 'sequences', '')
 """
-WAIT_AS_SESSION = """
-    SELECT pg_logical_emit_message(true, 'sequences', '')
-     WHERE current_setting('synchronous_commit') <> 'off'
-"""
+MESSAGE = "SELECT pg_logical_emit_message(true, 'sequences', '')"
+WAIT_AS_SESSION = f"{MESSAGE} WHERE current_setting('synchronous_commit') <> 'off'"
 
-# One round trip for what the first statement inserts and the wait for it. Several statements of one
-# simple query are one transaction, unless they say otherwise
+# One round trip for what the statement inserts and the wait for it, as the session is configured.
+# Several statements of one simple query are one transaction, unless they say otherwise
 # (https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT).
-TOGETHER = f"BEGIN; {{statement}}\n; COMMIT; {WAIT_AS_SESSION}"
+TOGETHER = f"BEGIN; SET LOCAL synchronous_commit = off; {{statement}}\n; COMMIT; {WAIT_AS_SESSION}"
 
 # Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
 # changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.

@@ -13,10 +13,11 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import function, wal
+from . import function, holders, wal
 
 # RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
 MINIMUM_VERSION = (3, 35)
@@ -156,6 +157,9 @@ class SQLiteAllocator(Allocator):
                 id="sequences_sqlite.I001",
             )
         ]
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return list(holders.holders(connection))
 
     @contextmanager
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
