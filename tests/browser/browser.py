@@ -31,6 +31,11 @@ NOT_OURS = [[".breadcrumbs"], ["#changelist-filter"]]
 
 LOADED = "return document.readyState === 'complete' && document.body.clientHeight > 0"
 
+STILL = """
+const [done] = arguments;
+Promise.allSettled(document.getAnimations().map((one) => one.finished)).then(() => done());
+"""
+
 # The element that has the focus, and whether that can be seen: without it, it must look different.
 FOCUS = """
 const element = document.activeElement, style = getComputedStyle(element);
@@ -147,6 +152,7 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.driver.execute_async_script(STILL)  # colours change gradually
 
     # What a person sees.
 
