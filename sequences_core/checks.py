@@ -39,7 +39,7 @@ def check_settings(
         for connection in connections.all(initialized_only=False)
         if router.allow_migrate_model(connection.alias, Counter)
     ]
-    found = [message for connection in holders for message in _check_connection(connection)]
+    found = [message for connection in holders for message in check_connection(connection)]
     yield from {str(message): message for message in found}.values()
     alias = router.db_for_write(Counter)
     # Where no database may hold the table, the router's answer depends on more than the database,
@@ -133,7 +133,8 @@ def check_early_release(
                 yield from allocator.check_early_release(connection)
 
 
-def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+def check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+    """Check the settings of one database."""
     try:
         allocator = get_allocator(connection)
     except BackendError as error:

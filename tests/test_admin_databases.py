@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from sequences_core import get_next_value, set_last_value
 from sequences_core.locking import locked
 from sequences_core.models import Counter
 from sequences_core.table import TABLE
-from sequences_core.testing.threads import PATIENCE, Elsewhere
+from sequences_core.testing.threads import PATIENCE, Elsewhere, together
 from tests.test_admin import CHANGES, INVOICES, PAGES, change, text
 
 APPS = [
@@ -202,6 +203,22 @@ def test_renaming_to_a_name_that_is_just_being_used(
         page = text(change(client, "rename", new_name=name))
         assert "another transaction has held the sequence" in page
     assert counters() == [("invoices", 1234)]
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_two_at_the_same_moment(client: Client, kind: str, using: str) -> None:
+    """One of them makes the change; the other one learns of it."""
+    clients = [client, clerk(["view_counter", "change_counter", "set_counter", "delete_counter"])]
+    sent = {**ANSWERS[kind], "confirmed": "yes", "shown": "1234"}
+
+    def confirm(user: Client) -> str:
+        return text(user.post(f"{INVOICES}{kind}/", sent, follow=True))
+
+    pages = together([partial(confirm, user) for user in clients], using)
+    messages = ("has changed since you were asked", "There is no sequence “invoices”")
+    assert sorted(any(each in page for each in messages) for page in pages) == [False, True]
+    assert counters() == AFTER[kind]
+    assert LogEntry.objects.count() == 1
 
 
 def test_a_taker_waits_for_the_change(client: Client, using: str) -> None:

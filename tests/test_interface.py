@@ -22,7 +22,7 @@ MODULES = ["sequences_core"] + [
 BUILT_ON_IT = [
     *sorted(ROOT.glob("backends/*/sequences_*")),
     ROOT / "contrib" / "sequences_contrib",
-    ROOT / "tests" / "thirdparty" / "acme_sequences",
+    *sorted(ROOT.glob("tests/thirdparty*/*_sequences")),
 ]
 
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.admin.utils import quote
 
+from sequences_core.arguments import MAX_VALUE
+from sequences_core.models import Counter
 from tests.browser.browser import PHONE, SCREEN, Browser
 
 pytestmark = [
@@ -48,6 +51,17 @@ def test_everybody_can_read_the_pages(browser: Browser, log_in: Callable[..., An
         browser.follow("Continue")
         problems += found_on(browser)
     assert problems == []
+
+
+def test_a_long_name_fits_a_phone(browser: Browser, log_in: Callable[..., Any]) -> None:
+    """Though it is a single word."""
+    name = "special_invoices_of_the_whole_world_and_of_all_its_companies"
+    Counter.objects.create(name=name, last=MAX_VALUE)
+    log_in()
+    for page in ("change", "set", "rename", "delete"):
+        browser.open(f"{COUNTERS}/{quote(name)}/{page}/")
+        browser.screen(PHONE)
+        assert browser.overflow() == 0, page
 
 
 def found_on(browser: Browser) -> Iterator[tuple[object, ...]]:

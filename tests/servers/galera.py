@@ -7,7 +7,7 @@ from typing import Self
 
 from tests.servers.errors import ServerError
 from tests.servers.install import install
-from tests.servers.mariadb import MariaDB
+from tests.servers.mysqld import MariaDB
 from tests.servers.ports import HOST, free_port
 from tests.servers.probe import connect
 
