@@ -172,8 +172,8 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
                         "The sequence has changed since you were asked: its last number is "
                         "%(last)s now. Nothing was changed."
                     ) % {"last": last}
-                self._record(request, form)
                 form.make()
+                self._record(request, form)
         except SequenceLocked:
             return _(
                 "Nothing was changed, for another transaction has held the sequence for more than "
