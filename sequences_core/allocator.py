@@ -226,10 +226,8 @@ class Allocator(Diagnosable, ABC):
         return False
 
     def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-        """Raise the database's own conflict for a counter that was created after this snapshot.
-
-        Only creating it shows that it is there; the savepoint undoes what this has written.
-        """
+        """Raise the database's own conflict for a counter that was created after this snapshot."""
+        # Only creating it shows that it is there; the savepoint undoes what this has written.
         if not callable(allocation.initial_value):  # the core asks again when it has called it
             with transaction.atomic(using=connection.alias):
                 self.upsert(connection, replace(allocation, count=1, initial_value=0))
