@@ -15,6 +15,7 @@ from sequences_contrib.audit import EarlyDate, Missing, audit, texts_of_parts
 from sequences_contrib.commands import write_csv
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.identity import counter_name, texts_of_name
+from sequences_contrib.series import series_of
 from sequences_contrib.upkeep import prune, sync
 from sequences_contrib.voids import record_void
 
@@ -162,5 +163,8 @@ def test_one_counter_and_those_of_a_scope(using: str) -> None:
     assert [result.counter for result in audit(Voucher, using=using)] == [
         f"vouchers.{company.pk}.2026-01"
     ]
+    with isolate_apps("tests.numbered"):
+        alone = model_with(number=SequenceField("vouchers", unique=True))
+    assert series_of(alone._meta.get_field("number"), using) == [alone._meta.get_field("number")]
     assert prune(Voucher, using=using) == []
     assert sync(Voucher, using=using) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -105,10 +106,7 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
-    # Without its recommended packages, Chromium would have no fonts.
-    "chromium": Requirement(
-        "Chromium", chromium, ("chromium", "chromium-driver", "fonts-liberation")
-    ),
+    "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
     "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
@@ -186,11 +184,7 @@ def unpack(package: str, folder: Path) -> None:
 def axe_core() -> Path:
     """The script that finds what is inaccessible on a page: https://github.com/dequelabs/axe-core."""
     package = f"axe-core@{AXE_CORE}"
-
-    def build(folder: Path) -> None:
-        unpack(package, folder)
-
-    return cached(package, build) / "axe.min.js"
+    return cached(f"npm/{package}", functools.partial(unpack, package)) / "axe.min.js"
 
 
 def _apt(title: str, command: list[str]) -> None:
