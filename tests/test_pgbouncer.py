@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,10 +119,8 @@ class TestStatementMode:
 
     def test_a_transaction_is_refused(self) -> None:
         """It has no transactions, and a number belongs into one: nothing is taken."""
-        for take in (
-            lambda: get_next_value("s", using=BY_STATEMENT),
-            lambda: get_next_value("s", using=BY_STATEMENT, timeout=1),
-        ):
+        for timeout in (None, 1):
+            take = partial(get_next_value, "s", using=BY_STATEMENT, timeout=timeout)
             with pytest.raises(OperationalError, match=REFUSAL), transaction.atomic(BY_STATEMENT):
                 take()
             with pytest.raises(OperationalError, match=REFUSAL):

@@ -17,6 +17,7 @@ from sequences_core import Allocation, NextValue
 from sequences_core.allocator import checked
 
 from . import conditions, rules
+from .copied import Copied
 from .formats import Formatted
 from .identity import UNSETTLED, counter_name, escape
 from .periods import Period
@@ -54,11 +55,8 @@ DEFAULTS: dict[str, Any] = {
 """The options, with their defaults."""
 
 
-class Numbering:
+class Numbering(Copied):
     """The options of a SequenceField, checked, and the counters that they lead to."""
-
-    is_copy = False
-    """Was this field copied from a model that it numbers, as packages that keep history do?"""
 
     # Set by Django.
     model: type[Model]

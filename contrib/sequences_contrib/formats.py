@@ -20,6 +20,7 @@ from django.utils.functional import cached_property
 from sequences_core.arguments import MAX_VALUE, check_integer
 
 from . import languages
+from .copied import Copied
 from .dates import DateText, zone_name
 from .expressions import Digits, Joined
 from .languages import Language
@@ -258,11 +259,8 @@ class NumberFormat:
         return sum(longest_of(piece, model, number) for piece in self.pieces)
 
 
-class Formatted:
+class Formatted(Copied):
     """A field that holds a number as text: its options, and the texts of rows."""
-
-    is_copy = False
-    """Was this field copied from a model that it belongs to, as packages that keep history do?"""
 
     format: NumberFormat
     number: str

@@ -117,8 +117,9 @@ def check_pool(connection: BaseDatabaseWrapper) -> None:
 def end_session(connection: BaseDatabaseWrapper) -> None:
     """Close the connection, and all sessions that a pool would keep for those who come next."""
     connection.close()
-    if getattr(connection, "pool", None) is not None:
-        connection.close_pool()
+    pooled: Any = connection  # if it is: only the wrappers that can be have a close_pool()
+    if getattr(pooled, "pool", None) is not None:
+        pooled.close_pool()
 
 
 def _kill(connection: BaseDatabaseWrapper, number: int) -> None:

@@ -45,7 +45,6 @@ class Worker(Program):
 @pytest.mark.parametrize(
     ("alias", "settings"),
     [
-        pytest.param("postgresql", {}, marks=on("postgresql"), id="postgresql"),
         pytest.param("postgresql", POOL, marks=on("postgresql"), id="postgresql, pool"),
         pytest.param("sqlite", {}, marks=on("sqlite"), id="sqlite"),
     ],
@@ -57,7 +56,7 @@ def test_killed_tasks(alias: str, settings: dict[str, Any], tmp_path: Path) -> N
     tasks = list(zip(codes, deaths + [""] * (TASKS - len(deaths)), strict=True))
     (tmp_path / "messages").mkdir()
     variables = {**environment(alias, **settings), "FOLDER": str(tmp_path)}
-    run(sys.executable, "-c", SEND, json.dumps(tasks), **variables)
+    run(sys.executable, "-c", SEND, json.dumps(tasks), cwd=None, **variables)
     with Worker(variables, "-A", "tests.deployments.celery_app", *WORKER):
         deadline = time.monotonic() + PATIENCE
         while len(list(tmp_path.glob("done-*"))) < TASKS:
