@@ -1,7 +1,9 @@
 # Each command installs what it needs first, into .venv; a second call finds it there.
-#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle
+#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle;
+#         postgresql@18 is one of another release
 #   ARGS  arguments for the program behind the command
-#   SERVE  for demo: serve its data in Django's admin, until Ctrl-C
+#   SERVE=1  for demo: serve its data in Django's admin, until Ctrl-C
+#   SERVERS=1  for matrix: releases of the databases' servers, not of Python and Django
 #   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
 
 PYTHON ?= python3
@@ -17,10 +19,11 @@ PINS := constraints.txt $(addsuffix /pyproject.toml,$(DISTRIBUTIONS))
 
 comma := ,
 databases = $(or $(strip $(subst $(comma), ,$(DB))),$(1))
-drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(1)))))
+products = $(foreach one,$(1),$(firstword $(subst @, ,$(one))))
+drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(call products,$(1))))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint release changelog matrix constraints clean
+.PHONY: help demo test bench faults bench-readme docs servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -34,11 +37,8 @@ test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all t
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
 	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
 
-bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
-	$(BIN)/python -m benchmarks compare $(A) $(B)
-
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
-	$(BIN)/python -m benchmarks readme
+	$(BIN)/python -m benchmarks page
 
 faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
@@ -46,7 +46,7 @@ faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill wr
 docs: .venv/.docs ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
-servers: .venv/.packages ## start the databases' servers in the background and print their URLs
+servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
 
 servers-stop: .venv/.packages ## end them and remove their data
@@ -63,11 +63,11 @@ release: .venv/.release ## build what is published into dist/, and check it
 changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rst (ARGS=--draft prints it)
 	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
-matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on every supported Python and Django
-	$(BIN)/nox $(ARGS)
+matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the tests on every supported Python and Django; SERVERS=1: on releases of the databases
+	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.servers.pythons $(ARGS))" $(BIN)/nox $(ARGS))
 
 constraints: $(UV) ## choose new versions for constraints.txt
-	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil opentelemetry-sdk | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--group dev --all-extras --no-annotate --no-header \
 		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
 	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt

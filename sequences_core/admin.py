@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -66,6 +66,9 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
     fields = readonly_fields = ("name", "last", "used_by")
     actions = None  # a warning for each sequence says more than one for many
     change_form_template = "admin/sequences_core/counter.html"
+
+    class Media:
+        css: ClassVar = {"all": ["sequences_core/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: a sequence is there when its first number is taken."""
@@ -169,8 +172,8 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
                         "The sequence has changed since you were asked: its last number is "
                         "%(last)s now. Nothing was changed."
                     ) % {"last": last}
-                self._record(request, form)
                 form.make()
+                self._record(request, form)
         except SequenceLocked:
             return _(
                 "Nothing was changed, for another transaction has held the sequence for more than "

@@ -5,14 +5,16 @@ None of it takes numbers, so each method has a default, and a backend may leave 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Diagnosable", "Holder"]
+__all__ = ["Diagnosable", "Holder", "server"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Holder:
     waiting: tuple[int, ...] = ()
     """The sessions that wait for this counter, sorted."""
 
+    seconds: float | None = None
+    """For how long the transaction has been open, or at least idle; None if nobody tells."""
+
     activity: str = ""
     """What else the database tells of the holder, for people to read."""
 
@@ -38,10 +43,47 @@ class Holder:
 class Diagnosable:
     """The methods of an allocator that look at a database, and change nothing."""
 
+    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check`` should say of this connection's settings."""
+        return ()
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check --database`` should say if early release is asked for."""
+        return ()
+
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
         """Return which other sessions' transactions hold counters now, in the order of the names.
 
         ``name`` asks for one counter, and those that the database can't name. What a database
-        doesn't tell is left out. Raises the database's error if its user may not look.
+        never tells is left out. Raises NotSupportedError, with the remedy, where it would tell
+        another user or if it were configured otherwise; and the database's own errors.
         """
         return ()
+
+    def describe(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        """Return what ``sequences doctor`` shows of a database, sound or not: labels and values."""
+        return {"server": server(connection)}
+
+    def diagnose(self, connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+        """Yield what is wrong with the table of counters and its database, as it is now.
+
+        Called only if the table is there. Nothing of what ``manage.py check`` says, and nothing
+        at all on a sound database. The hint of each message says what to type.
+        """
+        return ()
+
+    def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        """Let statements in the block fail rather than wait for a lock, or write.
+
+        As far as the database can; what it changes in the session is undone afterwards.
+        """
+        return nullcontext()
+
+
+def server(connection: BaseDatabaseWrapper) -> str:
+    """Return the name and the version of the database, such as "PostgreSQL 15.14"."""
+    try:
+        version = ".".join(map(str, connection.get_database_version()))
+    except NotImplementedError:  # of an engine outside Django
+        version = "of an unknown version"
+    return f"{connection.display_name} {version}"

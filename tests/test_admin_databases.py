@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -30,6 +30,7 @@ APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "sequences_contrib",
     "tests.numbered",
     "tests.books",
 ]
@@ -142,12 +143,33 @@ def atomic_requests(using: str, monkeypatch: pytest.MonkeyPatch, value: bool = T
     monkeypatch.setitem(connections.settings, using, changed)
 
 
+def clerk(codenames: list[str]) -> Client:
+    """A client of somebody whose permissions have to be asked for."""
+    content_type = ContentType.objects.get_for_model(Counter)
+    user = User.objects.create_user("clerk", is_staff=True)
+    for codename in codenames:
+        user.user_permissions.add(
+            Permission.objects.get_or_create(content_type=content_type, codename=codename)[0]
+        )
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.mark.parametrize("query", ["credits", "CREDITS", "2026 cRe", "äs"])
+def test_the_search_ignores_case(client: Client, query: str) -> None:
+    """The collation of the names doesn't, where it is a binary one."""
+    Counter.objects.create(name="Credits äs 2026", last=77)
+    page = text(client.get(PAGES, {"q": query}))
+    assert "77" in page
+    assert "1234" not in page
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("backend", ["auto", "orm"])
 def test_a_change(client: Client, kind: str, backend: str, settings: Any) -> None:
     """It is made, and recorded."""
     settings.SEQUENCES_BACKEND = backend
-    assert "1234" in text(client.get(f"{PAGES}?q=VOICE"))
     change(client, kind, **ANSWERS[kind])
     assert counters() == AFTER[kind]
     assert LogEntry.objects.count() == 1
@@ -180,6 +202,34 @@ def test_renaming_to_a_name_that_is_just_being_used(
         page = text(change(client, "rename", new_name=name))
         assert "another transaction has held the sequence" in page
     assert counters() == [("invoices", 1234)]
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_two_at_the_same_moment(
+    client: Client, kind: str, using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is the number when the lock is there, and not that when the page was asked."""
+    asked = threading.Event()
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        return locked(*args, **kwargs)
+
+    def confirm() -> str:
+        sent = {**ANSWERS[kind], "confirmed": "yes", "shown": "1234"}
+        return text(client.post(f"{INVOICES}{kind}/", sent, follow=True))
+
+    monkeypatch.setattr(sequences_admin, "locked", noted)
+    monkeypatch.setattr(sequences_admin, "PATIENCE", PATIENCE)
+    second = Elsewhere(confirm, using)
+    with transaction.atomic(using=using):
+        set_last_value(1300, "invoices", using=using)
+        second.start()
+        second.reach(asked)
+        assert second.is_waiting()
+    assert "has changed since you were asked: its last number is 1300" in second.result()
+    assert counters() == [("invoices", 1300)]
+    assert not LogEntry.objects.exists()
 
 
 def test_a_taker_waits_for_the_change(client: Client, using: str) -> None:
@@ -234,6 +284,7 @@ def test_without_the_table(
 ) -> None:
     """Each page names the command that makes it."""
     atomic_requests(using, monkeypatch, atomic)
+    client = clerk(["view_counter", "change_counter", "set_counter", "delete_counter"])
     call_command("migrate", "sequences_core", "zero", database=using, verbosity=0)
     try:
         for page in (PAGES, *(f"{INVOICES}{kind}/" for kind in ("change", "history", *CHANGES))):

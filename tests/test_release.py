@@ -261,7 +261,7 @@ into lines <../README.rst>`__ and
 into lines <{URL}/blob/v1/README.rst>`__ and
 `elsewhere <https://example.com/a>`_, ``a <b>``, `here <#top>`_.
 
-.. image:: {URL}/raw/v1/benchmarks/results/full/writers.png
+.. image:: {URL}/raw/v1/benchmarks/results/full/writers.svg?sanitize=true
    :alt: ../README.rst
 """
     )

@@ -9,7 +9,7 @@ an audit beside writers gives no false alarm and takes no lock.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as date_type
 from itertools import groupby
@@ -129,15 +129,11 @@ class Reading:
             if max(_high(self._groups[name]), gone.get(name, -1)) > before.get(name, -1)
         ]
         after = before | last_values(moved, self.using)
-        for names in self._portions(counters):
-            unfit = [
-                group
-                for name in names
-                if self._end(name, after.get(name)) is not None
-                for group in self._groups[name]
-            ]
-            fetch_together(unfit, self.date)
-            results = [(name, self._findings(name, after.get(name))) for name in names]
+        ends = {name: self._end(name, after.get(name)) for name in counters}
+        for names in self._portions(ends):
+            unfit = [name for name in names if ends[name] is not None]
+            fetch_together((group for name in unfit for group in self._groups[name]), self.date)
+            results = [(name, self._findings(name, after.get(name), ends[name])) for name in names]
             void = voided((name for name, found in results if found["missing"]), self.using)
             for name, found in results:
                 missing = _explained(found.pop("missing"), sorted(void.get(name, ())))
@@ -149,21 +145,22 @@ class Reading:
                     **found,
                 )
 
-    def _portions(self, counters: Iterable[str]) -> Iterator[list[str]]:
-        """Yield together as many counters as have few rows, so that one query reads them all."""
+    def _portions(self, ends: Mapping[str, int | None]) -> Iterator[list[str]]:
+        """Yield together as many counters as have few numbers to be read, which one query does."""
         portion: list[str] = []
-        rows = 0
-        for name in counters:
-            size = sum(group.numbered for group in self._groups[name])
-            if portion and (rows + size > PAGE or len(portion) == TOGETHER):
+        rows = read = 0
+        for name, end in ends.items():
+            size = 0 if end is None else sum(group.numbered for group in self._groups[name])
+            if portion and (rows + size > PAGE or read == TOGETHER):
                 yield portion
-                portion, rows = [], 0
+                portion, rows, read = [], 0, 0
             portion.append(name)
-            rows += size
+            rows, read = rows + size, read + (end is not None)
         if portion:
             yield portion
 
-    def _findings(self, name: str, after: int | None) -> dict[str, Any]:
+    def _findings(self, name: str, after: int | None, end: int | None) -> dict[str, Any]:
+        """Return what a counter's rows say; up to ``end`` number by number, if it isn't None."""
         groups = self._groups[name]
         low, high = _low(groups), _high(groups)
         rows = sum(group.numbered for group in groups)
@@ -179,7 +176,7 @@ class Reading:
         first = self._first(low, self._before.get(name))
         if (behind := self._behind(name, first, after)) > 0:
             found["behind"] = behind
-        if (end := self._end(name, after)) is None:
+        if end is None:
             return found
         items = merged(*(group.items(self.date) for group in groups))
         tail = first - 1 if low is None else high or first - 1

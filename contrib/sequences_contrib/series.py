@@ -65,14 +65,15 @@ def series_key(field: Any) -> tuple[str, str]:
     return field.base, field.separator if field.scope_parts else ""
 
 
-def series_of(field: Any, using: str) -> list[Any]:
+def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> list[Any]:
     """Return the fields that may share counters with this one, itself included, of a database.
 
-    They are those whose counters' names begin alike; they needn't have a counter in common.
+    They are those whose counters' names begin alike; they needn't have a counter in common. Who
+    asks for many fields gives all of the project as ``among``, so that they are found once.
     """
     return [
         other
-        for other in numbered_fields(field.model)
+        for other in (numbered_fields(field.model) if among is None else among)
         if series_key(other) == series_key(field)
         and (other is field or router.allow_migrate_model(using, other.model))
     ]

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import path as urlpath
 from pytest_django.asserts import assertNumQueries
+from sequences_contrib.admin import AuditAdmin
+from sequences_contrib.models import Audit
 from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
-from tests.numbered.models import Company, Invoice, Project, Receipt, SpecialInvoice
+from sequences_core.models import Counter
+from tests.numbered.models import (
+    Bill,
+    Company,
+    Document,
+    Invoice,
+    Project,
+    Receipt,
+    Seat,
+    SpecialInvoice,
+    Ticket,
+    Voucher,
+)
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
 
@@ -83,7 +102,7 @@ def test_holes_voids_duplicates_and_counters(using: str, client: Client) -> None
     record_void(f"vouchers.{acme.pk}.2026-04", 2, text="V-2", reason="<torn>", who="anna")
     set_last_value(1, f"vouchers.{brandt.pk}.2026-05", force=True)
     page = text_of(client, FIELD)
-    assert "Some numbers need an explanation." in page
+    assert "2 counters on this page need an explanation." in page
     assert "3 numbers are missing without an explanation: 5–6, 9." in page  # noqa: RUF001
     assert "1 number is void: 2." in page
     assert "The counter is ahead by 1 number" in page
@@ -140,10 +159,122 @@ def test_paths_constants_and_parents(using: str, client: Client) -> None:
     project = Project.objects.create(company=company, code="x")
     Receipt.objects.bulk_create([Receipt(project=project), Receipt(project=None)])
     page = text_of(client, f"{PAGES}numbered.Receipt.number/")
-    assert '<th scope="col">Company</th> <th scope="col" class="sequences-number">First' in page
+    assert '<th scope="col">Company</th> <th scope="col">Result</th>' in page
     assert ">Acme</a>" in page
     SpecialInvoice.objects.create()
     assert "Nothing is missing" in text_of(client, f"{PAGES}numbered.Invoice.number/")
+
+
+def test_a_scope_that_only_a_function_knows(using: str, client: Client) -> None:
+    """What it returns is one column, though it be several values; there is no chart."""
+    Document.objects.bulk_create([Document(kind=kind) for kind in ("a", "a", "b", "")])
+    page = text_of(client, f"{PAGES}numbered.Document.number/")
+    assert '<th scope="col">Scope</th>' in page
+    assert ">a, x</a>" in page
+    assert "2 counters" in page
+    assert "sequences-chart" not in text_of(client, f"{PAGES}numbered.Document.number/?scope=b")
+    page = text_of(client, f"{PAGES}numbered.Document.page/")
+    assert "These numbers start again" in page
+
+
+def test_a_name_that_no_field_made(using: str, client: Client) -> None:
+    """A counter that somebody named by hand is shown by its name, and breaks nothing."""
+    acme = Company.objects.create(name="Acme")
+    vouchers(acme, 4, 2)
+    for name in ("vouchers.x", "vouchers.x.2026-99", "vouchers.1.2.3", "vouchers.<b>.2026-01"):
+        set_last_value(0, name)
+    page = text_of(client, FIELD)
+    for text in ("vouchers.x<", "x (deleted)", "2026-99", "vouchers.1.2.3", "&lt;b&gt; (deleted)"):
+        assert text in page
+    assert "5 counters" in page
+
+
+def test_only_findings(using: str, client: Client) -> None:
+    """The counters of which something is to be told can be shown without the others."""
+    for name in ("Acme", "Brandt"):
+        vouchers(Company.objects.create(name=name), 4, 3)
+    assert "No counter fits" in text_of(client, f"{FIELD}?_show=findings")
+    Voucher.objects.filter(company__name="Brandt", number=2).delete()
+    page = text_of(client, f"{FIELD}?_show=findings")
+    assert ">Brandt</a>" in page
+
+
+def test_a_table_that_is_not_there(using: str, client: Client) -> None:
+    """The page says what the database said, and how to mend it; so does that of the drafts."""
+    table = connections[using].ops.quote_name(Counter._meta.db_table)
+    run_sql(using, f"ALTER TABLE {table} RENAME TO sequences_elsewhere")
+    try:
+        for path in ("", "csv/"):
+            answer = client.get(FIELD + path)
+            assert answer.status_code == 500
+            assert "manage.py migrate" in answer.content.decode()
+    finally:
+        run_sql(using, f"ALTER TABLE sequences_elsewhere RENAME TO {table}")
+
+
+def test_what_is_free_is_no_fault(using: str) -> None:
+    """Numbers that the next rows get, because the field says so, are told of as such."""
+    accountant = client_with(using, "numbered.view_seat")
+    for _ in range(4):
+        Seat.objects.create(room="a")
+    Seat.objects.filter(number=1).delete()
+    page = text_of(accountant, f"{PAGES}numbered.Seat.number/")
+    assert "1 number is free, and is given again: 1." in page
+    assert "Each missing number is explained." in page
+
+
+def test_the_printed_numbers(using: str) -> None:
+    """A counter that is shown alone has its first and last number as they were printed."""
+    accountant = client_with(using, "numbered.view_bill")
+    acme = Company.objects.create(name="Acme")
+    day = date(2026, 3, 31)
+    Bill.objects.bulk_create([Bill(company=acme, issued_on=day) for _ in range(3)])
+    page = text_of(accountant, f"{PAGES}numbered.Bill.number/")
+    assert "2025 (April 2025 – March 2026)" in page  # noqa: RUF001
+    for number in (1, 3):
+        assert f"B{acme.pk}/2025-{number:04d}" in page
+
+
+def test_another_site_and_its_model_admins(using: str, settings: Any) -> None:
+    """The pages are about that site: the ModelAdmin of a model says who may view its rows."""
+    office = AdminSite("office")
+
+    class TicketAdmin(ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+        def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+            return bool(request.user.last_name == "Ticket")
+
+    office.register(Ticket, TicketAdmin)
+    office.register(Audit, AuditAdmin)
+    urls = [urlpath("office/", office.urls)]
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": urls})
+    viewer = client_with(using, "numbered.view_ticket")
+    pages = PAGES.replace("admin", "office", 1)
+    assert viewer.get(f"{pages}numbered.Ticket.number/").status_code == 403
+    User.objects.update(last_name="Ticket")
+    assert f'"{pages}numbered.Ticket.number/csv/"' in text_of(
+        viewer, f"{pages}numbered.Ticket.number/"
+    )
+
+
+def test_the_strictest_policy_is_kept(using: str, client: Client) -> None:
+    """No inline script, style or handler, so that Content-Security-Policy may forbid them."""
+    vouchers(Company.objects.create(name="Acme"), 4, 3)
+    for path in (PAGES, FIELD, f"{FIELD}?issued_on=2026-04", f"{FIELD}drafts/"):
+        page = text_of(client, path)
+        assert not re.findall(r"<style|\sstyle=|<script>|\son\w+=", page)
+
+
+def test_numbers_have_no_separators(using: str, client: Client, settings: Any) -> None:
+    """A number is a name: what is 1234 isn't written 1.234, as counts are where people want it."""
+    settings.USE_THOUSAND_SEPARATOR = True
+    settings.LANGUAGE_CODE = "de"
+    set_last_value(1233, f"vouchers.{(acme := Company.objects.create(name='Acme')).pk}.2026-04")
+    vouchers(acme, 4, 2)
+    page = text_of(client, f"{FIELD}?issued_on=2026-04")
+    assert "1234" in page
+    assert "1235" in page
+    assert "1.23" not in page
+    assert ">1235</text>" in page
 
 
 def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: Any) -> None:

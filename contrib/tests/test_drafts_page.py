@@ -57,7 +57,7 @@ def test_drafts_are_counted_and_numbered(using: str, client: Client, company: Co
     assert "No row waits for a number." in page
     assert sorted(number or 0 for number in numbers()) == [0, 1, 2, 3, 4, 5]
     entry = LogEntry.objects.get()
-    assert entry.content_type.model == "voucher"
+    assert str(entry.content_type) == "Numbered | voucher"
     assert "3 rows were numbered" in entry.get_change_message()
     assert "No row was numbered." in client.post(PAGE, follow=True).content.decode()
     assert LogEntry.objects.count() == 1

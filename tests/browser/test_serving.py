@@ -56,9 +56,14 @@ class TestServing:
         chromium.open(path)
         chromium.fill(username=name, password=password)
         chromium.follow("Log in")
-        chromium.follow("Posted invoices")
-        assert "INV-2026-0116" in chromium.text
-        assert "draft" in chromium.text
+        assert "Posted invoices" in chromium.text
+        chromium.open("/admin/sequences_contrib/audit/invoices.PostedInvoice.number/")
+        assert "1 number is void: 7." in chromium.text
+        assert "INV-2026-0007" in chromium.text
+        assert "written twice" in chromium.text
+        chromium.follow("Drafts")
+        chromium.follow("Assign numbers")
+        assert "5 rows were numbered." in chromium.text
 
         children = psutil.Process(demo.pid).children(recursive=True)
         os.killpg(demo.pid, signal.SIGINT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,18 @@ from django.db import connections
 
 from sequences_core.models import Counter
 from tests.aliases import known_to_django
+from tests.servers import Server
 from tests.servers.launch import DEFAULT, KINDS, chosen
 
 # The MySQL of the other tests keeps no lists, which makes it smaller.
-SETTINGS: dict[str, dict[str, str | int]] = {"mysql": {"performance_schema": "ON"}}
+SETTINGS: dict[str, dict[str, str | int]] = {
+    "mysql": {"performance_schema": "ON"},
+    "postgresql": {"max_prepared_transactions": 1},
+}
+
+
+SERVERS: dict[str, Server] = {}
+"""The server of each private alias that has one."""
 
 
 @pytest.fixture(
@@ -33,6 +41,7 @@ def private(
     with ExitStack() as stack:
         if kind in KINDS:
             server = stack.enter_context(KINDS[kind](settings=SETTINGS.get(kind)))
+            SERVERS[alias] = server
             url = server.url
         else:
             file: Path = tmp_path_factory.mktemp("doctor") / "db.sqlite3"
@@ -42,9 +51,28 @@ def private(
         yield alias
 
 
+@contextmanager
+def another(alias: str, name: str, **changed: Any) -> Iterator[str]:
+    """A second alias of the database, with other settings."""
+    handler: Any = connections
+    handler.settings[name] = {**handler.settings[alias], **changed}
+    try:
+        yield name
+    finally:
+        connections[name].close()
+        del connections[name]
+        del handler.settings[name]
+
+
 @pytest.fixture
 def alias(private: str) -> str:
     """The same, without counters."""
     Counter.objects.using(private).all().delete()
     connections[private].close()
     return private
+
+
+@pytest.fixture(autouse=True)
+def _silenced(settings: Any) -> None:
+    """The collations of the tests' own models are no matter here."""
+    settings.SILENCED_SYSTEM_CHECKS = ["sequences_contrib.E005"]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from tests.faults.arena import Arena, Tally
 from tests.faults.faults import Fault
 from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
+from tests.servers.probe import connect, setting
 
 LEVELS = ("read committed", "repeatable read", "serializable")
+
+
+def knows_snapshots(arena: Arena) -> bool:
+    """Does this MariaDB have innodb_snapshot_isolation? The first release with it was 10.6.18."""
+    with closing(connect(arena.url)) as connection, closing(connection.cursor()) as cursor:
+        return setting(cursor, "innodb_snapshot_isolation") is not None
 
 
 def isolated(arena: Arena, level: str, snapshot: bool = False) -> Place:
@@ -17,7 +25,7 @@ def isolated(arena: Arena, level: str, snapshot: bool = False) -> Place:
     options: dict[str, Any] = {"isolation_level": level}
     if arena.kind == "postgresql":
         options["isolation_level"] = LEVELS.index(level) + 2  # psycopg's IsolationLevel
-    if arena.name == "mariadb":
+    if arena.name == "mariadb" and knows_snapshots(arena):
         options["init_command"] = f"SET SESSION innodb_snapshot_isolation = {snapshot:d}"
     return arena.place(options=options)
 

@@ -3,8 +3,7 @@
 from tests.servers.base import Server
 from tests.servers.errors import ServerError
 from tests.servers.launch import boot, start, stop
-from tests.servers.mariadb import MariaDB
-from tests.servers.mysql import MySQL
+from tests.servers.mysqld import MariaDB, MySQL
 from tests.servers.postgresql import PostgreSQL
 
 __all__ = ["MariaDB", "MySQL", "PostgreSQL", "Server", "ServerError", "boot", "start", "stop"]

@@ -7,24 +7,36 @@ import atexit
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
-
-from mirakuru import ExecutorError
 
 from tests.servers import reaper
 from tests.servers.cache import cached
 from tests.servers.errors import ServerError
 from tests.servers.ports import free_port
-from tests.servers.process import Process
+from tests.servers.probe import connect
 
-TEMPLATE = 1
+TEMPLATE = 2
 """Which way of initialising made the cached data directories: raise it with every change."""
 
+PATIENCE = 120.0
+"""Seconds that a server may take to start, or to stop in order."""
+
 _open: set[Server] = set()
+
+
+def listed(names: str | None) -> dict[str, str]:
+    """The databases that `names` lists, with commas or spaces between them, and their releases.
+
+    "sqlite, postgresql@18" is {"sqlite": "", "postgresql": "18"}.
+    """
+    entries = (name.partition("@") for name in (names or "").replace(",", " ").split())
+    return {name: release for name, _, release in entries}
 
 
 class Server(abc.ABC):
@@ -32,8 +44,8 @@ class Server(abc.ABC):
 
     `durable=False` gives up crash safety for speed (fsync off): for tests. `durable=True` is the
     server's own default: for benchmarks and for tests that kill it. `settings` are more settings
-    of the server, by its own names. Every method raises ServerError when the server doesn't do
-    as told.
+    of the server, by its own names. The release is the one that the environment's DB asks for, by
+    default the machine's own. Every method raises ServerError when the server doesn't do as told.
     """
 
     name: ClassVar[str]
@@ -44,18 +56,21 @@ class Server(abc.ABC):
     """Who runs it when we are root: servers refuse to run as root."""
     stop_signal: ClassVar[int]
     """What makes it stop in order, without waiting for its clients."""
+    releases: ClassVar[Mapping[str, Any]] = {}
+    """The releases that DB may ask for, and where each comes from."""
 
     def __init__(
         self,
         *,
         durable: bool = False,
         settings: Mapping[str, str | int] | None = None,
-        port: int | None = None,
     ) -> None:
         self.durable = durable
         self.settings = dict(settings or {})
-        self.port = port or free_port()
-        self._process: Process | None = None
+        self.port = free_port()
+        self.release = listed(os.environ.get("DB")).get(self.name, "")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._paused = False
 
     # What each server must say.
 
@@ -81,9 +96,13 @@ class Server(abc.ABC):
     def command(self) -> list[str | Path]:
         """The command line of the server."""
 
-    @abc.abstractmethod
     def answers(self) -> bool:
         """Whether it takes connections."""
+        try:
+            connect(self.url).close()
+        except Exception:  # noqa: BLE001 - of whichever driver this is
+            return False
+        return True
 
     # Starting.
 
@@ -117,13 +136,26 @@ class Server(abc.ABC):
         """The ids of `user` and its group; None when we aren't root and run it as ourselves."""
         if os.geteuid() != 0:
             return None
-        entry = pwd.getpwnam(self.user)
+        try:
+            entry = pwd.getpwnam(self.user)
+        except KeyError:  # that only the package makes
+            entry = pwd.getpwnam("nobody")
         return entry.pw_uid, entry.pw_gid
 
     def popen(self) -> dict[str, Any]:
-        """How to start the process: arguments for Popen."""
+        """How its programs run: arguments for Popen."""
         owner = self.owner()
-        return {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
+        switch = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
+        return {"cwd": "/", "stderr": subprocess.STDOUT, **switch}
+
+    def run(self, command: Sequence[str | Path], text: str = "") -> str:
+        """Run one of its programs as its user, let it read `text`, and return what it prints."""
+        options = {**self.popen(), "stdout": subprocess.PIPE, "text": True, "input": text}
+        ran: subprocess.CompletedProcess[str] = subprocess.run(command, **options)
+        if ran.returncode:
+            line = " ".join(map(str, command))
+            raise ServerError(f"{self.title}: {line} failed:\n{ran.stdout[-2000:]}")
+        return ran.stdout
 
     def environment(self) -> dict[str, str]:
         """Variables of the process beside our own."""
@@ -147,28 +179,27 @@ class Server(abc.ABC):
 
     def launch(self) -> None:
         """Start the process; several servers boot side by side when wait() comes later."""
-        if self._process and self._process.running():
+        if self._process and self._process.poll() is None:
             raise ServerError(f"{self.title} runs already.")
         with self.log.open("ab") as log:
-            self._process = Process(
+            self._process = subprocess.Popen(
                 self.command(),
-                answers=self.answers,
-                log=log,
-                stop_signal=self.stop_signal,
-                popen=self.popen(),
-                environment=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                start_new_session=True,
+                env={**os.environ, **self.environment()},
+                **self.popen(),
             )
-            reaper.watch(self.directory, self._process.launch())
+        reaper.watch(self.directory, self.pid)
 
     def wait(self) -> None:
         """Wait until the server answers."""
-        assert self._process
-        try:
-            self._process.wait_until_ready()
-        except ExecutorError as error:
-            self._ended()
-            last = self.log.read_text(errors="replace")[-2000:].strip()
-            raise ServerError(f"{self.title} did not start. The end of its log:\n{last}") from error
+        deadline = time.monotonic() + PATIENCE
+        while not self.answers():
+            if self._running().poll() is not None or time.monotonic() > deadline:
+                last = self.log.read_text(errors="replace")[-2000:].strip()
+                raise ServerError(f"{self.title} did not start. The end of its log:\n{last}")
+            time.sleep(0.05)
 
     def start(self) -> Self:
         """Start, and wait until it answers; after stop() or kill(), on the same data and port."""
@@ -187,35 +218,51 @@ class Server(abc.ABC):
     def stop(self) -> None:
         """Shut down in order, and keep the data."""
         process = self._running()
-        process.resume()
+        self.resume()
+        process.send_signal(self.stop_signal)
         try:
-            process.stop()
-        except ExecutorError as error:
-            raise ServerError(f"{self.title} did not end in order: {error}") from error
-        finally:
-            self._ended()
+            status = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise ServerError(f"{self.title} did not end within {PATIENCE:.0f} s.") from None
+        self._ended()
+        if status:
+            raise ServerError(f"{self.title} ended with status {status}.")
 
     def kill(self) -> None:
         """End all its processes by SIGKILL, as a crash of the machine would, and keep the data."""
-        self._running().crash()
+        process = self._running()
+        # Frozen first, so that none of them sees another one die.
+        self.pause()
+        family = reaper.family(process.pid)
+        reaper.signal(family, "kill")
+        process.wait()
+        while any(reaper.runs(one) for one in family):
+            time.sleep(0.01)
         self._ended()
 
     def pause(self) -> None:
         """Freeze all its processes (SIGSTOP): connections stay open and nothing answers."""
-        self._running().pause()
+        reaper.signal(reaper.family(self.pid), "suspend")
+        self._paused = True
 
     def resume(self) -> None:
         """Undo pause()."""
-        self._running().resume()
+        if self._paused:
+            reaper.signal(reaper.family(self.pid), "resume")
+        self._paused = False
 
     def close(self) -> None:
         """End it fast, if it runs, and remove everything it left."""
         if self._process:
             self.kill()
+        if "directory" in self.__dict__:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.disown()
+
+    def disown(self) -> None:
+        """Leave it, running or not, to somebody else: it does not end with this process."""
         _open.discard(self)
-        if directory := self.__dict__.pop("directory", None):
-            shutil.rmtree(directory, ignore_errors=True)
-            reaper.forget(directory)
+        reaper.forget(self.__dict__.pop("directory"))
 
     def __enter__(self) -> Self:
         try:
@@ -227,20 +274,15 @@ class Server(abc.ABC):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _running(self) -> Process:
-        if not self._process or not self._process.process:
+    def _running(self) -> subprocess.Popen[bytes]:
+        if not self._process:
             raise ServerError(f"{self.title} is not running.")
         return self._process
 
     def _ended(self) -> None:
         self._process = None
+        self._paused = False
         reaper.watch(self.directory)
-
-    def _disown(self) -> None:
-        if self._process:
-            self._process.disown()
-        self._process = None
-        self.__dict__.pop("directory", None)
 
 
 def close_all() -> None:
@@ -250,13 +292,7 @@ def close_all() -> None:
     reaper.end()
 
 
-def _disown_all() -> None:
-    for server in list(_open):
-        server._disown()
-    _open.clear()
-    reaper.disown()
-
-
 # At the end of the process, whether it returns, fails or is interrupted; the reaper has the rest.
 atexit.register(close_all)
-os.register_at_fork(after_in_child=_disown_all)
+# The servers of a forked child are its parent's.
+os.register_at_fork(after_in_child=_open.clear)

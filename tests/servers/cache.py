@@ -1,4 +1,4 @@
-"""What is slow to make and safe to keep: the system with MySQL, and fresh data directories."""
+"""What is slow to make and safe to keep: other releases, and fresh data directories."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """The user's cache for this project, made when missing."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """The cache for this project, made when missing."""
+    # Root's own folder is closed to the users that run the servers.
+    default = Path("/var/cache") if os.geteuid() == 0 else Path.home() / ".cache"
+    base = os.environ.get("XDG_CACHE_HOME") or default
     directory = Path(base) / "sequences-core"
     directory.mkdir(parents=True, exist_ok=True)
     return directory

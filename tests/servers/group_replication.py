@@ -8,8 +8,7 @@ from contextlib import closing
 from typing import Any, Self
 
 from tests.servers.errors import ServerError
-from tests.servers.mysql import MySQL
-from tests.servers.mysqld import NAME
+from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
 from tests.servers.probe import connect
 

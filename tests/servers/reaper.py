@@ -1,29 +1,28 @@
 """End servers and remove their data when the process that started them is gone, however it went.
 
 A small process of its own, that reads what there is to clean up from its standard input, one JSON
-object `{"pids": […], "paths": […]}` a line, the last one counts. The end of input is the end of
-the owner: a SIGKILL too closes the pipe, where no `atexit` and no signal handler would run.
+object `{path: pid or null}` a line, the last one counts. The end of input is the end of the owner:
+a SIGKILL too closes the pipe, where no `atexit` and no signal handler would run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 GRACE = 10.0
 """Seconds between the request to end and SIGKILL."""
 
-_watched: dict[Path, int | None] = {}
+_watched: dict[str, int | None] = {}
 _lock = threading.Lock()
 _reaper: subprocess.Popen[str] | None = None
 
@@ -31,14 +30,14 @@ _reaper: subprocess.Popen[str] | None = None
 def watch(path: Path, pid: int | None = None) -> None:
     """From now on, when this process ends, end `pid` and remove `path`."""
     with _lock:
-        _watched[path] = pid
+        _watched[str(path)] = pid
         _tell()
 
 
 def forget(path: Path) -> None:
-    """`path` is gone, and what ran in it has ended."""
+    """`path` is gone, or somebody else's, and so is what runs in it."""
     with _lock:
-        _watched.pop(path, None)
+        _watched.pop(str(path), None)
         _tell()
 
 
@@ -53,8 +52,7 @@ def end() -> None:
         _reaper = None
 
 
-def disown() -> None:
-    """Let go in a forked child, which is not the owner."""
+def _disown() -> None:
     global _reaper, _lock
     _lock = threading.Lock()
     _watched.clear()
@@ -63,6 +61,9 @@ def disown() -> None:
         _reaper.stdin.close()
         _reaper.returncode = 0
     _reaper = None
+
+
+os.register_at_fork(after_in_child=_disown)
 
 
 def _tell() -> None:
@@ -77,28 +78,24 @@ def _tell() -> None:
             start_new_session=True,
         )
     assert _reaper.stdin
-    pids = [pid for pid in _watched.values() if pid]
-    line = json.dumps({"pids": pids, "paths": [str(path) for path in _watched]})
-    _reaper.stdin.write(line + "\n")
+    _reaper.stdin.write(json.dumps(_watched) + "\n")
     _reaper.stdin.flush()
 
 
-def _clean(pids: list[int], paths: list[str]) -> None:
-    left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    deadline = time.monotonic() + GRACE
-    # SIGQUIT ends PostgreSQL at once, its children included, and mysqld in order; a server that
-    # was paused needs SIGCONT to see it.
-    numbers = [signal.SIGQUIT, signal.SIGCONT]
-    while left:
-        for process in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for number in numbers:
-                    process.send_signal(number)
-        time.sleep(0.05)
-        left = [process for process in left if runs(process)]
-        numbers = [signal.SIGKILL] if time.monotonic() > deadline else []
-    for path in paths:
-        shutil.rmtree(path, ignore_errors=True)
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its children, which for PostgreSQL are in sessions of their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        main = psutil.Process(pid)
+        return [main, *main.children(recursive=True)]
+    return []
+
+
+def signal(processes: Iterable[psutil.Process], *actions: str) -> None:
+    """Suspend, resume, terminate or kill those that are still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for action in actions:
+                getattr(process, action)()
 
 
 def runs(process: psutil.Process) -> bool:
@@ -109,13 +106,20 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
-def main() -> None:
-    """Read until the owner is gone, then clean up what it left."""
-    state: dict[str, Any] = {"pids": [], "paths": []}
-    for line in sys.stdin:
-        state = json.loads(line)
-    _clean(**state)
+def clean(watched: Mapping[str, int | None]) -> None:
+    """End what runs, in order if it does so soon, and remove all folders."""
+    pids = [pid for pid in watched.values() if pid]
+    families = [process for pid in pids for process in family(pid)]
+    # A server that was paused needs SIGCONT to see the other signal.
+    signal(families, "resume")
+    signal([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], "terminate")
+    signal(psutil.wait_procs(families, timeout=GRACE)[1], "kill")
+    for path in watched:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    main()
+    state: dict[str, int | None] = {}
+    for line in sys.stdin:
+        state = json.loads(line)
+    clean(state)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Self
 
 from tests.servers.errors import ServerError
@@ -19,39 +17,23 @@ PATIENCE = 60.0
 
 
 class Standby(PostgreSQL):
-    """A copy of a primary that follows it, by way of `port`, until it is promoted."""
+    """A copy of a primary that follows it, by way of `port`, until it is promoted.
+
+    Servers of one release begin as copies of one data directory, and are of one cluster by that.
+    """
 
     title = "PostgreSQL, standby"
 
-    def __init__(self, primary: PostgreSQL, upstream: int, *, durable: bool = False) -> None:
-        super().__init__(durable=durable)
-        self.primary = primary
-        self.upstream = upstream
+    def __init__(self, upstream: int, *, durable: bool = False) -> None:
+        link = f"host={HOST} port={upstream} user=postgres"
+        super().__init__(durable=durable, settings={"primary_conninfo": link})
 
     def prepare(self) -> None:
-        """Copy the primary."""
-        if not self.data.exists():
-            self.initialise(self.data)
-
-    def initialise(self, data: Path) -> None:
-        """Copy the primary, with the settings of a standby."""
-        made = subprocess.run(
-            [
-                self.binaries / "pg_basebackup",
-                f"--pgdata={data}",
-                f"--dbname=host={HOST} port={self.upstream} user=postgres",
-                "--checkpoint=fast",
-                "--write-recovery-conf",
-                "--no-sync",
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd="/",
-            **self.popen(),
-        )
-        if made.returncode:
-            raise ServerError(f"pg_basebackup failed:\n{made.stdout}")
+        """Make it a standby when it is new."""
+        new = not self.data.exists()
+        super().prepare()
+        if new:
+            (self.data / "standby.signal").touch()
 
     def promote(self) -> None:
         """Become a primary, and wait until it is one."""
@@ -82,7 +64,7 @@ class Pair:
         """Start both, and wait until the standby follows."""
         self.primary.start()
         self.link = Proxy(self.primary.port)
-        self.standby = Standby(self.primary, self.link.port, durable=self.durable)
+        self.standby = Standby(self.link.port, durable=self.durable)
         self.standby.start()
         deadline = time.monotonic() + PATIENCE
         while not self.follows():

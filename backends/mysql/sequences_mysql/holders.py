@@ -10,7 +10,9 @@ inserted has a lock in the list as soon as another transaction waits for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from django.db import DatabaseError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.diagnosis import Holder
@@ -51,11 +53,13 @@ MARIADB = """
 """
 
 
+# Denied: a table; without the privilege PROCESS.
+DENIED = frozenset({1142, 1227})
+
+
 def holders(connection: BaseDatabaseWrapper, name: str | None) -> Sequence[Holder]:
     """See :meth:`sequences_core.Allocator.holders`."""
-    with connection.cursor() as cursor:
-        cursor.execute(MARIADB if is_mariadb(connection) else MYSQL, [table_parts()[-1]])
-        rows = set(cursor.fetchall())
+    rows = _rows(connection)
     waiting: dict[str | None, set[int]] = {}
     for key, waits, session, *_ in rows:
         if waits:
@@ -65,7 +69,8 @@ def holders(connection: BaseDatabaseWrapper, name: str | None) -> Sequence[Holde
             counter=_unquoted(key),
             session=session,
             waiting=tuple(sorted(waiting.get(key, ()))),
-            activity=f"user {user}, host {host}, {command} for {seconds} s",
+            seconds=seconds,
+            activity=f"user {user}, host {host}, {command}",
             remedy=f"KILL {session}",
         )
         for key, waits, session, user, host, command, seconds in rows
@@ -75,6 +80,37 @@ def holders(connection: BaseDatabaseWrapper, name: str | None) -> Sequence[Holde
         (holder for holder in found if name is None or holder.counter in {name, None}),
         key=lambda holder: (holder.counter is None, holder.counter, holder.session),
     )
+
+
+def _rows(connection: BaseDatabaseWrapper) -> set[tuple[Any, ...]]:
+    statement, privilege = MYSQL, "SELECT ON performance_schema.*"
+    if is_mariadb(connection):
+        statement, privilege = MARIADB, "PROCESS ON *.*"
+    with connection.cursor() as cursor:
+        try:
+            if statement is MYSQL:
+                cursor.execute("SELECT @@performance_schema")
+                if cursor.fetchone() == (0,):
+                    raise NotSupportedError(
+                        "who holds a counter is in performance_schema, which is off: start the "
+                        "server with performance_schema = ON"
+                    )
+            cursor.execute(statement, [table_parts()[-1]])
+            return set(cursor.fetchall())
+        except DatabaseError as error:
+            if error.args[0] not in DENIED:
+                raise
+            cursor.execute("SELECT CURRENT_USER()")
+            user = account(cursor.fetchone()[0])
+            raise NotSupportedError(
+                f"who holds a counter is shown to others only: GRANT {privilege} TO {user}"
+            ) from error
+
+
+def account(user: str) -> str:
+    """Return what CURRENT_USER() says as GRANT has it."""
+    name, _, host = user.rpartition("@")
+    return f"'{name}'@'{host}'"
 
 
 def _unquoted(key: str | None) -> str | None:

@@ -63,13 +63,12 @@ HOLDERS = """
     )
     SELECT found.name, found.pid,
            array_remove(array_agg(DISTINCT found.waiting), NULL),
+           extract(epoch FROM clock_timestamp() - session.xact_start)::float,
            concat_ws(', ',
                'user ' || session.usename,
                'application ' || nullif(session.application_name, ''),
                'from ' || host(session.client_addr),
-               session.state,
-               'transaction open for '
-                   || round(extract(epoch FROM clock_timestamp() - session.xact_start)) || ' s')
+               session.state)
       FROM found
       LEFT JOIN pg_catalog.pg_stat_activity AS session ON session.pid = found.pid
      WHERE found.name = %(name)s OR found.name IS NULL OR %(name)s::text IS NULL
@@ -91,6 +90,8 @@ def holders(connection: BaseDatabaseWrapper, name: str | None) -> Sequence[Holde
         cursor.execute(with_table(HOLDERS), params)
         rows = cursor.fetchall()
     return [
-        Holder(counter, pid, tuple(waiting), activity, f"SELECT pg_terminate_backend({pid})")
-        for counter, pid, waiting, activity in rows
+        Holder(
+            counter, pid, tuple(waiting), seconds, activity, f"SELECT pg_terminate_backend({pid})"
+        )
+        for counter, pid, waiting, seconds, activity in rows
     ]

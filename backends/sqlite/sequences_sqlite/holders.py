@@ -15,6 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.diagnosis import Holder
 
+from .diagnosis import path
+
 LOCKS = Path("/proc/locks")
 
 # Of the write lock: WAL_WRITE_LOCK in the shared-memory file
@@ -26,15 +28,13 @@ RESERVED_BYTE = 0x40000001
 
 def holders(connection: BaseDatabaseWrapper) -> Iterator[Holder]:
     """Yield the process with a lock on the database that keeps others from writing."""
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA database_list")
-        path = next(path for _, name, path in cursor.fetchall() if name == "main")
-    for file, byte in ((f"{path}-shm", WAL_BYTE), (path, RESERVED_BYTE)):
+    database = path(connection)
+    for file, byte in ((f"{database}-shm", WAL_BYTE), (database, RESERVED_BYTE)):
         for process in _writers(file, byte):
             yield Holder(
                 counter=None,
                 session=process,
-                activity=f"a process that writes to {path}",
+                activity=f"a process that writes to {database}",
                 remedy=f"kill {process}",
             )
 

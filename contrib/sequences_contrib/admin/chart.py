@@ -99,7 +99,7 @@ def chart_of(reading: Reading, result: CounterAudit, date: str, date_name: str) 
             "%(count)d number is missing or void.", "%(count)d numbers are missing or void.", count
         ) % {"count": count}
     return Chart(
-        _("Numbers over %(date)s") % texts,
+        _("Numbers by date: %(date)s") % texts,
         description,
         [(across(day), up(number)) for day, number in points],
         marks,

@@ -13,8 +13,7 @@ from django.db import connections, models
 from django.http import QueryDict
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-
-from sequences_core.taking import database_errors
+from django.utils.translation import ngettext
 
 from ..findings import CounterAudit, Reading
 from ..groups import keys_of
@@ -83,8 +82,7 @@ class Overview:
         self.dates = self._dates()
         chosen = query.get("_dates", field.ascending or "")
         self.date = chosen if chosen in self.dates else ""
-        with database_errors(connections[self.using], ours=False):
-            self.reading = Reading(self.series, self.using, self.date or None)
+        self.reading = Reading(self.series, self.using, self.date or None)
         self._all = Columns(field, self.using, self.reading.counters)
         self.only = query.get("_counter", "")
         self.only_findings = query.get("_show") == "findings"
@@ -125,8 +123,7 @@ class Overview:
 
     def all_results(self) -> Iterator[CounterAudit]:
         """Yield what is found of all counters that are chosen."""
-        with database_errors(connections[self.using], ours=False):
-            yield from self.reading.results(sorted(self.chosen))
+        yield from self.reading.results(sorted(self.chosen))
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -149,6 +146,21 @@ class Overview:
     def detailed(self) -> list[Row]:
         """The counters of which there is a list of missing numbers."""
         return [row for row in self.rows if row.ranges]
+
+    @cached_property
+    def printed(self) -> dict[str, str]:
+        """The texts of the first and the last number of the one counter that is shown."""
+        if len(self.rows) != 1:
+            return {}
+        result = self.rows[0].result
+        found: dict[int | None, str] = {}
+        for group in self.reading.groups(result.counter):
+            if group.keys is not None and (texts := group.keys.numbering.texts):
+                number = group.keys.numbering.attname
+                ends = {f"{number}__in": [result.first, result.last]}
+                rows = group.keys.rows(group.values).filter(**ends)
+                found.update(rows.values_list(number, texts[0].attname))
+        return {"first": found.get(result.first, ""), "last": found.get(result.last, "")}
 
     def _voids(self, results: list[CounterAudit], limit: int) -> dict[tuple[str, int], Void]:
         """Return the entries of the register for the void numbers that are shown."""
@@ -175,7 +187,13 @@ class Overview:
             return "", _("These numbers start again, so that missing ones can't be told.")
         unclean = sum(not row.result.is_clean for row in self.rows)
         if unclean:
-            return "bad", _("Some numbers need an explanation.")
+            text = ngettext(
+                "%(count)d counter on this page needs an explanation.",
+                "%(count)d counters on this page need an explanation.",
+                unclean,
+            )
+            alone = _("Some numbers need an explanation.")
+            return "bad", text % {"count": unclean} if len(self.rows) > 1 else alone
         doubtful = self.doubtful.intersection(self.chosen)
         if doubtful - set(self.page):
             return "", _("Nothing on this page needs an explanation. Look at the other pages, too.")
@@ -183,9 +201,10 @@ class Overview:
             return "explained", _("Each missing number is explained.")
         return "ok", _("Nothing is missing: every number from the first to the last has its row.")
 
-    @property
-    def filters(self) -> Iterator[Filter]:
+    @cached_property
+    def filters(self) -> list[Filter]:
         """The choices of each part of the scope, and of a date."""
+        filters = []
         for place, column in enumerate(self.columns):
             values, value = self._all.values(place), self._wanted[column.key]
             options = None
@@ -194,11 +213,12 @@ class Overview:
                     values.append(value)
                 labels = column.labels(values)
                 options = [("", _("All")), *((text, labels[text]) for text in values)]
-            yield Filter(column.key, column.name, value, options)
+            filters.append(Filter(column.key, column.name, value, options))
         if self.dates:
             none = ("", _("Don't compare"))
             name = _("Compare the order with the dates of")
-            yield Filter("_dates", name, self.date, [none, *self.dates.items()])
+            filters.append(Filter("_dates", name, self.date, [none, *self.dates.items()]))
+        return filters
 
     def _dates(self) -> dict[str, str]:
         """Return the date fields that all the models have, if the database can group their rows."""

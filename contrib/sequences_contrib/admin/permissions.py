@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest
 
-from ..series import database_of, numbered_fields, series_of
+from ..series import database_of, numbered_fields, series_key, series_of
 
 
 def may(action: str, request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:
@@ -26,23 +26,32 @@ def may(action: str, request: HttpRequest, site: AdminSite, model: type[Model]) 
     )
 
 
-def may_audit(request: HttpRequest, site: AdminSite, field: Any) -> bool:
-    """May the user view all the models whose rows this field's counters number?"""
-    series = series_of(field, database_of(field, None))
-    return all(may("view", request, site, each.model) for each in series)
-
-
 def fields_to_audit(request: HttpRequest, site: AdminSite) -> list[Any]:
-    """Return the numbered fields that the user may see."""
-    found = [field for field in numbered_fields() if may_audit(request, site, field)]
-    return sorted(found, key=lambda field: (str(field.model._meta.verbose_name), field.name))
+    """Return the numbered fields that the user may see.
+
+    The audit of a field tells about all whose rows its counters number, too, so the user must be
+    allowed to view each of their models.
+    """
+    alike: dict[Any, list[Any]] = {}
+    for field in numbered_fields():
+        alike.setdefault(series_key(field), []).append(field)
+    allowed = {
+        model: may("view", request, site, model)
+        for model in {field.model for fields in alike.values() for field in fields}
+    }
+    return [
+        field
+        for fields in alike.values()
+        for field in fields
+        if all(allowed[other.model] for other in series_of(field, database_of(field, None), fields))
+    ]
 
 
 def field_to_audit(request: HttpRequest, site: AdminSite, label: str) -> Any:
     """Return the field called ``app.Model.field``; raise Http404 or PermissionDenied."""
-    for field in numbered_fields():
-        if str(field) == label:
-            if not may_audit(request, site, field):
-                raise PermissionDenied
-            return field
-    raise Http404
+    known = {str(field): field for field in numbered_fields()}
+    if label not in known:
+        raise Http404
+    if known[label] not in fields_to_audit(request, site):
+        raise PermissionDenied
+    return known[label]

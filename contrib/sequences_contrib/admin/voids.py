@@ -25,6 +25,6 @@ class VoidAdmin(ReadOnlyAdmin):
     """An entry proves why a number is missing, so the admin can't make, change or delete one."""
 
     list_display = ("counter", "number", "text", "reason", "who", "when")
-    search_fields = ("counter", "text", "reason", "who")
+    search_fields = ("counter", "=number", "text", "reason", "who")
     list_filter = ("when",)
     ordering = ("-when", "counter", "-number")
