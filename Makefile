@@ -2,7 +2,8 @@
 #   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle;
 #         postgresql@18 is one of another release
 #   ARGS  arguments for the program behind the command
-#   SERVE  for demo: serve its data in Django's admin, until Ctrl-C
+#   SERVE=1  for demo: serve its data in Django's admin, until Ctrl-C
+#   SERVERS=1  for matrix: releases of the databases' servers, not of Python and Django
 #   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
 
 PYTHON ?= python3
@@ -62,11 +63,11 @@ release: .venv/.release ## build what is published into dist/, and check it
 changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rst (ARGS=--draft prints it)
 	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
-matrix: .venv/.dev $(call drivers,$(call databases,mysql)) ## run the tests on every supported Python and Django
-	$(BIN)/nox $(ARGS)
+matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the tests on every supported Python and Django; SERVERS=1: on releases of the databases
+	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.servers.pythons $(ARGS))" $(BIN)/nox $(ARGS))
 
 constraints: $(UV) ## choose new versions for constraints.txt
-	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil opentelemetry-sdk | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--group dev --all-extras --no-annotate --no-header \
 		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
 	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt

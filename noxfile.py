@@ -11,7 +11,11 @@ nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "uv"
 nox.options.error_on_missing_interpreters = True
 
-DJANGOS = {"5.2": ("3.11", "3.12", "3.13"), "6.0": ("3.12", "3.13"), "6.1": ("3.12", "3.13")}
+DJANGOS = {
+    "5.2": ("3.11", "3.12", "3.13", "3.14"),
+    "6.0": ("3.12", "3.13", "3.14"),
+    "6.1": ("3.12", "3.13", "3.14"),
+}
 DATABASES = ("sqlite", "postgresql", "mariadb", "mysql")
 DRIVERS = {"mariadb": "mysql", "mysql": "mysql"}
 BACKENDS = sorted(file.parent.name for file in Path().glob("backends/*/pyproject.toml"))

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -20,6 +21,7 @@ from .allocator import FUNCTION
 from .exceptions import BackendError
 from .models import Counter, has_table
 from .registry import asks_for_early_release, get_allocator
+from .waits import slow_wait
 
 
 @register()
@@ -33,6 +35,14 @@ def check_settings(
             f"SEQUENCES_AUTOCOMMIT is {mode!r}.",
             hint="Use 'allow', 'warn' or 'error'.",
             id="sequences_core.E003",
+        )
+    try:
+        slow_wait()
+    except ImproperlyConfigured as error:
+        yield Error(
+            f"{error}.",
+            hint="Use seconds, such as 1 or 0.5, or None to have no warnings.",
+            id="sequences_core.E005",
         )
     holders = [
         connection

@@ -43,6 +43,14 @@ class Holder:
 class Diagnosable:
     """The methods of an allocator that look at a database, and change nothing."""
 
+    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check`` should say of this connection's settings."""
+        return ()
+
+    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
+        """What ``manage.py check --database`` should say if early release is asked for."""
+        return ()
+
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
         """Return which other sessions' transactions hold counters now, in the order of the names.
 

@@ -36,6 +36,13 @@ RELEASES = (
 PARTS = {"backends": "Kit", "contrib": "Field and documents", "tests/faults": "Faults"}
 """The folders of the tests, and what the table calls them."""
 
+NAMES = {
+    "title": r"^databases: (.*)",
+    "python": r"^platform .* Python (\S+),",
+    "django": r"^django: version: (\S+),",
+}
+"""Where pytest's report says what was tested."""
+
 HEADER = """\
 .. Made by ``make matrix SERVERS=1`` from tests/matrix.json.
 
@@ -67,7 +74,7 @@ def run(release: str, options: list[str]) -> dict[str, Any]:
     interpreter = environment(version) if version else Path(sys.executable)
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         parts = ["-o", f"testpaths={' '.join(PARTS)}", "-o", "junit_family=xunit1"]
-        command = [interpreter, "-m", "pytest", *parts, f"--junitxml={report.name}", *options]
+        command = [str(interpreter), "-m", "pytest", *parts, f"--junitxml={report.name}", *options]
         ran = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "DB": database}, stdout=subprocess.PIPE, text=True
         )
@@ -79,11 +86,9 @@ def run(release: str, options: list[str]) -> dict[str, Any]:
         part = next(part for part in PARTS if case.get("file", "").startswith(part))
         bad = {"failure", "error"} & {child.tag for child in case}
         counts[part]["failed" if bad else "skipped" if len(case) else "passed"] += 1
-    headers = r"^platform .* Python (\S+),|^django: version: (\S+),|^databases: (.*)"
-    found = re.findall(headers, ran.stdout, re.MULTILINE)
-    python, django, title = (next(filter(None, match)) for match in found)
-    names = {"title": title, "python": python, "django": django}
-    return {**names, "status": ran.returncode, "counts": counts}
+    names = {name: re.search(pattern, ran.stdout, re.M) for name, pattern in NAMES.items()}
+    found = {name: match[1] for name, match in names.items() if match}
+    return {**found, "status": ran.returncode, "counts": counts}
 
 
 def table(results: dict[str, Any]) -> str:

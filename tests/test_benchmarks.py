@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db.backends.base.base import BaseDatabaseWrapper
-from sequences_orm import ORMAllocator
 
 from benchmarks.__main__ import can_be_slowed
 from benchmarks.questions.exactness import fault_in
@@ -20,20 +18,14 @@ from benchmarks.report import charts, page
 from benchmarks.report.ratios import ratios
 from benchmarks.report.tables import pivot
 from benchmarks.results import Results
-from sequences_core import Allocation
 from tests.pages import Entry
 from tests.servers.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class AlwaysOne(ORMAllocator):
-    """A backend whose numbers are all the same."""
-
-    protocol = 1
-
-    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        return 1
+BROKEN = "tests.demo.faults.CountsAlone"
+"""A backend whose numbers are not those of the table."""
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -99,14 +91,14 @@ def test_a_run(tmp_path: Path) -> None:
         tmp_path,
         *("--only", "bulk", "--db", "sqlite,postgresql"),
         POSTGRESQL_URL=unreachable,
-        BACKEND=f"{__name__}.{AlwaysOne.__name__}",
+        BACKEND=BROKEN,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "OperationalError" in done.stdout
     results = Results(tmp_path / "results.json")
     measured = {cell["contestant"] for cell in results.cells("bulk", database="sqlite")}
     assert {"SequenceField", "get_next_value", "django-sequences", "auto-increment"} <= measured
-    broken = f"get_next_value, {__name__}.AlwaysOne backend"
+    broken = f"get_next_value, {BROKEN} backend"
     assert broken in {failure["contestant"] for failure in results.data["failures"]}
     assert results.kinds()[broken] == "third party"
     assert broken not in measured
@@ -217,7 +209,7 @@ def test_a_missed_ratio() -> None:
     times = {"SequenceField": 1.2, "auto-increment": 1.0}
     cells = [{"question": "bulk", "contestant": one, "median": time} for one, time in times.items()]
     (ratio,) = ratios(results_of(dict.fromkeys(times, "ours"), *cells))
-    assert ratio == ("bulk_create, numbered / unnumbered", "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
+    assert ratio == ("bulk_create / unnumbered", "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
 
 
 def test_a_disk_that_cannot_be_slowed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,9 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
     # A straight line through what is not an outlier: each chunk's median.
     chunks = range(0, len(seconds) - CALLS - 20, CHUNK)
     costs = [statistics.median(seconds[chunk : chunk + CHUNK]) * 1e6 for chunk in chunks]
-    slope, first = statistics.linear_regression(chunks, costs)
+    slope, first = 0.0, costs[0]
+    if len(costs) > 1:
+        slope, first = statistics.linear_regression(chunks, costs)
     times.details |= {"taken": len(costs) * CHUNK, "first": round(first, 1), "slope": slope}
 
 

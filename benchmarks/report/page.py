@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import charts
 from benchmarks.report.ratios import FUNCTION, ratios
-from benchmarks.report.tables import measured, median, milliseconds, number, of, pivot, title_of
+from benchmarks.report.tables import (
+    measured,
+    median,
+    milliseconds,
+    number,
+    of,
+    pivot,
+    rate,
+    title_of,
+)
 from benchmarks.results import FOLDER, Cell, Results, inexact
 from benchmarks.scale import BUSIEST
 from tests.pages import TITLES, Entry, Table, rst, spliced
@@ -55,7 +66,7 @@ def section(results: Results) -> Iterator[str]:
 
 def tables(results: Results) -> Iterator[Table]:
     """All tables of a run."""
-    made = (_contention, _disk, _call, _growth, _bulk, _posting, _ratios)
+    made = (_contention, _growth, _others, _ratios)
     yield from (table for make in made for table in make(results) if table.rows)
 
 
@@ -72,22 +83,9 @@ def _contention(results: Results) -> Iterator[Table]:
     cells = results.cells("contention", **usual)
     title = f"Wait for a row in ms, {BUSIEST} writers, one counter: 99 % wait less"
     yield pivot(results, title, cells, value=of("p99"), best=min)
-
-
-def _disk(results: Results) -> Iterator[Table]:
     title = "Rows per second on PostgreSQL, one counter, by ms more for a sync and by writers"
     cells = results.cells("disk")
     yield pivot(results, title, cells, column=lambda cell: f"{cell['sync']}, {cell['writers']}")
-
-
-def _call(results: Results) -> Iterator[Table]:
-    for title, variant, mode in (
-        ("one call in a transaction", "plain", "transaction"),
-        ("one call for 100 numbers, in a transaction", "batch", "transaction"),
-        ("one row with its number, and its commit", "row", "autocommit"),
-    ):
-        cells = results.cells("call", variant=variant, mode=mode)
-        yield pivot(results, f"Median µs of {title}", cells, value=median, best=min)
 
 
 def _growth(results: Results) -> Iterator[Table]:
@@ -111,30 +109,28 @@ def _growth(results: Results) -> Iterator[Table]:
     )
 
 
-def _bulk(results: Results) -> Iterator[Table]:
-    cells = results.cells("bulk")
-    title = f"Median ms of bulk_create, {size(cells)} rows"
-    yield pivot(results, title, cells, value=milliseconds, best=min)
-
-
-def _posting(results: Results) -> Iterator[Table]:
-    title = f"Rows per second, {BUSIEST} writers of documents, until the last one has its number"
-    yield pivot(results, title, results.cells("posting", posting="inserts"))
-    for posting, counters in (("one", "one counter"), ("many", "1 000 counters")):
-        cells = results.cells("posting", posting=posting)
-        title = f"Rows per second, numbered with a text, {counters}"
-        yield pivot(results, title, cells)
-    cells = results.cells("posting", posting="audit")
-    title = f"Audit of {size(cells)} rows in 1 000 counters, ms"
-    yield pivot(results, title, cells, value=milliseconds)
-    cells = results.cells("posting", posting="create")
-    title = "Median µs of create() with a formatted number, and its commit"
-    yield pivot(results, title, cells, value=median, best=min)
-
-
-def size(cells: list[Cell]) -> str:
-    """How many rows they have."""
-    return number(cells[0]["rows"]) if cells else ""
+def _others(results: Results) -> Iterator[Table]:
+    posted = functools.partial(results.cells, "posting")
+    plain = results.cells("call", variant="plain", mode="transaction")
+    rows = results.cells("call", variant="row", mode="autocommit")
+    rate_of, µs, ms = (
+        {"value": rate},
+        {"value": median, "best": min},
+        {"value": milliseconds, "best": min},
+    )
+    shown: list[tuple[str, list[Cell], dict[str, Any]]] = [
+        ("Median µs of one call in a transaction", plain, µs),
+        ("Median µs of one row with its number, and its commit", rows, µs),
+        ("Median ms of bulk_create, {} rows", results.cells("bulk"), ms),
+        (f"Documents per second, {BUSIEST} writers", posted(posting="inserts"), rate_of),
+        ("Rows per second, numbered with a text, one counter", posted(posting="one"), rate_of),
+        ("Rows per second, numbered with a text, 1 000 counters", posted(posting="many"), rate_of),
+        ("Median ms of an audit, {} rows in 1 000 counters", posted(posting="audit"), ms),
+        ("Median µs of create() with a text, and its commit", posted(posting="create"), µs),
+    ]
+    for title, cells, options in shown:
+        size = number(cells[0].get("rows", 0)) if cells else ""
+        yield pivot(results, title.format(size), cells, **options)
 
 
 def _ratios(results: Results) -> Iterator[Table]:

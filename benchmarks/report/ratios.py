@@ -41,8 +41,8 @@ class Promise:
     limits: Mapping[str, float]
     top: Figure
     bottom: Figure | None = None
-    unit: str = ""
     combine: Callable[[float, float], float] = truediv
+    unit: str = ""
 
     def of(self, results: Results, database: str) -> float | None:
         """What was measured on that database, if it was."""
@@ -74,8 +74,24 @@ def slowed(contestant: str, sync: int, writers: int) -> Figure:
     return Figure("disk", rate, {"contestant": contestant, "sync": sync, "writers": writers})
 
 
-def posted(contestant: str, posting: str, value: Value = rate, **size: int) -> Figure:
-    return Figure("posting", value, {"contestant": contestant, "posting": posting, **size})
+def posted(posting: str, who: str = "assign_numbers", value: Value = rate, **size: int) -> Figure:
+    return Figure("posting", value, {"contestant": who, "posting": posting, **size})
+
+
+def audited(value: Value) -> Figure:
+    return posted("audit", "audit", value, rows=10**6)
+
+
+def created(who: str) -> Figure:
+    return posted("create", who, median)
+
+
+def bulk(contestant: str) -> Figure:
+    return Figure("bulk", median, {"contestant": contestant})
+
+
+def start(more: str = "") -> Figure:
+    return call("Django" + more, "start", milliseconds)
 
 
 def called(variant: str, theirs: str, name: str = "", **limits: float) -> Promise:
@@ -118,12 +134,21 @@ def fairness(cell: Cell) -> float | None:
     return cell["fairness"] if enough else None
 
 
+def on_servers(limit: float, **others: float) -> dict[str, float]:
+    return dict.fromkeys(("postgresql", "mariadb", "mysql"), limit) | others
+
+
 def on_all(limit: float, **others: float) -> dict[str, float]:
-    return dict.fromkeys(("postgresql", "mariadb", "mysql", "sqlite"), limit) | others
+    return on_servers(limit, sqlite=limit) | others
 
 
-ASSIGNED = "rows/s of assign_numbers, 10⁵ rows of"
-ONE = {"postgresql": 60_000, "mariadb": 30_000, "mysql": 18_000, "sqlite": 60_000}
+ASSIGN = "rows/s of assign_numbers"
+RATES = {"postgresql": 60_000, "mariadb": 30_000, "mysql": 18_000, "sqlite": 60_000}
+LATER = posted("inserts", "assign_numbers, every 50 ms")
+DRAFTS = posted("inserts", "drafts without numbers")
+BY_HAND, BY_FIELD = created("get_next_value, by hand"), created("FormattedNumberField")
+SECONDS = of("median", 1e-6)
+IMPORTED, ALONE = start(" with sequences_core"), start()
 
 PROMISES = [
     called("plain", REFERENCE, postgresql=1.03, mariadb=0.52, mysql=0.57, sqlite=0.10),
@@ -149,65 +174,16 @@ PROMISES = [
     as_at(10, "counters", "any of 10⁶ counters / any of 10", 1.3),
     as_at(10, "counter", "the same of 10⁶ counters / of 10", 1.3),
     as_at(1, "numbers", "10⁶ numbers / 1", 1.1),
-    Promise(
-        "bulk_create, numbered / unnumbered",
-        "≤",
-        on_all(1.15),
-        Figure("bulk", median, {"contestant": FIELD}),
-        Figure("bulk", median, {"contestant": "auto-increment"}),
-    ),
-    Promise("µs that the core adds", "≤", {"sqlite": 8}, call(FUNCTION), call(BARE), " µs", sub),
-    Promise(
-        "ms that its import adds",
-        "≤",
-        {"sqlite": 30},
-        call("Django with sequences_core", "start", milliseconds),
-        call("Django", "start", milliseconds),
-        " ms",
-        sub,
-    ),
-    Promise(
-        "rows/s, numbered by a worker / not numbered",
-        "≥",
-        {"postgresql": 0.8, "mariadb": 0.8, "mysql": 0.8},
-        posted("assign_numbers, every 50 ms", "inserts"),
-        posted("drafts without numbers", "inserts"),
-    ),
-    Promise(f"{ASSIGNED} one counter", "≥", ONE, posted("assign_numbers", "one", rows=10**5)),
-    Promise(
-        f"{ASSIGNED} 1 000 counters",
-        "≥",
-        {"postgresql": 25_000},
-        posted("assign_numbers", "many", rows=10**5),
-    ),
-    Promise(
-        "rows/s of assign_numbers / bulk_update",
-        "≥",
-        on_all(8),
-        posted("assign_numbers", "one"),
-        posted("bulk_update", "one"),
-    ),
-    Promise(
-        "audit of 10⁶ rows in 1 000 counters",
-        "≤",
-        on_all(5, postgresql=2),
-        posted("audit", "audit", of("median", 1e-6), rows=10**6),
-        unit=" s",
-    ),
-    Promise(
-        "the same, Python's memory",
-        "≤",
-        on_all(60),
-        posted("audit", "audit", of("megabytes"), rows=10**6),
-        unit=" MB",
-    ),
-    Promise(
-        "create() with a formatted number / by hand, per second",
-        "≥",
-        on_all(0.9),
-        posted("get_next_value, by hand", "create", median),
-        posted("FormattedNumberField", "create", median),
-    ),
+    Promise("bulk_create / unnumbered", "≤", on_all(1.15), bulk(FIELD), bulk("auto-increment")),
+    Promise("µs that the core adds", "≤", {"sqlite": 8}, call(FUNCTION), call(BARE), sub, " µs"),
+    Promise("ms that its import adds", "≤", {"sqlite": 30}, IMPORTED, ALONE, sub, " ms"),
+    Promise("documents/s, a worker numbers / nobody", "≥", on_servers(0.8), LATER, DRAFTS),
+    Promise(f"{ASSIGN}, 10⁵ rows of one counter", "≥", RATES, posted("one", rows=10**5)),
+    Promise(f"{ASSIGN}, of 1 000", "≥", {"postgresql": 25_000}, posted("many", rows=10**5)),
+    Promise(f"{ASSIGN} / bulk_update", "≥", on_all(8), posted("one"), posted("one", "bulk_update")),
+    Promise("audit of 10⁶ rows", "≤", on_all(5, postgresql=2), audited(SECONDS), unit=" s"),
+    Promise("its memory in Python", "≤", on_all(60), audited(of("megabytes")), unit=" MB"),
+    Promise("create() with a text / by hand, per second", "≥", on_all(0.9), BY_HAND, BY_FIELD),
 ]
 
 

@@ -7,6 +7,7 @@ from sequences_core.subcommands import Subcommand
 from .copying import CopyFrom
 from .counters import Delete, List, Next, Rename, Set
 from .databases import Backends, Install
+from .doctor import Doctor
 
 SUBCOMMANDS: dict[str, type[Subcommand]] = {
     "list": List,
@@ -17,4 +18,5 @@ SUBCOMMANDS: dict[str, type[Subcommand]] = {
     "copy-from": CopyFrom,
     "install": Install,
     "backends": Backends,
+    "doctor": Doctor,
 }

@@ -31,6 +31,8 @@ def test_primary_killed(arena: Arena, synchronous: bool) -> None:
 @pytest.mark.databases("mariadb")
 def test_writers_on_all_nodes(arena: Arena) -> None:
     """In a Galera cluster whole blocks run again end with the exact outcome."""
+    if arena.server.release:
+        pytest.skip("a Galera cluster is of the machine's own release of MariaDB")
     tally = Tally("writers everywhere", "galera")
     with galera.galera() as cluster:
         galera.writers_everywhere(cluster, tally)

@@ -64,11 +64,10 @@ class Server(abc.ABC):
         *,
         durable: bool = False,
         settings: Mapping[str, str | int] | None = None,
-        port: int | None = None,
     ) -> None:
         self.durable = durable
         self.settings = dict(settings or {})
-        self.port = port or free_port()
+        self.port = free_port()
         self.release = listed(os.environ.get("DB")).get(self.name, "")
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False

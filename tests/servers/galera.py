@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+from contextlib import closing
 from typing import Self
 
 from tests.servers.errors import ServerError
@@ -27,6 +27,9 @@ class GaleraNode(MariaDB):
 
     def install(self) -> None:
         """Provide the programs, and the library that makes a cluster of them."""
+        if self.release:
+            # Debian's package of the server has the scripts that a node joins by, not its core.
+            raise ServerError("A Galera cluster is of the machine's own release of MariaDB.")
         super().install()
         install("galera")
 
@@ -72,29 +75,19 @@ class GaleraNode(MariaDB):
 
     def recovered(self) -> str:
         """The cluster's number of the last transaction that this node has on its disk."""
-        command = [str(part) for part in [*self.command(), "--wsrep-recover"]]
-        found = subprocess.run(command, capture_output=True, text=True, cwd="/", **self.popen())
-        for line in found.stderr.splitlines():
+        found = self.run([*self.command(), "--wsrep-recover"])
+        for line in found.splitlines():
             if "Recovered position:" in line:
-                return str(line.split()[-1])
-        raise ServerError(f"No position to join from:\n{found.stderr[-2000:]}")
-
-    def is_synced(self) -> bool:
-        """Whether it serves: a node that joins, or is cut off, refuses statements."""
-        try:
-            connection = connect(self.url)
-        except Exception:  # noqa: BLE001 - of whichever driver this is
-            return False
-        try:
-            cursor = connection.cursor()
-            cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
-            return bool(cursor.fetchone()[1] == "ON")
-        finally:
-            connection.close()
+                return line.split()[-1]
+        raise ServerError(f"No position to join from:\n{found[-2000:]}")
 
     def answers(self) -> bool:
-        """Whether it takes connections, and has all that the others have."""
-        return super().answers() and self.is_synced()
+        """Whether it serves: a node that joins, or is cut off, refuses statements."""
+        if not super().answers():
+            return False
+        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
+            cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
+            return bool(cursor.fetchone()[1] == "ON")
 
 
 class Galera:

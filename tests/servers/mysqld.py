@@ -156,8 +156,8 @@ class MariaDB(Mysqld):
         return install("mariadb")
 
     def system(self) -> Path:
-        """The root of a system with the release, and with what makes a cluster of it."""
-        return debian(*self.releases[self.release], "galera-4", "rsync")
+        """The root of a system with the release."""
+        return debian(*self.releases[self.release])
 
     def initialise(self, data: Path) -> None:
         """Make the system tables and the user."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-from functools import cached_property
 from pathlib import Path
 
 from tests.servers.base import Server
@@ -34,15 +32,11 @@ class PgBouncer(Server):
         self.sessions = sessions
         self.idle = idle
 
+    version = "any"
+
     def install(self) -> None:
         """Provide the program."""
         install("pgbouncer")
-
-    @cached_property
-    def version(self) -> str:
-        """Such as "1.18.0"."""
-        banner = subprocess.check_output([install("pgbouncer"), "--version"], text=True)
-        return banner.split()[1]
 
     @property
     def url(self) -> str:

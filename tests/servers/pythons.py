@@ -1,11 +1,18 @@
-"""Pythons that the machine has not got, and with them other releases of SQLite."""
+"""Pythons for the matrix: pyenv's, and Debian's, which bring other releases of SQLite.
+
+`python -m tests.servers.pythons [text …]` prints a PATH on which nox finds them. Of Debian's it
+installs what the text names; if there is none, all that are missing.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+from tests.servers.errors import ServerError
 from tests.servers.install import debian, install
 
 PYTHONS = {"3.13": "trixie", "3.14": "sid"}
@@ -21,9 +28,37 @@ def python(version: str) -> Path:
     interpreter = root / "usr" / "bin" / f"python{version}"
     libraries = root / "usr" / "lib" / f"{os.uname().machine}-linux-gnu"
     (loader,) = (root / "usr" / "lib64").glob("ld-linux-*")
-    patchelf = str(install("patchelf"))
-    print_interpreter = [patchelf, "--print-interpreter", interpreter]
-    if subprocess.check_output(print_interpreter, text=True).strip() != str(loader):
-        change = ["--force-rpath", "--set-rpath", libraries, "--set-interpreter", loader]
-        subprocess.run([patchelf, *change, interpreter], check=True)
+
+    def patchelf(*arguments: str | Path) -> str:
+        command = [install("patchelf"), *arguments, interpreter]
+        return subprocess.check_output(command, text=True).strip()
+
+    if patchelf("--print-interpreter") != str(loader):
+        patchelf("--force-rpath", "--set-rpath", libraries, "--set-interpreter", loader)
     return interpreter
+
+
+def _alone(interpreter: Path) -> Path:
+    """A folder with it and with no other of its system's programs, which run there only."""
+    folder = interpreter.parents[2] / "opt"
+    if not (folder / interpreter.name).exists():
+        (folder / interpreter.name).symlink_to(interpreter)
+    return folder
+
+
+def path(text: str = "") -> str:
+    """A PATH with pyenv's Pythons, which it hides behind its own commands, and Debian's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders = [*sorted(pyenv.glob("versions/3.*/bin")), *os.environ["PATH"].split(os.pathsep)]
+    for version in PYTHONS:
+        known = os.pathsep.join(str(one) for one in folders if one != pyenv / "shims")
+        if version in (text or version) and not shutil.which(f"python{version}", path=known):
+            try:
+                folders.append(_alone(python(version)))
+            except ServerError as error:  # nox will say that there is none
+                print(error, file=sys.stderr)
+    return os.pathsep.join(map(str, folders))
+
+
+if __name__ == "__main__":
+    print(path(" ".join(sys.argv[1:])))

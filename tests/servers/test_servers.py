@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import Server, ServerError, boot
+from tests.servers import Server, ServerError, background, boot
 from tests.servers.cache import cached
 from tests.servers.install import REQUIREMENTS, install
 from tests.servers.launch import DEFAULT, KINDS, chosen, start, variable
@@ -142,6 +142,7 @@ def test_oracle_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
         ("sqlite", ("sqlite",)),
         ("mysql, sqlite", ("mysql", "sqlite")),
         ("mysql sqlite mysql", ("mysql", "sqlite")),
+        ("postgresql@18,mariadb", ("postgresql", "mariadb")),
     ],
 )
 def test_db_lists_databases(names: str | None, expected: tuple[str, ...]) -> None:
@@ -149,7 +150,51 @@ def test_db_lists_databases(names: str | None, expected: tuple[str, ...]) -> Non
     assert chosen(names) == expected
 
 
-def test_db_with_an_unknown_database_is_refused() -> None:
-    """A slip must not pass for a run without that database."""
-    with pytest.raises(ServerError, match="'mongodb'"):
-        chosen("sqlite,mongodb")
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("sqlite,mongodb", "'mongodb'"),
+        ("sqlite,postgresql@9", "There is no postgresql@9; there is postgresql@14, "),
+        ("sqlite@3", "There is no sqlite@3; there is no release to choose"),
+    ],
+)
+def test_db_with_an_unknown_database_is_refused(names: str, message: str) -> None:
+    """A slip must not pass for a run without that database, or with another release of it."""
+    with pytest.raises(ServerError, match=message):
+        chosen(names)
+
+
+def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are those that tests start for themselves; the others are the machine's own."""
+    monkeypatch.setenv("DB", "postgresql@18, mysql")
+    assert {name: kind().release for name, kind in KINDS.items()} == {
+        "postgresql": "18",
+        "mariadb": "",
+        "mysql": "",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in chosen(os.environ.get("DB")) if name in KINDS])
+def test_a_server_in_the_background_outlives_who_started_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is found again, no other release is taken for it, and stop() leaves nothing of it."""
+    monkeypatch.setattr(background, "FOLDER", tmp_path / "servers")
+    monkeypatch.delenv(variable(name), raising=False)
+    script = (
+        "import sys; from pathlib import Path; from tests.servers import background;"
+        "background.FOLDER = Path(sys.argv[1]); background.start([sys.argv[2]])"
+    )
+    subprocess.run([sys.executable, "-c", script, background.FOLDER, name], check=True)
+    state = background.running(name)
+    assert state
+    try:
+        assert background.start([name]) == {name: state["url"]}
+        connect(state["url"]).close()
+        monkeypatch.setitem(os.environ, "DB", f"{name}@other")
+        with pytest.raises(ServerError, match="another release"):
+            background.start([name])
+    finally:
+        assert background.stop([name]) == [name]
+    assert not Path(state["folder"]).exists()
+    assert not psutil.pid_exists(state["pid"]) or not runs(psutil.Process(state["pid"]))

@@ -11,14 +11,16 @@ from typing import Any
 from django.core.checks import DEBUG, ERROR, INFO, WARNING, CheckMessage
 from django.core.management.base import CommandError
 
-from .examination import Examination, examine_database, examine_project, examined_aliases
-from .subcommands import Subcommand
+from sequences_core.examination import (
+    Examination,
+    examine_database,
+    examine_project,
+    examined_aliases,
+)
+from sequences_core.subcommands import Subcommand, plain
 
 LEVELS = {WARNING: "warning", INFO: "info", DEBUG: "debug"}
 """What a message of the level, or above, is called; from ERROR on it is an error."""
-
-PROJECT = "project"
-"""The heading of what is about no one database."""
 
 
 class Doctor(Subcommand):
@@ -50,7 +52,7 @@ class Doctor(Subcommand):
             self._write_heading(f"Database {alias!r}", examination)
             width = max(map(len, examination.facts), default=0)
             for label, value in examination.facts.items():
-                self.command.stdout.write(f"  {label:{width}}  {value}")
+                self.command.stdout.write(f"  {label:{width}}  {plain(value)}")
             self._write_findings(examination.findings)
         if project.findings:
             self._write_heading("Project", project)
@@ -73,9 +75,9 @@ class Doctor(Subcommand):
             place = f"{finding.obj}: " if finding.obj else ""
             id = f" ({finding.id})" if finding.id else ""
             text = f"  {level}: {place}{finding.msg}{id}"
-            self.command.stdout.write(colours.get(level, style.NOTICE)(text))
+            self.command.stdout.write(colours.get(level, style.NOTICE)(plain(text)))
             if finding.hint:
-                self.command.stdout.write(f"    {finding.hint}")
+                self.command.stdout.write(f"    {plain(str(finding.hint))}")
 
     def _write_json(self, project: Examination, databases: Mapping[str, Examination]) -> None:
         report = {

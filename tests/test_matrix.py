@@ -1,0 +1,33 @@
+"""The table of the releases that the tests were run on."""
+
+from __future__ import annotations
+
+import json
+
+from tests.matrix import RELEASES, RESULTS, TABLE, table
+
+RESULT = {
+    "title": "PostgreSQL 18.4",
+    "python": "3.11.7",
+    "django": "6.1",
+    "status": 1,
+    "counts": {
+        "backends": {"passed": 284, "skipped": 3},
+        "contrib": {"passed": 7, "failed": 1},
+        "tests/faults": {},
+    },
+}
+
+
+def test_the_page_has_the_table_of_the_committed_results() -> None:
+    """Neither was written by hand, and all releases are known."""
+    results = json.loads(RESULTS.read_text())
+    assert TABLE.read_text() == table(results)
+    assert set(results) <= set(RELEASES)
+
+
+def test_a_row_says_what_passed_and_what_did_not() -> None:
+    """It has the counts of each part."""
+    row = [line.lstrip(" *-") for line in table({"postgresql@18": RESULT}).splitlines()[-6:]]
+    counts = ["284 passed, 3 skipped", "7 passed, 1 failed", "0 passed"]
+    assert row == ["PostgreSQL 18.4", "3.11.7", "6.1", *counts]
