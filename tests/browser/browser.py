@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.servers import reaper
 from tests.servers.install import axe_core, install, which
 
 T = TypeVar("T")
@@ -67,7 +68,9 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.downloads = downloads
-        self.driver = Chrome(options, ChromeService(str(which("chromedriver"))))
+        service = ChromeService(str(which("chromedriver")))
+        self.driver = Chrome(options, service)
+        reaper.watch(downloads, service.process.pid)  # which ends Chromium
         self.axe = axe_core().read_text()
         self.site = ""
 
@@ -216,3 +219,4 @@ class Browser:
 
     def quit(self) -> None:
         self.driver.quit()
+        reaper.forget(self.downloads)
