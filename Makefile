@@ -2,6 +2,7 @@
 #   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle;
 #         postgresql@18 is one of another release
 #   ARGS  arguments for the program behind the command
+#   SERVE=1  for demo: serve its data in Django's admin, until Ctrl-C
 #   SERVERS=1  for matrix: releases of the databases' servers, not of Python and Django
 #   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
 
@@ -22,13 +23,13 @@ products = $(foreach one,$(1),$(firstword $(subst @, ,$(one))))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(call products,$(1))))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-compare bench-readme docs servers servers-stop lint release changelog matrix constraints clean
+.PHONY: help demo test bench faults bench-readme docs servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=postgresql, mariadb, mysql
-	$(BIN)/python contrib/demo/run.py $(ARGS)
+demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=…; SERVE=1 shows them in Django's admin
+	$(BIN)/python contrib/demo/run.py $(if $(SERVE),--serve) $(ARGS)
 
 test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
 	$(BIN)/python -m pytest $(ARGS)
@@ -36,11 +37,8 @@ test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all t
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
 	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
 
-bench-compare: .venv/.dev ## set two runs side by side: A=full B=quick
-	$(BIN)/python -m benchmarks compare $(A) $(B)
-
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
-	$(BIN)/python -m benchmarks readme
+	$(BIN)/python -m benchmarks page
 
 faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
@@ -69,7 +67,7 @@ matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the
 	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.servers.pythons $(ARGS))" $(BIN)/nox $(ARGS))
 
 constraints: $(UV) ## choose new versions for constraints.txt
-	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
+	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil opentelemetry-sdk | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--group dev --all-extras --no-annotate --no-header \
 		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
 	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt

@@ -138,11 +138,11 @@ def absolute(text: str, folder: str, url: str, tag: str) -> str:
             return match[0]
         file, _, anchor = target.partition("#")
         path = os.path.normpath(Path(folder, file))
-        if kind == "raw" and (ROOT / path).with_suffix(".png").exists():
-            path = str(Path(path).with_suffix(".png"))  # an SVG is not shown everywhere
         if not (ROOT / path).exists():
             raise SystemExit(f"{Path(folder, 'README.rst')} leads to {target!r}: no such file.")
-        return f"{before}{url}/{kind}/{tag}/{path}{anchor and '#' + anchor}{after}"
+        # Without this GitHub sends an SVG as text, which other sites don't show.
+        query = "?sanitize=true" if kind == "raw" and path.endswith(".svg") else ""
+        return f"{before}{url}/{kind}/{tag}/{path}{query}{anchor and '#' + anchor}{after}"
 
     text = LINK.sub(lambda match: replace(match, "blob"), text)
     return PICTURE.sub(lambda match: replace(match, "raw"), text)

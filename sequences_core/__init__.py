@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         get_next_blocks,
         get_next_value,
         get_next_values,
+        rename,
         set_last_value,
     )
     from .expressions import NextValue
@@ -60,6 +61,7 @@ __all__ = [
     "get_next_blocks",
     "get_next_value",
     "get_next_values",
+    "rename",
     "retry_atomic",
     "run_atomic",
     "set_last_value",
@@ -75,6 +77,7 @@ _LATER = {
     "get_next_blocks": "api",
     "get_next_value": "api",
     "get_next_values": "api",
+    "rename": "api",
     "retry_atomic": "transactions",
     "run_atomic": "transactions",
     "set_last_value": "api",

@@ -1,25 +1,259 @@
+"""The admin of sequences: changes are confirmed, made under the lock, and go into the history."""
+
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from typing import Any, ClassVar
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminErrorList, AdminForm
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, connections, router, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
 
+from .admin_forms import Change, Delete, Rename, Set
+from .arguments import check_sequence_name
+from .exceptions import DurabilityUnknown, SequenceLocked
+from .locking import locked
 from .models import Counter
+from .taking import database_errors
+from .users import fields_using
+
+CHANGES: tuple[type[Change], ...] = (Set, Rename, Delete)
+
+PATIENCE = 3
+"""Seconds that a page waits for the transaction that holds the counter."""
+
+View = Callable[..., Any]
+
+
+def explained(view: View) -> View:
+    """Let a page of Django's say what is wrong where the table can't be read."""
+
+    @functools.wraps(view)
+    def wrapper(self: CounterAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        connection = connections[router.db_for_read(Counter)]
+        # No transaction where none is open: SQLite's may lock the database.
+        atomic = transaction.atomic(connection.alias) if connection.in_atomic_block else None
+        try:
+            with database_errors(connection), atomic or nullcontext():
+                return view(self, request, *args, **kwargs)
+        except DatabaseError as error:
+            return self._database_error(request, error)
+
+    return wrapper
 
 
 @admin.register(Counter)
 class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
-    """Shows the counters; changing one here would race with those who take numbers."""
+    """Shows the sequences; sets, renames and deletes one at a time, while it is locked."""
 
-    list_display = ("name", "last")
-    search_fields = ("name",)
+    list_display = ("name", "last", "used_by")
+    ordering = ("name",)
+    search_fields = ("lowercase_name",)
+    fields = readonly_fields = ("name", "last", "used_by")
+    actions = None  # a warning for each sequence says more than one for many
+    change_form_template = "admin/sequences_core/counter.html"
+
+    class Media:
+        css: ClassVar = {"all": ["sequences_core/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: a sequence is there when its first number is taken."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: the form of Django's would write without a lock."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    def has_set_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may set last numbers."""
+        return self._has_permission(request, "set_counter")
+
+    def has_rename_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the user may rename sequences: the permission to change them."""
+        return self._has_permission(request, "change_counter")
+
+    @admin.display(description=gettext_lazy("used by"))
+    def used_by(self, counter: Counter) -> str:
+        """Return the fields that use the sequence."""
+        users: list[str] | None = getattr(counter, "users", None)
+        if users is None:
+            users = self._users([counter.name])[counter.name]
+        return ", ".join(users)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Ignore case on every database: MySQL's collation of names doesn't."""
+        queryset = queryset.alias(lowercase_name=Lower("name"))
+        return super().get_search_results(request, queryset, search_term.lower())
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Ask once for what uses the sequences of the page."""
+        found = super().get_changelist_instance(request)
+        users = self._users([counter.name for counter in found.result_list])
+        for counter in found.result_list:
+            counter.users = users[counter.name]
+        return found
+
+    changelist_view = explained(admin.ModelAdmin.changelist_view)
+    history_view = explained(admin.ModelAdmin.history_view)
+
+    @explained
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the sequence, with a link for each change that the user may make."""
+        links = [
+            (kind.title, self._url(kind.name, object_id))
+            for kind in (Set, Rename)  # Django's page has one for the deletion
+            if self._may(request, kind)
+        ]
+        extra_context = {"change_links": links} | (extra_context or {})
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the pages of the changes; that of the deletion comes before Django's."""
+        return [*self._change_urls(), *super().get_urls()]
+
+    def _change_urls(self) -> Iterator[URLPattern]:
+        for kind in CHANGES:
+            view: View = functools.partial(self._change, kind=kind)
+            view = self.admin_site.admin_view(view)
+            for alias in connections:  # a change is a transaction of its own
+                view = transaction.non_atomic_requests(using=alias)(view)
+            name = f"{self.opts.app_label}_{self.opts.model_name}_{kind.name}"
+            yield path(f"<path:object_id>/{kind.name}/", view, name=name)
+
+    def _change(self, request: HttpRequest, object_id: str, kind: type[Change]) -> HttpResponse:
+        """Ask for a change, ask to confirm it, and make it."""
+        if not self._may(request, kind):
+            raise PermissionDenied
+        alias, name = router.db_for_write(Counter), unquote(object_id)
+        data: Mapping[str, Any] | None = request.POST if request.method == "POST" else None
+        try:
+            with database_errors(connections[alias]):
+                form = kind(_counter(name, alias), alias, data)
+                if form.is_complete() and form.is_confirmed():
+                    problem = self._make(request, form)
+                    if not problem:
+                        return self._made(request, form)
+                    messages.warning(request, problem)
+                    data = {key: value for key, value in form.data.items() if key != "again"}
+                    form = kind(_counter(name, alias), alias, data)
+                return self._change_page(request, form)
+        except Counter.DoesNotExist:
+            messages.warning(request, _("There is no sequence “%(name)s”.") % {"name": name})
+            return HttpResponseRedirect(self._url("changelist"))
+        except DatabaseError as error:
+            return self._database_error(request, error)
+
+    def _make(self, request: HttpRequest, form: Change) -> str:
+        """Make the change and record it; return what has kept it from being made, or ""."""
+        counter, after = form.counter, form.after()
+        free = after.name if after and after.name != counter.name else None
+        try:
+            with locked(counter.name, free=free, timeout=PATIENCE, using=form.using) as last:
+                if not str(last) == str(counter.last) == form.data.get("shown"):
+                    return _(
+                        "The sequence has changed since you were asked: its last number is "
+                        "%(last)s now. Nothing was changed."
+                    ) % {"last": last}
+                form.make()
+                self._record(request, form)
+        except SequenceLocked:
+            return _(
+                "Nothing was changed, for another transaction has held the sequence for more than "
+                "%(seconds)s seconds. Try again later."
+            ) % {"seconds": PATIENCE}
+        except DurabilityUnknown as error:  # it was changed
+            messages.warning(request, str(error))
+        except (DatabaseError, ValueError) as error:
+            return _("The database refused the change: %(error)s") % {"error": error}
+        return ""
+
+    def _record(self, request: HttpRequest, form: Change) -> None:
+        """Write what is done into the admin's history, in the language of the site."""
+        counter, after = form.counter, form.after()
+        if after is None:
+            self.log_deletions(request, [counter])  # type: ignore[arg-type] # it iterates
+            return
+        if after.name != counter.name:  # the history goes on under the new name
+            content_type = ContentType.objects.get_for_model(Counter)
+            entries = LogEntry.objects.filter(content_type=content_type, object_id=counter.name)
+            entries.update(object_id=after.name)
+        with override(settings.LANGUAGE_CODE):
+            self.log_change(request, after, form.done())
+
+    def _made(self, request: HttpRequest, form: Change) -> HttpResponse:
+        messages.success(request, form.done())
+        after = form.after()
+        where = self._url("change", quote(after.name)) if after else self._url("changelist")
+        return HttpResponseRedirect(where)
+
+    def _change_page(self, request: HttpRequest, form: Change) -> HttpResponse:
+        """Show what is asked, or what is to be confirmed."""
+        confirming = form.is_complete()
+        visible = form.ticks() if confirming else form.asked
+        form_like: Any = form  # the stubs want a ModelForm; Django doesn't
+        fieldsets: Any = [(None, {"fields": visible})] if visible else []
+        context = {
+            **self.admin_site.each_context(request),
+            "title": form.title,
+            "subtitle": form.counter.name,
+            "opts": self.opts,
+            "original": form.counter,
+            "has_view_permission": True,
+            "media": self.media + form.media,
+            "adminform": AdminForm(form_like, fieldsets, {}, model_admin=self),
+            "errors": AdminErrorList(form_like, []),
+            "form": form,
+            "confirming": confirming,
+            "hidden": [form[name] for name in form.asked] if confirming else [],
+            "back": self._url("change", quote(form.counter.name)),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/sequences_core/change.html", context)
+
+    def _database_error(self, request: HttpRequest, error: DatabaseError) -> HttpResponse:
+        """Show the page by which Django says that the database isn't as it should be."""
+        messages.error(request, str(error))
+        context = {**self.admin_site.each_context(request), "title": _("Database error")}
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/invalid_setup.html", context)
+
+    def _may(self, request: HttpRequest, kind: type[Change]) -> bool:
+        has_permission: Callable[..., bool] = getattr(self, f"has_{kind.name}_permission")
+        return self.has_view_permission(request) and has_permission(request)
+
+    def _has_permission(self, request: HttpRequest, codename: str) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.{codename}")
+
+    def _url(self, name: str, *args: str) -> str:
+        pattern = f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return reverse(pattern, args=args, current_app=self.admin_site.name)
+
+    def _users(self, names: list[str]) -> dict[str, list[str]]:
+        return fields_using(names, router.db_for_write(Counter))
+
+
+def _counter(name: str, using: str) -> Counter:
+    """Read the counter; raise Counter.DoesNotExist also for a name that none can have."""
+    try:
+        check_sequence_name(name)
+    except ValueError as error:
+        raise Counter.DoesNotExist from error
+    return Counter.objects.using(using).get(pk=name)

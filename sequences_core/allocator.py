@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,10 +22,10 @@ from django.db import DatabaseError, NotSupportedError, transaction
 
 from .allocation import Allocation, checked
 from .arguments import MAX_VALUE
+from .diagnosis import Diagnosable
 from .exceptions import SequenceExhausted
 
 if TYPE_CHECKING:
-    from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 __all__ = [
@@ -48,7 +48,7 @@ EXHAUSTED = f"{FUNCTION}: exhausted"
 """How the function's error begins where a number would pass MAX_VALUE."""
 
 
-class Allocator(ABC):
+class Allocator(Diagnosable, ABC):
     """Takes blocks of numbers from counters in one kind of database.
 
     Instances hold no state, and one serves all threads. Statements go through
@@ -170,10 +170,6 @@ class Allocator(ABC):
         """What the database says of an error that Django raised."""
         return str(error)
 
-    def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check`` should say of this connection's settings."""
-        return ()
-
     def install(self, connection: BaseDatabaseWrapper) -> None:
         """Add what the backend wants beside the bare table; run by ``migrate``, idempotent."""
 
@@ -212,10 +208,6 @@ class Allocator(ABC):
         """
         return None
 
-    def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check --database`` should say if early release is asked for."""
-        return ()
-
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
         """Return the schema that statements mean now, as far as that is known without asking."""
         return ""
@@ -234,10 +226,8 @@ class Allocator(ABC):
         return False
 
     def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-        """Raise the database's own conflict for a counter that was created after this snapshot.
-
-        Only creating it shows that it is there; the savepoint undoes what this has written.
-        """
+        """Raise the database's own conflict for a counter that was created after this snapshot."""
+        # Only creating it shows that it is there; the savepoint undoes what this has written.
         if not callable(allocation.initial_value):  # the core asks again when it has called it
             with transaction.atomic(using=connection.alias):
                 self.upsert(connection, replace(allocation, count=1, initial_value=0))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 
-from django.db import connections, router, transaction
+from django.db import IntegrityError, connections, router, transaction
 from django.db.models import F
 
 from .allocator import Allocation, checked
 from .arguments import check_integer, check_sequence_name
 from .models import Counter
 from .registry import get_allocator
+from .signals import sequence_renamed
 from .taking import begin, database_errors, in_users_transaction, outside_transaction, take
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "get_next_blocks",
     "get_next_value",
     "get_next_values",
+    "rename",
     "set_last_value",
 ]
 
@@ -163,6 +165,36 @@ def delete(sequence_name: str = "default", *, using: str | None = None) -> bool:
     return deleted > 0
 
 
+def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> None:
+    """Let the sequence ``new_name`` go on where ``sequence_name`` is; that name starts anew.
+
+    Waits for the transactions that have taken numbers of it. Whoever asks for the old name
+    afterwards creates another counter, so first stop the code that uses that name.
+
+    :raises ValueError: there is no ``sequence_name``, or there is a ``new_name`` already.
+    """
+    old, new = check_sequence_name(sequence_name), check_sequence_name(new_name)
+    if old == new:
+        raise ValueError(f"sequence {old!r} has that name already")
+    alias = using or router.db_for_write(Counter)
+    counters = Counter.objects.using(alias)
+    with database_errors(connections[alias]), transaction.atomic(using=alias):
+        last = None
+        for name in sorted((old, new)):  # the order in which all who take several lock them
+            if name == old:
+                last = _locked(alias, old)
+                if last is None:
+                    raise ValueError(f"there is no sequence {old!r} on database {alias!r}")
+            else:
+                try:
+                    counters.create(name=new, last=0)
+                except IntegrityError as error:
+                    raise ValueError(f"there is a sequence {new!r} already") from error
+        counters.filter(pk=new).update(last=last)
+        counters.filter(pk=old).delete()
+        sequence_renamed.send(Counter, old=old, new=new, using=alias)
+
+
 class Sequence:
     """A sequence with its arguments said once; iterating over it takes numbers without end.
 
@@ -234,21 +266,15 @@ def _no_time(timeout: float | None) -> float:
 
 def _last_value(alias: str, name: str) -> int | None:
     counters = Counter.objects.using(alias).filter(pk=name)
-    return counters.values_list("last", flat=True).first()
+    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    return found[0] if found else None
 
 
 def _move(alias: str, name: str, value: int, force: bool) -> int:
     """Lock the counter, move it to ``value`` if allowed, and return where it is."""
     counters = Counter.objects.using(alias).filter(pk=name)
-    # Locked before it is changed: databases that lock by the update of a row, such as SQLite, do so
-    # by one that changes nothing; the others would call an update of what they see a conflict.
-    if connections[alias].features.has_select_for_update:
-        found = list(counters.select_for_update().values_list("last", flat=True))
-    else:
-        counters.update(last=F("last"))
-        found = list(counters.values_list("last", flat=True))
-    if found:
-        last = value if force else max(value, found[0])
+    if (found := _locked(alias, name)) is not None:
+        last = value if force else max(value, found)
         counters.update(last=last)
         return last
     connection = connections[alias]
@@ -258,3 +284,16 @@ def _move(alias: str, name: str, value: int, force: bool) -> int:
     last = value if force or taken[0] <= value else taken[0] - 1
     counters.update(last=last)
     return last
+
+
+def _locked(alias: str, name: str) -> int | None:
+    """Lock the counter until the transaction ends, and return its last number."""
+    counters = Counter.objects.using(alias).filter(pk=name)
+    # Locked before it is changed: databases that lock by the update of a row, such as SQLite, do so
+    # by one that changes nothing; the others would call an update of what they see a conflict.
+    if connections[alias].features.has_select_for_update:
+        counters = counters.select_for_update()
+    else:
+        counters.update(last=F("last"))
+    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    return found[0] if found else None

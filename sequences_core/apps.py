@@ -15,8 +15,10 @@ class SequencesConfig(AppConfig):
         from .early_release import forget_durabilities
         from .functions import forget_functions, make_function
         from .registry import forget_allocators
+        from .waits import read_slow_wait
 
-        for receiver in (forget_allocators, forget_functions, forget_durabilities):
+        changes = (forget_allocators, forget_functions, forget_durabilities, read_slow_wait)
+        for receiver in changes:
             setting_changed.connect(receiver, dispatch_uid=receiver)
             receiver()  # for settings that have changed before
         connection_created.connect(make_function, dispatch_uid=make_function)

@@ -12,6 +12,7 @@ from django.apps import apps
 from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -20,6 +21,7 @@ from .allocator import FUNCTION
 from .exceptions import BackendError
 from .models import Counter, has_table
 from .registry import asks_for_early_release, get_allocator
+from .waits import slow_wait
 
 
 @register()
@@ -34,12 +36,20 @@ def check_settings(
             hint="Use 'allow', 'warn' or 'error'.",
             id="sequences_core.E003",
         )
+    try:
+        slow_wait()
+    except ImproperlyConfigured as error:
+        yield Error(
+            f"{error}.",
+            hint="Use seconds, such as 1 or 0.5, or None to have no warnings.",
+            id="sequences_core.E005",
+        )
     holders = [
         connection
         for connection in connections.all(initialized_only=False)
         if router.allow_migrate_model(connection.alias, Counter)
     ]
-    found = [message for connection in holders for message in _check_connection(connection)]
+    found = [message for connection in holders for message in check_connection(connection)]
     yield from {str(message): message for message in found}.values()
     alias = router.db_for_write(Counter)
     # Where no database may hold the table, the router's answer depends on more than the database,
@@ -133,7 +143,8 @@ def check_early_release(
                 yield from allocator.check_early_release(connection)
 
 
-def _check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+def check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+    """Check the settings of one database."""
     try:
         allocator = get_allocator(connection)
     except BackendError as error:

@@ -109,6 +109,10 @@ class NextValue(Expression):
         copy._is_waited_for = True
         return copy
 
+    def uses_sequence(self, name: str) -> bool:
+        """Return whether the numbers are of this sequence; False for a name in the database."""
+        return not self._expressions and self._name == name
+
     def get_source_expressions(self) -> list[Any]:
         return self._expressions
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import DatabaseError, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.translation import gettext_lazy as _
 
 from .arguments import MAX_NAME_LENGTH
 from .registry import get_allocator
@@ -25,11 +26,14 @@ class NameField(models.CharField):  # type: ignore[type-arg] # not generic at ru
 class Counter(models.Model):
     """A sequence's counter. Numbers are taken by ``get_next_value``, never by this model."""
 
-    name = NameField(max_length=MAX_NAME_LENGTH, primary_key=True)
-    last = models.BigIntegerField(help_text="the last number taken")
+    name = NameField(_("name"), max_length=MAX_NAME_LENGTH, primary_key=True)
+    last = models.BigIntegerField(_("last number"), help_text=_("the last number taken"))
 
     class Meta:
         db_table = TABLE
+        verbose_name = _("sequence")
+        verbose_name_plural = _("sequences")
+        permissions = [("set_counter", "Can set the last number of a sequence")]
         constraints = [
             # -1 is where a counter stands that starts at 0 and was not taken from yet.
             models.CheckConstraint(

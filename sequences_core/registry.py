@@ -24,9 +24,11 @@ from .table import table_parts
 __all__ = [
     "GROUP",
     "asks_for_early_release",
+    "backend_choice",
     "default_allocator",
     "forget_allocators",
     "get_allocator",
+    "installed_backends",
 ]
 
 GROUP = "sequences_core.backends"
@@ -43,7 +45,7 @@ def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
     allocators = _allocators  # a reset meanwhile puts another dict in its place
     allocator = allocators.get(connection.alias)
     if allocator is None:
-        found = _load(connection, *_choice(connection))
+        found = _load(connection, *backend_choice(connection))
         if len(table_parts()) > 1 and not found.has_schemas(connection):
             raise BackendInvalid(
                 f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, and database "
@@ -88,8 +90,11 @@ def _load(connection: BaseDatabaseWrapper, asked_by: str, choice: str) -> Alloca
     return allocator
 
 
-def _choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
-    """Return who asks, for the messages, and for what: a name or a dotted path."""
+def backend_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
+    """Return who asks for the backend of a database, and for what: a name or a dotted path.
+
+    Raises BackendError for a setting that asks for nothing of the kind.
+    """
     setting, choice = "SEQUENCES_BACKEND", getattr(settings, "SEQUENCES_BACKEND", "auto")
     if isinstance(choice, dict):
         if unknown := sorted(set(map(str, choice)) - {*connections, connection.alias}):
@@ -192,6 +197,11 @@ def _instance(allocator_class: Any, choice: str, asked_by: str) -> Allocator:
     except Exception as error:
         problem = f"{choice!r} can't be used: {type(error).__name__}: {error}"
         raise _error(BackendInvalid, asked_by, problem) from error
+
+
+def installed_backends() -> list[EntryPoint]:
+    """Return the entry points of all backends, by name; importing one may fail."""
+    return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
 
 
 def _find(name: str) -> list[EntryPoint]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import router
+
+from .models import Counter
 
 __all__ = ["Subcommand"]
 
@@ -28,6 +31,9 @@ class Subcommand(ABC):
     help: ClassVar[str] = ""
     """What does it do? One sentence, for ``manage.py sequences --help``."""
 
+    verbosity = 1
+    """What did ``-v`` say? 0 is to print nothing but results."""
+
     def __init__(self, command: BaseCommand) -> None:
         self.command = command
 
@@ -42,6 +48,58 @@ class Subcommand(ABC):
         ImproperlyConfigured, SequencesError and the errors of databases are shown in the same way,
         without a traceback.
         """
+
+    def alias(self, options: Mapping[str, Any]) -> str:
+        """Return the database to work on: that of ``--database``, or where numbers are taken."""
+        return options["database"] or router.db_for_write(Counter)
+
+    def report(self, message: str) -> None:
+        """Print what was done, unless ``-v 0`` was given."""
+        if self.verbosity:
+            self.command.stdout.write(self.command.style.SUCCESS(message))
+
+    def warn(self, message: str) -> None:
+        """Print a warning on the standard error."""
+        self.command.stderr.write(self.command.style.WARNING(message))
+
+    def confirm(self, question: str, options: Mapping[str, Any]) -> None:
+        """Ask, unless ``options["interactive"]`` is false; raise CommandError for a refusal."""
+        if not options["interactive"]:
+            return
+        try:
+            answer = input(f"{question} Type 'yes' to do so: ")
+        except EOFError:
+            raise CommandError("Nothing was changed: nobody answers; use --noinput.") from None
+        if answer.strip().lower() != "yes":
+            raise CommandError("Nothing was changed.")
+
+    def write_table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print the rows under the header; numbers are aligned to the right, None is empty."""
+        found = list(rows)
+        texts = [["" if cell is None else plain(str(cell)) for cell in row] for row in found]
+        widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
+        right = [
+            any(isinstance(row[place], int) for row in found) for place, _ in enumerate(header)
+        ]
+
+        def line(cells: Sequence[str]) -> str:
+            columns = zip(cells, widths, right, strict=True)
+            aligned = (c.rjust(width) if r else c.ljust(width) for c, width, r in columns)
+            return "  ".join(aligned).rstrip()
+
+        self.command.stdout.write(self.command.style.MIGRATE_HEADING(line(header)))
+        for row in texts:
+            self.command.stdout.write(line(row))
+
+
+def plain(text: str) -> str:
+    """Return the text with escapes in place of what a terminal might obey, such as a newline.
+
+    The names of counters hold what users have typed in.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 class _Broken(Subcommand):

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
+from logging import DEBUG
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from . import waits
 from .allocator import EXHAUSTED, FUNCTION, Allocation
 from .arguments import check_integer
 from .exceptions import (
@@ -32,6 +35,8 @@ from .table import table_parts
 
 __all__ = ["begin", "database_errors", "in_users_transaction", "outside_transaction", "take"]
 
+Allocate = Callable[[BaseDatabaseWrapper, Allocation], range]
+
 
 def take(allocation: Allocation, using: str | None = None) -> range:
     """Take the block, with the errors and the warning that the public functions promise."""
@@ -41,26 +46,31 @@ def take(allocation: Allocation, using: str | None = None) -> range:
     allocator = get_allocator(connection)
     if not in_users_transaction(connection):
         outside_transaction(allocation.name)
+    allocate: Allocate = allocator.allocate
+    # Here, so that it costs those who don't want to know one call, that of the logger.
+    if waits.always or waits.logger.isEnabledFor(DEBUG):
+        allocate = partial(waits.allocate, allocator)
     if callable(allocation.initial_value):
-        return _take_or_start(connection, allocation)
+        return _take_or_start(connection, allocation, allocate)
     try:
-        return allocator.allocate(connection, allocation)
+        return allocate(connection, allocation)
     except Exception:
         # Only now, so that a number that is taken doesn't pay for a generator.
         with database_errors(connection, allocation.timeout):
             raise
 
 
-def _take_or_start(connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
+def _take_or_start(
+    connection: BaseDatabaseWrapper, allocation: Allocation, allocate: Allocate
+) -> range:
     """Take the block; where there is no counter, start one at what the callable returns."""
     assert callable(allocation.initial_value)
-    allocator = get_allocator(connection)
     with database_errors(connection, allocation.timeout):
         with suppress(SequenceExhausted):  # which it may be; or there is no counter
-            return allocator.allocate(connection, allocation)
+            return allocate(connection, allocation)
         if Counter.objects.using(connection.alias).filter(pk=allocation.name).exists():
             # Exhausted, or created since the first statement looked.
-            return allocator.allocate(connection, allocation)
+            return allocate(connection, allocation)
     try:
         first = allocation.initial_value()
     except DatabaseError as error:  # the callable's own, whatever it is
@@ -69,7 +79,7 @@ def _take_or_start(connection: BaseDatabaseWrapper, allocation: Allocation) -> r
     # Another taker may have created the counter meanwhile; the upsert then moves on from there.
     allocation = replace(allocation, initial_value=check_integer("initial_value", first))
     with database_errors(connection, allocation.timeout):
-        return allocator.allocate(connection, allocation)
+        return allocate(connection, allocation)
 
 
 def in_users_transaction(connection: BaseDatabaseWrapper) -> bool:

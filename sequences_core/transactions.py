@@ -60,6 +60,8 @@ class _Run:
 
     def fatal_errors(self) -> list[DatabaseError]:
         """Return those after which the transaction can't be committed."""
+        if self.connection.closed_in_transaction:  # nobody can say, and nothing can be committed
+            return self.errors
         aborts = self.allocator.aborts_transaction
         return [error for error in self.errors if aborts(self.connection, error)]
 

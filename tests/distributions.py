@@ -18,6 +18,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
 GROUP = "sequences_core.backends"
+SAMPLES = [ROOT / "tests" / "thirdparty", ROOT / "tests" / "thirdparty_rows"]
+"""Backends as other projects would write them: Acme's for SQLite, and Globex's by row locks."""
 BACKENDS = sorted(file.parent.name for file in ROOT.glob("backends/*/pyproject.toml"))
 
 PYPROJECT = """
@@ -142,8 +144,8 @@ def make_environment(folder: Path, *requirements: str | Path) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave the sample alone: its tests run where it is installed, by tests/test_thirdparty.py."""
-    return True if collection_path == ROOT / "tests" / "thirdparty" else None
+    """Leave the samples alone: their tests run where these are installed, by test_thirdparty.py."""
+    return True if collection_path in SAMPLES else None
 
 
 @pytest.fixture(scope="session")
@@ -156,13 +158,17 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="session")
-def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of the third party's sample, built from a copy outside this repository."""
-    folder = tmp_path_factory.mktemp("acme")
-    shutil.copytree(ROOT / "tests" / "thirdparty", folder / "source")
+def build_sample(sample: Path, folder: Path) -> Path:
+    """Build a wheel of a third party's sample, from a copy outside this repository."""
+    shutil.copytree(sample, folder / "source")
     build(folder / "source", folder)
     return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of Acme's sample."""
+    return build_sample(SAMPLES[0], tmp_path_factory.mktemp("acme"))
 
 
 @pytest.fixture(scope="session")

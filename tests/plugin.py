@@ -10,9 +10,10 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-# Slow, and about no server of DB: left to a run of everything, or to who names them.
+# Slow, or about no server of DB: left to a run of everything, or to who names them.
 UNHURRIED = {
     "test_benchmarks.py",
+    "test_celery.py",
     "test_fuzz.py",
     "test_kit.py",
     "test_merge_on_h2.py",
@@ -21,8 +22,10 @@ UNHURRIED = {
     "test_registry_errors.py",
     "test_release.py",
     "test_thirdparty.py",
+    "test_tracing.py",
     "test_tutorial.py",
     "test_typing.py",
+    "test_web_servers.py",
 }
 
 # About the whole repository, of which the core's source distribution is a part.
@@ -36,6 +39,7 @@ OF_REPOSITORY = {
     "test_registry_errors.py",
     "test_release.py",
     "test_report.py",
+    "test_serving.py",
     "test_tutorial.py",
     "test_typing.py",
 }

@@ -14,6 +14,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "sequences_core",
     "sequences_contrib",
     "tests.app",
@@ -42,8 +43,11 @@ if "sqlite" in DATABASES:
 DATABASES = {"default": next(iter(DATABASES.values()), {})} | DATABASES
 
 ROOT_URLCONF = "tests.urls"
+STATIC_URL = "static/"
 MIDDLEWARE = [
+    "tests.browser.csp.strict",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -15,11 +16,13 @@ from django.db import connections, models, transaction
 from sequences_core import get_allocator, get_next_value
 from sequences_core.models import Counter
 
+APPS = ["tests.numbered"]
 
-def run(*args: str, using: str) -> str:
+
+def run(*args: str, using: str, **options: Any) -> str:
     """Run the command on the database ``using``, and return what it printed."""
     out = StringIO()
-    call_command("sequences", *args, "--database", using, stdout=out, no_color=True)
+    call_command("sequences", *args, "--database", using, stdout=out, no_color=True, **options)
     return out.getvalue()
 
 
@@ -72,32 +75,168 @@ def django_sequences(settings: Any) -> type[models.Model]:
     return model
 
 
-def test_list_shows_names_and_last_numbers(using: str) -> None:
+def test_list_shows_names_last_numbers_and_users(using: str) -> None:
     """A line for each sequence, in the order of the names."""
-    assert run("list", using=using) == ""
+    assert run("list", using=using) == "sequence  last  used by\n"
     make(using, refunds=7, invoices=1234)
-    assert run("list", using=using) == "1234  invoices\n   7  refunds\n"
+    assert run("list", using=using) == (
+        "sequence  last  used by\ninvoices  1234  numbered.Invoice.number\nrefunds      7\n"
+    )
+
+
+def test_list_searches_names_and_users(using: str) -> None:
+    """Whatever the case of the letters, on every database."""
+    make(using, refunds=7, Été=1, invoices=1234)
+
+    def found(text: str) -> list[str]:
+        values = json.loads(run("list", "--search", text, "--format", "json", using=using))
+        return [value["name"] for value in values]
+
+    assert found("éTÉ") == ["Été"]
+    assert found("FUN") == ["refunds"]
+    assert found("Numbered.invoice") == ["invoices"]
+    assert found("no such") == []
+
+
+def test_list_as_json(using: str) -> None:
+    """Numbers and fields are as they are, for other programs."""
+    make(using, invoices=2**63 - 1)
+    assert json.loads(run("list", "--format=json", using=using)) == [
+        {"name": "invoices", "last": 2**63 - 1, "fields": ["numbered.Invoice.number"]}
+    ]
+
+
+def test_a_terminal_obeys_no_name(using: str) -> None:
+    """What a name could do to a terminal or to the table is shown, not done."""
+    make(using, **{"a\x1b[2Jb\nc": 1})
+    assert "a\\x1b[2Jb\\nc" in run("list", using=using)
+
+
+def test_next_takes_numbers(using: str) -> None:
+    """One, or a block; each on its own line. They are taken when they are printed."""
+    make(using, a=41)
+    assert run("next", "a", using=using) == "42\n"
+    assert run("next", "a", "--count", "3", using=using) == "43\n44\n45\n"
+    assert run("next", "a", "--count=0", using=using) == ""
+    assert counters(using) == {"a": 45}
+
+
+def test_next_creates_no_sequence(using: str) -> None:
+    """A typing error is no new sequence; a bad count and the end of the numbers change nothing."""
+    make(using, a=2**63 - 2)
+    with pytest.raises(CommandError, match="has no sequence 'b'"):
+        run("next", "b", using=using)
+    with pytest.raises(CommandError, match="count is between 0 and"):
+        run("next", "a", "--count", "-1", using=using)
+    with pytest.raises(CommandError, match="would pass"):
+        run("next", "a", "--count", "2", using=using)
+    assert counters(using) == {"a": 2**63 - 2}
 
 
 def test_set_raises_and_lowers_by_force_only(using: str) -> None:
-    """``set`` is set_last_value, its refusals are CommandErrors that change nothing."""
-    assert "'a'" in run("set", "a", "10", using=using)
-    with pytest.raises(CommandError, match="force"):
-        run("set", "a", "9", using=using)
-    assert counters(using) == {"a": 10}
-    run("set", "a", "9", "--force", using=using)
+    """A lowered counter says what it would give again, or will."""
+    make(using, a=10)
+    run("set", "a", "12", using=using)
+    for value, again in (("11", "12"), ("9", "10 to 12")):
+        with pytest.raises(CommandError, match=f"is 12: .* give {again} again; --force"):
+            run("set", "a", value, using=using)
+    assert counters(using) == {"a": 12}
+    err = StringIO()
+    run("set", "a", "9", "--force", using=using, stderr=err)
+    assert err.getvalue() == "It will give 10 to 12 again.\n"
     assert counters(using) == {"a": 9}
-    with pytest.raises(CommandError, match="between 0 and"):
-        run("set", "a", str(2**63), using=using)
+
+
+def test_set_creates_if_told_to(using: str) -> None:
+    """A typing error is no new sequence."""
+    with pytest.raises(CommandError, match="has no sequence 'a'; --create creates it"):
+        run("set", "a", "10", using=using)
+    assert "'a'" in run("set", "a", "10", "--create", using=using)
+    run("set", "a", "11", "--create", using=using)
+    assert counters(using) == {"a": 11}
+
+
+@pytest.mark.parametrize("create", [[], ["--create"]])
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [("a", str(2**63), "between 0 and"), (" a", "1", "white space"), ("", "1", "1 to 255")],
+)
+def test_set_refuses_what_no_sequence_can_be(
+    create: list[str], name: str, value: str, problem: str, using: str
+) -> None:
+    """Whatever options there are, nothing changes."""
+    make(using, a=9)
+    with pytest.raises(CommandError, match=problem):
+        run("set", name, value, *create, using=using)
+    assert counters(using) == {"a": 9}
+
+
+def test_rename(using: str) -> None:
+    """Nobody is asked if no field uses the old name."""
+    make(using, a=1, b=2)
+    assert "'c'" in run("rename", "a", "c", using=using)
+    with pytest.raises(CommandError, match="there is a sequence 'c' already"):
+        run("rename", "b", "c", using=using)
+    with pytest.raises(CommandError, match="has no sequence 'a'"):
+        run("rename", "a", "d", using=using)
     with pytest.raises(CommandError, match="white space"):
-        run("set", " a", "1", using=using)
-    assert counters(using) == {"a": 9}
+        run("rename", "b", "d ", using=using)
+    assert counters(using) == {"c": 1, "b": 2}
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
+    """Let somebody type ``text``; return the questions, which come later."""
+    asked: list[str] = []
+
+    def type_in(question: str) -> str:
+        asked.append(question)
+        return text
+
+    monkeypatch.setattr("builtins.input", type_in)
+    return asked
+
+
+CHANGES = {("delete", "invoices"): {}, ("rename", "invoices", "bills"): {"bills": 9}}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_used_sequence_is_asked_for(
+    change: tuple[str, ...], using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warning names the fields; anything but "yes", or nobody there, changes nothing."""
+    make(using, invoices=9)
+    err = StringIO()
+    for text in ("", "no", "y"):
+        asked = answer(monkeypatch, text)
+        with pytest.raises(CommandError, match="Nothing was changed"):
+            run(*change, using=using, stderr=err)
+        assert "invoices" in asked[0] or "bills" in asked[0]
+    assert "'invoices' is used by numbered.Invoice.number" in err.getvalue()
+    monkeypatch.undo()
+    monkeypatch.setattr("sys.stdin", StringIO())
+    with pytest.raises(CommandError, match="nobody answers; use --noinput"):
+        run(*change, using=using, stderr=err)
+    assert counters(using) == {"invoices": 9}
+    answer(monkeypatch, "yes")
+    run(*change, using=using, stderr=err)
+    assert counters(using) == CHANGES[change]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("option", ["--noinput", "--no-input"])
+def test_noinput_asks_nothing(change: tuple[str, ...], option: str, using: str) -> None:
+    """For scripts; the warning is written all the same."""
+    make(using, invoices=9)
+    err = StringIO()
+    run(*change, option, using=using, stderr=err)
+    assert "numbered.Invoice.number" in err.getvalue()
+    assert counters(using) == CHANGES[change]
 
 
 def test_delete_wants_a_sequence(using: str) -> None:
-    """``delete`` deletes what is there, and what isn't is a CommandError."""
+    """``delete`` deletes what is there, and what isn't is a CommandError, without a question."""
     make(using, a=1, b=2)
-    assert "'a'" in run("delete", "a", using=using)
+    assert "'a'" in run("delete", "a", "--noinput", using=using)
     assert counters(using) == {"b": 2}
     with pytest.raises(CommandError, match="no sequence 'a'"):
         run("delete", "a", using=using)
@@ -164,7 +303,14 @@ def test_a_missing_table_names_migrate(using: str) -> None:
 
     rename(Counter._meta.db_table, "sequences_core_hidden")
     try:
-        for args in (["list"], ["set", "a", "1"], ["delete", "a"]):
+        for args in (
+            ["list"],
+            ["next", "a"],
+            ["set", "a", "1"],
+            ["set", "a", "1", "--create"],
+            ["rename", "a", "b"],
+            ["delete", "a"],
+        ):
             with pytest.raises(CommandError, match=r"manage\.py migrate sequences_core"):
                 run(*args, using=using)
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sequences_core import Allocator
+
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "sequences_core"
 PAGE = ROOT / "docs" / "interface.rst"
@@ -22,7 +24,7 @@ MODULES = ["sequences_core"] + [
 BUILT_ON_IT = [
     *sorted(ROOT.glob("backends/*/sequences_*")),
     ROOT / "contrib" / "sequences_contrib",
-    ROOT / "tests" / "thirdparty" / "acme_sequences",
+    *sorted(ROOT.glob("tests/thirdparty*/*_sequences")),
 ]
 
 
@@ -70,6 +72,14 @@ def test_the_core_has_no_import_circle() -> None:
     del graph["__init__"]  # which loads the public names when they are asked for
     order = list(graphlib.TopologicalSorter(graph).static_order())
     assert order.index("arguments") < order.index("allocator") < order.index("api")
+
+
+def test_each_flag_and_code_is_explained() -> None:
+    """Who writes a backend finds each class attribute of the contract on the page about it."""
+    page = (ROOT / "docs" / "writing-a-backend.rst").read_text()
+    names = set(Allocator.__annotations__) - {"protocol", "vendors"}
+    assert len(names) > 10
+    assert {name for name in names if f"``{name}``" not in page} == set()
 
 
 def test_the_contract_can_be_read_in_one_sitting() -> None:

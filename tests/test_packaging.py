@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 import sequences_core
 from sequences_core import exceptions
-from tests.distributions import BACKENDS, GROUP, ROOT, build, make_environment, run
+from tests.distributions import BACKENDS, GROUP, ROOT, SAMPLES, build, make_environment, run
 
 FOLDERS = {
     "sequences-core": ROOT,
@@ -113,9 +113,9 @@ def test_others_depend_on_the_core_only(wheels: dict[str, Path], name: str) -> N
 
 
 def test_others_depend_on_this_series_of_the_core() -> None:
-    """Whatever builds on the core, the sample too, asks for a release with the same interface."""
+    """Whatever builds on the core, the samples too, asks for a release with the same interface."""
     core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    for folder in [*FOLDERS.values(), ROOT / "tests" / "thirdparty"]:
+    for folder in [*FOLDERS.values(), *SAMPLES]:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         for requirement in map(Requirement, project["dependencies"]):
             if requirement.name == "sequences-core":
@@ -203,8 +203,8 @@ def test_sdist_builds_the_same_wheel(sdist: Path, wheels: dict[str, Path], tmp_p
 
 
 def test_pyprojects_are_valid() -> None:
-    """validate-pyproject accepts the pyproject.toml of each distribution, and of the sample."""
-    folders = [*FOLDERS.values(), ROOT / "tests" / "thirdparty"]
+    """validate-pyproject accepts the pyproject.toml of each distribution, and of the samples."""
+    folders = [*FOLDERS.values(), *SAMPLES]
     files = [folder / "pyproject.toml" for folder in folders]
     done = subprocess.run(
         [sys.executable, "-m", "validate_pyproject", *files], capture_output=True, text=True
@@ -256,8 +256,11 @@ def test_only_the_registry_imports_stevedore() -> None:
 
 
 def test_core_imports_its_dependencies_only() -> None:
-    """Outside the kit, which has an extra of its own, the core needs no third package."""
-    allowed = {"django", "stevedore", "sequences_core", *sys.stdlib_module_names}
+    """Outside the kit, which has an extra of its own, the core needs no third package.
+
+    It traces takings where OpenTelemetry's API is installed.
+    """
+    allowed = {"django", "stevedore", "sequences_core", "opentelemetry", *sys.stdlib_module_names}
     for file, module in imports(ROOT / "sequences_core"):
         if "testing" not in file.parts:
             assert module.partition(".")[0] in allowed, f"{file} imports {module}"

@@ -127,9 +127,8 @@ def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
 @ON_EACH_DATABASE
 def test_the_migration_numbers_the_rows(default: Any) -> None:
     """The migration for a table that has rows numbers them in order, and new ones after them."""
-    (example,) = examples(DOCS / "existing-rows.rst")
-    example.evaluate()
-    namespace = example.namespace
+    numbers, texts = examples(DOCS / "existing-rows.rst")
+    numbers.evaluate()
     state = ProjectState()
     state.add_model(ModelState("shop", "Invoice", [("id", models.BigAutoField(primary_key=True))]))
     bare: Any = state.apps.get_model("shop", "Invoice")
@@ -139,11 +138,18 @@ def test_the_migration_numbers_the_rows(default: Any) -> None:
         for pk in (7, 3, 5):
             bare.objects.create(pk=pk)
         with default.schema_editor(atomic=True) as editor:
-            state = namespace["Migration"]("0002_number", "shop").apply(state, editor)
+            state = numbers.namespace["Migration"]("0002_number", "shop").apply(state, editor)
         numbered: Any = state.apps.get_model("shop", "Invoice")
         assert numbered.objects.create(pk=9).number == 4
         assert dict(numbered.objects.values_list("pk", "number")) == {3: 1, 5: 2, 7: 3, 9: 4}
         assert numbered._meta.get_field("number").unique
+        texts.evaluate()
+        with default.schema_editor(atomic=True) as editor:
+            state = texts.namespace["Migration"]("0003_text", "shop").apply(state, editor)
+        written: Any = state.apps.get_model("shop", "Invoice")
+        assert written.objects.create(pk=11).text == "INV-00005"
+        texts_of = [f"INV-0000{number}" for number in range(1, 6)]
+        assert list(written.objects.order_by("pk").values_list("text", flat=True)) == texts_of
     finally:
         with default.schema_editor() as editor:
             editor.delete_model(bare)

@@ -23,7 +23,7 @@ import pytest
 import yaml
 from readme_renderer import rst
 
-from tests.distributions import ROOT, make_environment, run, try_run
+from tests.distributions import ROOT, SAMPLES, make_environment, run, try_run
 from tests.servers.ports import free_port
 from tests.test_packaging import DRIVERS, FOLDERS, import_name, metadata
 
@@ -169,13 +169,13 @@ def test_the_tests_of_an_sdist_are_found(dist: Path, tmp_path: Path) -> None:
 
 
 @needs_clone
-def test_the_sdist_of_the_core_holds_the_sample(dist: Path) -> None:
+def test_the_sdist_of_the_core_holds_the_samples(dist: Path) -> None:
     """Who writes a backend finds a complete one to copy."""
     with tarfile.open(only(dist / "sequences-core", "*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    sample = script.git("ls-files", "tests/thirdparty").split()
-    assert "tests/thirdparty/pyproject.toml" in sample
-    assert set(sample) <= names
+    samples = script.git("ls-files", *map(str, SAMPLES)).split()
+    assert {f"tests/{sample.name}/pyproject.toml" for sample in SAMPLES} <= set(samples)
+    assert set(samples) <= names
 
 
 # What the metadata say
@@ -261,7 +261,7 @@ into lines <../README.rst>`__ and
 into lines <{URL}/blob/v1/README.rst>`__ and
 `elsewhere <https://example.com/a>`_, ``a <b>``, `here <#top>`_.
 
-.. image:: {URL}/raw/v1/benchmarks/results/full/writers.png
+.. image:: {URL}/raw/v1/benchmarks/results/full/writers.svg?sanitize=true
    :alt: ../README.rst
 """
     )

@@ -270,6 +270,33 @@ def test_a_database_without_autocommit(using: str, monkeypatch: pytest.MonkeyPat
         connection.close()
 
 
+def test_a_block_that_closes_its_connection(using: str) -> None:
+    """Its work is undone, and what it returned is not; a conflict before that is run again."""
+    calls: list[int] = []
+
+    def close(error: str | None) -> None:
+        calls.append(get_next_value("s", using=using))
+        if error:
+            with pytest.raises(DatabaseError), connections[using].cursor() as cursor:
+                cursor.execute(error)
+        connections[using].close()
+
+    for error in (None, "SELECT no_column"):
+        with pytest.raises(transaction.TransactionManagementError):
+            run_atomic(functools.partial(close, error), using=using)
+        connections[using].close()
+    assert calls == [1, 1]
+    if connections[using].vendor in CONFLICTS:
+        with pytest.raises(DatabaseError, match="lost"):
+            run_atomic(
+                functools.partial(close, CONFLICTS[connections[using].vendor]),
+                attempts=2,
+                using=using,
+            )
+        assert len(calls) == 4
+    assert not Counter.objects.using(using).exists()
+
+
 class TestInsideATestCase(TestCase):
     """Django lets a durable block into the transaction of its TestCase."""
 

@@ -122,7 +122,7 @@ def test_a_broken_one_breaks_no_other(value: str, install: Install) -> None:
         assert value in str(caught.value)
         assert BROKEN[value] in str(caught.value)
     assert run("greet", "Ada") == "Hello Ada on None\n"
-    assert run("list") == ""
+    assert run("list").startswith("sequence")
 
 
 @pytest.mark.django_db
@@ -132,7 +132,7 @@ def test_names_are_unique(install: Install) -> None:
     install("rival", greet="greetings:Greet")
     with pytest.raises(CommandError, match=r"greetings .*rival .*uninstall one"):
         run("greet", "Ada")
-    assert run("list") == ""
+    assert run("list").startswith("sequence")
 
 
 def test_nothing_is_loaded_by_other_commands(install: Install) -> None:

@@ -115,11 +115,11 @@ client.force_login(User.objects.create_superuser("root"))
 page = client.get("/admin/%s/counter/" % label)
 assert page.status_code == 200 and "batch" in page.content.decode(), page
 
-run("sequences", "set", "s", "70")
+run("sequences", "set", "s", "70", "--create")
 run("sequences", "install")
-assert "70  s" in run("sequences", "list")
-run("sequences", "delete", "s")
-assert "  s" not in run("sequences", "list")
+assert '"last": 70' in run("sequences", "list", "--format=json")
+run("sequences", "delete", "s", "--noinput")
+assert '"last": 70' not in run("sequences", "list", "--format=json")
 run("migrate", label, "zero")
 assert (table or "sequences_core_counter") not in tables()
 try:

@@ -9,14 +9,18 @@ import pytest
 
 from tests.distributions import (
     ROOT,
+    SAMPLES,
     build,
+    build_sample,
     make_environment,
     run,
     write_distribution,
 )
 from tests.reports import Report, run_tests
+from tests.servers import PostgreSQL
+from tests.servers.ports import HOST
 
-SAMPLE = ROOT / "tests" / "thirdparty"
+ACME, GLOBEX = SAMPLES
 
 # The sample's settings, but for SQLite's default lock: BEGIN IMMEDIATE would hide a missing one.
 DEFERRED_SETTINGS = """
@@ -71,10 +75,10 @@ def python(
     )
 
 
-def copy_tests(folder: Path) -> Path:
-    """Copy the sample's tests and their configuration, not its package: that is installed."""
-    shutil.copytree(SAMPLE / "tests", folder / "tests")
-    shutil.copy(SAMPLE / "pyproject.toml", folder)
+def copy_tests(folder: Path, sample: Path = ACME) -> Path:
+    """Copy a sample's tests and their configuration, not its package: that is installed."""
+    shutil.copytree(sample / "tests", folder / "tests")
+    shutil.copy(sample / "pyproject.toml", folder)
     return folder
 
 
@@ -94,6 +98,31 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
     assert report.count("passed") > 75
     assert report.count("skipped") < report.count("passed")
     assert report.outcomes["TestAcme", "test_outcome_is_exact"] == "passed"
+
+
+def test_sample_with_row_locks_passes_the_kit(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """So does one for a database that locks rows, at each isolation level of a real server."""
+    wheel = build_sample(GLOBEX, tmp_path / "wheel")
+    core, driver = f"{wheels['sequences-core']}[testing]", f"{wheel}[driver]"
+    python = make_environment(tmp_path / "environment", core, driver)
+    with PostgreSQL() as server:
+        report = run_tests(
+            python,
+            copy_tests(tmp_path, GLOBEX),
+            PGHOST=HOST,
+            PGPORT=str(server.port),
+            PGUSER="postgres",
+        )
+    assert report.exit_code == 0, report.text
+    assert report.reasons == {
+        "GlobexAllocator.can_limit_wait is False",
+        "GlobexAllocator.can_release_early is False",
+        "GlobexAllocator.single_statement is False",
+        "GlobexAllocator.supports_function is False",
+    }
+    assert report.count("passed") + report.count("skipped") == len(report.outcomes)
+    assert report.outcomes["TestGlobex", "test_isolation_levels"] == "passed"
+    assert report.outcomes["TestGlobex", "test_first_takers_all_succeed"] == "passed"
 
 
 # A driver that warns when it connects, and once more when the process ends.

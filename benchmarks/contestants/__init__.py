@@ -2,95 +2,64 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from importlib.metadata import entry_points
+from collections.abc import Iterable, Iterator
 
 from django.db import connection
 
+from benchmarks.contestants import limits, ours, peers, posting
 from benchmarks.contestants.base import Contestant
-from benchmarks.contestants.limits import (
-    BareStatement,
-    PgBench,
-    PgBenchTransaction,
-    RawDriver,
-    RoundTrip,
-)
-from benchmarks.contestants.ours import OURS, VENDORS, Allocate, Field, InStatement
-from benchmarks.contestants.peers import (
-    AutoIncrement,
-    AutoSequence,
-    DjangoSeq,
-    DjangoSequences,
-    LockedAutoSequence,
-)
-from benchmarks.environment import CHOSEN
-from sequences_core.registry import GROUP
+
+left_out: dict[str, str] = {}
+"""Who can't take part on this database, and why; filled in when the database is ready."""
 
 
-def contestants() -> list[Contestant]:
-    """Those that take part on this database, ours first, but for those of the question Disk."""
-    return [contestant for contestant in fit() if not contestant.early]
-
-
-def fit() -> list[Contestant]:
-    """All that can take part."""
-    chosen = json.loads(os.environ[CHOSEN])
-    return [contestant for contestant in everyone(connection.vendor) if contestant.name in chosen]
-
-
-def others() -> list[str]:
-    """The registered backends that any database could use, each by one name.
-
-    One that is named like a vendor of Django's serves that vendor, and "auto" has found ours.
-    """
-    points = sorted(
-        entry_points(group=GROUP), key=lambda point: (point.name not in OURS, point.name)
-    )
-    names: dict[str, str] = {}
-    for point in points:
-        if point.name not in VENDORS:
-            names.setdefault(point.value, point.name)
-    return list(names.values())
+def contestants(names: Iterable[str] | None = None) -> list[Contestant]:
+    """Those of these names that take part; by default all but the special ones, ours first."""
+    return [
+        one
+        for one in everyone()
+        if one.name not in left_out and (not one.special if names is None else one.name in names)
+    ]
 
 
 def by_name(name: str) -> Contestant:
     """The contestant of that name."""
-    return next(one for one in everyone(connection.vendor) if one.name == name)
+    return next(one for one in everyone() if one.name == name)
 
 
-def everyone(vendor: str) -> Iterator[Contestant]:
-    """All that there are for a database of that vendor; some may turn out to be unfit."""
-    yield Field()
+def everyone() -> Iterator[Contestant]:
+    """All that there are for this database; some may turn out to be unfit."""
+    vendor = connection.vendor
+    binary_log = vendor == "mysql" and not getattr(connection, "mysql_is_mariadb", False)
+    yield ours.field()
     if vendor == "sqlite":
-        yield Field("relaxed")
-    if vendor == "mysql":
-        yield Field("unlogged")
+        yield ours.field("relaxed", ", synchronous = NORMAL")
+    if binary_log:
+        yield ours.field("unlogged", ", no binary log")
     if vendor == "postgresql":
-        yield Field(early=True)
-        yield Allocate(early=True)
-    yield InStatement()
-    yield Allocate()
-    for backend in others():
-        yield Allocate(backend)
-    if path := os.environ.get("BACKEND"):
-        yield Allocate(path)
-    yield DjangoSequences()
+        yield ours.field(early=True)
+        yield ours.allocate(early=True)
+    yield ours.in_statement()
+    yield ours.allocate()
+    for backend in ("orm", os.environ.get("BACKEND")):
+        if backend:
+            yield ours.allocate(backend)
+    yield peers.django_sequences()
     if vendor == "sqlite":
-        # Its README leaves Django's settings as they are.
-        yield DjangoSequences("untuned")
-    if vendor == "mysql":
-        yield DjangoSequences("unlogged")
-    yield DjangoSeq()
-    yield AutoSequence()
+        # Its README leaves SQLite's settings as Django has them.
+        yield peers.django_sequences("untuned", ", Django's settings")
+    if binary_log:
+        yield peers.django_sequences("unlogged", ", no binary log")
+    yield peers.django_seq()
+    yield peers.auto_sequence()
     if vendor == "postgresql":
-        yield LockedAutoSequence()
-    yield AutoIncrement()
-    yield BareStatement()
-    yield RoundTrip()
-    yield RawDriver()
+        yield peers.locked_auto_sequence()
+    yield peers.auto_increment()
+    yield limits.bare_statement()
+    yield limits.round_trip()
+    yield limits.raw_driver()
     if vendor == "postgresql":
-        yield PgBench()
-        yield PgBench(early=True)
-        yield PgBenchTransaction()
+        yield limits.pgbench("pgbench", limits.insert)
+        yield limits.pgbench("pgbench, take then insert", limits.take_then_insert)
+    yield from posting.everyone()

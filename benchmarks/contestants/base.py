@@ -2,151 +2,147 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.color import no_style
-from django.db import DatabaseError, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections, transaction
 from django.db.models import Model
+from django.test import override_settings
 
-Kind = Literal["ours", "third party", "peer", "price", "limit"]
-"""``price``: Django's own numbering, with holes; ``limit``: nothing can be faster than this."""
+from benchmarks.models import Document, Invoice
 
-ONE = "one"
+ONE = "1"
 """The scope of all rows where there is one counter for all writers."""
 
 Call = Callable[[str], Any]
-"""Takes from the counter of that name, in the transaction that is open."""
+"""Takes from the counter of that name, or stores a row with the next number of that scope."""
 
 
 class Rollback(Exception):
     """Ends a transaction that is meant to fail."""
 
 
-ALIASES = {
-    "untuned": "Django's settings",
-    "relaxed": "synchronous = NORMAL",
-    "unlogged": "no binary log",
-}
-"""What is different about a database, by its alias in the settings."""
-
-
-def named(name: str, alias: str) -> str:
-    """The name of a contestant that is measured by that alias, too."""
-    return f"{name}, {ALIASES[alias]}" if alias in ALIASES else name
-
-
-def unavailable(alias: str) -> str | None:
-    """Why there is nothing to learn by that alias; None if there is."""
-    if alias != "unlogged":
-        return None
-    try:
-        with connections[alias].cursor() as cursor:
-            cursor.execute("SELECT @@log_bin")
-            return None if cursor.fetchone()[0] else "the server keeps no binary log anyway"
-    except DatabaseError as error:
-        return str(error)
-
-
-class Contestant(ABC):
+@dataclass(frozen=True)
+class Contestant:
     """One way to number rows, used as its documentation says."""
 
     name: str
     """As in the tables and charts."""
-    kind: Kind
-    requires: str | None = None
-    """The distribution that must be installed."""
-    app = ""
+    kind: str
+    """ours, third party, peer; price: Django's own numbering, with gaps; limit: nothing can be
+    faster than this."""
+    create: Call | None = None
+    """Stores a row, if one process can be told to do so."""
+    bulk: Callable[[int], object] | None = None
+    """Stores that many rows at once, with the next numbers of one scope."""
+    calls: Mapping[str, Call] = field(default_factory=dict)
+    """Ways to take numbers by a call, in an open transaction: plain, batch, looping, nowait."""
+    block: Callable[[int, str], Any] | None = None
+    """Takes that many numbers at once."""
+    last: Callable[[str], int | None] = lambda scope: None
+    """Where the counter of that scope stands; None if there is no counter."""
+    models: Sequence[type[Model]] = (Invoice,)
+    """Those of the rows, and of the counters."""
+    alias: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of Django, as it needs them."""
+    check: Callable[[], str | None] = lambda: None
+    """Says why it can't take part on this database."""
+    app: str = ""
     """The package in INSTALLED_APPS that it needs, if its tables may be impossible to make."""
-    alias = "default"
-    early = False
-    """Does it release its counter before the disk has the commit? It is for the question Disk."""
-    in_transaction = True
+    special: bool = False
+    """Is it for the questions Disk or Posting alone?"""
+    in_transaction: bool = True
     """Does its documentation ask for a transaction around create()?"""
-    needs_transaction = False
+    needs_transaction: bool = False
     """Do its calls fail outside a transaction?"""
-    stores_rows = True
-    """Can one process be told to store one row?"""
-    gapless = True
-    """Does it promise numbers without holes?"""
+    gapless: bool = True
+    """Does it promise numbers without gaps?"""
 
-    @property
-    def connection(self) -> BaseDatabaseWrapper:
-        return connections[self.alias]
-
-    @property
-    def vendor(self) -> str:
-        return self.connection.vendor
+    def active(self) -> override_settings:
+        """Make the settings say what it needs; nothing of it works outside."""
+        router = {} if self.alias == "default" else {"DATABASE_ROUTERS": [To(self.alias)]}
+        return override_settings(**self.settings, **router)
 
     def unfit(self) -> str | None:
         """Why it can't take part on this database; None if it can."""
-        if self.requires:
-            try:
-                version(self.requires)
-            except PackageNotFoundError:
-                return f"{self.requires} is not installed"
-        return None
-
-    def active(self) -> AbstractContextManager[Any]:
-        """Make the settings say what it needs."""
-        return nullcontext()
-
-    def calls(self) -> Mapping[str, Call]:
-        """Its ways to take numbers by a call: plain, batch, looping, nowait."""
-        return {}
-
-    def block(self, name: str, count: int) -> Any:
-        """Take that many numbers at once from the counter of that name."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def create(self, scope: str) -> None:
-        """Store a row with the next number of its scope."""
+        try:
+            with self.active():
+                return self.check()
+        except ImproperlyConfigured as error:
+            return str(error)
 
     def issue(self, scope: str, *, rollback: bool = False) -> None:
-        """Store such a row and commit, or roll back."""
+        """Store a row and commit, or roll back."""
+        assert self.create
         if not (self.in_transaction or rollback):
-            return self.create(scope)
+            self.create(scope)
+            return
         with suppress(Rollback), transaction.atomic(using=self.alias):
             self.create(scope)
             if rollback:
                 raise Rollback
-        return None
 
-    @abstractmethod
-    def models(self) -> Iterable[type[Model]]:
-        """The models whose rows :meth:`create` stores."""
-
-    def numbers(self) -> Iterable[tuple[str, int]]:
+    def numbers(self) -> Iterator[tuple[str, int | None]]:
         """The scope and number of each row that is stored."""
-        for model in self.models():
-            rows = model._default_manager.using(self.alias)
-            yield from rows.values_list("scope", "number")
-
-    def last(self, scope: str) -> int | None:
-        """Where the counter of that scope stands; None if there is no counter."""
-        return None
-
-    def forget(self) -> None:
-        """Start all counters anew."""
-
-    def bulk(self, count: int) -> None:
-        """Store that many rows at once, with the next numbers of one scope."""
-        raise NotImplementedError
+        for model in self.models:
+            names = {one.name for one in model._meta.fields}
+            if "number" in names:
+                scope = "company" if issubclass(model, Document) else "scope"
+                number = "number" if self.gapless else "id"
+                for value, found in model._default_manager.values_list(scope, number):
+                    yield str(value), found
 
     def clear(self) -> None:
         """Remove all rows and counters."""
-        empty(self.connection, [model._meta.db_table for model in self.models()])
-        self.forget()
+        empty(*self.models, alias=self.alias)
 
 
-def empty(connection: BaseDatabaseWrapper, tables: list[str]) -> None:
+@dataclass(frozen=True)
+class To:
+    """A database router: all to that alias."""
+
+    alias: str
+
+    def db_for_read(self, model: type[Model], **hints: Any) -> str:
+        return self.alias
+
+    db_for_write = db_for_read
+
+
+def empty(*models: type[Model], alias: str = "default") -> None:
     """Empty the tables, with nothing left of the rows, and count their primary keys anew."""
-    statements = connection.ops.sql_flush(no_style(), tables, reset_sequences=True)
+    connection = connections[alias]
+    tables = [model._meta.db_table for model in models]
     with connection.cursor() as cursor:
-        for statement in statements:
+        for statement in connection.ops.sql_flush(no_style(), tables, reset_sequences=True):
             cursor.execute(statement)
+
+
+def calls(take: Any, block: Any) -> dict[str, Call]:
+    """Those of functions with the names and arguments of django-sequences."""
+    return {
+        "plain": take,
+        "batch": lambda name: block(100, name),
+        "looping": lambda name: take(name, reset_value=1000),
+        "nowait": lambda name: take(name, nowait=True),
+    }
+
+
+def storing(take: Call) -> Call:
+    """Takes a number, then stores a row with it."""
+    return lambda scope: Invoice.objects.create(scope=scope, number=take(scope))
+
+
+def storing_many(block: Callable[[int, str], Any]) -> Callable[[int], object]:
+    """Takes many numbers, then stores rows with them."""
+
+    def store(count: int) -> object:
+        numbers = block(count, ONE)
+        return Invoice.objects.bulk_create(Invoice(scope=ONE, number=one) for one in numbers)
+
+    return store

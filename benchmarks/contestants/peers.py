@@ -2,197 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Model
-from django.test import override_settings
+from django.db import connection, transaction
+from django_seq.models import get_sequence_model
+from sequences import get_last_value, get_next_value, get_next_values
+from sequences.models import Sequence
 
-from benchmarks.app.models import Invoice
-from benchmarks.contestants.base import ONE, Call, Contestant, named, unavailable
+from benchmarks.contestants.base import ONE, Call, Contestant, calls, storing, storing_many
+from benchmarks.models import AutoInvoice, Invoice, ScopedAutoInvoice, SeqInvoice
 
 
-class DjangoSequences(Contestant):
+def django_sequences(alias: str = "default", differs: str = "") -> Contestant:
     """get_next_value, then INSERT, in a transaction."""
-
-    kind = "peer"
-    requires = "django-sequences"
-    app = "sequences"
-
-    def __init__(self, alias: str = "default") -> None:
-        self.alias = alias
-        self.name = named("django-sequences", alias)
-
-    def unfit(self) -> str | None:
-        return super().unfit() or unavailable(self.alias)
-
-    def active(self) -> AbstractContextManager[Any]:
-        if self.alias == "default":
-            return super().active()
-        # Not by using=: on SQLite django-sequences 3.1 counts in the default all the same.
-        return override_settings(DATABASE_ROUTERS=[To(self.alias)])
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Invoice]
-
-    def calls(self) -> Mapping[str, Call]:
-        from sequences import get_next_value
-
-        if self.alias != "default":
-            return {}
-        return {
-            "plain": get_next_value,
-            "batch": lambda name: self.block(name, 100),
-            "looping": lambda name: get_next_value(name, reset_value=1000),
-            "nowait": lambda name: get_next_value(name, nowait=True),
-        }
-
-    def block(self, name: str, count: int) -> Any:
-        from sequences import get_next_values
-
-        return get_next_values(count, name)
-
-    def create(self, scope: str) -> None:
-        from sequences import get_next_value
-
-        number = get_next_value(scope)
-        Invoice.objects.using(self.alias).create(scope=scope, number=number)
-
-    def last(self, scope: str) -> int | None:
-        from sequences import get_last_value
-
-        last: int | None = get_last_value(scope, using=self.alias)
-        return last
-
-    def forget(self) -> None:
-        from sequences.models import Sequence
-
-        Sequence.objects.using(self.alias).all().delete()
-
-    def bulk(self, count: int) -> None:
-        numbers = self.block("bulk", count)
-        Invoice.objects.bulk_create(Invoice(scope="bulk", number=number) for number in numbers)
+    usual = alias == "default"
+    return Contestant(
+        "django-sequences" + differs,
+        "peer",
+        storing(get_next_value),
+        bulk=storing_many(get_next_values),
+        calls=calls(get_next_value, get_next_values) if usual else {},
+        block=get_next_values,
+        last=get_last_value,
+        models=(Invoice, Sequence),
+        alias=alias,
+    )
 
 
-@dataclass(frozen=True)
-class To:
-    """A database router: all to that alias."""
-
-    alias: str
-
-    def db_for_read(self, model: type[Model], **hints: Any) -> str:
-        return self.alias
-
-    db_for_write = db_for_read
-
-
-class DjangoSeq(Contestant):
+def django_seq() -> Contestant:
     """Its field, whose numbers are taken by a pre_save signal, in a transaction."""
-
-    name = "django-seq"
-    kind = "peer"
-    requires = "django-seq"
-    app = "django_seq"
-    needs_transaction = True
-    key = "benchmarks"
-
-    def models(self) -> Iterable[type[Model]]:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
-        return [SeqInvoice]
-
-    @property
-    def sequence(self) -> Any:
-        from django_seq.models import get_sequence_model
-
-        return get_sequence_model()
-
-    def calls(self) -> Mapping[str, Call]:
-        return {
-            "plain": self.sequence.get_next_value,
-            "nowait": lambda name: self.sequence.get_next_value(name, nowait=True),
-        }
-
-    def create(self, scope: str) -> None:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
-        SeqInvoice.objects.create(scope=scope)
-
-    def last(self, scope: str) -> int | None:
-        return int(self.sequence.get_current_value(f"{self.key}.{scope}"))
-
-    def forget(self) -> None:
-        self.sequence.objects.all().delete()
-
-    def bulk(self, count: int) -> None:
-        from benchmarks.peers.django_seq.models import SeqInvoice
-
-        SeqInvoice.objects.bulk_create(SeqInvoice(scope="bulk") for _ in range(count))
+    counters, rows = get_sequence_model(), SeqInvoice.objects
+    take: Any = counters.get_next_value
+    return Contestant(
+        "django-seq",
+        "peer",
+        lambda scope: rows.create(scope=scope),
+        bulk=lambda count: rows.bulk_create(SeqInvoice(scope=ONE) for _ in range(count)),
+        calls={"plain": take, "nowait": lambda name: take(name, nowait=True)},
+        last=lambda scope: int(counters.get_current_value(f"benchmarks.{scope}")),
+        models=(SeqInvoice, counters),
+        app="django_seq",
+        needs_transaction=True,
+    )
 
 
-class AutoSequence(Contestant):
+def auto_sequence() -> Contestant:
     """Its field: the highest number there is, plus one."""
-
-    name = "django-autosequence"
-    kind = "peer"
-    requires = "django-autosequence"
-    app = "autosequence"
-    in_transaction = False
-
-    def models(self) -> Iterable[type[Model]]:
-        from benchmarks.peers.autosequence.models import AutoInvoice, ScopedAutoInvoice
-
-        return [AutoInvoice, ScopedAutoInvoice]
-
-    def model(self, scope: str) -> type[Model]:
-        one, scoped = self.models()
-        return one if scope == ONE else scoped
-
-    def create(self, scope: str) -> None:
-        self.model(scope)._default_manager.create(scope=scope)
-
-    def bulk(self, count: int) -> None:
-        model = self.model(ONE)
-        model._default_manager.bulk_create(model(scope=ONE) for _ in range(count))
+    rows = AutoInvoice.objects
+    return Contestant(
+        "django-autosequence",
+        "peer",
+        store_auto,
+        bulk=lambda count: rows.bulk_create(AutoInvoice(scope=ONE) for _ in range(count)),
+        models=(AutoInvoice, ScopedAutoInvoice),
+        in_transaction=False,
+    )
 
 
-class LockedAutoSequence(AutoSequence):
+def store_auto(scope: str) -> None:
+    (AutoInvoice if scope == ONE else ScopedAutoInvoice)._default_manager.create(scope=scope)
+
+
+def locked_auto_sequence() -> Contestant:
     """Its README's advice for concurrent writers on PostgreSQL.
 
     Its ``lock_table`` needs psycopg2; with psycopg 3 the same statement is run here.
     """
 
-    name = "django-autosequence, lock_table"
-    in_transaction = True
+    def create(scope: str) -> None:
+        table = (AutoInvoice if scope == ONE else ScopedAutoInvoice)._meta.db_table
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+            store_auto(scope)
 
-    def create(self, scope: str) -> None:
-        model = self.model(scope)
-        with transaction.atomic():
-            with self.connection.cursor() as cursor:
-                table = self.connection.ops.quote_name(model._meta.db_table)
-                cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-            model._default_manager.create(scope=scope)
+    models = (AutoInvoice, ScopedAutoInvoice)
+    return Contestant("django-autosequence, lock_table", "peer", create, models=models)
 
 
-class AutoIncrement(Contestant):
-    """Django's own primary key as the number: holes after rollbacks, the price of gapless."""
-
-    name = "auto-increment"
-    kind = "price"
-    in_transaction = False
-    gapless = False
-
-    def models(self) -> Iterable[type[Model]]:
-        return [Invoice]
-
-    def numbers(self) -> Iterable[tuple[str, int]]:
-        return Invoice.objects.values_list("scope", "id")
-
-    def create(self, scope: str) -> None:
-        Invoice.objects.create(scope=scope, number=0)
-
-    def bulk(self, count: int) -> None:
-        Invoice.objects.bulk_create(Invoice(scope="bulk", number=0) for _ in range(count))
+def auto_increment() -> Contestant:
+    """Django's own primary key as the number: gaps after rollbacks, the price of gapless."""
+    store: Call = storing(lambda scope: 0)
+    many = storing_many(lambda count, name: [0] * count)
+    options: Any = {"in_transaction": False, "gapless": False}
+    return Contestant("auto-increment", "price", store, bulk=many, **options)

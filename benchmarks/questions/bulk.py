@@ -10,37 +10,34 @@ import pytest
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE
-from benchmarks.scale import current
+from benchmarks.scale import scaled
 
-SCALE = current()
+ROWS = scaled(1000, 10_000)
+PASSES = scaled(2, 20)
 
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
-    rows: int
-    turn: int
-
-    def __str__(self) -> str:
-        return f"{self.contestant}, {self.rows} rows, turn {self.turn}"
+    rows: int = ROWS
 
 
-def cells() -> Iterator[Cell]:
-    names = [one.name for one in contestants() if one.stores_rows and one.kind != "limit"]
-    for turn in range(SCALE.bulk_passes):
+def cells() -> Iterator[tuple[Cell, int]]:
+    parties = [Cell(one.name) for one in contestants() if one.bulk]
+    for turn in range(PASSES):
         # There and back, so that nobody always comes after the same one.
-        for name in names if turn % 2 == 0 else reversed(names):
-            yield Cell(name, SCALE.bulk_rows, turn)
+        for cell in parties if turn % 2 == 0 else reversed(parties):
+            yield cell, turn
 
 
-@pytest.mark.parametrize("cell", list(cells()), ids=str)
-def test_bulk(benchmark: Any, cell: Cell) -> None:
+@pytest.mark.parametrize(("cell", "turn"), list(cells()), ids=str)
+def test_bulk(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """One bulk_create in autocommit, which Django makes one transaction."""
     contestant = by_name(cell.contestant)
     with contestant.active():
         # Fills caches, such as that of the backend, and leaves nothing behind.
         contestant.issue(ONE, rollback=True)
         contestant.clear()
-        benchmark.pedantic(contestant.bulk, args=(cell.rows,), rounds=1)
-        numbers = sorted(number for _, number in contestant.numbers())
-        assert not contestant.gapless or numbers == list(range(1, cell.rows + 1))
+        benchmark.pedantic(contestant.bulk, (cell.rows,), rounds=1)
+        numbers = sorted(number or 0 for _, number in contestant.numbers())
+    assert not contestant.gapless or numbers == list(range(1, cell.rows + 1))

@@ -1,4 +1,8 @@
-"""Growth: does a call cost more with many counters, for many numbers, after many calls?"""
+"""Growth: does a call cost more with many counters, for many numbers, under an open snapshot?
+
+While a snapshot is open, no version of a row that it might read can be removed. Each number taken
+leaves one version of its counter behind, and on PostgreSQL every taker walks past all of them.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,43 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
+from django.db.models import Model
+from sequences.models import Sequence
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
-from benchmarks.environment import URL
-from benchmarks.questions.snapshots import OPEN, kept, snapshot
-from benchmarks.questions.transactions import Transactions
-from benchmarks.scale import current
+from benchmarks.questions.rows import Transactions, concatenated, integers, settle
+from benchmarks.scale import URL, scaled
 from sequences_core import get_allocator
+from sequences_core.models import Counter
+from tests.servers.probe import connect
 
-SCALE = current()
+COUNTERS = scaled((10, 1000), (10, 1000, 10**6))
+BATCHES = scaled((1, 100, 10**6), (1, 100, 10_000, 10**6))
+PASSES = scaled(2, 5)
+CALLS = scaled(100, 300)
+TAKES, SECONDS = scaled((10_000, 2), (10**6, 20))
+"""Under an open snapshot, whichever ends first."""
 
 CHUNK = 250
-"""Takes under a snapshot whose median makes one point of the curve, in one transaction."""
+"""Takes under a snapshot that make one transaction."""
 
-TABLES = {"django-sequences": "sequences_sequence"}
-"""Where the counters are, if not in our table."""
+OPEN = {
+    "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    "sqlite": "BEGIN",
+}
+"""How a snapshot begins."""
 
-OUR_TABLE = "sequences_core_counter"
-
-SETTLE = {"postgresql": ["VACUUM ANALYZE", "CHECKPOINT"], "sqlite": ["PRAGMA wal_checkpoint(FULL)"]}
-"""What ends the server's work on the rows that were filled in."""
+PARTIES = [one.name for one in contestants() if "batch" in one.calls]
+"""Those that take blocks from counters in a table (name, last)."""
 
 
 @dataclass(frozen=True)
@@ -43,186 +56,128 @@ class Cell:
     """counters: of a table, any of them; counter: one and the same in a table of so many; numbers:
     of a batch; snapshot: takes while one is open."""
     size: int
-    storage: str
+    storage: str = "chosen"
     """chosen: the table as migrate makes it; default: with the database's own settings."""
-    turn: int
-
-    def __str__(self) -> str:
-        storage = ", default storage" if self.storage == "default" else ""
-        return f"{self.contestant}, {self.size} {self.growth}{storage}, turn {self.turn}"
 
     @property
-    def table(self) -> str:
-        return table_of(self.contestant)
+    def model(self) -> type[Model]:
+        """The table of the counters."""
+        return Sequence if self.contestant.startswith("django-sequences") else Counter
 
 
-def parties() -> list[str]:
-    """Those that take blocks from counters in a table (name, last)."""
-    return [one.name for one in contestants() if "batch" in one.calls()]
+def numbers() -> Iterator[tuple[Cell, int]]:
+    for turn in range(PASSES):
+        for size in BATCHES:
+            for name in PARTIES:
+                yield Cell(name, "numbers", size), turn
 
 
-def table_of(contestant: str) -> str:
-    return TABLES.get(contestant, OUR_TABLE)
-
-
-def tables() -> list[str]:
-    return sorted({table_of(name) for name in parties()})
-
-
-def counter_cells() -> Iterator[Cell]:
-    """Table after table: two large ones together would not fit into memory by default."""
-    for size in SCALE.counters:
-        for table in tables():
-            names = [name for name in parties() if table_of(name) == table]
-            for turn in range(SCALE.growth_passes):
-                for name in names:
-                    yield Cell(name, "counters", size, "chosen", turn)
-                    yield Cell(name, "counter", size, "chosen", turn)
-
-
-def batch_cells() -> Iterator[Cell]:
-    for turn in range(SCALE.growth_passes):
-        for size in SCALE.batches:
-            for name in parties():
-                yield Cell(name, "numbers", size, "chosen", turn)
-
-
-def snapshot_cells() -> Iterator[Cell]:
-    if connection.vendor in OPEN:
-        for name in parties():
-            if "backend" not in name:
-                yield Cell(name, "snapshot", SCALE.snapshot_takes, "chosen", 0)
-        if connection.vendor == "postgresql":
-            yield Cell("get_next_value", "snapshot", SCALE.snapshot_takes, "default", 0)
-
-
-@pytest.mark.parametrize("cell", list(batch_cells()), ids=str)
-def test_numbers(benchmark: Any, cell: Cell) -> None:
+@pytest.mark.parametrize(("cell", "turn"), list(numbers()), ids=str)
+def test_numbers(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     contestant = by_name(cell.contestant)
-    name = f"{cell.contestant}, {cell.size} numbers {cell.turn}"
+    arguments = (cell.size, f"{cell.contestant}, {cell.size} numbers {turn}")
     with contestant.active(), Transactions() as transactions:
         last = benchmark.pedantic(
-            contestant.block,
-            args=(name, cell.size),
-            setup=transactions.renew,
-            rounds=SCALE.growth_calls,
-            warmup_rounds=1,
+            contestant.block, arguments, setup=transactions.renew, rounds=CALLS, warmup_rounds=1
         )
-    assert last[-1] == (SCALE.growth_calls + 1) * cell.size
+    assert last[-1] == (CALLS + 1) * cell.size
 
 
-@pytest.mark.parametrize("cell", list(counter_cells()), ids=str)
-def test_counters(benchmark: Any, cell: Cell) -> None:
+def counters() -> Iterator[tuple[Cell, int]]:
+    """Table after table: two large ones together would not fit into memory by default."""
+    for size in COUNTERS:
+        for name in sorted(PARTIES, key=lambda name: name.startswith("django-sequences")):
+            for turn in range(PASSES):
+                yield Cell(name, "counters", size), turn
+                yield Cell(name, "counter", size), turn
+
+
+@pytest.mark.parametrize(("cell", "turn"), list(counters()), ids=str)
+def test_counters(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     contestant = by_name(cell.contestant)
-    fill(cell.table, cell.size)
-    chance = random.Random(cell.turn)
+    fill(cell.model, cell.size)
+    chance = random.Random(turn)
     with contestant.active(), Transactions() as transactions:
 
         def setup() -> Any:
             transactions.renew()
             number = chance.randrange(cell.size) if cell.growth == "counters" else cell.size // 2
-            return (counter_name(number, cell.size),), {}
+            return (f"c{number}",), {}
 
-        benchmark.pedantic(
-            contestant.calls()["plain"], setup=setup, rounds=SCALE.growth_calls, warmup_rounds=10
-        )
-
-
-@pytest.mark.parametrize("cell", list(snapshot_cells()), ids=str)
-def test_snapshot(benchmark: Any, cell: Cell) -> None:
-    """What is timed by the benchmark is a call after the snapshot's end; the rest is "details"."""
-    contestant = by_name(cell.contestant)
-    empty(connection, tables())
-    settle(cell.table)
-    if cell.storage == "default":
-        get_allocator(connection).uninstall(connection)
-    take = contestant.calls()["plain"]
-    with contestant.active():
-        try:
-            before = median_of(take, 200)
-            kept_before = kept(cell.table)
-            with snapshot(os.environ[URL], cell.table):
-                curve = list(takes(take, SCALE.snapshot_takes, SCALE.snapshot_seconds))
-                kept_during = kept(cell.table)
-            with Transactions() as transactions:
-                benchmark.pedantic(
-                    take,
-                    args=("snapshot",),
-                    setup=transactions.renew,
-                    rounds=SCALE.growth_calls,
-                    warmup_rounds=20,
-                )
-            kept_after = kept(cell.table)
-        finally:
-            if cell.storage == "default":
-                get_allocator(connection).install(connection)
-    benchmark.extra_info["details"] = {
-        "before": round(before * 1e6, 1),
-        "curve": thinned(curve),
-        "fit": [round(figure, 5) for figure in line_through(curve)],
-        "kept": {"before": kept_before, "during": kept_during, "after": kept_after},
-    }
+        take = contestant.calls["plain"]
+        benchmark.pedantic(take, setup=setup, rounds=CALLS, warmup_rounds=10)
 
 
-def takes(take: Callable[[str], Any], count: int, seconds: float) -> Iterator[tuple[int, float]]:
-    """How many numbers are taken, and the median µs of the last few; until count or time is up."""
-    deadline = time.monotonic() + seconds
-    for done in range(CHUNK, count + 1, CHUNK):
-        yield done, round(median_of(take, CHUNK) * 1e6, 1)
-        if time.monotonic() > deadline:
-            return
-
-
-def median_of(take: Callable[[str], Any], count: int) -> float:
-    """The median time of so many calls in a transaction, in seconds."""
-    times = []
-    with transaction.atomic():
-        for _ in range(count):
-            start = time.perf_counter()
-            take("snapshot")
-            times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def line_through(curve: list[tuple[int, float]]) -> tuple[float, float]:
-    """The µs of the first call, and what each number taken adds to the next: a straight line."""
-    if len(curve) < 2:
-        return curve[0][1], 0.0
-    slope, intercept = statistics.linear_regression(*zip(*curve, strict=True))
-    return intercept, slope
-
-
-def thinned(curve: list[tuple[int, float]], points: int = 60) -> list[tuple[int, float]]:
-    """At most so many points, each the median of its neighbours."""
-    step = max(1, len(curve) // points)
-    groups = [curve[start : start + step] for start in range(0, len(curve), step)]
-    return [(group[-1][0], statistics.median(cost for _, cost in group)) for group in groups]
-
-
-def counter_name(number: int, size: int) -> str:
-    if size <= 1000:
-        return f"c{number:03}"
-    return f"c{number // 1000:03}c{number % 1000:03}"
-
-
-def fill(table: str, size: int) -> None:
+def fill(model: type[Model], size: int) -> None:
     """Make the table hold that many counters, or leave it if it does."""
+    if model._default_manager.filter(pk=f"c{size - 1}").exists():
+        return
+    empty(Counter, Sequence)
+    table, name = model._meta.db_table, concatenated("'c'", "i")
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*) FROM {table} WHERE name LIKE %s", ["c%"])
-        if cursor.fetchone()[0] >= size:
-            return
-        empty(connection, tables())
-        names = [(f"c{number:03}",) for number in range(min(size, 1000))]
-        cursor.executemany(f"INSERT INTO {table} (name, last) VALUES (%s, 0)", names)
-        if size > 1000:
-            both = "CONCAT(a.name, b.name)" if connection.vendor == "mysql" else "a.name || b.name"
-            cursor.execute(
-                f"INSERT INTO {table} (name, last) SELECT {both}, 0 FROM {table} a, {table} b"
-            )
+        cursor.execute(
+            f"INSERT INTO {table} (name, last) SELECT {name}, 0 FROM {integers(size)} numbers"
+        )
     settle(table)
 
 
-def settle(table: str) -> None:
-    with connection.cursor() as cursor, suppress(DatabaseError):  # CHECKPOINT may be forbidden
-        for statement in SETTLE.get(connection.vendor, ()):
-            cursor.execute(f"{statement} {table}" if statement.startswith("VACUUM") else statement)
+def snapshots() -> Iterator[Cell]:
+    for name in PARTIES:
+        if "backend" not in name and connection.vendor in OPEN:
+            yield Cell(name, "snapshot", TAKES)
+    if connection.vendor == "postgresql":
+        yield Cell("get_next_value", "snapshot", TAKES, "default")
+
+
+@pytest.mark.parametrize("cell", list(snapshots()), ids=str)
+def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
+    """What is timed by the benchmark is a call after the snapshot's end; the rest is details."""
+    contestant = by_name(cell.contestant)
+    take, seconds = contestant.calls["plain"], list[float]()
+
+    def call() -> None:
+        start = time.perf_counter()
+        take("snapshot")
+        seconds.append(time.perf_counter() - start)
+
+    with contestant.active(), fresh(cell), Transactions() as transactions:
+        take("snapshot")
+        with snapshot(cell.model._meta.db_table):
+            deadline = time.monotonic() + SECONDS
+            while len(seconds) < TAKES and time.monotonic() < deadline:
+                with transaction.atomic():
+                    for _ in range(CHUNK):
+                        call()
+        benchmark.pedantic(call, setup=transactions.renew, rounds=CALLS, warmup_rounds=20)
+    # A straight line through what is not an outlier: each chunk's median.
+    chunks = range(0, len(seconds) - CALLS - 20, CHUNK)
+    costs = [statistics.median(seconds[chunk : chunk + CHUNK]) * 1e6 for chunk in chunks]
+    slope, first = 0.0, costs[0]
+    if len(costs) > 1:
+        slope, first = statistics.linear_regression(chunks, costs)
+    times.details |= {"taken": len(costs) * CHUNK, "first": round(first, 1), "slope": slope}
+
+
+@contextmanager
+def fresh(cell: Cell) -> Iterator[None]:
+    """Have no counters, in a table as migrate makes it or as the database does by default."""
+    empty(Counter, Sequence)
+    settle(cell.model._meta.db_table)
+    if cell.storage == "chosen":
+        yield
+        return
+    allocator = get_allocator(connection)
+    allocator.uninstall(connection)
+    yield
+    allocator.install(connection)
+
+
+@contextmanager
+def snapshot(table: str) -> Iterator[None]:
+    """Keep a read-only transaction open that has seen the table."""
+    with closing(connect(os.environ[URL])) as reader:
+        cursor = reader.cursor()
+        cursor.execute(OPEN[connection.vendor])
+        cursor.execute(f"SELECT COUNT(*) FROM {table}")
+        cursor.fetchall()
+        yield

@@ -1,4 +1,4 @@
-"""The writers of Contention: processes that number rows on command."""
+"""Writers: processes, each with a connection of its own, that number rows on command."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.pool import Pool
 from typing import Any
 
-from django.db import Error
+from django.db import Error, connections
 
 PATIENCE = 60.0
-"""Seconds that a writer may take beyond its time: a deadlock on MySQL may wait for 50."""
+"""Seconds that writers may take beyond their time: a deadlock on MySQL may wait for 50."""
 
 ROLLBACK_EVERY = 10
 
@@ -28,8 +28,8 @@ class Task:
     contestant: str
     scope: str
     seconds: float
-    rollbacks: bool
-    port: int | None
+    rollbacks: bool = False
+    port: int | None = None
     """Where a slow network listens; None for the server itself."""
 
 
@@ -39,112 +39,89 @@ class Outcome:
 
     scope: str
     committed: int = 0
-    rolled_back: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     waits: list[float] = field(default_factory=list)
     """Seconds from the start of each committed transaction to the end of its commit."""
+    began: float = 0.0
     ended: float = 0.0
 
 
 class Writers:
-    """A pool of writer processes, each with a connection of its own; a context manager."""
+    """As many of them as a turn wants, which stay for the next turn; a context manager."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         # Not spawned: 48 processes that import Django would take a minute.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["benchmarks.preload"])
-        self.pipes: list[Connection] = []
-        self.processes = []
-        for _ in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            self.pipes.append(ours)
-            self.processes.append(process)
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["benchmarks.preload"])
+        self.manager = self.context.Manager()
+        self.pool: Pool | None = None
+        self.size = 0
 
     def run(self, tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
         """Have one writer per task begin at the same moment; return the seconds it took, and all.
 
-        Raises TimeoutError for a writer that hangs, and what a writer raised before its start.
+        Raises TimeoutError for a writer that hangs, and what a writer raised before its start;
+        others may still be at it then, so that all are replaced.
         """
-        pipes = self.pipes[: len(tasks)]
-        for pipe, task in zip(pipes, tasks, strict=True):
-            pipe.send(task)
-        for pipe in pipes:
-            _receive(pipe, PATIENCE)
-        start = time.monotonic() + 0.02
-        for pipe in pipes:
-            pipe.send(start)
-        outcomes = [_receive(pipe, tasks[0].seconds + PATIENCE) for pipe in pipes]
-        return max(outcome.ended for outcome in outcomes) - start, outcomes
+        if self.pool is None or self.size < len(tasks):
+            self.close()
+            self.pool, self.size = self.context.Pool(len(tasks)), len(tasks)
+        start = self.manager.Barrier(len(tasks))
+        try:
+            done = self.pool.starmap_async(_work, [(task, start) for task in tasks], chunksize=1)
+            outcomes = done.get(tasks[0].seconds + PATIENCE)
+        except BaseException:
+            self.close()
+            raise
+        began = min(outcome.began for outcome in outcomes)
+        return max(outcome.ended for outcome in outcomes) - began, outcomes
 
     def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.join()
+        if self.pool:
+            self.pool.terminate()
+            self.pool.join()
+        self.pool = None
 
     def __enter__(self) -> Writers:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+        self.manager.shutdown()
 
 
-def _receive(pipe: Connection, patience: float) -> Any:
-    if not pipe.poll(patience):
-        raise TimeoutError(f"a writer did not answer for {patience:.0f} s")
-    answer = pipe.recv()
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
-
-
-def _serve(pipe: Connection) -> None:
-    """Obey until the pipe is closed."""
-    while True:
-        try:
-            task = pipe.recv()
-        except EOFError:
-            return
-        try:
-            pipe.send(_turn(task, pipe))
-        except Exception as error:  # noqa: BLE001 # whatever it is, the table says so
-            pipe.send(RuntimeError(f"{type(error).__name__}: {error}"))
-
-
-def _turn(task: Task, pipe: Connection) -> Outcome:
+def _work(task: Task, start: Any) -> Outcome:
     from benchmarks.contestants import by_name
 
     contestant = by_name(task.contestant)
-    _reach(contestant.connection, task.port)
+    connection: Any = connections[contestant.alias]
     outcome = Outcome(task.scope)
     # The raw driver's errors don't become Django's.
-    connection: Any = contestant.connection
     errors = (Error, connection.Database.Error)
-    with contestant.active():
-        # Fills caches, Django's and the database's, and leaves nothing behind.
+
+    def issue(*, rollback: bool) -> bool:
         try:
-            contestant.issue(task.scope, rollback=True)
+            contestant.issue(task.scope, rollback=rollback)
         except errors as error:
             outcome.errors[_described(error)] += 1
-        pipe.send("ready")
-        start = pipe.recv()
-        time.sleep(max(0.0, start - time.monotonic()))
-        attempts, now = 0, start
-        while now < start + task.seconds:
+            return False
+        return not rollback
+
+    with contestant.active():
+        try:
+            _reach(connection, task.port)
+            issue(rollback=True)  # fills caches, Django's and the database's
+            start.wait(PATIENCE)
+        except BaseException:
+            start.abort()
+            raise
+        attempts, now = 0, time.monotonic()
+        outcome.began = now
+        while now < outcome.began + task.seconds:
             attempts += 1
-            rollback = task.rollbacks and attempts % ROLLBACK_EVERY == 0
-            try:
-                contestant.issue(task.scope, rollback=rollback)
-            except errors as error:
-                outcome.errors[_described(error)] += 1
-            else:
-                if rollback:
-                    outcome.rolled_back += 1
-                else:
-                    outcome.committed += 1
-                    outcome.waits.append(time.monotonic() - now)
+            if issue(rollback=task.rollbacks and attempts % ROLLBACK_EVERY == 0):
+                outcome.committed += 1
+                outcome.waits.append(time.monotonic() - now)
             now = time.monotonic()
     outcome.ended = now
     return outcome

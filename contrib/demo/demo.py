@@ -35,6 +35,9 @@ def main() -> int:
         "--invoices", type=int, default=1000, help="to ask for, in each way (default: 1000)"
     )
     parser.add_argument("--kills", type=int, default=12, help="of writers (default: 12)")
+    parser.add_argument(
+        "--serve", action="store_true", help="serve the data in Django's admin afterwards"
+    )
     arguments = parser.parse_args()
     if arguments.invoices < 1 or arguments.kills < 0:
         parser.error("there is at least one invoice, and no less than no kill")
@@ -43,8 +46,14 @@ def main() -> int:
         names = chosen(os.environ.get("DB") or "sqlite")
         if len(names) > 1:
             raise ServerError(f"The demo runs on one database, not on {' and '.join(names)}.")
-        with database(names[0]) as title:
-            return demo(title, arguments.invoices, arguments.kills)
+        settings = "served_settings" if arguments.serve else "settings"
+        with database(names[0], settings) as title:
+            status = demo(title, arguments.invoices, arguments.kills)
+            if arguments.serve and not status:
+                from serving import serve
+
+                serve()
+            return status
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
@@ -56,10 +65,10 @@ def main() -> int:
 
 
 @contextmanager
-def database(name: str) -> Iterator[str]:
+def database(name: str, settings: str) -> Iterator[str]:
     """Set Django up on empty databases, which are removed afterwards."""
     os.environ["DATABASE_URL"] = url = start([name], durable=True)[name]
-    os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
     django.setup()
     with ExitStack() as stack:
         for each in connections.all():

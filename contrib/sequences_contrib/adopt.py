@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import NotSupportedError, connections, transaction
+from django.db import IntegrityError, NotSupportedError, connections, transaction
 from django.db.models import Model
 
 from sequences_core.arguments import check_integer, check_sequence_name
@@ -15,6 +15,7 @@ from sequences_core.taking import database_errors
 from .formats import NumberFormat
 from .groups import pages_of
 from .identity import counter_name
+from .rules import check_end
 from .scopes import CHOICES, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
@@ -49,6 +50,7 @@ def adopt(
         number get the number that the text says; all of them, or none where one can't be read.
     :param format: how the text is written, unless the column is a FormattedNumberField.
     :raises TypeError, ValueError: for bad arguments, and for a row that is refused here.
+    :raises SequenceExhausted: a number is above the field's ``maximum``.
     :raises NotSupportedError: the database has no sequences that can be read.
     """
     ((alias, series),) = all_series(model, field, using)
@@ -76,6 +78,10 @@ def adopt(
             remembered = texts.highest()
     for name, last in remembered.items():
         lasts[name] = max(last, lasts.get(name) or last)
+    if not callable(numbered.maximum):
+        for name, highest in sorted(lasts.items()):
+            if highest is not None:
+                check_end(numbered, name, [highest], [numbered.maximum])
     if texts is None or not apply:
         return raise_counters(series, lasts, apply=apply, using=alias)
     with database_errors(connection, ours=False), transaction.atomic(using=alias):
@@ -112,10 +118,15 @@ class _Texts:
         return found
 
     def write(self) -> None:
-        """Store the numbers."""
+        """Store the numbers; raise ValueError where a constraint allows them to one row only."""
         for rows in self._read():
             objects = rows_in(self.field.model, self.connection.alias)
-            objects.bulk_update(rows, [self.field.name], batch_size=CHOICES)
+            try:
+                objects.bulk_update(rows, [self.field.name], batch_size=CHOICES)
+            except IntegrityError as error:
+                raise ValueError(
+                    f"{self.column} says a number twice that {self.field} may have once: {error}"
+                ) from error
 
     def _read(self) -> Iterator[list[Any]]:
         waiting = {f"{self.field.attname}__isnull": True, f"{self.column.attname}__isnull": False}

@@ -45,6 +45,7 @@ class Audit(Subcommand):
         parser.add_argument("model", help="app.Model or app.Model.field")
         parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
         parser.add_argument("--counter", help="Only the counter of this name.")
+        parser.add_argument("--period", help="Only counters of this period, such as 2026-Q1.")
         parser.add_argument("--date", help="A date field that numbers must be in the order of.")
 
     def handle(self, **options: Any) -> None:
@@ -53,13 +54,19 @@ class Audit(Subcommand):
             model,
             field,
             counter=options["counter"],
+            period=options["period"],
             date=options["date"],
             using=options["database"],
         )
-        if options["counter"] is not None and not results:
-            raise CommandError(f"{options['model']} has no counter {options['counter']!r}")
-        write = {"table": _write_table, "json": _write_json, "csv": _write_csv}
-        write[options["format"]](results, self.command.stdout)
+        for option in ("counter", "period"):
+            if options[option] is not None and not results:
+                what = "counter" if option == "counter" else "counter of the period"
+                raise CommandError(f"{options['model']} has no {what} {options[option]!r}")
+        if options["format"] == "table":
+            write_table(self, results)
+        else:
+            write = {"json": _write_json, "csv": write_csv}[options["format"]]
+            write(results, self.command.stdout)
         _refuse_unexplained(results)
 
 
@@ -143,7 +150,7 @@ class Adopt(_Changing):
         )
         self.show(changes, options["apply"])
         results = audit(model, field, using=options["database"])
-        _write_table(results, self.command.stdout)
+        write_table(self, results)
         if options["apply"]:
             _refuse_unexplained(results)
 
@@ -175,21 +182,14 @@ def _range(missing: Missing) -> str:
     return str(missing.first) if one else f"{missing.first}-{missing.last}"
 
 
-def _cells(result: CounterAudit) -> list[str]:
-    texts = ("" if value is None else str(value) for value in _numbers(result))
-    return [result.counter, *texts, "; ".join(findings(result)) or "ok"]
+def _cells(result: CounterAudit) -> list[object]:
+    numbers = (result.rows, result.first, result.last, result.at, result.drafts)
+    return [result.counter, *numbers, "; ".join(findings(result)) or "ok"]
 
 
-def _numbers(result: CounterAudit) -> tuple[int | None, ...]:
-    return (result.rows, result.first, result.last, result.at, result.drafts)
-
-
-def _write_table(results: list[CounterAudit], out: Any) -> None:
-    lines = [list(COLUMNS), *map(_cells, results)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *numbers, text in lines:
-        right = (cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True))
-        out.write("  ".join([name.ljust(widths[0]), *right, text]))
+def write_table(subcommand: Subcommand, results: Iterable[CounterAudit]) -> None:
+    """Print what the audit found of each counter."""
+    subcommand.write_table(COLUMNS, map(_cells, results))
 
 
 def _write_json(results: list[CounterAudit], out: Any) -> None:
@@ -197,10 +197,17 @@ def _write_json(results: list[CounterAudit], out: Any) -> None:
     out.write(json.dumps(values, indent=2, cls=DjangoJSONEncoder))
 
 
-def _write_csv(results: list[CounterAudit], out: Any) -> None:
+def write_csv(results: Iterable[CounterAudit], out: Any) -> None:
+    """Write a line for each counter, of which a spreadsheet takes no cell for a formula."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(map(_cells, results))
+    writer.writerows(map(_harmless, _cells(result)) for result in results)
+
+
+def _harmless(cell: object) -> object:
+    """Put an apostrophe before what would be a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{cell}" if is_formula else cell
 
 
 def _counted(n: int, what: str) -> str:

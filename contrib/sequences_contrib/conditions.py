@@ -15,6 +15,7 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import DatabaseDefault
 
 from .identity import text_of
+from .scopes import value_or_key
 
 LOOKUPS = ("exact", "in", "isnull")
 
@@ -123,9 +124,7 @@ def _value(row: Model, field: Any) -> Any:
             f"{field} decides whether the row gets a number, so its value must be known before "
             f"the row is saved: give a value, such as timezone.now(), in place of an expression"
         )
-    if value is None and field.is_relation and field.is_cached(row):
-        return getattr(getattr(row, field.name), field.target_field.attname, None)
-    return value
+    return value_or_key(row, field, value)
 
 
 def _is_expression(value: Any) -> bool:

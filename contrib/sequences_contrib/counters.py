@@ -17,6 +17,7 @@ from sequences_core import Allocation, NextValue
 from sequences_core.allocator import checked
 
 from . import conditions, rules
+from .copied import Copied
 from .formats import Formatted
 from .identity import UNSETTLED, counter_name, escape
 from .periods import Period
@@ -54,11 +55,8 @@ DEFAULTS: dict[str, Any] = {
 """The options, with their defaults."""
 
 
-class Numbering:
+class Numbering(Copied):
     """The options of a SequenceField, checked, and the counters that they lead to."""
-
-    is_copy = False
-    """Was this field copied from a model that it numbers, as packages that keep history do?"""
 
     # Set by Django.
     model: type[Model]
@@ -224,6 +222,17 @@ class Numbering:
         return (
             escape(self.sequence_name, self.separator) if self.scope_parts else self.sequence_name
         )
+
+    def uses_sequence(self, name: str) -> bool:
+        """Return whether the counter of this name could number rows of this field."""
+        if self.is_copy or not self.scope_parts:
+            return not self.is_copy and name == self.base
+        scoped = self.base + self.separator
+        if not name.startswith(scoped):
+            return False
+        # No text has the separator in it; a function may return more than one.
+        texts = name.removeprefix(scoped).split(self.separator)
+        return self.is_scoped_by_function or len(texts) == len(self.scope_parts)
 
     @cached_property
     def is_plain(self) -> bool:

@@ -22,7 +22,7 @@ from django.db.models.functions import (
 from django.utils.deconstruct import deconstructible
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
-from .expressions import Digits, Moment
+from .expressions import DateDigits, Digits, Moment
 from .languages import DIGIT, Atom, Language, literal
 
 
@@ -44,6 +44,9 @@ CODES = {
     "V": Code(2, lambda day: day.isocalendar().week, ExtractWeek),
 }
 """The codes of ``strftime`` that only digits can result from, and ``%q``, the quarter."""
+
+NATIVE = frozenset("Ymd")
+"""Those that SQLite's ``strftime`` has too, in all its versions."""
 
 
 @deconstructible
@@ -152,7 +155,8 @@ class DateText:
         ]
 
     def _digits(self, code: str, source: Any, zoned: bool) -> Expression:
-        return Digits(self._number(code, source, zoned), width=CODES[code].width)
+        digits = Digits(self._number(code, source, zoned), width=CODES[code].width)
+        return DateDigits(digits, source, code=code) if code in NATIVE and not zoned else digits
 
     def _number(self, code: str, source: Any, zoned: bool) -> Any:
         # ISO years are decimals on MySQL, and all parts are on PostgreSQL.

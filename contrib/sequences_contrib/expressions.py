@@ -45,6 +45,25 @@ class Digits(Func):
         return self.as_sql(compiler, connection, template=template)
 
 
+class DateDigits(Func):
+    """Digits of a date, or the same by SQLite's ``strftime`` of the second expression, the date.
+
+    For what Django does on SQLite calls Python, for each row.
+    """
+
+    output_field = CharField()
+
+    def __init__(self, digits: Any, day: Any, *, code: str) -> None:
+        super().__init__(digits, day, code=code)
+
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+        return compiler.compile(self.source_expressions[0])
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        sql, params = compiler.compile(self.source_expressions[1])
+        return f"STRFTIME('%%{self.extra['code']}', {sql})", params
+
+
 class Joined(Func):
     """Texts one after the other; null if one of them is, which Django's Concat isn't."""
 

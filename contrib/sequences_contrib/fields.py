@@ -70,6 +70,7 @@ class SequenceField(_Integer[Set, Get]):
         before, so ``null=True`` follows.
     """
 
+    plain = BigIntegerField
     descriptor_class = previews.Previewed
     db_returning = True  # Django then reads the number back with the INSERT, where it can
 
@@ -116,17 +117,6 @@ class SequenceField(_Integer[Set, Get]):
         def __get__(self, instance: Any, owner: Any) -> Any: ...
         def __set__(self, instance: Any, value: Set) -> None: ...
 
-    def __copy__(self) -> Any:
-        copied: Any = super().__copy__()
-        model = getattr(self, "model", None)
-        # Django copies the fields of an abstract model into its children.
-        copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
-        return copied
-
-    def clone(self) -> Any:
-        """Return a new field; of a copy, the plain one that migrations know."""
-        return BigIntegerField(**self.deconstruct()[3]) if self.is_copy else super().clone()
-
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()
         kwargs.pop("editable", None)
@@ -136,7 +126,7 @@ class SequenceField(_Integer[Set, Get]):
         if not self.blank:
             kwargs["blank"] = False
         if self.is_copy:
-            return name, "django.db.models.BigIntegerField", args, kwargs
+            return name, path, args, kwargs
         for option, default in DEFAULTS.items():
             value = getattr(self, option)
             if value != default:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from operator import attrgetter
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from django.utils.functional import cached_property
 from sequences_core.arguments import MAX_VALUE, check_integer
 
 from . import languages
+from .copied import Copied
 from .dates import DateText, zone_name
 from .expressions import Digits, Joined
 from .languages import Language
@@ -167,18 +167,16 @@ class NumberFormat:
         self, rows: Sequence[Model], connection: BaseDatabaseWrapper
     ) -> list[Affixes | None]:
         """Return what the rows' numbers stand between; None where a field is null or empty."""
-        columns = _own_columns(self, type(rows[0]))
-        values = [list(map(attrgetter(column.attname), rows)) for column in columns or ()]
-        kinds = [set(map(type, each)) for each in values]
-        if columns is None or not all(len(kind) == 1 and kind <= ALIKE for kind in kinds):
+        model, alias = type(rows[0]), connection.alias
+        columns = _own_columns(self, model)
+        if columns is None:
             return self._looked_up(rows, connection)
-        if not columns:
-            return [_affixes(self, type(rows[0]), (), (), connection.alias)] * len(rows)
-        types: Any = tuple(kind.pop() for kind in kinds)
-        keys = list(zip(*values, strict=True))
-        known = {
-            key: _affixes(self, type(rows[0]), types, key, connection.alias) for key in set(keys)
-        }
+        keys = [tuple([getattr(row, column.attname) for column in columns]) for row in rows]
+        kinds = {tuple(map(type, key)) for key in keys}
+        if len(kinds) > 1 or not ALIKE.issuperset(*kinds):
+            return self._looked_up(rows, connection)
+        (types,) = kinds
+        known = {key: _affixes(self, model, types, key, alias) for key in set(keys)}
         return [known[key] for key in keys]
 
     def _looked_up(
@@ -258,11 +256,8 @@ class NumberFormat:
         return sum(longest_of(piece, model, number) for piece in self.pieces)
 
 
-class Formatted:
+class Formatted(Copied):
     """A field that holds a number as text: its options, and the texts of rows."""
-
-    is_copy = False
-    """Was this field copied from a model that it belongs to, as packages that keep history do?"""
 
     format: NumberFormat
     number: str

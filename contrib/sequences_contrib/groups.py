@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial, reduce
+from operator import or_
 from typing import Any
 
 from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Count, F, Max, Min, QuerySet, Value
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 
 from .dates import DateText
 from .expressions import Joined
@@ -23,6 +25,9 @@ from .scopes import fields_of, has_moments, path_of, rows_in
 
 PAGE = 5000
 """How many rows are in memory at once. Not every driver can read a result in parts."""
+
+TOGETHER = 100
+"""How many groups one query reads the numbers of, at the most."""
 
 Item = tuple[int, int, Any, Any]
 """A number, how many rows have it, and their first and last date."""
@@ -41,12 +46,21 @@ class Group:
     high: int | None
     items: Callable[[str | None], Iterator[Item]] = field(repr=False)
     """Yields the numbers in their order; given the name of a date field, with dates."""
+    keys: Keys | None = field(default=None, repr=False)
+    """What the database groups its rows by; None if they were grouped in Python."""
+    values: Sequence[Any] = ()
+    """The values of the keys that its rows have."""
 
 
-def groups_of(numbering: Any, using: str) -> Iterator[Group]:
-    """Yield the groups of all rows that have a scope; a counter may have more than one."""
+def groups_of(numbering: Any, using: str, *, unnamed: bool = False) -> Iterator[Group]:
+    """Yield the groups of all rows that have a scope; a counter may have more than one.
+
+    ``unnamed`` yields those of the other rows, too, with the name ``""``, which no counter has.
+    """
     keys = keys_of(numbering, connections[using])
-    yield from _scanned(numbering, using) if keys is None else _summarized(keys)
+    for group in _scanned(numbering, using) if keys is None else _summarized(keys):
+        if group.name or unnamed:
+            yield group
 
 
 def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
@@ -132,16 +146,59 @@ def _summarized(keys: Keys) -> Iterator[Group]:
         found = [tuple(rows.aggregate(**aggregates).values())]
     for row in found:
         values, (count, *summary) = row[: len(grouped)], row[len(grouped) :]
-        if (name := keys.name(values)) is not None and count:
+        if count:
             numbered, distinct, low, high = summary
-            yield Group(
-                name, count, numbered, distinct, low, high, _items(keys.rows(values), attname)
-            )
+            items = _items(keys.rows(values), attname)
+            name = keys.name(values) or ""
+            yield Group(name, count, numbered, distinct, low, high, items, keys, values)
+
+
+def fetch_together(groups: Iterable[Group], date: str | None) -> None:
+    """Read the numbers of groups by one query for all, if they have few rows and aren't many.
+
+    The caller sees to that; who asks such a group for its items then asks no database.
+    """
+    by_keys: dict[Keys, list[Group]] = {}
+    for group in groups:
+        if group.keys is not None and group.numbered <= PAGE:
+            by_keys.setdefault(group.keys, []).append(group)
+    for keys, alike in by_keys.items():
+        if len(alike) > 1:
+            _fetch(keys, alike, date)
+
+
+def _fetch(keys: Keys, groups: list[Group], date: str | None) -> None:
+    attname = keys.numbering.attname
+    chosen = [Q(**dict(zip(keys.expressions, group.values, strict=True))) for group in groups]
+    which = Case(*(When(q, then=Value(place)) for place, q in enumerate(chosen)))
+    rows = rows_in(keys.numbering.model, keys.connection.alias).alias(**keys.expressions)
+    rows = rows.filter(reduce(or_, chosen), **{f"{attname}__isnull": False})
+    counted = (
+        rows.annotate(sequences_group=which)
+        .values("sequences_group", attname)
+        .annotate(sequences_rows=Count("*"), **_dates(date))
+        .order_by("sequences_group", attname)
+    )
+    found: list[list[Item]] = [[] for _ in groups]
+    for place, *item in counted.values_list(
+        "sequences_group", attname, "sequences_rows", *_dates(date)
+    ):
+        found[place].append((*item, None, None) if date is None else tuple(item))
+    for group, items in zip(groups, found, strict=True):
+        group.items = partial(_known, items)
+
+
+def _known(items: list[Item], date: str | None) -> Iterator[Item]:
+    return iter(items)
+
+
+def _dates(date: str | None) -> dict[str, Any]:
+    return {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
 
 
 def _items(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
     def items(date: str | None) -> Iterator[Item]:
-        dates = {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
+        dates = _dates(date)
         counted = (
             rows.order_by(attname).values(attname).annotate(sequences_rows=Count("*"), **dates)
         )
@@ -162,10 +219,10 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
         names = numbering.names_of(page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
-            if name is not None and number is None:
-                drafts[name] = drafts.get(name, 0) + 1
-            elif name is not None:
-                numbers.setdefault(name, array("q")).append(number)
+            if number is None:
+                drafts[name or ""] = drafts.get(name or "", 0) + 1
+            else:
+                numbers.setdefault(name or "", array("q")).append(number)
     for name in numbers.keys() | drafts.keys():
         found = array("q", sorted(numbers.get(name, ())))
         low, high = (found[0], found[-1]) if found else (None, None)

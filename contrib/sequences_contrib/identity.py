@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.db import models
@@ -123,6 +124,16 @@ def plain_text(value: Any) -> str | None:
 def counter_name(base: str, texts: tuple[str, ...], separator: str) -> str:
     """Join ``base``, which is escaped, and the texts; different texts give different names."""
     return separator.join([base, *(escape(text, separator) for text in texts)])
+
+
+def texts_of_name(name: str, base: str, separator: str) -> tuple[str, ...] | None:
+    """Return the texts that ``counter_name()`` has joined; None if ``base`` isn't the beginning."""
+    if name == base:
+        return ()
+    if not name.startswith(base + separator):
+        return None
+    rest = name[len(base + separator) :]
+    return tuple(unquote(text, errors="replace") for text in rest.split(separator))
 
 
 def escape(text: str, separator: str) -> str:

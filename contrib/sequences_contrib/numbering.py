@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import date, datetime
 from operator import attrgetter
@@ -24,6 +24,7 @@ from sequences_core.early_release import WaitedFor, durability
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 from sequences_core.taking import begin, in_users_transaction, take
+from sequences_core.waits import are_measured, measuring
 
 from . import free, notes
 from .counters import Numbering
@@ -198,6 +199,12 @@ class Numbers:
         if waits:
             self._around = WaitedFor(self.connection)
             self._around.__enter__()
+        if are_measured():
+            both = ExitStack()
+            if self._around:
+                both.push(self._around)
+            self._around = both
+            both.enter_context(measuring(self.connection, name))
         return True
 
     def _number(self) -> None:
@@ -208,9 +215,10 @@ class Numbers:
                 "of rows that are not inserted"
             )
         if not in_users_transaction(self.connection):
-            limits = [field.limit for of in self.wants.values() for field in of]
-            limit = min((limit for limit in limits if limit is not None), default=None)
-            self._around = begin(self.using, limit)
+            limits = [
+                field.limit for of in self.wants.values() for field in of if field.limit is not None
+            ]
+            self._around = begin(self.using, min(limits) if limits else None)
         for name, fields in sorted(self.wants.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)

@@ -119,6 +119,14 @@ def longest_of(piece: Piece, model: type[Model], number: int) -> float:
     return float("inf") if column.max_length is None else column.max_length
 
 
+def is_never_null(piece: Placeholder, model: type[Model]) -> bool:
+    """Is it the number, or about a date of the row itself, which is never null?"""
+    if piece.part is None:
+        return True
+    first, *others = fields_of(model, path_of_piece(piece))
+    return isinstance(piece.part, DateText) and not others and not first.null
+
+
 def is_open(piece: Placeholder) -> bool:
     """Can only the model tell what the field holds?"""
     return isinstance(piece.part, str) and not piece.width

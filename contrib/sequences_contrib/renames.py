@@ -23,7 +23,7 @@ from sequences_core.models import Counter, has_table
 
 from .counters import Numbering, default_base
 from .identity import counter_name
-from .voids import register_of
+from .voids import move_voids, register_of
 
 Naming = tuple[str, str]
 """How the names of a field's counters begin, and the separator between their parts."""
@@ -140,19 +140,9 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
 
 
 def _rename_voids(editor: Any, old: Naming, new: Naming, *, keep: bool) -> None:
-    """Let the void numbers follow their counter, or copy them with it.
-
-    Those of the counter that has the new name already stay.
-    """
-    if (voids := register_of(editor.connection)) is None:
-        return
-    for void in _of(voids, *old, "counter"):
-        target = _renamed(void.counter, old, new)
-        if not voids.filter(counter=target, number=void.number).exists():
-            void.counter, void.pk = target, None if keep else void.pk
-            void.save(using=voids.db, force_insert=keep)
-        elif not keep:
-            void.delete()
+    """Let the void numbers follow their counter, or copy them with it."""
+    if (voids := register_of(editor.connection)) is not None:
+        move_voids(_of(voids, *old, "counter"), lambda name: _renamed(name, old, new), keep=keep)
 
 
 def _renamed(name: str, old: Naming, new: Naming) -> str:

@@ -158,8 +158,12 @@ def own_value(row: Model, field: Any) -> Any:
             f"{field} is in the scope of a number, but is set while the row is inserted. Give "
             f"it a default in place of auto_now and auto_now_add"
         )
+    return value_or_key(row, field, value)
+
+
+def value_or_key(row: Model, field: Any, value: Any) -> Any:
+    """Return the value, or, in place of null, the key of an object that was saved meanwhile."""
     if value is None and field.is_relation and field.is_cached(row):
-        # A related object that was saved after it was assigned.
         return getattr(getattr(row, field.name), field.target_field.attname, None)
     return value
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.db import router
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.functions import Left
 
 from sequences_core.models import Counter
@@ -57,30 +57,31 @@ def numbered_fields(model: type[Model] | None = None) -> Iterator[Any]:
                 yield field
 
 
-def series_of(field: Any, using: str) -> list[Any]:
+def series_key(field: Any) -> tuple[str, str]:
+    """Return what is equal for fields whose counters' names begin alike.
+
+    A field without a scope has one counter, which is none of a scope's.
+    """
+    return field.base, field.separator if field.scope_parts else ""
+
+
+def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> list[Any]:
     """Return the fields that may share counters with this one, itself included, of a database.
 
-    They are those whose counters' names begin alike; they needn't have a counter in common.
+    They are those whose counters' names begin alike; they needn't have a counter in common. Who
+    asks for many fields gives all of the project as ``among``, so that they are found once.
     """
     return [
         other
-        for other in numbered_fields(field.model)
-        if (other.base, other.separator) == (field.base, field.separator)
+        for other in (numbered_fields(field.model) if among is None else among)
+        if series_key(other) == series_key(field)
         and (other is field or router.allow_migrate_model(using, other.model))
     ]
 
 
 def fields_numbered_by(counter: str) -> list[Any]:
     """Return the fields whose rows the counter could number, by its name."""
-    return [
-        field
-        for field in numbered_fields()
-        if (
-            counter.startswith(field.base + field.separator)
-            if field.scope_parts
-            else counter == field.base
-        )
-    ]
+    return [field for field in numbered_fields() if field.uses_sequence(counter)]
 
 
 def database_of(field: Any, using: str | None) -> str:
@@ -90,16 +91,18 @@ def database_of(field: Any, using: str | None) -> str:
 
 def counters_of(field: Any, using: str) -> dict[str, int]:
     """Return the last numbers of the counters whose names begin as the field's do."""
-    found = named_like(field, Counter.objects.using(using), "name").values_list("name", "last")
-    return {name: last for name, last in found if field.scope_parts or name == field.base}
+    counters = named_like(field, Counter.objects.using(using), "name")
+    return dict(counters.values_list("name", "last"))
 
 
 def named_like(field: Any, rows: QuerySet[Any], column: str) -> QuerySet[Any]:
     """Return the rows that are about counters whose names begin as the field's do."""
+    if not field.scope_parts:
+        return rows.filter(**{column: field.base})
     scoped = field.base + field.separator
     # Not startswith, which ignores case on SQLite; compared once more, for the index sees bytes.
     beginning: QuerySet[Any] = rows.alias(beginning=Left(column, len(scoped)))
-    return beginning.filter(Q(**{column: field.base}) | Q(beginning=scoped))
+    return beginning.filter(beginning=scoped)
 
 
 def last_values(names: Iterable[str], using: str) -> dict[str, int]:

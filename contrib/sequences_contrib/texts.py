@@ -31,6 +31,7 @@ class FormattedNumberField(Formatted, _Text):
     :param max_length: as of a CharField; it has to do for the longest number, of 19 digits.
     """
 
+    plain = CharField
     descriptor_class = previews.Previewed
 
     def __init__(self, format: NumberFormat, number: str = "number", **kwargs: Any) -> None:
@@ -45,18 +46,6 @@ class FormattedNumberField(Formatted, _Text):
         kwargs.setdefault("blank", True)
         super().__init__(**kwargs)
 
-    def __copy__(self) -> Any:
-        copied: Any = super().__copy__()
-        model = getattr(self, "model", None)
-        vars(copied).pop("unique", None)  # remembered by Django, and other packages change it
-        # Django copies the fields of an abstract model into its children.
-        copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
-        return copied
-
-    def clone(self) -> Any:
-        """Return a new field; of a copy, the plain one that migrations know."""
-        return CharField(**self.deconstruct()[3]) if self.is_copy else super().clone()
-
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()
         for option, default in (("editable", False), ("blank", True), ("unique", True)):
@@ -65,7 +54,7 @@ class FormattedNumberField(Formatted, _Text):
                 kwargs[option] = value
         if self.is_copy:
             kwargs["unique"] = self.unique
-            return name, "django.db.models.CharField", args, kwargs
+            return name, path, args, kwargs
         kwargs["format"] = self.format
         if self.number != "number":
             kwargs["number"] = self.number

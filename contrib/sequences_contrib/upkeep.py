@@ -15,7 +15,7 @@ from sequences_core.taking import database_errors
 
 from .groups import groups_of
 from .scopes import CHOICES
-from .series import counters_of, database_of, fields_of_model, series_of
+from .series import counters_of, database_of, fields_of_model, series_key, series_of
 from .voids import highest_voids, voided
 
 
@@ -104,7 +104,7 @@ def all_series(
     found: dict[tuple[str, str], tuple[str, list[Any]]] = {}
     for each in fields_of_model(model, field):
         alias = database_of(each, using)
-        found.setdefault((each.base, each.separator), (alias, series_of(each, alias)))
+        found.setdefault(series_key(each), (alias, series_of(each, alias)))
     return list(found.values())
 
 

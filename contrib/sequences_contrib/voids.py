@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -105,11 +105,7 @@ def highest_voids(field: Any, using: str) -> dict[str, int]:
         return {}
     voids = named_like(field, _model().objects.using(using), "counter").order_by()
     found = voids.values("counter").annotate(highest=Max("number"))
-    return {
-        name: highest
-        for name, highest in found.values_list("counter", "highest")
-        if field.scope_parts or name == field.base
-    }
+    return dict(found.values_list("counter", "highest"))
 
 
 def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:
@@ -120,6 +116,27 @@ def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:
     if model._meta.db_table not in connection.introspection.table_names():
         return None
     return model.objects.using(connection.alias)
+
+
+def move_voids(voids: QuerySet[Void], renamed: Callable[[str], str], *, keep: bool = False) -> None:
+    """Give voids the new names of their counters, or those to copies of them.
+
+    Those that the counter of the new name has already stay.
+    """
+    there = voids.model.objects.using(voids.db)
+    for void in voids:
+        target = renamed(void.counter)
+        if not there.filter(counter=target, number=void.number).exists():
+            void.counter, void.pk = target, None if keep else void.pk
+            void.save(using=voids.db, force_insert=keep)
+        elif not keep:
+            void.delete()
+
+
+def follow_rename(*, old: str, new: str, using: str, **kwargs: Any) -> None:
+    """Let the voids follow their counter: a receiver of ``sequence_renamed``."""
+    if (voids := register_of(connections[using])) is not None:
+        move_voids(voids.filter(counter=old), lambda name: new)
 
 
 def _model() -> type[Void]:
@@ -148,7 +165,8 @@ def _lock(counter: str, using: str) -> int | None:
     counters = Counter.objects.using(using).filter(pk=counter)
     if not connections[using].features.has_select_for_update:
         counters.update(last=F("last"))  # SQLite locks by an update, also of what stays the same
-    return counters.select_for_update().values_list("last", flat=True).first()
+    found = list(counters.select_for_update().values_list("last", flat=True))
+    return found[0] if found else None  # no first(): Oracle locks no row with a LIMIT
 
 
 def _row_with(counter: str, number: int, using: str) -> Any:

@@ -26,6 +26,7 @@ from sequences_core.allocator import FUNCTION
 from sequences_core.functions import forget_functions
 from sequences_core.operations import install
 from tests.numbered.models import CreditNote, Invoice
+from tests.privileges import connected_as
 
 APPS = ["tests.numbered"]
 PATIENCE = 60
@@ -246,39 +247,6 @@ def test_an_outdated_function(using: str) -> None:
         install(connection)
     assert get_allocator(connection).is_installed(connection)
     assert Invoice.objects.using(using).create().number == 2
-
-
-POOR = "sequences_poor"
-
-
-@contextmanager
-def connected_as(using: str, *privileges: str, everywhere: bool = False) -> Iterator[None]:
-    """Connect as a user with no more than these privileges, in this database or in all."""
-    connection = connections[using]
-    settings = connection.settings_dict
-    name = "*" if everywhere else connection.ops.quote_name(settings["NAME"])
-    granted = ", ".join(privileges)
-    if connection.vendor == "postgresql":
-        create = f"CREATE ROLE {POOR} LOGIN PASSWORD '{POOR}'"
-        grant = f"GRANT {granted} ON ALL TABLES IN SCHEMA public TO {POOR}"
-        drop = f"DROP OWNED BY {POOR}; DROP USER {POOR}"
-    else:
-        create = f"CREATE USER {POOR} IDENTIFIED BY '{POOR}'"
-        grant = f"GRANT {granted} ON {name}.* TO {POOR}"
-        drop = f"DROP USER {POOR}"
-    with connection.cursor() as cursor:
-        cursor.execute(create)
-        cursor.execute(grant)
-    user, password = settings["USER"], settings["PASSWORD"]
-    connection.close()
-    settings["USER"] = settings["PASSWORD"] = POOR
-    try:
-        yield
-    finally:
-        connection.close()
-        settings["USER"], settings["PASSWORD"] = user, password
-        with connection.cursor() as cursor:
-            cursor.execute(drop)
 
 
 ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")

@@ -24,7 +24,7 @@ from sequences_contrib.periods import Year
 from sequences_contrib.upkeep import Change, prune, sync
 from sequences_contrib.voids import record_void
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import PATIENCE, letters, together
 from tests.numbered.models import Document, Invoice, Plain, Project, Ticket
@@ -331,6 +331,39 @@ def test_adopt_from_texts(using: str) -> None:
             adopt(rows.model, "number", text="txet", using=using)
         with pytest.raises(TypeError, match="needs a NumberFormat"):
             adopt(rows.model, "number", text="text", using=using)
+
+
+def test_texts_that_say_one_number_twice(using: str) -> None:
+    """Where the number is unique they are refused, and nothing is written."""
+    with letters(
+        using,
+        text=models.CharField(max_length=30, null=True),
+        number=SequenceField("post", null=True, unique=True),
+    ) as rows:
+        for number, text in enumerate(("P-7", "P-007", "P-8"), start=1):
+            row = rows.create(text=text, number=number)
+            rows.filter(pk=row.pk).update(number=None)
+        Counter.objects.using(using).all().delete()
+        options: dict[str, Any] = {"text": "text", "format": NumberFormat("P-{number}")}
+        with pytest.raises(ValueError, match="'P-007'"):
+            adopt(rows.model, "number", using=using, **options)
+        rows.filter(text="P-007").update(text="P-8")
+        with pytest.raises(ValueError, match="says a number twice"):
+            adopt(rows.model, "number", apply=True, using=using, **options)
+        assert not rows.exclude(number=None).exists()
+        assert counters(using) == {}
+
+
+def test_adopt_keeps_to_the_maximum(using: str) -> None:
+    """A number that the field could never have given is not adopted."""
+    with letters(using, number=SequenceField("post", maximum=9, null=True)) as rows:
+        run_sql(using, "INSERT INTO numbered_letter (number) VALUES (10)")
+        for apply in (False, True):
+            with pytest.raises(SequenceExhausted, match="maximum 9"):
+                adopt(rows.model, "number", apply=apply, using=using)
+        assert counters(using) == {}
+        run_sql(using, "UPDATE numbered_letter SET number = 8")
+        assert adopt(rows.model, "number", apply=True, using=using) == [Change("post", None, 8)]
 
 
 BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [

@@ -34,6 +34,7 @@ from .base import Contract
 from .blocks import Blocks
 from .callables import Callables
 from .concurrency import Concurrency
+from .diagnosis import Diagnosis
 from .early import EarlyRelease
 from .isolation import Isolation
 from .parameters import Parameters
@@ -57,6 +58,7 @@ class AllocatorContract(
     InStatementRaces,
     Isolation,
     EarlyRelease,
+    Diagnosis,
     Concurrency,
     Model,
 ):

@@ -60,12 +60,16 @@ class Contract:
         self._threads = []
         if len(table_parts()) > 1:  # Django empties no table that is named with its schema
             Counter.objects.using(self.using).all().delete()
+        vendors.check_pool(self.connection)
         try:
             with watched(self.connection, self.time_limit, self.canceller):
                 yield
         finally:
-            self.connection.close()  # whatever a test did to the session ends with it
-            end(self._threads, self.patience)  # so does a thread that a failed test left alone
+            self.connection.close()  # whatever it has locked
+            try:
+                end(self._threads, self.patience)  # a failed test may have left them alone
+            finally:
+                vendors.end_session(self.connection)  # with whatever the test did to it
 
     @property
     def connection(self) -> BaseDatabaseWrapper:

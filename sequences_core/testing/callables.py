@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from sequences_core import get_next_blocks, get_next_value, get_next_values
 
 from .transactions import Transactions
+from .vendors import end_session
 
 
 class Callables(Transactions):
@@ -45,7 +46,7 @@ class Callables(Transactions):
                     assert not self.connection.needs_rollback
                 get_next_value("after", using=self.using)
         finally:
-            other.close()
+            end_session(other)
         assert self.counters() == {"before": 1, "after": 1}
 
     def _takes(self, initial: Callable[[], int]) -> list[Callable[[], Any]]:

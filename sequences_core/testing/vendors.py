@@ -56,6 +56,10 @@ SQLITE_PRAGMAS = (
 )
 
 
+SESSIONS = 20
+"""How many sessions does a test open at once, at the most?"""
+
+
 def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
     """Return the session's settings and user-level locks; None for an unknown vendor."""
     with connection.cursor() as cursor:
@@ -94,6 +98,28 @@ def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
                 return
 
     return cancel
+
+
+def check_pool(connection: BaseDatabaseWrapper) -> None:
+    """Fail where the connections come from a pool that has too few of them.
+
+    The threads of a test would wait for each other until the pool gives up, after 30 s.
+    """
+    pool = getattr(connection, "pool", None)
+    # psycopg_pool says max_size, oracledb max.
+    size = getattr(pool, "max_size", None) or getattr(pool, "max", None) or SESSIONS
+    assert size >= SESSIONS, (
+        f"the kit opens up to {SESSIONS} sessions at once, and the pool of database "
+        f"{connection.alias!r} has {size}: set a larger max_size in OPTIONS"
+    )
+
+
+def end_session(connection: BaseDatabaseWrapper) -> None:
+    """Close the connection, and all sessions that a pool would keep for those who come next."""
+    connection.close()
+    pooled: Any = connection  # if it is: only the wrappers that can be have a close_pool()
+    if getattr(pooled, "pool", None) is not None:
+        pooled.close_pool()
 
 
 def _kill(connection: BaseDatabaseWrapper, number: int) -> None:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from benchmarks.report import readme
-from benchmarks.report.tables import TITLES, Table
 from sequences_core.testing.history import Verdict
 from tests.faults.arena import Tally
 from tests.faults.sites import LOSSY
+from tests.pages import TITLES, Table, rst, spliced
 
 FOLDER = Path(__file__).with_name("results")
 COMMITTED = FOLDER / "faults.json"
@@ -109,7 +108,7 @@ def text(results: Results) -> str:
         exact = "yes" if tally.verdict.exact else "no"
         row = map(number, figures(tally).values())
         table.add(tally.fault, TITLES.get(tally.site, tally.site), *row, exact)
-    return "\n".join([*readme.rst(table), *totals(results), ""])
+    return "\n".join([*rst(table), *totals(results), ""])
 
 
 def totals(results: Results) -> Iterator[str]:
@@ -133,7 +132,7 @@ def summary(results: Results) -> Iterator[str]:
         table.add(TITLES.get(site, site), str(len(there)), *row)
     if LOSSY in sites:
         table.note = "The asynchronous standby is included to show what it loses."
-    yield from readme.rst(table)
+    yield from rst(table)
     yield from totals(results)
     yield ""
     yield from comparisons(results)
@@ -147,7 +146,7 @@ def comparisons(results: Results) -> Iterator[str]:
         if other := found.get((site, INSTEAD.get(fault, ""))):
             cells = (f"{one.fault}: {again(one):.1f}" for one in (tally, other))
             table.add(TITLES.get(site, site), *cells)
-    yield from readme.rst(table)
+    yield from rst(table)
 
 
 def again(tally: Tally) -> float:
@@ -157,7 +156,7 @@ def again(tally: Tally) -> float:
 
 def updated(page: str, results: Results) -> str:
     """The text of the page with the summary of these results."""
-    return readme.spliced(page, BEGIN, "\n".join(summary(results)))
+    return spliced(page, BEGIN, "\n".join(summary(results)))
 
 
 def number(value: int) -> str:

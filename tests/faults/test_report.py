@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from rich.progress import Progress
 
-from benchmarks.report import readme
 from sequences_core.testing.history import Verdict
 from tests.faults import report
 from tests.faults.__main__ import PATIENCE, run
 from tests.faults.arena import Arena, Tally
 from tests.faults.sites import Site
+from tests.pages import END
 
 
 def test_the_run_goes_on_after_an_exception() -> None:
@@ -93,4 +93,4 @@ def test_page_is_made_from_the_committed_results() -> None:
     if report.COMMITTED.exists():
         assert text == report.updated(text, report.Results.load(report.COMMITTED))
     else:
-        assert report.BEGIN + "\n" + readme.END in text
+        assert report.BEGIN + "\n" + END in text

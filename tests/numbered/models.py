@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Value
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
-from sequences_contrib.periods import FiscalYear, Year
+from sequences_contrib.periods import FiscalYear, Month, Year
 from sequences_contrib.texts import FormattedNumberField
 
 
@@ -108,6 +108,25 @@ class Delivery(models.Model):
     kind = models.CharField(max_length=9, default="a")
     posted = models.BooleanField(default=False)
     number = SequenceField("deliveries", when="posted", unique=True)
+
+    def __str__(self) -> str:
+        return f"{self.number}"
+
+
+class Voucher(models.Model):
+    """Numbered when it is posted, by company, which may be gone, and month."""
+
+    company = models.ForeignKey(Company, models.DO_NOTHING, null=True, db_constraint=False)
+    issued_on = models.DateField("date of issue")
+    posted = models.BooleanField(default=False)
+    number = SequenceField("vouchers", scope=["company", Month("issued_on")], when="posted")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["company", "issued_on", "number"], name="numbered_voucher_number"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.number}"

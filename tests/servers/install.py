@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ SYSTEM_PATH = os.pathsep.join(
 """The user's PATH and the administrators' folders, where Debian puts the servers."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+
+AXE_CORE = "4.14.1"
 
 
 def which(program: str) -> Path | None:
@@ -77,6 +80,12 @@ def c_compiler() -> Path | None:
     return gcc if headers and headers.returncode == 0 else None
 
 
+def chromium() -> Path | None:
+    """The browser, provided that its driver is there."""
+    browser = which("chromium") or which("google-chrome")
+    return browser if which("chromedriver") else None
+
+
 class Requirement(NamedTuple):
     """Something that packages of the system provide."""
 
@@ -97,6 +106,7 @@ REQUIREMENTS = {
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
+    "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
     "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
@@ -169,6 +179,12 @@ def unpack(package: str, folder: Path) -> None:
     with tarfile.open(archive) as tar:
         tar.extractall(work, filter="data")
     (work / "package").rename(folder)
+
+
+def axe_core() -> Path:
+    """The script that finds what is inaccessible on a page: https://github.com/dequelabs/axe-core."""
+    package = f"axe-core@{AXE_CORE}"
+    return cached(f"npm/{package}", functools.partial(unpack, package)) / "axe.min.js"
 
 
 def _apt(title: str, command: list[str]) -> None:

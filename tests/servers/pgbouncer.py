@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode, before a PostgreSQL server."""
+"""PgBouncer before a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers.postgresql import PostgreSQL
 
 
 class PgBouncer(Server):
-    """A pool of `sessions` sessions, which clients get for one transaction at a time.
+    """A pool of `sessions` sessions, which clients get for one transaction or `mode` at a time.
 
     A session that nobody wants for `idle` seconds is closed.
     """
@@ -23,8 +23,11 @@ class PgBouncer(Server):
     user = "postgres"
     stop_signal = signal.SIGINT
 
-    def __init__(self, server: PostgreSQL, *, sessions: int = 1, idle: int = 600) -> None:
+    def __init__(
+        self, server: PostgreSQL, *, sessions: int = 1, idle: int = 600, mode: str = "transaction"
+    ) -> None:
         super().__init__()
+        self.mode = mode
         self.server = server
         self.sessions = sessions
         self.idle = idle
@@ -56,7 +59,7 @@ listen_addr = {HOST}
 listen_port = {self.port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
+pool_mode = {self.mode}
 default_pool_size = {self.sessions}
 server_idle_timeout = {self.idle}
 server_login_retry = 1

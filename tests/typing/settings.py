@@ -10,11 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "contrib" / "demo"))
 INSTALLED_APPS = [
     *INSTALLED_APPS,
     "invoices",
-    "benchmarks.app",
-    "benchmarks.field",
-    "benchmarks.peers.autosequence",
+    "benchmarks",
     "django_seq",
-    "benchmarks.peers.django_seq",
     *("simple_history", "tests.ecosystem.history"),
     *("pgtrigger", "pghistory", "tests.ecosystem.events"),
     *("django_tenants", "tests.ecosystem.tenants.customers", "tests.ecosystem.tenants.shop"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
@@ -12,8 +13,9 @@ from django.db import DatabaseError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 
-from . import checks, function, triggers
+from . import checks, diagnosis, function, holders, triggers
 from .statements import (
     INSERT,
     LOOPING_UPDATE,
@@ -132,6 +134,18 @@ class MySQLAllocator(Allocator):
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
                 return self.error_code(error) != EXECUTE_DENIED
         return True
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
+
+    def describe(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        return diagnosis.describe(connection)
+
+    def diagnose(self, connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+        return diagnosis.diagnose(connection, self.reads_uncommitted(connection))
+
+    def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        return diagnosis.without_waiting(connection)
 
     def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
         if self.error_code(error) not in PRIVILEGE_CODES:

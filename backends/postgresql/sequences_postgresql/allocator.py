@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage, Warning
@@ -11,10 +12,11 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import function
+from . import diagnosis, function, holders
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
@@ -128,6 +130,18 @@ class PostgreSQLAllocator(Allocator):
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         _, allowed = self._durability(connection)
         return () if allowed else [not_allowed(connection)]
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return holders.holders(connection, name)
+
+    def describe(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        return super().describe(connection) | diagnosis.describe(connection)
+
+    def diagnose(self, connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+        return diagnosis.diagnose(connection)
+
+    def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        return diagnosis.without_waiting(connection)
 
     @staticmethod
     def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:

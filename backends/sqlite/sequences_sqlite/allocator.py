@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage, Error, Info, Warning
@@ -13,10 +13,11 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
+from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import function, wal
+from . import diagnosis, function, holders, wal
 
 # RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
 MINIMUM_VERSION = (3, 35)
@@ -156,6 +157,18 @@ class SQLiteAllocator(Allocator):
                 id="sequences_sqlite.I001",
             )
         ]
+
+    def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
+        return list(holders.holders(connection))
+
+    def describe(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
+        return diagnosis.describe(connection)
+
+    def diagnose(self, connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
+        return diagnosis.diagnose(connection)
+
+    def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+        return self.limited(connection, 0)
 
     @contextmanager
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:

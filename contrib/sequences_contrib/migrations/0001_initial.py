@@ -21,10 +21,12 @@ class Migration(migrations.Migration):
                 (
                     "counter",
                     sequences_core.models.NameField(
-                        help_text="the name of the counter", max_length=255
+                        help_text="the name of the counter",
+                        max_length=255,
+                        verbose_name="counter",
                     ),
                 ),
-                ("number", models.BigIntegerField()),
+                ("number", models.BigIntegerField(verbose_name="number")),
                 (
                     "text",
                     models.CharField(
@@ -32,18 +34,40 @@ class Migration(migrations.Migration):
                         default="",
                         help_text="the number as it was printed",
                         max_length=255,
+                        verbose_name="text",
                     ),
                 ),
-                ("reason", models.TextField(blank=True, default="")),
-                ("who", models.CharField(blank=True, default="", max_length=255)),
-                ("when", models.DateTimeField(default=django.utils.timezone.now)),
+                ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
+                (
+                    "who",
+                    models.CharField(blank=True, default="", max_length=255, verbose_name="who"),
+                ),
+                (
+                    "when",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="when"),
+                ),
             ],
             options={
+                "verbose_name": "void number",
+                "verbose_name_plural": "void numbers",
                 "constraints": [
                     models.UniqueConstraint(
                         fields=("counter", "number"), name="sequences_contrib_one_void"
                     )
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="Audit",
+            fields=[],
+            options={
+                "verbose_name": "audit of numbers",
+                "verbose_name_plural": "audit of numbers",
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("sequences_contrib.void",),
         ),
     ]

@@ -12,6 +12,7 @@ from django.db.models.expressions import OrderBy
 from django.db.models.lookups import IsNull
 
 from ..counters import Numbering
+from ..placeholders import is_never_null
 from ..scopes import fields_of, path_of, rows_in
 
 
@@ -92,6 +93,8 @@ class Drafts:
         """
         rows: QuerySet[Any] = self.rows & self.field.rows_of(sample, self.connection.alias)
         for text in self.field.texts:
+            if all(is_never_null(piece, text.model) for piece in text.format.placeholders):
+                continue  # writing what can't be null takes a tenth of a batch's time
             rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
         return rows.order_by(*self.order.terms())
 

@@ -1,0 +1,212 @@
+"""What is true of a PostgreSQL database now, and what of it harms the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Info, Warning
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.allocator import FUNCTION
+from sequences_core.table import quoted_table
+
+OLD = 1000
+"""How many transactions old is a snapshot that slows counters down? (docs/backends/postgresql.rst)
+
+A call takes twice as long after 10 000 to 40 000 numbers of one counter.
+"""
+
+HOT = 0.5, 10_000
+"""Which part of the counters' updates should stay on their page, of how many at the least?"""
+
+# fillfactor is 100 by default. Statistics are kept by the table's oid.
+TABLE = """
+    SELECT current_user, current_setting('transaction_isolation'),
+           current_setting('fsync'), current_setting('synchronous_commit'),
+           counters.relpersistence = 'u',
+           COALESCE((SELECT option_value FROM pg_catalog.pg_options_to_table(counters.reloptions)
+                      WHERE option_name = 'fillfactor'), '100'),
+           COALESCE(statistics.n_tup_upd, 0), COALESCE(statistics.n_tup_hot_upd, 0),
+           pg_backend_pid()
+      FROM pg_catalog.pg_class AS counters
+      LEFT JOIN pg_catalog.pg_stat_all_tables AS statistics ON statistics.relid = counters.oid
+     WHERE counters.oid = %s::regclass
+"""
+
+LACKING = """
+    SELECT privilege
+      FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted (privilege)
+     WHERE NOT has_table_privilege(%s, privilege)
+"""
+
+# Of the functions of the name that the session would find, those that it may not execute.
+LOCKED_FUNCTION = f"""
+    SELECT oid::regprocedure::text
+      FROM pg_catalog.pg_proc
+     WHERE oid = to_regprocedure('{FUNCTION}(text, bigint, bigint)')
+       AND NOT has_function_privilege(oid, 'EXECUTE')
+"""
+
+TRIGGERS = """
+    SELECT tgname FROM pg_catalog.pg_trigger
+     WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'
+     ORDER BY 1
+"""
+
+# Who keeps versions that nobody else reads, since how many transactions, and what ends it
+# (https://www.postgresql.org/docs/15/routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY).
+SNAPSHOTS = """
+    SELECT concat_ws(' ', backend_type, pid, usename, nullif(application_name, ''), state)
+               AS holder,
+           greatest(age(backend_xmin), age(backend_xid)) AS transactions,
+           format('SELECT pg_terminate_backend(%%s)', pid) AS remedy
+      FROM pg_catalog.pg_stat_activity
+     WHERE (datname = current_database() OR datname IS NULL) AND pid <> pg_backend_pid()
+     UNION ALL
+    SELECT 'prepared transaction ' || gid, age(transaction), format('ROLLBACK PREPARED %%L', gid)
+      FROM pg_catalog.pg_prepared_xacts
+     WHERE database = current_database()
+     UNION ALL
+    SELECT 'replication slot ' || slot_name, age(xmin),
+           format('SELECT pg_drop_replication_slot(%%L)', slot_name)
+      FROM pg_catalog.pg_replication_slots
+     WHERE xmin IS NOT NULL
+"""
+# Of others' sessions, ordinary users see neither the snapshots nor the statements.
+HIDDEN = """
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_stat_activity
+         WHERE datname = current_database() AND query = '<insufficient privilege>')
+"""
+OLD_SNAPSHOTS = f"SELECT * FROM ({SNAPSHOTS}) AS old WHERE transactions >= %s ORDER BY 2 DESC"
+
+
+def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Return the settings that decide on durability, conflicts and speed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [quoted_table()])
+        if cursor.fetchone() != (True,):
+            return {}
+        found = _table(cursor)
+    hot = f", {100 * found['hot'] // found['updates']} % HOT updates" if found["updates"] else ""
+    pooler = "yes" if _is_pooled(connection, found["pid"]) else "none seen"
+    return {
+        "user": found["user"],
+        "isolation level": found["isolation"],
+        "durability": f"fsync {found['fsync']}, synchronous_commit {found['commit']}",
+        "storage": f"fillfactor {found['fillfactor']}{hot}",
+        "pooler": pooler,
+    }
+
+
+def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    """See :meth:`sequences_core.Allocator.diagnose`."""
+    alias, table = connection.alias, quoted_table()
+    with connection.cursor() as cursor:
+        found = _table(cursor)
+        yield from _privileges(cursor, alias, found["user"])
+        yield from _storage(alias, found)
+        cursor.execute(TRIGGERS, [table])
+        for (trigger,) in cursor.fetchall():
+            yield Warning(
+                f"Trigger {trigger!r} is on {table} of database {alias!r}: it runs for each "
+                f"number, while the counter is locked, and may change what is stored.",
+                hint=f'If it is not needed: DROP TRIGGER "{trigger}" ON {table}',
+            )
+        cursor.execute(HIDDEN)
+        if cursor.fetchone() == (True,):
+            yield Info(
+                f"User {found['user']!r} of database {alias!r} may not see what others' sessions "
+                f"do: which of them hold counters, or slow them down, can't be told in full.",
+                hint=f'GRANT pg_read_all_stats TO "{found["user"]}"',
+            )
+        cursor.execute(OLD_SNAPSHOTS, [OLD])
+        for holder, transactions, remedy in cursor.fetchall():
+            yield Warning(
+                f"An old snapshot slows the counters of database {alias!r} down: {holder} keeps "
+                f"what {transactions} transactions have replaced.",
+                hint=f"If it should not be open: {remedy}",
+            )
+    if _is_pooled(connection, found["pid"]) and not connection.settings_dict.get(
+        "DISABLE_SERVER_SIDE_CURSORS"
+    ):
+        yield Warning(
+            f"A pooler is between Django and database {alias!r}: in transaction mode, iterator() "
+            f"outside a transaction may lose its cursor.",
+            hint=f'Set DATABASES["{alias}"]["DISABLE_SERVER_SIDE_CURSORS"] = True, unless the '
+            f"pooler is in session mode.",
+        )
+
+
+@contextmanager
+def without_waiting(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Open a read-only transaction that waits for a lock, such as an ALTER TABLE's, for 1 ms.
+
+    It is rolled back, so that nothing is left of the settings where the caller has one open.
+    """
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', '1ms', true), "
+            "set_config('transaction_read_only', 'on', true)"
+        )
+        yield
+        transaction.set_rollback(True, using=connection.alias)
+
+
+def _table(cursor: Any) -> dict[str, Any]:
+    cursor.execute(TABLE, [quoted_table()])
+    names = (
+        *("user", "isolation", "fsync", "commit", "unlogged", "fillfactor", "updates", "hot"),
+        "pid",
+    )
+    return dict(zip(names, cursor.fetchone(), strict=True))
+
+
+def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
+    table = quoted_table()
+    cursor.execute(LACKING, [table])
+    if lacking := ", ".join(privilege for (privilege,) in cursor.fetchall()):
+        yield Error(
+            f"User {user!r} of database {alias!r} may not {lacking} on {table}: numbers can't be "
+            f"taken, or counters can't be deleted.",
+            hint=f'GRANT {lacking} ON {table} TO "{user}"',
+        )
+    cursor.execute(LOCKED_FUNCTION)
+    for (function,) in cursor.fetchall():
+        yield Warning(
+            f"User {user!r} of database {alias!r} may not execute {function}: numbers are taken "
+            f"by statements of their own.",
+            hint=f'GRANT EXECUTE ON FUNCTION {function} TO "{user}"',
+        )
+
+
+def _storage(alias: str, found: dict[str, Any]) -> Iterator[CheckMessage]:
+    table = quoted_table()
+    if found["unlogged"]:
+        yield Error(
+            f"{table} of database {alias!r} is UNLOGGED: a crash of the server empties it, and "
+            f"its numbers are given again.",
+            hint=f"ALTER TABLE {table} SET LOGGED",
+        )
+    part, enough = HOT
+    if found["updates"] >= enough and found["hot"] < part * found["updates"]:
+        yield Warning(
+            f"Only {found['hot']} of {found['updates']} updates of {table} in database {alias!r} "
+            f"stayed on their page (HOT): its index grows, and taking numbers gets slower.",
+            hint=f"Drop indexes of {table} other than that of its primary key, and run manage.py "
+            f"sequences install --database={alias}, which lowers its fillfactor.",
+        )
+    elif int(found["fillfactor"]) > 90:
+        yield Warning(
+            f"{table} of database {alias!r} has a fillfactor of {found['fillfactor']}: its pages "
+            f"have little room for the new versions of counters.",
+            hint=f"Run manage.py sequences install --database={alias}",
+        )
+
+
+def _is_pooled(connection: BaseDatabaseWrapper, pid: int) -> bool:
+    """Has the session that answers another number than that which greeted the driver?"""
+    return bool(connection.connection.info.backend_pid != pid)

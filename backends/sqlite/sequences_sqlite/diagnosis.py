@@ -1,0 +1,72 @@
+"""What is true of a SQLite database now, and what of it harms the counters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.diagnosis import server
+from sequences_core.table import table_parts
+
+# https://www.sqlite.org/pragma.html#pragma_synchronous
+SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+
+def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Return the settings that decide on durability and conflicts."""
+    mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode") or "DEFERRED"
+    with connection.cursor() as cursor:
+        journal, synchronous = (_pragma(cursor, each) for each in ("journal_mode", "synchronous"))
+    return {
+        "server": server(connection),
+        "file": path(connection) or "in memory",
+        "isolation level": "serializable",
+        "transaction mode": str(mode).upper(),
+        "durability": f"journal_mode {journal}, synchronous {SYNCHRONOUS[synchronous]}",
+    }
+
+
+def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    """See :meth:`sequences_core.Allocator.diagnose`."""
+    alias, table = connection.alias, table_parts()[-1]
+    if file := path(connection):
+        # SQLite writes its journal beside the database.
+        for place in (Path(file), Path(file).parent):
+            if not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+                yield Error(
+                    f"{str(place)!r} of database {alias!r} may not be written by the user of this "
+                    f"process: numbers can't be taken.",
+                    hint=f"As its owner: chmod u+w {place}",
+                )
+    with connection.cursor() as cursor:
+        if _pragma(cursor, "query_only"):
+            yield Error(
+                f"Database {alias!r} is set to query_only: numbers can't be taken.",
+                hint='Remove "PRAGMA query_only" from the init_command of this database.',
+            )
+        cursor.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table]
+        )
+        for (trigger,) in cursor.fetchall():
+            yield Warning(
+                f"Trigger {trigger!r} on table {table!r} of database {alias!r} runs for each "
+                f"number, while the database is locked, and may change what is stored.",
+                hint=f'If it is not needed: DROP TRIGGER "{trigger}"',
+            )
+
+
+def path(connection: BaseDatabaseWrapper) -> str:
+    """Return the path of the database's file; empty if it is in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA database_list")
+        return str(next(file for _, name, file in cursor.fetchall() if name == "main"))
+
+
+def _pragma(cursor: Any, name: str) -> Any:
+    cursor.execute(f"PRAGMA {name}")
+    return cursor.fetchone()[0]

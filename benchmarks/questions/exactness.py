@@ -1,0 +1,28 @@
+"""Numbers must be exact before their speed counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from sequences_core.testing.history import Row, Series, Transaction, check
+
+
+def fault_in(
+    committed: Mapping[str, int],
+    numbers: Iterable[tuple[str, int | None]],
+    last: Callable[[str], int | None],
+) -> str | None:
+    """What is wrong: the numbers of a scope must be 1..n once each, n the rows it committed.
+
+    ``numbers`` are those of all rows, with their scopes; ``last`` says where a scope's counter
+    stands, None if there is no counter.
+    """
+    history = {
+        scope: Transaction(scope, rows=count, outcome="committed")
+        for scope, count in committed.items()
+    }
+    rows = [Row(scope, number, scope) for scope, number in numbers]
+    lasts = {scope: last(scope) for scope, count in committed.items() if count}
+    counters = {scope: committed[scope] if at is None else at for scope, at in lasts.items()}
+    verdict = check(history, rows, counters, map(Series, committed))
+    return None if verdict.exact else "; ".join(verdict.problems)

@@ -1,0 +1,169 @@
+"""Posting: what does it cost to number documents when they are posted, and to audit them?"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import Model
+from sequences_contrib.audit import audit
+from sequences_contrib.posting import assign_numbers
+
+from benchmarks.contestants import by_name, contestants
+from benchmarks.contestants.base import ONE, empty
+from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, post
+from benchmarks.models import Bill, BillByHand, Posted
+from benchmarks.questions.contention import Tally
+from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.rows import SETTLE, concatenated, integers, settle
+from benchmarks.questions.writers import Task, Writers
+from benchmarks.scale import BUSIEST, scaled
+from sequences_core import get_next_value, get_next_values
+from sequences_core.models import Counter as CounterRow
+
+PASSES = scaled(1, 4)
+SECONDS = scaled(1.0, 3.0)
+"""Of inserting, per turn."""
+ASSIGNED, UPDATED, AUDITED = scaled((10_000, 1000, 100_000), (100_000, 10_000, 10**6))
+"""Rows that are there already: powers of ten."""
+CREATED = scaled(50, 200)
+
+MANY = 1000
+"""Counters, where there is more than one."""
+
+BATCH = 1000
+"""Rows that bulk_update writes in one transaction."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    contestant: str
+    posting: str
+    """inserts: 8 writers of one counter; one or many: rows that are there already, of so many
+    counters; audit; create."""
+    rows: int = 0
+
+
+def turns(*cells: Cell) -> Iterator[tuple[Cell, int]]:
+    """The cells in alternating turns, where the tables can be filled in."""
+    for turn in range(PASSES if connection.vendor in SETTLE else 0):
+        for cell in cells:
+            yield cell, turn
+
+
+INSERTS = [Cell(one.name, "inserts") for one in contestants(NAMES)]
+
+
+@pytest.mark.parametrize(("cell", "turn"), list(turns(*INSERTS)), ids=str)
+def test_inserts(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
+    """The time ends when the last row has its number."""
+    contestant = by_name(cell.contestant)
+    contestant.clear()
+    names = [cell.contestant] * BUSIEST + [WORKER] * (cell.contestant == LATER)
+    seconds, outcomes = writers.run([Task(name, ONE, SECONDS) for name in names])
+    for worker in outcomes[BUSIEST:]:
+        tally.errors += worker.errors
+        start = time.monotonic()
+        post()
+        seconds += time.monotonic() - start
+    tally.add(seconds, outcomes[:BUSIEST], contestant)
+
+
+ASSIGN = (
+    Cell("assign_numbers", "one", ASSIGNED),
+    Cell("bulk_update", "one", UPDATED),
+    Cell("assign_numbers", "many", ASSIGNED),
+)
+
+
+@pytest.mark.parametrize(("cell", "turn"), list(turns(*ASSIGN)), ids=str)
+def test_assign(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
+    fill(Bill, cell)
+    number = in_sql if cell.contestant == "assign_numbers" else by_orm
+    benchmark.pedantic(number, rounds=1)
+    check(cell.rows)
+
+
+def in_sql() -> None:
+    assign_numbers(Bill.objects.all(), order_by=ORDER)
+
+
+def by_orm() -> None:
+    """Number the rows of one counter as one does with Django alone."""
+    drafts = BillByHand.objects.filter(number=None).order_by(*ORDER)
+    while rows := list(drafts[:BATCH]):
+        with transaction.atomic():
+            for row, number in zip(rows, get_next_values(len(rows), "bills.0"), strict=True):
+                row.number, row.text = number, f"INV-{row.company}-{number:05d}"
+            BillByHand.objects.bulk_update(rows, ["number", "text"])
+
+
+def check(rows: int) -> None:
+    """Fail unless all rows have exact numbers and their texts."""
+    bills = list(Bill.objects.values_list("company", "number", "text"))
+    assert all(text == f"INV-{company}-{number:05d}" for company, number, text in bills)
+    numbers = [(f"bills.{company}", number) for company, number, _ in bills]
+    lasts = dict(CounterRow.objects.values_list("name", "last"))
+    assert len(bills) == rows
+    assert fault_in(Counter(name for name, _ in numbers), numbers, lasts.get) is None
+
+
+@pytest.mark.parametrize(("cell", "turn"), list(turns(Cell("audit", "audit", AUDITED))), ids=str)
+def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
+    """The rows are there already; the memory is Python's, at its highest."""
+    if turn == 0:
+        fill(Posted, cell, number=f"(i - i % {MANY}) / {MANY} + 1")
+        name, last = concatenated("'posted.'", "i"), cell.rows // MANY
+        with connection.cursor() as cursor:
+            table = CounterRow._meta.db_table
+            counters = f"SELECT {name}, {last} FROM {integers(MANY)} numbers"
+            cursor.execute(f"INSERT INTO {table} (name, last) {counters}")
+        tracemalloc.start()
+        audit(Posted)
+        times.details["megabytes"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
+        tracemalloc.stop()
+    found = benchmark.pedantic(audit, args=(Posted,), rounds=1)
+    assert len(found) == MANY
+    assert all(one.is_clean and one.rows == cell.rows // MANY for one in found)
+
+
+CREATE = (Cell("FormattedNumberField", "create"), Cell("get_next_value, by hand", "create"))
+
+
+@pytest.mark.parametrize(("cell", "turn"), list(turns(*CREATE)), ids=str)
+def test_create(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
+    def by_field() -> None:
+        Bill.objects.create(**VALUES, posted=True)
+
+    def by_hand() -> None:
+        with transaction.atomic():
+            number = get_next_value("bills.1")
+            values = {"number": number, "text": f"INV-1-{number:05d}"}
+            BillByHand.objects.create(**VALUES, posted=True, **values)
+
+    empty(Bill, CounterRow)
+    create = by_field if cell == CREATE[0] else by_hand
+    benchmark.pedantic(create, rounds=CREATED, warmup_rounds=5)
+    check(CREATED + 5)
+
+
+def fill(model: type[Model], cell: Cell, number: str = "NULL") -> None:
+    """Store documents, posted already, that SQL numbers, or nobody; their dates are mixed."""
+    table = model._meta.db_table
+    empty(model, CounterRow)
+    day = concatenated("'2026-0'", "(1 + i % 9)", "'-01'")
+    if connection.vendor != "sqlite":
+        day = f"CAST({day} AS DATE)"
+    counters = 1 if cell.posting == "one" else MANY
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (company, issued_on, posted, number) "
+            f"SELECT i % {counters}, {day}, TRUE, {number} FROM {integers(cell.rows)} numbers"
+        )
+    settle(table)

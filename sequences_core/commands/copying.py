@@ -1,0 +1,74 @@
+"""The subcommand that copies another table of counters, such as that of django-sequences."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from contextlib import suppress
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError, connections, transaction
+
+from sequences_core.api import set_last_value
+from sequences_core.arguments import check_integer, check_sequence_name
+from sequences_core.models import Counter
+from sequences_core.subcommands import Subcommand
+from sequences_core.taking import database_errors
+
+DJANGO_SEQUENCES_TABLE = "sequences_sequence"
+
+
+class CopyFrom(Subcommand):
+    """Copies all sequences or, if one is refused, none."""
+
+    help = (
+        "Copy the sequences of another table of the same database, such as that of "
+        "django-sequences. A sequence that is further here already stays as it is."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "table",
+            nargs="?",
+            default=DJANGO_SEQUENCES_TABLE,
+            help="The table, with columns name and last. Defaults to %(default)s.",
+        )
+
+    def handle(self, **options: Any) -> None:
+        alias, table = self.alias(options), options["table"]
+        moved = 0
+        with database_errors(connections[alias]), transaction.atomic(using=alias):
+            rows = _read(alias, table)
+            here = dict(Counter.objects.using(alias).values_list("name", "last"))
+            for name, last in rows:
+                try:
+                    check_sequence_name(name)
+                    check_integer("last", last)
+                except (TypeError, ValueError) as error:
+                    raise CommandError(
+                        f"Nothing was copied, for table {table!r} has a row ({name!r}, {last!r}) "
+                        f"that is refused: {error}"
+                    ) from error
+                if here.get(name, -2) < last:
+                    with suppress(ValueError):  # somebody has taken it further meanwhile
+                        set_last_value(last, name, using=alias)
+                        moved += 1
+        self.report(
+            f"Copied {moved} of {len(rows)} sequences from {table!r}; "
+            f"{len(rows) - moved} were that far already."
+        )
+
+
+def _read(alias: str, table: str) -> list[tuple[Any, Any]]:
+    connection = connections[alias]
+    quote = connection.ops.quote_name
+    columns = f"{quote('name')}, {quote('last')}"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {columns} FROM {quote(table)} ORDER BY 1")
+            rows: list[tuple[Any, Any]] = cursor.fetchall()
+    except DatabaseError as error:
+        raise CommandError(
+            f"Can't read name and last from table {table!r} of database {alias!r}: {error}"
+        ) from error
+    return rows

@@ -1,0 +1,55 @@
+"""Which fields of the project use a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from django.apps import apps
+from django.db import connections, router
+
+from .models import has_table
+from .registry import get_allocator
+
+__all__ = ["SequenceUser", "fields_using"]
+
+
+@runtime_checkable
+class SequenceUser(Protocol):
+    """A field that takes numbers of sequences, or an expression in the ``db_default`` of one."""
+
+    def uses_sequence(self, name: str) -> bool:
+        """Return whether it may take numbers of the sequence of this name; ask no database."""
+
+
+def fields_using(names: Iterable[str], using: str) -> dict[str, list[str]]:
+    """Return, for each name of a sequence, the fields that may use it, as ``app.Model.field``.
+
+    The models say so, without a look at any row: a field with a scope uses each name that it could
+    make. Code that calls ``get_next_value`` isn't found. Of the database ``using`` are the models
+    that the router lets it have.
+    """
+    users = list(_users(using))
+    return {
+        name: [label for label, user in users if user.uses_sequence(name)]
+        for name in dict.fromkeys(names)
+    }
+
+
+def _users(using: str) -> Iterator[tuple[str, SequenceUser]]:
+    """Yield what takes numbers in the database, with the field's label."""
+    connection = connections[using]
+    # The router of django-tenants speaks of the current schema; the table may be in another one.
+    anywhere = bool(get_allocator(connection).namespace(connection)) and has_table(connection)
+    for model in apps.get_models(include_auto_created=True):
+        if anywhere or router.allow_migrate_model(using, model):
+            for field in model._meta.local_fields:
+                for part in (field, *_parts(field.db_default)):
+                    if isinstance(part, SequenceUser):
+                        yield f"{model._meta.label}.{field.name}", part
+
+
+def _parts(expression: Any) -> Iterator[Any]:
+    """Yield the expressions that one consists of."""
+    if hasattr(expression, "flatten"):
+        yield from expression.flatten()

@@ -1,0 +1,160 @@
+"""How long takings wait: to the log ``sequences_core``, and to OpenTelemetry if it is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from .allocator import Allocation, Allocator
+from .arguments import check_timeout
+from .registry import get_allocator
+
+try:
+    from opentelemetry import trace
+except ImportError:
+    tracer: Any = None
+else:
+    tracer = trace.get_tracer("sequences_core")
+
+__all__ = ["are_measured", "measuring", "slow_wait"]
+
+logger = logging.getLogger("sequences_core")
+
+always = True
+"""Are takings measured whatever the logger's level is?"""
+
+
+def are_measured() -> bool:
+    """Return whether anybody wants to know how long takings wait."""
+    return always or logger.isEnabledFor(logging.DEBUG)
+
+
+def slow_wait() -> float | None:
+    """Return ``SEQUENCES_SLOW_WAIT``, in seconds; raise ImproperlyConfigured for a bad value."""
+    seconds = getattr(settings, "SEQUENCES_SLOW_WAIT", None)
+    try:
+        return None if seconds is None else check_timeout(seconds)
+    except (TypeError, ValueError) as error:
+        raise ImproperlyConfigured(
+            f"SEQUENCES_SLOW_WAIT is a number of seconds, or None, not {seconds!r}"
+        ) from error
+
+
+def allocate(
+    allocator: Allocator, connection: BaseDatabaseWrapper, allocation: Allocation
+) -> range:
+    """Let the allocator take the block, and measure it."""
+    with measuring(connection, allocation.name, allocation.count):
+        return allocator.allocate(connection, allocation)
+
+
+@contextmanager
+def measuring(connection: BaseDatabaseWrapper, name: str, count: int = 1) -> Iterator[None]:
+    """Measure the block, in which a statement takes ``count`` numbers, and log how long it took.
+
+    Nobody tells how much of that was waiting: it is all but what a statement takes anyway.
+    """
+    slow = slow_wait()
+    wait = _Wait(connection, name)
+    watcher = None if slow is None else _watch(wait)
+    try:
+        with _span(connection, name, count):
+            yield
+    finally:
+        seconds = time.perf_counter() - wait.started
+        if watcher is not None:
+            watcher.waits.pop(wait, None)
+        _log(name, connection.alias, seconds, slow, wait.holder)
+
+
+def _log(name: str, using: str, seconds: float, slow: float | None, holder: int | None) -> None:
+    is_slow = slow is not None and seconds >= slow
+    by = f", which session {holder} held" if holder else ""
+    logger.log(
+        logging.WARNING if is_slow else logging.DEBUG,
+        "waited %.4f s for sequence %r of database %r%s",
+        *(seconds, name, using, by),
+        extra={"seconds": seconds, "sequence": name, "using": using, "holder": holder},
+    )
+
+
+def _span(connection: BaseDatabaseWrapper, name: str, count: int) -> Any:
+    if tracer is None:
+        return nullcontext()
+    attributes = {
+        "sequences.name": name,
+        "sequences.count": count,
+        "sequences.using": connection.alias,
+    }
+    return tracer.start_as_current_span("sequences.take", attributes=attributes)
+
+
+class _Wait:
+    """A taking that may have to wait."""
+
+    def __init__(self, connection: BaseDatabaseWrapper, name: str) -> None:
+        self.connection = connection
+        self.name = name
+        self.asked = False
+        self.holder: int | None = None
+        self.started = time.perf_counter()
+
+    def find_holder(self) -> None:
+        """Ask over a connection that is closed at once, and be content with no answer."""
+        self.asked = True
+        asking = self.connection.copy()
+        with suppress(Exception):  # such as for want of a privilege: it is only a hint
+            holders = get_allocator(asking).holders(asking, self.name)
+            # Those that the database can't name come last.
+            if len(holders) == 1 or (holders and holders[0].counter and not holders[1].counter):
+                self.holder = holders[0].session
+        with suppress(Exception):
+            asking.close()
+
+
+class _Watcher(threading.Thread):
+    """Asks, while others wait for longer than ``SEQUENCES_SLOW_WAIT``, who lets them wait.
+
+    Afterwards nobody knows any more, and a connection that waits can't ask.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="sequences-waits", daemon=True)
+        self.waits: dict[_Wait, None] = {}
+
+    def run(self) -> None:
+        with suppress(ImproperlyConfigured):  # which the takings raise, too
+            while (slow := slow_wait()) is not None:
+                time.sleep(min(max(slow / 4, 0.01), 1))
+                for wait in list(self.waits):
+                    if not wait.asked and time.perf_counter() - wait.started >= slow:
+                        wait.find_holder()
+
+
+_watcher: _Watcher | None = None
+
+
+def _watch(wait: _Wait) -> _Watcher:
+    """Start the watcher, unless it runs; after a fork it doesn't."""
+    global _watcher
+    watcher = _watcher
+    if watcher is None or not watcher.is_alive():
+        watcher = _watcher = _Watcher()
+        watcher.start()
+    watcher.waits[wait] = None
+    return watcher
+
+
+def read_slow_wait(*, setting: str | None = None, **kwargs: Any) -> None:
+    """Look again whether takings are measured: a setting changed."""
+    global always
+    if setting in {None, "SEQUENCES_SLOW_WAIT"}:
+        always = tracer is not None or getattr(settings, "SEQUENCES_SLOW_WAIT", None) is not None

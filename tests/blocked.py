@@ -1,0 +1,56 @@
+"""Counters that are really locked, and those who wait for them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from django.db import connections, transaction
+
+from sequences_core import get_next_value
+from sequences_core.testing.threads import Elsewhere
+
+SLOW = 0.2
+"""Seconds."""
+
+HELD = 1.0
+"""Seconds, for a busy machine's threads to look at the locks in."""
+
+
+def session(using: str) -> int:
+    """The server's number of this thread's session; SQLite knows processes only."""
+    asked = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
+    with connections[using].cursor() as cursor:
+        if (sql := asked.get(connections[using].vendor)) is None:
+            return os.getpid()
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+
+@contextmanager
+def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
+    """Lock counter "s", let each of the others wait for HELD seconds or more; yield who held it."""
+    with transaction.atomic(using=using):
+        get_next_value("s", using=using)
+        holder = session(using)
+        threads = [Elsewhere(function, using) for function in waiting]
+        for thread in threads:
+            thread.start()
+            assert thread.is_waiting(HELD)
+    for thread in threads:
+        thread.result()
+    yield holder
+
+
+def take(using: str, timeout: float | None = None) -> None:
+    """Take a number in a transaction; on SQLite without, for there the BEGIN would wait."""
+    sqlite = connections[using].vendor == "sqlite"
+    with nullcontext() if sqlite else transaction.atomic(using=using):
+        get_next_value("s", timeout=timeout, using=using)
+
+
+def waits(caplog: Any) -> list[Any]:
+    """What was logged of waits so far."""
+    return [record for record in caplog.records if record.name == "sequences_core"]

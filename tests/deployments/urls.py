@@ -1,0 +1,52 @@
+"""The deployed project: each request inserts a numbered row, and is answered with its number."""
+
+import os
+import time
+
+from asgiref.sync import sync_to_async
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from sequences_core import run_atomic
+from tests.numbered.models import Plain
+
+LOCKED = float(os.environ.get("LOCKED", "0.002"))
+"""Seconds for which a transaction goes on with the counter locked, and other requests run."""
+
+
+def insert(code: str) -> int:
+    """Insert the row in a transaction; the code of another row undoes it."""
+    with transaction.atomic():
+        number = Plain.objects.create(code=code).number
+        time.sleep(LOCKED)
+        Plain.objects.create(code=f"{code}, second row")
+    return number
+
+
+def answer(number: int) -> HttpResponse:
+    """Tell the client of the number."""
+    return JsonResponse({"number": number})
+
+
+def synchronous(request: HttpRequest, code: str) -> HttpResponse:
+    """Insert in a view as most are."""
+    try:
+        return answer(insert(code))
+    except IntegrityError:
+        return HttpResponse(status=409)
+
+
+async def asynchronous(request: HttpRequest, code: str) -> HttpResponse:
+    """Insert one row in autocommit, and two in a transaction, from a coroutine."""
+    try:
+        await Plain.objects.acreate(code=f"{code}, autocommit")
+        return answer(await sync_to_async(run_atomic)(lambda: insert(code)))
+    except IntegrityError:
+        return HttpResponse(status=409)
+
+
+urlpatterns = [
+    path("synchronous/<str:code>", synchronous),
+    path("asynchronous/<str:code>", asynchronous),
+]

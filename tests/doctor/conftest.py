@@ -1,0 +1,78 @@
+"""A database of each kind that tells of its locks, and that a test may spoil."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from sequences_core.models import Counter
+from tests.aliases import known_to_django
+from tests.servers import Server
+from tests.servers.launch import DEFAULT, KINDS, chosen
+
+# The MySQL of the other tests keeps no lists, which makes it smaller.
+SETTINGS: dict[str, dict[str, str | int]] = {
+    "mysql": {"performance_schema": "ON"},
+    "postgresql": {"max_prepared_transactions": 1},
+}
+
+
+SERVERS: dict[str, Server] = {}
+"""The server of each private alias that has one."""
+
+
+@pytest.fixture(
+    scope="package", params=[name for name in chosen(os.environ.get("DB")) if name in DEFAULT]
+)
+def private(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: Any,
+) -> Iterator[str]:
+    """The alias of a database of its own, with the table of counters."""
+    kind: str = request.param
+    alias = f"private_{kind}"
+    with ExitStack() as stack:
+        if kind in KINDS:
+            server = stack.enter_context(KINDS[kind](settings=SETTINGS.get(kind)))
+            SERVERS[alias] = server
+            url = server.url
+        else:
+            file: Path = tmp_path_factory.mktemp("doctor") / "db.sqlite3"
+            url = f"sqlite:///{file}?transaction_mode=IMMEDIATE"
+        stack.enter_context(django_db_blocker.unblock())
+        stack.enter_context(known_to_django({alias: url}))
+        yield alias
+
+
+@contextmanager
+def another(alias: str, name: str, **changed: Any) -> Iterator[str]:
+    """A second alias of the database, with other settings."""
+    handler: Any = connections
+    handler.settings[name] = {**handler.settings[alias], **changed}
+    try:
+        yield name
+    finally:
+        connections[name].close()
+        del connections[name]
+        del handler.settings[name]
+
+
+@pytest.fixture
+def alias(private: str) -> str:
+    """The same, without counters."""
+    Counter.objects.using(private).all().delete()
+    connections[private].close()
+    return private
+
+
+@pytest.fixture(autouse=True)
+def _silenced(settings: Any) -> None:
+    """The collations of the tests' own models are no matter here."""
+    settings.SILENCED_SYSTEM_CHECKS = ["sequences_contrib.E005"]

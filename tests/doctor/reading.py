@@ -1,0 +1,74 @@
+"""Reading what the doctor prints."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections, transaction
+
+from sequences_core import get_next_value
+
+Finding = dict[str, Any]
+
+
+def examine(alias: str) -> list[Finding]:
+    """What the doctor finds in this database and in the project; it fails if there are errors."""
+    out = StringIO()
+    failed = False
+    try:
+        call_command("sequences", "doctor", "--database", alias, "--format", "json", stdout=out)
+    except CommandError:
+        failed = True
+    report = json.loads(out.getvalue())
+    assert set(report) == {"project", "databases"}
+    assert set(report["databases"]) == {alias}
+    found: list[Finding] = report["databases"][alias]["findings"] + report["project"]["findings"]
+    assert failed == any(finding["level"] == "error" for finding in found)
+    return found
+
+
+def one(found: list[Finding], text: str) -> Finding:
+    """The finding with this text in its message."""
+    (finding,) = [finding for finding in found if text in finding["message"]]
+    return finding
+
+
+def printed(*args: str) -> str:
+    out = StringIO()
+    call_command("sequences", "doctor", *args, stdout=out, no_color=True)
+    return out.getvalue()
+
+
+def execute(alias: str, *statements: str) -> None:
+    with connections[alias].cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def vendor(alias: str) -> str:
+    """The name of the database, MariaDB's and MySQL's apart."""
+    return alias.removeprefix("private_")
+
+
+def only(alias: str, *names: str) -> None:
+    if vendor(alias) not in names:
+        pytest.skip(f"this can't be, or is otherwise, on {vendor(alias)}")
+
+
+def taken(alias: str) -> None:
+    with transaction.atomic(using=alias):
+        get_next_value("invoices", using=alias)
+
+
+def until_warned(alias: str, text: str = "locked") -> Finding:
+    """Examine until a wait is long enough for a warning; SQLite's files tell of none."""
+    level = "info" if vendor(alias) == "sqlite" else "warning"
+    while True:
+        found = [each for each in examine(alias) if text in each["message"]]
+        if [each for each in found if each["level"] == level]:
+            (finding,) = found
+            return finding

@@ -1,0 +1,194 @@
+"""What the doctor says of databases that can't be used, or not by everybody."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command, execute_from_command_line
+from django.db import connections
+
+from sequences_core.models import Counter
+from tests.servers.ports import free_port
+
+from .conftest import another
+from .reading import Finding, examine, execute, one, only
+
+TABLE = Counter._meta.db_table
+
+
+LOGIN = {
+    "postgresql": ("CREATE ROLE clerk LOGIN", "DROP OWNED BY clerk", "DROP ROLE clerk"),
+    "mysql": ("CREATE USER clerk IDENTIFIED BY 'secret'", "DROP USER clerk"),
+}
+
+
+@pytest.fixture
+def clerk(alias: str) -> Iterator[str]:
+    """An alias of the same database for a user who may connect, and nothing else."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    create, *drop = LOGIN[connections[alias].vendor]
+    execute(alias, create)
+    if connections[alias].vendor == "mysql":  # to use a database, one must have any privilege
+        execute(alias, f"GRANT SHOW VIEW ON {connections[alias].settings_dict['NAME']}.* TO clerk")
+    try:
+        with another(alias, "clerk", USER="clerk", PASSWORD="secret") as name:
+            yield name
+    finally:
+        execute(alias, *drop)
+
+
+def type_remedies(alias: str, found: list[Finding]) -> None:
+    """Grant what the findings say, as the user who may do everything."""
+    remedies = [finding["remedy"] for finding in found]
+    execute(alias, *(remedy for remedy in remedies if remedy.startswith("GRANT ")))
+
+
+def test_a_user_without_privileges(alias: str, clerk: str) -> None:
+    """Each privilege that is missing is a finding, whose remedy leads on to a sound database."""
+    (finding,) = (each for each in examine(clerk) if each["level"] == "error")
+    assert "can't be read" in finding["message"]
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE ON sequences_core_counter" in finding["remedy"]
+    user = "'clerk'@'%'" if connections[alias].vendor == "mysql" else "clerk"
+    execute(alias, f"GRANT SELECT ON {TABLE} TO {user}")
+    found = examine(clerk)
+    finding = one(found, "may not INSERT, UPDATE, DELETE on")
+    assert finding["level"] == "error"
+    for _ in range(2):  # what is hidden may hide more
+        type_remedies(alias, examine(clerk))
+        connections[clerk].close()  # to which some privileges are new when it connects
+    assert examine(clerk) == []
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may write everything."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_file_that_may_only_be_read(alias: str) -> None:
+    """On SQLite the privileges are those of the file, and of its folder for the journal."""
+    only(alias, "sqlite")
+    assert examine(alias) == []
+    with tempfile.TemporaryDirectory() as folder:  # which others may get to, unlike tmp_path
+        file = Path(shutil.copy(connections[alias].settings_dict["NAME"], folder))
+        file.chmod(0o444)
+        Path(folder).chmod(0o555)
+        with another(alias, "readonly", NAME=str(file)), as_nobody():
+            found = examine("readonly")
+        Path(folder).chmod(0o755)
+    assert [finding["level"] for finding in found] == ["error", "error"]
+    assert [finding["remedy"].split()[-1] for finding in found] == [str(file), folder]
+
+
+def test_a_database_that_only_answers(alias: str) -> None:
+    """query_only is a setting of SQLite's connections."""
+    only(alias, "sqlite")
+    options = {**connections[alias].settings_dict["OPTIONS"], "init_command": "PRAGMA query_only=1"}
+    with another(alias, "readonly", OPTIONS=options):
+        assert one(examine("readonly"), "query_only")["level"] == "error"
+
+
+def test_a_database_that_is_down(alias: str) -> None:
+    """A closed port is an error that shows the settings, and the other databases are looked at."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    port = free_port()
+    with another(alias, "down", PORT=port, HOST="127.0.0.1"):
+        (finding,) = examine("down")
+    assert finding["level"] == "error"
+    assert "Can't connect to database 'down'" in finding["message"]
+    assert f"PORT = {port}" in finding["remedy"]
+    assert "PASSWORD" not in finding["remedy"]
+
+
+def test_a_file_that_is_not_there(alias: str, tmp_path: Path) -> None:
+    """So is a folder that SQLite can't make its file in."""
+    only(alias, "sqlite")
+    with another(alias, "down", NAME=str(tmp_path / "none" / "db.sqlite3")):
+        (finding,) = examine("down")
+    assert "Can't connect to database 'down'" in finding["message"]
+
+
+def test_a_database_without_a_backend(alias: str, settings: Any) -> None:
+    """What the system check says is all that is said."""
+    settings.SEQUENCES_BACKEND = {alias: "nosuch"}
+    (finding,) = examine(alias)
+    assert (finding["level"], finding["id"]) == ("error", "sequences_core.E001")
+    assert "'nosuch' is not installed" in finding["message"]
+
+
+def test_read_uncommitted(alias: str) -> None:
+    """The settings ask for it, or leave it to a server that does."""
+    from django.db.backends.postgresql.psycopg_any import IsolationLevel
+
+    only(alias, "postgresql", "mariadb", "mysql")
+    level = {"postgresql": IsolationLevel.READ_UNCOMMITTED}.get(
+        connections[alias].vendor, "read uncommitted"
+    )
+    with another(alias, "dirty", OPTIONS={"isolation_level": level}):
+        found = examine("dirty")
+    assert one(found, "READ UNCOMMITTED")["id"] == "sequences_core.E002"
+
+
+def test_read_uncommitted_by_the_server(alias: str) -> None:
+    """MySQL's and MariaDB's sessions have what the server says, if nobody asks for a level."""
+    only(alias, "mariadb", "mysql")
+    execute(alias, "SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    try:
+        with another(alias, "dirty", OPTIONS={"isolation_level": None}):
+            (finding,) = examine("dirty")
+    finally:
+        execute(alias, "SET GLOBAL TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    assert finding["level"] == "error"
+    assert "isolation_level" in finding["remedy"]
+
+
+def test_its_exit_status(alias: str, settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the command line it reports what would keep other commands from running, and fails."""
+    command = ["manage.py", "sequences", "doctor", "--database", alias]
+    execute_from_command_line(command)
+    assert "sound" in capsys.readouterr().out
+    settings.SEQUENCES_BACKEND = {alias: "nosuch"}
+    with pytest.raises(SystemExit) as caught:
+        execute_from_command_line(command)
+    assert caught.value.code == 1
+    shown = capsys.readouterr()
+    assert f"Database {alias!r}: 1 error" in shown.out
+    assert "sequences_core.E001" in shown.out
+    assert shown.err == "CommandError: 1 error found.\n"
+
+
+class PrivateOnly:
+    """Allows the table of counters in the private database, and in one that is down."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return next(alias for alias in connections if alias.startswith("private_"))
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == "down" or db.startswith("private_")
+
+
+def test_without_an_alias_all_databases_are_examined(alias: str, settings: Any) -> None:
+    """Each that may have the table has its own part, and one that is down hides no other."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.PrivateOnly"]
+    settings.SEQUENCES_BACKEND = {"down": "nosuch"}
+    out = StringIO()
+    with another(alias, "down"), pytest.raises(CommandError, match=r"^1 error found\.$"):
+        call_command("sequences", "doctor", stdout=out, no_color=True)
+    headings = [line for line in out.getvalue().splitlines() if line.startswith("Database ")]
+    assert headings == [f"Database {alias!r}: sound", "Database 'down': 1 error"]

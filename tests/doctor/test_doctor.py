@@ -1,0 +1,350 @@
+"""``manage.py sequences doctor`` on set-ups that are sound, and on some that are broken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import OperationalError, connections, transaction
+from sequences_contrib.models import Void
+from sequences_postgresql.diagnosis import OLD
+
+from sequences_core import get_allocator, get_next_value
+from sequences_core.allocator import FUNCTION
+from sequences_core.models import Counter
+from sequences_core.operations import install
+from sequences_core.testing.threads import Elsewhere, end
+from sequences_core.testing.vendors import session_state
+from tests.numbered.models import Plain
+from tests.servers import PostgreSQL
+from tests.servers.pgbouncer import PgBouncer
+
+from .conftest import SERVERS, another
+from .reading import examine, execute, one, only, printed, taken, until_warned, vendor
+
+TABLE = Counter._meta.db_table
+
+
+def test_a_sound_database_is_summed_up(alias: str) -> None:
+    """There is no finding, but what a reader wants to know: nothing has changed in the session."""
+    with transaction.atomic(using=alias):
+        get_next_value("invoices", using=alias)
+    before = session_state(connections[alias])
+    text = printed("--database", alias)
+    assert session_state(connections[alias]) == before
+    first, *lines = text.splitlines()
+    assert first == f"Database {alias!r}: sound"
+    facts = dict(line.strip().split("  ", 1) for line in lines)
+    assert facts["counters"].strip() == "1"
+    assert facts["early release"].strip() == "off"
+    assert type(get_allocator(connections[alias])).__name__ in facts["backend"]
+    assert connections[alias].display_name in facts["server"]
+    assert {"isolation level", "durability"} <= facts.keys()
+    assert examine(alias) == []
+
+
+def test_it_writes_nothing(alias: str) -> None:
+    """All statements are of kinds that read, or are about the session."""
+    connection = connections[alias]
+    connection.force_debug_cursor = True
+    connection.queries_log.clear()
+    try:
+        examine(alias)
+    finally:
+        connection.force_debug_cursor = False
+    first = {str(query["sql"]).split()[0].upper() for query in connection.queries}
+    session = {"SET", "BEGIN", "ROLLBACK", "SAVEPOINT", "RELEASE"}
+    assert first <= {"SELECT", "WITH", "SHOW", "EXPLAIN", "PRAGMA", *session}, first
+
+
+@contextmanager
+def renamed(alias: str) -> Iterator[None]:
+    hidden = "sequences_core_hidden"
+    with connections[alias].schema_editor() as editor:
+        editor.alter_db_table(Counter, TABLE, hidden)
+    try:
+        yield
+    finally:
+        with connections[alias].schema_editor() as editor:
+            editor.alter_db_table(Counter, hidden, TABLE)
+
+
+def test_no_table_yet(alias: str) -> None:
+    """Before migrate, it says to run that; and nothing else, which would follow from it."""
+    with renamed(alias):
+        (finding,) = examine(alias)
+    assert finding["level"] == "error"
+    assert f"no table {TABLE}" in finding["message"]
+    assert finding["remedy"] == f"Run manage.py migrate sequences_core --database={alias}"
+
+
+def test_a_missing_function(alias: str) -> None:
+    """The system check says it, with the command."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    connection = connections[alias]
+    get_allocator(connection).uninstall(connection)
+    try:
+        found = examine(alias)
+        finding = one(found, FUNCTION)
+        assert (finding["level"], finding["id"]) == ("warning", "sequences_core.W001")
+        assert finding["remedy"] == f"Run manage.py sequences install --database={alias}"
+    finally:
+        install(connection)
+    assert examine(alias) == []
+
+
+CHANGED = {
+    "postgresql": (
+        f"CREATE OR REPLACE FUNCTION {FUNCTION}(sequence_name text, initial_value bigint DEFAULT "
+        f"1, reset_value bigint DEFAULT NULL) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'",
+    ),
+    "mysql": (
+        f"DROP FUNCTION {FUNCTION}",
+        f"CREATE FUNCTION {FUNCTION}(a VARCHAR(99), b BIGINT, c BIGINT) RETURNS BIGINT "
+        f"DETERMINISTIC RETURN 1",
+    ),
+}
+
+
+def test_a_function_of_another_version(alias: str) -> None:
+    """One that is there, and is not ours, is as good as none."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    connection = connections[alias]
+    execute(alias, *CHANGED[connection.vendor])
+    try:
+        assert one(examine(alias), FUNCTION)["id"] == "sequences_core.W001"
+    finally:
+        get_allocator(connection).uninstall(connection)
+        install(connection)
+
+
+CREATE_TRIGGER = {
+    "sqlite": (f"CREATE TRIGGER spy AFTER UPDATE ON {TABLE} BEGIN SELECT 1; END",),
+    "mysql": (f"CREATE TRIGGER spy AFTER UPDATE ON {TABLE} FOR EACH ROW SET @spied = 1",),
+    "postgresql": (
+        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        f"CREATE TRIGGER spy BEFORE UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION spied()",
+    ),
+}
+DROP_TRIGGER = {
+    "sqlite": ("DROP TRIGGER spy",),
+    "mysql": ("DROP TRIGGER spy",),
+    "postgresql": (f"DROP TRIGGER spy ON {TABLE}", "DROP FUNCTION spied"),
+}
+
+
+def test_a_trigger(alias: str) -> None:
+    """What runs while the counter is locked is named."""
+    kind = connections[alias].vendor
+    execute(alias, *CREATE_TRIGGER[kind])
+    try:
+        (finding,) = examine(alias)
+    finally:
+        execute(alias, *DROP_TRIGGER[kind])
+    assert finding["level"] == "warning"
+    assert "'spy'" in finding["message"]
+    assert "DROP TRIGGER" in finding["remedy"]
+
+
+def test_a_trigger_that_changes_numbers(alias: str) -> None:
+    """On MySQL and MariaDB that is an error, for the number that was taken is not known."""
+    only(alias, "mariadb", "mysql")
+    execute(
+        alias, f"CREATE TRIGGER spy BEFORE UPDATE ON {TABLE} FOR EACH ROW SET NEW.last = NEW.last"
+    )
+    try:
+        assert one(examine(alias), "'spy'")["level"] == "error"
+    finally:
+        execute(alias, "DROP TRIGGER spy")
+
+
+UNSAFE = {
+    "postgresql": (f"ALTER TABLE {TABLE} SET UNLOGGED", f"ALTER TABLE {TABLE} SET LOGGED"),
+    "mysql": (f"ALTER TABLE {TABLE} ENGINE = MEMORY", f"ALTER TABLE {TABLE} ENGINE = InnoDB"),
+}
+
+
+def test_a_table_that_keeps_no_promise(alias: str) -> None:
+    """An unlogged table, or one without transactions, is an error; the remedy undoes it."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    spoil, mend = UNSAFE[connections[alias].vendor]
+    execute(alias, spoil)
+    try:
+        (finding,) = examine(alias)
+        assert finding["level"] == "error"
+        execute(alias, finding["remedy"])
+        assert examine(alias) == []
+    finally:
+        execute(alias, mend)
+
+
+def test_a_table_that_is_locked_is_not_waited_for(alias: str) -> None:
+    """Where a transaction changes the table, the doctor says so instead of waiting for its end."""
+    only(alias, "postgresql", "mariadb", "mysql")
+    other = connections[alias].copy()
+    lock, unlock = {
+        "postgresql": (f"BEGIN; LOCK TABLE {TABLE}", "ROLLBACK"),
+        "mysql": (f"LOCK TABLES {TABLE} WRITE", "UNLOCK TABLES"),
+    }[other.vendor]
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(lock)
+            with_lock = Elsewhere(lambda: examine(alias), alias)
+            with_lock.start()
+            (finding,) = with_lock.result()
+            cursor.execute(unlock)
+    finally:
+        other.close()
+    assert finding["level"] == "error"
+    assert "can't be read" in finding["message"]
+    assert "lock" in finding["message"].lower()
+
+
+def test_a_blocked_counter(alias: str) -> None:
+    """It says which session holds it, for how long, who waits, and how to end it."""
+    taken(alias)
+    taking = Elsewhere(lambda: taken(alias), alias)
+    with transaction.atomic(using=alias):
+        get_next_value("invoices", using=alias)
+        if vendor(alias) != "sqlite":
+            taking.start()
+        looking = Elsewhere(lambda: until_warned(alias), alias)
+        looking.start()
+        finding = looking.result()
+    if vendor(alias) != "sqlite":
+        end([taking])
+        assert "Counter 'invoices'" in finding["message"]
+        assert finding["remedy"].split(": ")[1].startswith(("SELECT pg_terminate", "KILL "))
+    else:
+        assert "All counters" in finding["message"]
+        assert f"session {os.getpid()}" in finding["message"]
+
+
+def test_an_old_snapshot(alias: str) -> None:
+    """PostgreSQL's table of counters grows under it: who has it, how old it is, what ends it."""
+    only(alias, "postgresql")
+    other = connections[alias].copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SELECT pg_backend_pid()")
+            (pid,) = cursor.fetchone()
+            execute(alias, "SELECT 1", *["SELECT pg_current_xact_id()"] * OLD)
+            (finding,) = examine(alias)
+            assert finding["level"] == "warning"
+            assert f"client backend {pid} postgres idle in transaction" in finding["message"]
+            execute(alias, finding["remedy"].partition(": ")[2])
+    finally:
+        with suppress(OperationalError):
+            other.close()
+    assert examine(alias) == []
+
+
+def test_a_prepared_transaction(alias: str) -> None:
+    """One that nobody commits keeps old versions for ever; it holds its counters, too."""
+    only(alias, "postgresql")
+    execute(
+        alias,
+        f"BEGIN; INSERT INTO {TABLE} VALUES ('invoices', 1)",
+        "PREPARE TRANSACTION 'it''s'",
+        *["SELECT pg_current_xact_id()"] * OLD,
+    )
+    (finding,) = examine(alias)
+    assert "prepared transaction it's" in finding["message"]
+    execute(alias, finding["remedy"].partition(": ")[2])
+    assert examine(alias) == []
+
+
+def test_pages_without_room(alias: str) -> None:
+    """A table that has lost PostgreSQL's fillfactor is mended by the command that is named."""
+    only(alias, "postgresql")
+    execute(alias, f"ALTER TABLE {TABLE} RESET (fillfactor)")
+    (finding,) = examine(alias)
+    assert "fillfactor of 100" in finding["message"]
+    assert finding["remedy"] == f"Run manage.py sequences install --database={alias}"
+    install(connections[alias])
+    assert examine(alias) == []
+
+
+def test_an_index_that_keeps_updates_from_being_hot(alias: str) -> None:
+    """Where PostgreSQL's counters leave their page, the index that makes them is to be dropped."""
+    only(alias, "postgresql")
+    execute(alias, f"CREATE INDEX slow ON {TABLE} (last)")
+    try:
+        for _ in range(2):
+            execute(
+                alias,
+                f"INSERT INTO {TABLE} SELECT n, n FROM generate_series(1, 10000) AS n "
+                f"ON CONFLICT (name) DO UPDATE SET last = excluded.last + 1",
+            )
+        execute(alias, "SELECT pg_stat_force_next_flush()", "SELECT 1")
+        finding = one(examine(alias), "HOT")
+        assert finding["level"] == "warning"
+    finally:
+        execute(alias, "DROP INDEX slow", "SELECT pg_stat_reset()")
+
+
+def test_a_pooler(alias: str) -> None:
+    """PgBouncer is seen by the numbers of its sessions, and the setting that it needs is named."""
+    only(alias, "postgresql")
+    server = SERVERS[alias]
+    assert isinstance(server, PostgreSQL)
+    with PgBouncer(server) as pool, another(alias, "pooled", PORT=pool.port):
+        (finding,) = examine("pooled")
+        assert finding["level"] == "warning"
+        assert "DISABLE_SERVER_SIDE_CURSORS" in finding["remedy"]
+    with (
+        PgBouncer(server) as pool,
+        another(alias, "pooled", PORT=pool.port, DISABLE_SERVER_SIDE_CURSORS=True),
+    ):
+        assert examine("pooled") == []
+        assert "pooler           yes" in printed("--database", "pooled")
+
+
+def test_counters_behind_their_rows(alias: str) -> None:
+    """The field and the counter are named, and the command that raises it."""
+    with connections[alias].schema_editor() as editor:
+        editor.create_model(Plain)
+        editor.create_model(Void)
+    try:
+        Plain.objects.using(alias).bulk_create([Plain(code=code) for code in "abc"])
+        assert examine(alias) == []
+        Counter.objects.using(alias).update(last=1)
+        (finding,) = examine(alias)
+        assert (finding["level"], finding["object"]) == ("error", "numbered.Plain.number")
+        assert "numbered_plain.number" in finding["message"]
+        run, manage, *command = finding["remedy"].split()
+        assert (run, manage) == ("Run", "manage.py")
+        call_command(*command, stdout=StringIO())
+        assert examine(alias) == []
+    finally:
+        with connections[alias].schema_editor() as editor:
+            editor.delete_model(Plain)
+            editor.delete_model(Void)
+
+
+def test_what_another_distribution_says(
+    alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is shown; one that fails keeps nothing else from being shown, and is named."""
+    info = tmp_path / "quacks-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quacks\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[sequences_core.diagnoses]\ncold = quacks:cold\nbroken = quacks:broken\n"
+    )
+    (tmp_path / "quacks.py").write_text(
+        "from django.core.checks import Warning\n"
+        "def cold(connection):\n    yield Warning('It is cold.', hint='Heat.', id='quacks.W001')\n"
+        "def broken(connection):\n    return 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = examine(alias)
+    assert one(found, "It is cold.")["remedy"] == "Heat."
+    assert "'broken' of quacks" in one(found, "ZeroDivisionError")["message"]
+    assert len(found) == 2

@@ -1,0 +1,46 @@
+"""``SEQUENCES_SLOW_WAIT``: the warning names who held the counter."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from sequences_core import get_last_value
+from tests.blocked import HELD, SLOW, locked, take, waits
+
+
+@pytest.fixture(autouse=True)
+def _warnings(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.SEQUENCES_AUTOCOMMIT = "allow"
+    settings.SEQUENCES_SLOW_WAIT = SLOW
+    caplog.set_level(logging.WARNING, "sequences_core")
+
+
+def test_a_slow_wait_is_a_warning_with_the_holder(
+    alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has the seconds, the names, and who held the counter, where the server tells."""
+    take(alias)
+    with locked(alias, lambda: take(alias)) as holder:
+        (record,) = waits(caplog)
+    assert record.levelno == logging.WARNING
+    assert HELD / 2 < record.seconds < 60
+    assert (record.sequence, record.using, record.holder) == ("s", alias, holder)
+    by = f", which session {holder} held" if holder else ""
+    assert record.getMessage() == (
+        f"waited {record.seconds:.4f} s for sequence 's' of database '{alias}'{by}"
+    )
+    assert get_last_value("s", using=alias) == 3
+
+
+def test_of_a_queue_the_first_one_is_the_holder(
+    alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who wait for their turn themselves are not to blame."""
+    take(alias)
+    with locked(alias, *[lambda: take(alias)] * 3) as holder:
+        slow = [record for record in waits(caplog) if record.levelno == logging.WARNING]
+    assert len(slow) == 3
+    assert {record.holder for record in slow} == {holder}

@@ -1,0 +1,76 @@
+"""Tables of results, on the terminal and in generated sections of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from rich.table import Table as Shown
+from rich.text import Text
+
+END = ".. End of what is generated.\n"
+
+TITLES = {
+    "postgresql": "PostgreSQL",
+    "mariadb": "MariaDB",
+    "mysql": "MySQL",
+    "sqlite": "SQLite",
+    "oracle": "Oracle",
+}
+
+STYLES = {"best": ("**", "bold green"), "bad": ("*", "red"), "": ("", "")}
+"""What marks an entry in reStructuredText, and on the terminal."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell of a table."""
+
+    text: str
+    style: str = ""
+    """best, bad, or nothing."""
+
+
+@dataclass
+class Table:
+    title: str
+    columns: list[str]
+    rows: list[list[Entry]] = field(default_factory=list)
+    note: str = ""
+
+    def add(self, *entries: str | Entry) -> None:
+        self.rows.append([entry if isinstance(entry, Entry) else Entry(entry) for entry in entries])
+
+
+def rst(table: Table) -> Iterator[str]:
+    """The table in reStructuredText: bold for the best, italic for the bad."""
+    yield f"\n.. list-table:: {table.title}"
+    yield "   :header-rows: 1\n"
+    for row in ([Entry(column) for column in table.columns], *table.rows):
+        for number, entry in enumerate(row):
+            mark = STYLES[entry.style][0] if entry.text else ""
+            yield f"   {'*' if number == 0 else ' '} - {mark}{entry.text}{mark}".rstrip()
+    yield ""
+    if table.note:
+        yield f"{table.note}\n"
+
+
+def shown(table: Table) -> Shown:
+    """The table for rich."""
+    result = Shown(title=table.title, caption=table.note or None, title_justify="left")
+    result.add_column(table.columns[0], min_width=20, overflow="fold")
+    for column in table.columns[1:]:
+        result.add_column(column, justify="right", overflow="fold")
+    for row in table.rows:
+        result.add_row(*(Text(entry.text, STYLES[entry.style][1]) for entry in row))
+    return result
+
+
+def spliced(text: str, mark: str, section: str) -> str:
+    """The text with the section between ``mark`` and the END that follows.
+
+    Raises ValueError when the two are not there.
+    """
+    begin = text.index(mark)
+    end = text.index(END, begin)
+    return text[:begin] + mark + "\n" + section.strip("\n") + "\n\n" + text[end:]

@@ -1,0 +1,5 @@
+from sequences_core.testing import AllocatorContract
+
+
+class TestGlobex(AllocatorContract):
+    backend = "globex"
