@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextInputWidget
@@ -15,9 +15,6 @@ from .api import delete, rename, set_last_value
 from .arguments import MAX_NAME_LENGTH, MAX_VALUE, check_sequence_name
 from .models import Counter
 from .users import fields_using
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise
 
 NO_USERS = gettext_noop(
     "No field is known to use this sequence. Whether other code does is not known here."
@@ -34,7 +31,8 @@ class Change(forms.Form):
     name: ClassVar[str]
     """What its URL ends with, and who may make it: ``has_…_permission`` of the admin says."""
 
-    title: ClassVar[StrPromise]
+    title: ClassVar[Any]
+    """What the page is called: a text that is translated when it is shown."""
 
     asked: ClassVar[tuple[str, ...]] = ()
     """The fields of the first page. Without any, the page that asks to confirm is the first."""

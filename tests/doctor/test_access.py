@@ -8,11 +8,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import execute_from_command_line
+from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connections
 
 from sequences_core.models import Counter
@@ -170,3 +171,24 @@ def test_its_exit_status(alias: str, settings: Any, capsys: pytest.CaptureFixtur
     assert f"Database {alias!r}: 1 error" in shown.out
     assert "sequences_core.E001" in shown.out
     assert shown.err == "CommandError: 1 error found.\n"
+
+
+class PrivateOnly:
+    """Allows the table of counters in the private database, and in one that is down."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return next(alias for alias in connections if alias.startswith("private_"))
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
+        return db == "down" or db.startswith("private_")
+
+
+def test_without_an_alias_all_databases_are_examined(alias: str, settings: Any) -> None:
+    """Each that may have the table has its own part, and one that is down hides no other."""
+    settings.DATABASE_ROUTERS = [f"{__name__}.PrivateOnly"]
+    settings.SEQUENCES_BACKEND = {"down": "nosuch"}
+    out = StringIO()
+    with another(alias, "down"), pytest.raises(CommandError, match=r"^1 error found\.$"):
+        call_command("sequences", "doctor", stdout=out, no_color=True)
+    headings = [line for line in out.getvalue().splitlines() if line.startswith("Database ")]
+    assert headings == [f"Database {alias!r}: sound", "Database 'down': 1 error"]

@@ -11,8 +11,9 @@ from django.db import connections, transaction
 
 from sequences_core import get_allocator, get_next_value
 from sequences_core.diagnosis import Holder
-from sequences_core.models import Counter
 from sequences_core.testing.threads import PATIENCE, Elsewhere, end
+
+from .reading import execute
 
 SESSION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 
@@ -111,25 +112,31 @@ def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
     assert ask(alias) == []
 
 
-def test_a_session_that_waits_for_something_else_is_not_told(alias: str) -> None:
+ELSEWHERE = {
+    "update": "UPDATE django_migrations SET name = name",
+    "insert": "INSERT INTO django_migrations (id, app, name, applied) "
+    "VALUES (1000000, 'a', 'b', CURRENT_TIMESTAMP)",
+}
+
+
+@pytest.mark.parametrize("statement", ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_a_session_that_waits_for_something_else_is_not_told(alias: str, statement: str) -> None:
     """Who waits for another row of the holder's doesn't wait for its counter."""
     if connections[alias].vendor == "sqlite":
         pytest.skip("SQLite has one lock for all rows")
     take(alias, "s")
 
     def wait() -> None:
-        ours = Counter.objects.using(alias).filter(name="s")
         with transaction.atomic(using=alias):
-            ours.first()
-            with connections[alias].cursor() as cursor:
-                cursor.execute("UPDATE django_migrations SET name = name")
+            execute(alias, statement)
+            transaction.set_rollback(True, using=alias)
 
     other = Elsewhere(wait, alias)
     with transaction.atomic(using=alias):
         get_next_value("s", using=alias)
-        with connections[alias].cursor() as cursor:
-            cursor.execute("UPDATE django_migrations SET name = name")
+        execute(alias, statement)
         other.start()
         assert other.is_waiting()
         assert all(each.waiting == () for each in ask(alias))
+        transaction.set_rollback(True, using=alias)
     end([other])
