@@ -54,7 +54,6 @@ def test_the_audit_in_german(using: str, company: Company) -> None:
         "Als CSV exportieren",
     ):
         assert text in page
-    assert "missing" not in page.replace("sequences-missing", "").replace('"missing-', "")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +92,7 @@ def test_the_drafts_in_polish(using: str, company: Company) -> None:
     ("language", "heading"),
     [
         ("de", "Nummernprüfung"),
-        ("es-mx", "Control de numeración"),
+        ("es-mx", "Control de la numeración"),
         ("fr", "Contrôle des numéros"),
         ("it", "Controllo dei numeri"),
         ("nl", "Controle van de nummers"),
