@@ -108,8 +108,8 @@ class ProtectNumbered(models.Model):
         using = router.db_for_write(type(self), instance=self)
         if changed := _changed(self, rows_in(type(self), using).filter(pk=self.pk)):
             field, number, _name = changed
-            names = sorted(_depends_on(field))
-            labels = [str(type(self)._meta.get_field(name).verbose_name) for name in names]
+            fields: list[Any] = [self._meta.get_field(name) for name in sorted(_depends_on(field))]
+            labels = [str(each.verbose_name) for each in fields]
             raise ValidationError(
                 _("The number %(number)s has been given, so this can't change: %(fields)s."),
                 code="protected",
