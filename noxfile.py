@@ -33,6 +33,8 @@ BACKENDS = sorted(file.parent.name for file in Path().glob("backends/*/pyproject
 )
 def tests(session: nox.Session, django: str, database: str) -> None:
     """The tests on one Python, Django and database."""
+    if database in DRIVERS and not has_headers(session):
+        session.skip("this Python has no headers to compile mysqlclient with")
     install(session, database, f"django=={django}.*", "--constraint", "constraints.txt")
     session.run("pytest", *session.posargs, env={"DB": database})
 
@@ -43,6 +45,13 @@ def lowest(session: nox.Session, database: str) -> None:
     """The tests on the lowest versions that the distributions say they work with."""
     install(session, database, "--resolution=lowest-direct")
     session.run("pytest", *session.posargs, env={"DB": database})
+
+
+def has_headers(session: nox.Session) -> bool:
+    """Whether mysqlclient can be compiled: Debian's Python of another release is without them."""
+    headers = "sysconfig.get_path('include'), 'Python.h'"
+    code = f"import os, sysconfig; print(os.path.exists(os.path.join({headers})))"
+    return str(session.run("python", "-c", code, silent=True)).strip() == "True"
 
 
 def install(session: nox.Session, database: str, *options: str) -> None:

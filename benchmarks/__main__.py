@@ -100,7 +100,8 @@ def session(path: Path, database: str, asked: list[str], environment: dict[str, 
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-c", HERE / "pytest.ini", "--rootdir", HERE),
-            *(f"--benchmark-storage=file://{path.parent}/calls", f"--benchmark-save={database}"),
+            f"--benchmark-storage=file://{path.parent}/calls",
+            *([] if {"contention", "disk"}.issuperset(asked) else [f"--benchmark-save={database}"]),
             *(HERE / "questions" / f"{question}.py" for question in asked),
         ],
         cwd=HERE.parent,

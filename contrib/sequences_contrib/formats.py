@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from operator import attrgetter
 from string import Formatter
 from typing import Any, NamedTuple
 
@@ -168,18 +167,16 @@ class NumberFormat:
         self, rows: Sequence[Model], connection: BaseDatabaseWrapper
     ) -> list[Affixes | None]:
         """Return what the rows' numbers stand between; None where a field is null or empty."""
-        columns = _own_columns(self, type(rows[0]))
-        values = [list(map(attrgetter(column.attname), rows)) for column in columns or ()]
-        kinds = [set(map(type, each)) for each in values]
-        if columns is None or not all(len(kind) == 1 and kind <= ALIKE for kind in kinds):
+        model, alias = type(rows[0]), connection.alias
+        columns = _own_columns(self, model)
+        if columns is None:
             return self._looked_up(rows, connection)
-        if not columns:
-            return [_affixes(self, type(rows[0]), (), (), connection.alias)] * len(rows)
-        types: Any = tuple(kind.pop() for kind in kinds)
-        keys = list(zip(*values, strict=True))
-        known = {
-            key: _affixes(self, type(rows[0]), types, key, connection.alias) for key in set(keys)
-        }
+        keys = [tuple([getattr(row, column.attname) for column in columns]) for row in rows]
+        kinds = {tuple(map(type, key)) for key in keys}
+        if len(kinds) > 1 or not ALIKE.issuperset(*kinds):
+            return self._looked_up(rows, connection)
+        (types,) = kinds
+        known = {key: _affixes(self, model, types, key, alias) for key in set(keys)}
         return [known[key] for key in keys]
 
     def _looked_up(

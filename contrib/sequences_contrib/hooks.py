@@ -61,14 +61,19 @@ def _numbering_insert(insert: Any) -> Any:
             return insert(self, manager, using, fields, returning_fields, raw)
         connection = connections[using]
         returns = connection.features.can_return_columns_from_insert
-        asked = returning_fields
-        if not returns:
-            asked = [field for field in returning_fields if field not in numbered]
+        asked: list[Any] = []
         numbers = Numbers(connection, [self], numbered)
         results: Any = None
         unknown: DurabilityUnknown | None = None
         try:
             with numbers:
+                # What was set here needn't be read back.
+                asked = [
+                    field
+                    for field in returning_fields
+                    if not isinstance(field, Numbering)
+                    or (returns and type(getattr(self, field.attname)) is not int)
+                ]
                 results = insert(self, manager, using, fields, asked, raw)
         except DurabilityUnknown as error:
             if results is None:  # that of a transaction before the INSERT
@@ -82,8 +87,8 @@ def _numbering_insert(insert: Any) -> Any:
                 raise
         if returns:
             for field, value in zip(asked, results[0] if results else (), strict=False):
-                if field in numbered:
-                    setattr(self, field.attname, value)
+                setattr(self, field.attname, value)
+            results = []  # nothing is left for Django to set
         else:
             known = dict(zip(asked, results[0] if results else (), strict=False))
             read_back(self, connection, numbered, known)
@@ -92,8 +97,6 @@ def _numbering_insert(insert: Any) -> Any:
             self._state.adding = True  # the row of the child is yet to come, and may fail
         numbers.remember()
         if unknown is not None:  # the row is there, and the instance knows which it is
-            for field, value in zip(asked, results[0] if results else (), strict=False):
-                setattr(self, field.attname, value)
             raise unknown
         return results
 

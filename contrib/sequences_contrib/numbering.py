@@ -215,9 +215,10 @@ class Numbers:
                 "of rows that are not inserted"
             )
         if not in_users_transaction(self.connection):
-            limits = [field.limit for of in self.wants.values() for field in of]
-            limit = min((limit for limit in limits if limit is not None), default=None)
-            self._around = begin(self.using, limit)
+            limits = [
+                field.limit for of in self.wants.values() for field in of if field.limit is not None
+            ]
+            self._around = begin(self.using, min(limits) if limits else None)
         for name, fields in sorted(self.wants.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)

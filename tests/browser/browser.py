@@ -6,17 +6,19 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from selenium.common import TimeoutException
+from selenium.common import TimeoutException, WebDriverException
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.servers import reaper
 from tests.servers.install import axe_core, install, which
+
+T = TypeVar("T")
 
 SCREEN = (1280, 800)
 PHONE = (390, 844)
@@ -29,7 +31,9 @@ AXE_OPTIONS = {
 # Django's own parts: links that differ by their colour alone, and that are 20 pixels high.
 NOT_OURS = [[".breadcrumbs"], ["#changelist-filter"]]
 
-LOADED = "return document.readyState === 'complete' && document.body.clientHeight > 0"
+LOADED = """
+return !window.isOld && document.readyState === "complete" && document.body.clientHeight > 0;
+"""
 
 STILL = """
 const [done] = arguments;
@@ -64,7 +68,9 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.downloads = downloads
-        self.driver = Chrome(options, ChromeService(str(which("chromedriver"))))
+        service = ChromeService(str(which("chromedriver")))
+        self.driver = Chrome(options, service)
+        reaper.watch(downloads, service.process.pid)  # which ends Chromium
         self.axe = axe_core().read_text()
         self.site = ""
 
@@ -90,9 +96,8 @@ class Browser:
     @contextlib.contextmanager
     def new_page(self) -> Iterator[None]:
         """Wait until what is done in the block has brought another page."""
-        page = self.driver.find_element(By.TAG_NAME, "html")
+        self.driver.execute_script("window.isOld = true")
         yield
-        self.wait(staleness_of(page))
         self.wait(lambda driver: driver.execute_script(LOADED))
 
     def link(self, text: str) -> WebElement:
@@ -168,13 +173,15 @@ class Browser:
         """The only element of this kind that can be seen, as soon as the page is drawn."""
 
         def seen(driver: Chrome) -> list[WebElement]:
-            return [one for one in driver.find_elements(by, selector) if one.is_displayed()]
+            found = [one for one in driver.find_elements(by, selector) if one.is_displayed()]
+            return found if len(found) == 1 else []
 
-        with contextlib.suppress(TimeoutException):
-            self.wait(lambda driver: len(seen(driver)) == 1)
-        found = seen(self.driver)
-        assert len(found) == 1, f"{len(found)} of {selector} on {self.path}: {self.text}"
-        return found[0]
+        try:
+            return self.wait(seen)[0]
+        except TimeoutException:
+            raise AssertionError(
+                f"Not one {selector} on {self.path}: {self.driver.page_source}"
+            ) from None
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -205,8 +212,11 @@ class Browser:
             for node in rule["nodes"]
         ]
 
-    def wait(self, until: Callable[[Chrome], object]) -> None:
-        WebDriverWait(self.driver, 30, poll_frequency=0.05).until(until)
+    def wait(self, until: Callable[[Chrome], T]) -> T:
+        # While one page replaces another, the driver may fail in many ways.
+        ignored = [WebDriverException]
+        return WebDriverWait(self.driver, 30, 0.05, ignored).until(until)
 
     def quit(self) -> None:
         self.driver.quit()
+        reaper.forget(self.downloads)

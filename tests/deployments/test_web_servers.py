@@ -83,7 +83,7 @@ def test_greenlets_of_a_driver_that_blocks() -> None:
 
     So requests fail that gevent's workers run at once. What is committed is exact all the same.
     """
-    settings = environment("sqlite", options={"timeout": 1})
+    settings = environment("sqlite", options={"timeout": 1}) | {"LOCKED": "0.5"}
     codes = [str(i) for i in range(5)]
     with Gunicorn(settings, "--worker-class", "gevent") as server:
         answers = load(server, "synchronous", codes)
@@ -122,9 +122,9 @@ def test_a_worker_is_killed(alias: str, settings: dict[str, Any]) -> None:
     codes = [str(i) for i in range(IN_FLIGHT)]
     with Gunicorn(environment(alias, **settings), *THREADS) as server:
         answers = load(server, "synchronous", codes, kill_worker)
-        check_exact(alias, answers)
         lost = [code for code, answer in answers if not isinstance(answer, int)]
         assert lost
+        # These need the counter, so that afterwards no COMMIT of the dead process is on its way.
         again = load(server, "synchronous", lost)
-    rows = check_exact(alias, answers + again)
+    rows = check_exact(alias, [*answers, *again])
     assert rows == set(codes) | {f"{code}, second row" for code in codes}

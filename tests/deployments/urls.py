@@ -1,5 +1,6 @@
 """The deployed project: each request inserts a numbered row, and is answered with its number."""
 
+import os
 import time
 
 from asgiref.sync import sync_to_async
@@ -10,7 +11,7 @@ from django.urls import path
 from sequences_core import run_atomic
 from tests.numbered.models import Plain
 
-LOCKED = 0.002
+LOCKED = float(os.environ.get("LOCKED", "0.002"))
 """Seconds for which a transaction goes on with the counter locked, and other requests run."""
 
 

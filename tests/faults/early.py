@@ -154,11 +154,9 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
     """SIGKILL of the primary while nothing reaches its synchronous standby, which goes on."""
     pair = arena.serving
     assert isinstance(pair, Pair)
-    assert pair.standby
     urls = pair.primary.url, pair.standby.url
 
     def act(fleet: Fleet) -> None:
-        assert pair.link
         fleet.wait_for_commits(20)
         pair.link.hold()
         with fleet.standstill():

@@ -26,11 +26,9 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
     """
     pair = arena.serving
     assert isinstance(pair, Pair)
-    assert pair.standby
     places = arena.place(pair.primary.url), arena.place(pair.standby.url)
 
     def act(fleet: Fleet) -> None:
-        assert pair.link
         fleet.wait_for_commits(20)
         pair.link.hold()
         if not pair.synchronous:

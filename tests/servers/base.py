@@ -100,6 +100,8 @@ class Server(abc.ABC):
         """Whether it takes connections."""
         try:
             connect(self.url).close()
+        except ImportError:
+            raise
         except Exception:  # noqa: BLE001 - of whichever driver this is
             return False
         return True

@@ -49,11 +49,9 @@ class Pair:
     def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
         self.synchronous = synchronous
         names = {"synchronous_standby_names": "*"} if synchronous else {}
-        self.primary = PostgreSQL(durable=durable, settings=names)
-        self.link: Proxy | None = None
-        self.standby: Standby | None = None
-        self.durable = durable
-        self.leader: PostgreSQL = self.primary
+        self.leader = self.primary = PostgreSQL(durable=durable, settings=names)
+        self.link = Proxy(self.primary.port)
+        self.standby = Standby(self.link.port, durable=durable)
 
     @property
     def url(self) -> str:
@@ -63,8 +61,6 @@ class Pair:
     def start(self) -> Self:
         """Start both, and wait until the standby follows."""
         self.primary.start()
-        self.link = Proxy(self.primary.port)
-        self.standby = Standby(self.link.port, durable=self.durable)
         self.standby.start()
         deadline = time.monotonic() + PATIENCE
         while not self.follows():
@@ -82,15 +78,12 @@ class Pair:
 
     def fail_over(self) -> None:
         """Lose the primary, by SIGKILL, and promote the standby."""
-        assert self.standby
         self.primary.kill()
         self.standby.promote()
         self.leader = self.standby
 
     def close(self) -> None:
         """End and remove both."""
-        if self.standby:
-            self.standby.close()
-        if self.link:
-            self.link.close()
+        self.standby.close()
+        self.link.close()
         self.primary.close()
