@@ -39,7 +39,7 @@ def made(using: str) -> Iterator[tuple[Any, Any]]:
             def __str__(self) -> str:
                 return f"{self.pk}"
 
-        class Voucher(ProtectNumbered):
+        class Deed(ProtectNumbered):
             firm = models.ForeignKey(Firm, models.CASCADE, null=True, related_name="vouchers")
             issued_on = models.DateField(default=DAY)
             note = models.CharField(max_length=9, default="")
@@ -54,8 +54,8 @@ def made(using: str) -> Iterator[tuple[Any, Any]]:
             def __str__(self) -> str:
                 return f"{self.number}"
 
-    with tables(using, Firm, Voucher):
-        yield models.QuerySet(Firm, using=using), Voucher.objects.using(using)
+    with tables(using, Firm, Deed):
+        yield models.QuerySet(Firm, using=using), Deed.objects.using(using)
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -77,7 +77,7 @@ def test_a_change_is_refused(change: str, in_transaction: bool, using: str, made
     name = {"expression": "number"}.get(change, change.removeprefix("no "))
     setattr(row, name, CHANGES[change](firms))
     with atomic_if(in_transaction, using):
-        with pytest.raises(NumberProtected, match=r"Voucher\.number is given, as 1"):
+        with pytest.raises(NumberProtected, match=r"Deed\.number is given, as 1"):
             row.save(using=using)
         with pytest.raises(NumberProtected):
             row.save(using=using, update_fields=["number", "firm_id", "issued_on"])

@@ -8,6 +8,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from pytest_django.live_server_helper import LiveServer
@@ -41,6 +43,8 @@ def log_in(browser: Browser) -> Callable[..., User]:
         user = User.objects.create_user(name, is_staff=True, is_superuser=not permissions)
         for permission in permissions:
             label, codename = permission.split(".")
+            # Whether a flush leaves them depends on the apps that were installed then.
+            create_permissions(apps.get_app_config(label), verbosity=0)
             wanted = Permission.objects.get(content_type__app_label=label, codename=codename)
             user.user_permissions.add(wanted)
         client = Client()
