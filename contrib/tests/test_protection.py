@@ -49,7 +49,6 @@ def made(using: str) -> Iterator[tuple[Any, Any]]:
 
             class Meta:
                 app_label = "numbered"
-                db_table = "numbered_protected"  # beside the Voucher of all tests
 
             def __str__(self) -> str:
                 return f"{self.number}"
