@@ -23,7 +23,7 @@ products = $(foreach one,$(1),$(firstword $(subst @, ,$(one))))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(call products,$(1))))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-readme docs servers servers-stop lint release changelog matrix constraints clean
+.PHONY: help demo test bench faults bench-readme docs messages servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,13 @@ faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill wr
 
 docs: .venv/.docs ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
+
+messages: .venv/.dev ## take the strings of the code over into the catalogues of translations, and compile them
+	$(BIN)/python -m tests.servers install gettext
+	for package in sequences_core contrib/sequences_contrib; do (cd $$package && \
+		$(CURDIR)/$(BIN)/django-admin makemessages --all --no-location --no-wrap --no-obsolete && \
+		sed -i '/^"POT-Creation-Date/d' locale/*/LC_MESSAGES/django.po && \
+		$(CURDIR)/$(BIN)/django-admin compilemessages --verbosity 0) || exit; done
 
 servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start the databases' servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)

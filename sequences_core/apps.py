@@ -2,11 +2,12 @@ from django.apps import AppConfig
 from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.signals import connection_created
+from django.utils.translation import gettext_lazy as _
 
 
 class SequencesConfig(AppConfig):
     name = "sequences_core"
-    verbose_name = "Sequences"
+    verbose_name = _("Sequences")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

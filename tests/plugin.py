@@ -40,6 +40,7 @@ OF_REPOSITORY = {
     "test_release.py",
     "test_report.py",
     "test_serving.py",
+    "test_translations.py",
     "test_tutorial.py",
     "test_typing.py",
 }

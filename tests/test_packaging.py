@@ -89,6 +89,15 @@ def test_core_wheel_holds_what_django_and_backends_need(wheels: dict[str, Path])
         assert f"sequences_core/{file}" in files
 
 
+@pytest.mark.parametrize("name", ["sequences-core", "sequences-contrib"])
+def test_wheels_hold_compiled_translations(wheels: dict[str, Path], name: str) -> None:
+    """Django reads the compiled catalogues; nobody has to compile them after the installation."""
+    with zipfile.ZipFile(wheels[name]) as archive:
+        for language in ("de", "es", "fr", "it", "nl", "pl", "pt"):
+            file = f"{import_name(name)}/locale/{language}/LC_MESSAGES/django.mo"
+            assert archive.read(file)[:4] in (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde")
+
+
 @DISTRIBUTIONS
 def test_metadata(wheels: dict[str, Path], name: str) -> None:
     """A wheel says its licence, its Python, and in its README what it is."""

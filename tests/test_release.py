@@ -154,6 +154,9 @@ def test_an_sdist_holds_its_tests(dist: Path, name: str) -> None:
     expected = {import_name(name), *shared} | (own if name == "sequences-core" else set())
     assert {parts[0] for parts in paths} == expected
     assert any(parts[0] == "tests" and parts[-1].startswith("test_") for parts in paths)
+    catalogues = {parts[2] for parts in paths if parts[-1] == "django.mo"}
+    translated = {"sequences-core", "sequences-contrib"}
+    assert catalogues >= {"de", "pl"} if name in translated else not catalogues
 
 
 @needs_clone

@@ -12,6 +12,7 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router, transaction
 from django.db.models import F, Q
 from django.db.models.signals import pre_delete
+from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
@@ -105,10 +106,15 @@ class ProtectNumbered(models.Model):
         if self.pk is None:
             return
         using = router.db_for_write(type(self), instance=self)
-        try:
-            refuse_change(self, rows_in(type(self), using).filter(pk=self.pk))
-        except NumberProtected as error:
-            raise ValidationError(str(error), code="protected") from error
+        if changed := _changed(self, rows_in(type(self), using).filter(pk=self.pk)):
+            field, number, _name = changed
+            fields: list[Any] = [self._meta.get_field(name) for name in sorted(_depends_on(field))]
+            labels = [str(each.verbose_name) for each in fields]
+            raise ValidationError(
+                _("The number %(number)s has been given, so this can't change: %(fields)s."),
+                code="protected",
+                params={"number": number, "fields": ", ".join(labels)},
+            )
 
     @classmethod
     def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
@@ -133,9 +139,20 @@ def refuse_change(
     :param rows: the row as it is stored, or nothing.
     :param update_fields: what is saved; by default all fields that aren't deferred.
     """
+    if changed := _changed(row, rows, update_fields):
+        field, number, name = changed
+        raise NumberProtected(
+            f"{field} is given, as {number}: its {name} can't change. {REMEDY}", [row]
+        )
+
+
+def _changed(
+    row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
+) -> tuple[Any, Any, str] | None:
+    """Return a numbered field, its number, and what saving would change of what it depends on."""
     stored = rows.first()
     if stored is None:
-        return
+        return None
     numbered = [
         field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
     ]
@@ -145,10 +162,8 @@ def refuse_change(
         after = _facts(field, stored, rows.db)
         for name in facts:
             if facts[name] != after[name]:
-                raise NumberProtected(
-                    f"{field} is given, as {facts[field.name]}: its {name} can't change. {REMEDY}",
-                    [row],
-                )
+                return field, facts[field.name], name
+    return None
 
 
 def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:

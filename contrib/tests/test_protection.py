@@ -83,7 +83,10 @@ def test_a_change_is_refused(change: str, in_transaction: bool, using: str, made
         row.save(using=using, update_fields=["note"])
         with pytest.raises(ValidationError) as caught:
             row.full_clean()
-        assert caught.value.error_dict["__all__"][0].code == "protected"
+        (error,) = caught.value.error_dict["__all__"]
+        assert error.code == "protected"
+        labels = "firm, issued on, number"
+        assert error.messages == [f"The number 1 has been given, so this can't change: {labels}."]
         assert vouchers.create(firm=row.firm or firms.create()).number  # the transaction is fine
     assert vouchers.filter(number=1, issued_on=DAY, firm__isnull=False, pk=row.pk).exists()
 

@@ -86,6 +86,11 @@ def chromium() -> Path | None:
     return browser if which("chromedriver") else None
 
 
+def gettext() -> Path | None:
+    """The program that extracts strings, provided that those are there that merge and compile."""
+    return which("xgettext") if which("msgmerge") and which("msgfmt") else None
+
+
 class Requirement(NamedTuple):
     """Something that packages of the system provide."""
 
@@ -107,6 +112,7 @@ REQUIREMENTS = {
     ),
     "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
     "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
+    "gettext": Requirement("gettext", gettext, ("gettext",)),
     "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
     "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
     "debootstrap": Requirement(
