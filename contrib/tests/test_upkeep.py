@@ -369,7 +369,10 @@ def test_adopt_keeps_to_the_maximum(using: str) -> None:
 def test_adopt_asks_a_function_for_the_maximum_of_each_text(using: str) -> None:
     """It is a function of the row, which is about to get the number."""
     number = SequenceField("post", maximum=lambda row: row.pages, null=True)
-    fields = {"pages": models.IntegerField(), "text": models.CharField(max_length=9)}
+    fields: dict[str, Any] = {
+        "pages": models.IntegerField(),
+        "text": models.CharField(max_length=9),
+    }
     with letters(using, number=number, **fields) as rows:
         values = "(NULL, 9, 'A7'), (NULL, 5, 'A6')"
         run_sql(using, f"INSERT INTO numbered_letter (number, pages, text) VALUES {values}")
