@@ -94,7 +94,8 @@ class WaitedFor:
     """A context manager that waits, in autocommit, until the INSERT in its block is durable.
 
     The INSERT calls FUNCTION. Raises DurabilityUnknown, or the database's own error where both
-    were sent together.
+    were sent together. Fields that Django asks for their values meanwhile may execute statements,
+    open transactions and have blocks like this one: only the innermost wrapper in autocommit acts.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -108,13 +109,14 @@ class WaitedFor:
 
     def __exit__(self, *exception: object) -> None:
         if self.together is not None:
-            self.connection.execute_wrappers.pop()
+            self.connection.execute_wrappers.remove(self.send)
         if not self.sent and exception[0] is None:
             wait_now(self.connection)
 
     def send(self, execute: Any, sql: str, *args: Any) -> Any:
         assert self.together is not None
-        if FUNCTION not in sql:
+        innermost = self.connection.execute_wrappers[-1] == self.send
+        if FUNCTION not in sql or self.connection.in_atomic_block or not innermost:
             return execute(sql, *args)
         self.sent = True
         return self.together(execute, sql, *args)

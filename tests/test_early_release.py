@@ -326,6 +326,94 @@ class TestTogether(Server):
             Invoice.objects.using(DIRECT).create(number=7)
         assert create(DIRECT) == 8
 
+    def test_an_insert_that_others_have_added_statements_to(self) -> None:
+        """They skip the results of theirs, as django-pghistory's contexts do; nothing waits."""
+
+        def inject(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if not sql.startswith("INSERT"):
+                return execute(sql, params, many, context)
+            sql = f"SELECT set_config('app.user', %s, true); {sql}"
+            result = execute(sql, ("clerk", *params), many, context)
+            while context["cursor"].nextset():
+                pass
+            return result
+
+        with waits(0), connections[DIRECT].execute_wrapper(inject):
+            row = Invoice.objects.using(DIRECT).create()
+        assert row == Invoice.objects.using(DIRECT).get(number=1)
+
+    @pytest.mark.parametrize("begin", ["by SQL", "by the driver"])
+    def test_a_transaction_that_django_does_not_know_of(self, begin: str) -> None:
+        """It isn't committed by an INSERT in it."""
+        driver = connections[DIRECT].connection
+        with waits(0):
+            if begin == "by SQL":
+                with connections[DIRECT].cursor() as cursor:
+                    cursor.execute("BEGIN")
+                    create(DIRECT)
+                    cursor.execute("ROLLBACK")
+            else:
+                with driver.transaction(force_rollback=True):
+                    create(DIRECT)
+        assert invoices() == []
+
+    def test_a_pipeline_of_the_driver(self) -> None:
+        """It has one statement at a time."""
+        create(DIRECT)
+        with waits(0), connections[DIRECT].connection.pipeline():
+            assert create(DIRECT) == 2
+
+    @pytest.mark.parametrize("in_atomic", [False, True])
+    def test_a_field_that_inserts_another_row(
+        self, in_atomic: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """While Django asks it for its value: each row has its own transaction."""
+
+        def pre_save(row: Invoice, add: bool) -> str:
+            if row.note != "outer":
+                return row.note
+            if not in_atomic:
+                assert create(DIRECT) == 1
+                return row.note
+            with transaction.atomic(using=DIRECT):
+                assert create(DIRECT) == 1
+                transaction.set_rollback(True, using=DIRECT)
+            return row.note
+
+        monkeypatch.setattr(Invoice._meta.get_field("note"), "pre_save", pre_save, raising=False)
+        with CaptureQueriesContext(connections[DIRECT]) as queries:
+            outer = Invoice.objects.using(DIRECT).create(note="outer")
+        begins = [query["sql"].count("BEGIN") for query in queries]
+        assert begins == ([1, 0, 0, 1] if in_atomic else [1, 1])
+        assert outer == Invoice.objects.using(DIRECT).get(number=1 if in_atomic else 2)
+        assert len(invoices()) == (1 if in_atomic else 2)
+
+    def test_a_connection_that_a_field_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Django's error is raised, and no wrapper stays behind or is taken away from others."""
+
+        def watch(execute: Any, *args: Any) -> Any:
+            return execute(*args)
+
+        def pre_save(row: Invoice, add: bool) -> str:
+            connections[DIRECT].close()
+            connections[DIRECT].execute_wrappers.append(watch)  # for good
+            return row.note
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Invoice._meta.get_field("note"), "pre_save", pre_save, raising=False)
+            with pytest.raises(OperationalError, match="closed"):
+                create(DIRECT)
+        assert connections[DIRECT].execute_wrappers == [watch]
+        connections[DIRECT].execute_wrappers.remove(watch)
+        assert create(DIRECT) == 1
+
+    def test_an_insert_that_fails_is_logged(self) -> None:
+        """By its own text, and not by that of the ROLLBACK after it."""
+        with CaptureQueriesContext(connections[DIRECT]) as queries, pytest.raises(DataError):
+            Invoice.objects.using(DIRECT).create(note="x" * 51)
+        (query,) = queries
+        assert "INSERT INTO" in query["sql"]
+
     @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
     def test_parameters_that_the_server_binds(self, alias: str) -> None:
         """They allow one statement at a time, so that the wait is one of its own."""

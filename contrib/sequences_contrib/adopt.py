@@ -15,7 +15,7 @@ from sequences_core.taking import database_errors
 from .formats import NumberFormat
 from .groups import pages_of
 from .identity import counter_name
-from .rules import check_end
+from .rules import check_end, maximum_of
 from .scopes import CHOICES, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
@@ -50,7 +50,8 @@ def adopt(
         number get the number that the text says; all of them, or none where one can't be read.
     :param format: how the text is written, unless the column is a FormattedNumberField.
     :raises TypeError, ValueError: for bad arguments, and for a row that is refused here.
-    :raises SequenceExhausted: a number is above the field's ``maximum``.
+    :raises SequenceExhausted: a number is above the field's ``maximum``; where that is a function,
+        which is asked about rows, the number of a text.
     :raises NotSupportedError: the database has no sequences that can be read.
     """
     ((alias, series),) = all_series(model, field, using)
@@ -114,6 +115,9 @@ class _Texts:
             for row, name in zip(rows, names, strict=True):
                 if name is not None:
                     number = getattr(row, self.field.attname)
+                    maximum = maximum_of(self.field, row)
+                    if maximum is not None and number > maximum:
+                        check_end(self.field, name, [number], [maximum])
                     found[name] = max(number, found.get(name, number))
         return found
 

@@ -34,9 +34,13 @@ class Code(NamedTuple):
     expression: Callable[..., Any]
 
 
+def _year_of_century(of: Any, tzinfo: tzinfo | None) -> Any:
+    return ExtractYear(of, tzinfo=tzinfo) % 100
+
+
 CODES = {
     "Y": Code(4, lambda day: day.year, ExtractYear),
-    "y": Code(2, lambda day: day.year % 100, lambda of, tzinfo: ExtractYear(of, tzinfo) % 100),
+    "y": Code(2, lambda day: day.year % 100, _year_of_century),
     "m": Code(2, lambda day: day.month, ExtractMonth),
     "d": Code(2, lambda day: day.day, ExtractDay),
     "q": Code(1, lambda day: (day.month + 2) // 3, ExtractQuarter),

@@ -48,7 +48,8 @@ class Digits(Func):
 class DateDigits(Func):
     """Digits of a date, or the same by SQLite's ``strftime`` of the second expression, the date.
 
-    For what Django does on SQLite calls Python, for each row.
+    For what Django does on SQLite calls Python, for each row. It does that too for a date that
+    Django reads and ``strftime`` doesn't, such as 2026-1-5, which another program has written.
     """
 
     output_field = CharField()
@@ -60,8 +61,9 @@ class DateDigits(Func):
         return compiler.compile(self.source_expressions[0])
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        sql, params = compiler.compile(self.source_expressions[1])
-        return f"STRFTIME('%%{self.extra['code']}', {sql})", params
+        (digits, others), (day, params) = map(compiler.compile, self.source_expressions)
+        sql = f"COALESCE(STRFTIME('%%{self.extra['code']}', {day}), {digits})"
+        return sql, (*params, *others)
 
 
 class Joined(Func):
@@ -130,9 +132,14 @@ class Stored:
         return self.source(query.model).resolve_expression(query, *args, **kwargs)
 
     def source(self, model: Any) -> Any:
-        """Return the column of the model's table, or the query that looks up what it refers to."""
+        """Return the column of the model's table, or the query that looks up what it refers to.
+
+        So does the link to the row of a parent, whose columns an UPDATE can't join either.
+        """
         first, _, rest = self.path.partition(LOOKUP_SEP)
         field = model._meta.pk if first == "pk" else model._meta.get_field(first)
+        if field.model._meta.concrete_model is not model._meta.concrete_model:
+            field, rest = model._meta.get_ancestor_link(field.model), self.path
         if not rest:
             return F(field.attname)
         if not field.is_relation:

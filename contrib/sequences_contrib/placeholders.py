@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.operations import BaseDatabaseOperations
 from django.db.models import Model
 
@@ -119,12 +120,17 @@ def longest_of(piece: Piece, model: type[Model], number: int) -> float:
     return float("inf") if column.max_length is None else column.max_length
 
 
-def is_never_null(piece: Placeholder, model: type[Model]) -> bool:
-    """Is it the number, or about a date of the row itself, which is never null?"""
+def is_never_null(piece: Placeholder, model: type[Model], connection: BaseDatabaseWrapper) -> bool:
+    """Is it the number, or about a date of the row itself, which is never null?
+
+    SQLite's columns may have anything instead of a date, and MySQL has null instead of a moment in
+    a time zone that it doesn't know.
+    """
     if piece.part is None:
         return True
     first, *others = fields_of(model, path_of_piece(piece))
-    return isinstance(piece.part, DateText) and not others and not first.null
+    is_date = isinstance(piece.part, DateText) and not isinstance(first, models.DateTimeField)
+    return is_date and not others and not first.null and connection.vendor != "sqlite"
 
 
 def is_open(piece: Placeholder) -> bool:

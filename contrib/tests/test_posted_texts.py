@@ -7,15 +7,16 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, models
+from django.db import IntegrityError, connections, models
+from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
-from sequences_contrib.periods import FiscalYear
+from sequences_contrib.periods import FiscalYear, Year
 from sequences_contrib.posting import Assigned, assign_numbers
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back
+from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, tables
 from tests.numbered.models import Company
 
 APPS = ["tests.numbered"]
@@ -160,3 +161,91 @@ def test_a_text_that_cannot_be_written(options: dict[str, Any], using: str) -> N
         rows.filter(kind=None).update(kind="c")
         assert assign_numbers(rows.all()).rows == 1
         assert list(texts.all()) == ["a-01", "c-03", "b-02"]
+
+
+def test_fields_of_parents(using: str) -> None:
+    """The rows of parents are looked up by the UPDATE, also through a proxy."""
+    written = NumberFormat("{issued_on:%Y}-{branch}-{number}")
+    with isolate_apps("tests.numbered"):
+
+        class Paper(models.Model):
+            issued_on = models.DateField()
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.issued_on}"
+
+        class Branched(Paper):
+            branch = models.CharField(max_length=9, default="a")
+
+            class Meta:
+                app_label = "numbered"
+
+        class Contract(Branched):
+            posted = models.BooleanField(default=False)
+            number = SequenceField("s", scope=[Year("issued_on"), "branch"], when="posted")
+            text = FormattedNumberField(written, max_length=99, null=True)
+
+            class Meta:
+                app_label = "numbered"
+
+        class Archived(Contract):
+            class Meta:
+                app_label = "numbered"
+                proxy = True
+
+    with tables(using, Paper, Branched, Contract):
+        rows: Any = models.QuerySet(Contract, using=using)
+        for year in (99, 2026, 99):
+            rows.create(issued_on=date(year, 1, 1))
+        rows.create(issued_on=date(2026, 2, 1), posted=True)
+        rows.update(posted=True)
+        assert assign_numbers(models.QuerySet(Archived, using=using)).rows == 3
+        found = list(rows.order_by("pk").values_list("text", flat=True))
+        assert found == ["0099-a-1", "2026-a-2", "0099-a-2", "2026-a-1"]
+        selected = rows.annotate(selected=written.expression()).order_by("pk")
+        assert list(selected.values_list("selected", flat=True)) == found
+
+
+def test_dates_that_another_program_has_written(using: str) -> None:
+    """SQLite stores any text: what Django reads is a date, and what it doesn't gets no number."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("the database stores dates only")
+    with letters(
+        using,
+        day=models.DateField(),
+        number=SequenceField("s", null=True),
+        text=FormattedNumberField(NumberFormat("{day:%Y%m}-{number}"), max_length=99, null=True),
+    ) as rows:
+        for written in ("2026-1-5", "soon", "2026-01-05"):
+            with connections[using].cursor() as cursor:
+                table = rows.model._meta.db_table
+                cursor.execute(f"INSERT INTO {table} (day) VALUES (%s)", [written])
+        done = assign_numbers(rows.all())
+        assert (done.rows, done.skipped) == (2, 1)
+        found = list(rows.order_by("pk").values_list("text", flat=True))
+        assert found == ["202601-1", None, "202601-2"]
+
+
+def test_a_time_zone_that_is_not_in_the_servers_table(
+    using: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL's table has zones, but not this one, and null is its date: no number without a text."""
+    features: Any = connections[using].features
+    if connections[using].vendor != "mysql" or features.has_zoneinfo_database:
+        pytest.skip("the database knows the zone")
+    monkeypatch.setattr(features, "has_zoneinfo_database", True)
+    written = NumberFormat("{at:%Y}-{number}", tz="Pacific/Auckland")
+    with letters(
+        using,
+        at=models.DateTimeField(),
+        number=SequenceField("s", null=True),
+        text=FormattedNumberField(written, max_length=99, null=True),
+    ) as rows:
+        with connections[using].cursor() as cursor:
+            table = rows.model._meta.db_table
+            cursor.execute(f"INSERT INTO {table} (at) VALUES ('2026-12-31 23:30')")
+        assert assign_numbers(rows.all()) == Assigned({}, 0, 1)
+        assert rows.get().number is None

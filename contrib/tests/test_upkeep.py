@@ -366,6 +366,26 @@ def test_adopt_keeps_to_the_maximum(using: str) -> None:
         assert adopt(rows.model, "number", apply=True, using=using) == [Change("post", None, 8)]
 
 
+def test_adopt_asks_a_function_for_the_maximum_of_each_text(using: str) -> None:
+    """It is a function of the row, which is about to get the number."""
+    number = SequenceField("post", maximum=lambda row: row.pages, null=True)
+    fields: dict[str, Any] = {
+        "pages": models.IntegerField(),
+        "text": models.CharField(max_length=9),
+    }
+    with letters(using, number=number, **fields) as rows:
+        values = "(NULL, 9, 'A7'), (NULL, 5, 'A6')"
+        run_sql(using, f"INSERT INTO numbered_letter (number, pages, text) VALUES {values}")
+        options: dict[str, Any] = {"text": "text", "format": NumberFormat("A{number}")}
+        for apply in (False, True):
+            with pytest.raises(SequenceExhausted, match="maximum 5"):
+                adopt(rows.model, "number", apply=apply, using=using, **options)
+        assert counters(using) == {}
+        run_sql(using, "UPDATE numbered_letter SET pages = 6 WHERE pages = 5")
+        adopt(rows.model, "number", apply=True, using=using, **options)
+        assert counters(using) == {"post": 7}
+
+
 BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [
     (Invoice, {"text": "note", "format": NumberFormat("{number}")}, "null=True"),
     (Invoice, {"table": "t"}, "go together"),

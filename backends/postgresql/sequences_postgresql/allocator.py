@@ -179,12 +179,20 @@ def binds_itself(connection: BaseDatabaseWrapper) -> bool:
 
 
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    """Execute a statement and the wait for it by one round trip; its result is the statement's."""
+    """Execute a statement and the wait for it by one round trip; its result is the statement's.
+
+    By itself, so that its COMMIT waits, where somebody else has added statements, whose results he
+    skips; has begun a transaction that Django doesn't know of; or has opened a pipeline.
+    """
+    driver = context["cursor"].connection
+    if ";" in sql or driver.info.transaction_status or driver.info.pipeline_status:
+        return execute(sql, params, many, context)
     try:
         result = execute(TOGETHER.replace("{statement}", sql), params, many, context)
     except BaseException:
-        if context["connection"].connection.info.transaction_status in OPEN:
-            execute("ROLLBACK", None, False, context)
+        if driver.info.transaction_status in OPEN:
+            with context["connection"].wrap_database_errors:
+                driver.rollback()  # not by the cursor, of which Django logs the last statement
         raise
     cursor = context["cursor"]
     cursor.nextset()  # past that of BEGIN

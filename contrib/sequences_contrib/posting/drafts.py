@@ -93,7 +93,8 @@ class Drafts:
         """
         rows: QuerySet[Any] = self.rows & self.field.rows_of(sample, self.connection.alias)
         for text in self.field.texts:
-            if all(is_never_null(piece, text.model) for piece in text.format.placeholders):
+            pieces = text.format.placeholders
+            if all(is_never_null(piece, text.model, self.connection) for piece in pieces):
                 continue  # writing what can't be null takes a tenth of a batch's time
             rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
         return rows.order_by(*self.order.terms())

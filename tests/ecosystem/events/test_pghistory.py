@@ -40,6 +40,23 @@ def test_an_insert_is_kept_with_the_number() -> None:
     assert events(InvoiceEvent) == [("insert", number) for number in (1, 2, 3, 4)]
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_context(early: bool, settings: Any) -> None:
+    """It adds a statement to each INSERT: the row still knows its number, and the event its user.
+
+    So it does where a counter is released early, which sends more statements with the INSERT.
+    """
+    settings.SEQUENCES_EARLY_RELEASE = early
+    with pghistory.context(user=7):
+        first = Invoice.objects.create()
+        with transaction.atomic():
+            second = Invoice.objects.create()
+    assert list(Invoice.objects.order_by("number")) == [first, second]
+    assert (first.number, second.number) == (1, 2)
+    contexts = InvoiceEvent.objects.values_list("pgh_context__metadata", flat=True)
+    assert list(contexts) == [{"user": 7}] * 2
+
+
 def test_a_change_of_an_old_row() -> None:
     """It is kept, however often; it touches no counter and locks none."""
     old, _ = Invoice.objects.create(), Invoice.objects.create()
