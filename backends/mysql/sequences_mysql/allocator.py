@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -39,12 +38,6 @@ from .waiting import (
 DEADLOCK = 1213
 ERROR_DURING_COMMIT = 1180
 DEADLOCK_OF_ENGINE = "error 149 "
-
-EXECUTE_DENIED = 1370
-
-# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
-# to users without SUPER, 1418 to all, for the function is not deterministic and writes.
-PRIVILEGE_CODES = frozenset({1044, 1142, 1227, EXECUTE_DENIED, 1418, 1419})
 
 
 class MySQLAllocator(Allocator):
@@ -100,28 +93,14 @@ class MySQLAllocator(Allocator):
     def install(self, connection: BaseDatabaseWrapper) -> None:
         if self.is_installed(connection):
             return
-        try:
+        with function.warning_of_privileges(function.NOT_MADE):
             function.make(connection)
-        except OperationalError as error:
-            self._warn_of_privileges(
-                error,
-                "the database function of NextValue was not made ({error}): numbers will be "
-                "taken by a statement of their own. To have it, run manage.py sequences "
-                "install as a user with CREATE ROUTINE, on a server with "
-                "log_bin_trust_function_creators = 1 if it has a binary log",
-            )
         triggers.warn(connection)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(function.DROP)
-        except OperationalError as error:  # also where there is nothing to drop
-            self._warn_of_privileges(
-                error,
-                "the database function of NextValue, if there is one, was not dropped "
-                "({error}): that needs the privilege ALTER ROUTINE",
-            )
+        # Without the privilege it is an error also where there is nothing to drop.
+        with function.warning_of_privileges(function.NOT_DROPPED), connection.cursor() as cursor:
+            cursor.execute(function.DROP)
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:
@@ -132,7 +111,7 @@ class MySQLAllocator(Allocator):
             try:  # to some users, such as with SELECT on *.*, it shows all the same
                 cursor.execute(function.MAY_EXECUTE)
             except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
-                return self.error_code(error) != EXECUTE_DENIED
+                return self.error_code(error) != function.EXECUTE_DENIED
         return True
 
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
@@ -146,11 +125,6 @@ class MySQLAllocator(Allocator):
 
     def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
         return diagnosis.without_waiting(connection)
-
-    def _warn_of_privileges(self, error: OperationalError, message: str) -> None:
-        if self.error_code(error) not in PRIVILEGE_CODES:
-            raise error
-        warnings.warn(message.format(error=error), stacklevel=3)
 
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation

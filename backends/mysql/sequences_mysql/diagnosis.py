@@ -20,7 +20,6 @@ from .statements import sql
 from .waiting import is_mariadb, undone_by
 
 DENIED = frozenset({1142, 1143})
-EXECUTE_DENIED = 1370
 
 # Asking how a statement would be executed needs the privileges of executing it, with roles and
 # columns taken into account (https://dev.mysql.com/doc/refman/8.4/en/explain.html).
@@ -124,7 +123,7 @@ def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
             f"taken, or counters can't be deleted.",
             hint=f"GRANT {lacking} ON {table} TO {user}",
         )
-    if _is_denied(cursor, function.MAY_EXECUTE, {EXECUTE_DENIED}):
+    if _is_denied(cursor, function.MAY_EXECUTE, {function.EXECUTE_DENIED}):
         yield Warning(
             f"User {user} of database {alias!r} may not execute {FUNCTION}: numbers are taken by "
             f"statements of their own.",

@@ -7,6 +7,11 @@ LAST_INSERT_ID(expr) works as in the upsert; the server restores the caller's va
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import EXHAUSTED, FUNCTION, function_mark
@@ -128,6 +133,33 @@ def make(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(SET_SQL_MODE)
             cursor.execute(create(is_mariadb(connection)))
 
+
+@contextmanager
+def warning_of_privileges(message: str) -> Iterator[None]:
+    """Warn if the user may not execute the statement in the block; ``{error}`` says why."""
+    try:
+        yield
+    except OperationalError as error:
+        if error.args[0] not in PRIVILEGE_CODES:
+            raise
+        warnings.warn(message.format(error=error), stacklevel=4)
+
+
+NOT_MADE = (
+    "the database function of NextValue was not made ({error}): numbers will be taken by a "
+    "statement of their own. To have it, run manage.py sequences install as a user with CREATE "
+    "ROUTINE, on a server with log_bin_trust_function_creators = 1 if it has a binary log"
+)
+NOT_DROPPED = (
+    "the database function of NextValue, if there is one, was not dropped ({error}): that needs "
+    "the privilege ALTER ROUTINE"
+)
+
+EXECUTE_DENIED = 1370
+
+# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
+# to users without SUPER, 1418 to all, for the function is not deterministic and writes.
+PRIVILEGE_CODES = frozenset({1044, 1142, 1227, EXECUTE_DENIED, 1418, 1419})
 
 DROP = f"DROP FUNCTION IF EXISTS {FUNCTION}"
 # A function keeps the mode of the session that made it, and MariaDB's Oracle mode, to name one,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Warning
+from django.core.checks import CheckMessage
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -17,6 +17,7 @@ from sequences_core.early_release import durability_in_transaction, wait_after_c
 from sequences_core.table import with_table
 
 from . import diagnosis, function, holders
+from .early_release import binds_itself, not_allowed, send_together
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
@@ -25,7 +26,6 @@ from .statements import (
     LOOPING_UPSERT,
     RELEASING,
     STORAGE,
-    TOGETHER,
     UPDATE,
     UPSERT,
     UPSERT_ONE,
@@ -36,9 +36,6 @@ from .statements import (
 # Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
 # psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
 ALIVE = frozenset({0, 1, 2})
-
-# In a transaction, in one that has failed.
-OPEN = frozenset({2, 3})
 
 
 class PostgreSQLAllocator(Allocator):
@@ -167,45 +164,3 @@ class PostgreSQLAllocator(Allocator):
         if durability is not None and row is not None and row[1] is not None:
             wait_after_commit(connection)
         return None if row is None else row[0]
-
-
-def binds_itself(connection: BaseDatabaseWrapper) -> bool:
-    """Does psycopg 3 write the parameters into the statement, as Django asks for by default?"""
-    from psycopg import ClientCursor
-
-    options = connection.settings_dict.get("OPTIONS", {})
-    factory = options.get("cursor_factory", ClientCursor)
-    return not options.get("server_side_binding") and issubclass(factory, ClientCursor)
-
-
-def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    """Execute a statement and the wait for it by one round trip; its result is the statement's.
-
-    By itself, so that its COMMIT waits, where somebody else has added statements, whose results he
-    skips; has begun a transaction that Django doesn't know of; or has opened a pipeline.
-    """
-    driver = context["cursor"].connection
-    if ";" in sql or driver.info.transaction_status or driver.info.pipeline_status:
-        return execute(sql, params, many, context)
-    try:
-        result = execute(TOGETHER.replace("{statement}", sql), params, many, context)
-    except BaseException:
-        if driver.info.transaction_status in OPEN:
-            with context["connection"].wrap_database_errors:
-                driver.rollback()  # not by the cursor, of which Django logs the last statement
-        raise
-    cursor = context["cursor"]
-    cursor.nextset()  # past that of BEGIN
-    cursor.nextset()  # past that of SET
-    return result
-
-
-def not_allowed(connection: BaseDatabaseWrapper) -> CheckMessage:
-    """Make the warning that counters are not released early, for the user may not wait."""
-    return Warning(
-        f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose user may not "
-        f"execute pg_logical_emit_message: numbers are taken as without it.",
-        hint="GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) "
-        "TO the user, as a superuser; from PostgreSQL 17 on it is (boolean, text, text, boolean).",
-        id="sequences_postgresql.W001",
-    )
