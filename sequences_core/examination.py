@@ -158,13 +158,12 @@ def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list
     except TableMissing as error:
         return [_explained(Error, error)]
     except AnyDatabaseError as error:
-        user = connection.settings_dict["USER"]
+        hint = "If a transaction has locked the table, wait for its end."
+        if user := connection.settings_dict["USER"]:  # others have no privileges, or no name
+            granted = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
+            hint = f"If the user may not: {granted}. {hint}"
         return [
-            Error(
-                f"Table {table} of database {alias!r} can't be read: {_line(error)}",
-                hint=f"If the user may not: GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO "
-                f"{user}. If a transaction has locked the table, wait for its end.",
-            )
+            Error(f"Table {table} of database {alias!r} can't be read: {_line(error)}", hint=hint)
         ]
     return []
 
