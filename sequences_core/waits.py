@@ -112,6 +112,8 @@ class _Wait:
         self.asked = True
         # Whatever goes wrong, such as for want of a privilege: it is only a hint.
         with suppress(Exception), closing(self.connection.copy()) as asking:
+            # Those who wait may have emptied the pool.
+            asking.settings_dict["OPTIONS"].pop("pool", None)
             holders = get_allocator(asking).holders(asking, self.name)
             # Those that the database can't name come last.
             if len(holders) == 1 or (holders and holders[0].counter and not holders[1].counter):

@@ -131,6 +131,21 @@ def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
         execute(alias, "SET GLOBAL read_only = OFF")
 
 
+def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and the other databases are looked at."""
+    handler: Any = connections
+    broken = {**handler.settings[alias], "ENGINE": "no.such.engine"}
+    monkeypatch.setitem(handler.settings, "broken", broken)
+    finding = one(examine("broken"), "Database 'broken' can't be used: 'no.such.engine'")
+    assert finding["level"] == "error"
+    assert "DATABASES['broken']" in finding["remedy"]
+    assert not [each for each in examine(alias) if each["level"] == "error"]
+    out = StringIO()
+    with pytest.raises(CommandError, match="error"):
+        call_command("sequences", "doctor", stdout=out)
+    assert f"Database {alias!r}" in out.getvalue()
+
+
 def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
     """Nobody is told to grant privileges where there are none."""
     only(alias, "sqlite")
