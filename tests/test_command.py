@@ -13,8 +13,10 @@ from django.apps.registry import Apps
 from django.core.management import CommandError, call_command
 from django.db import connections, models, transaction
 
-from sequences_core import get_allocator, get_next_value
+from sequences_core import get_allocator, get_last_value, get_next_value, set_last_value
+from sequences_core.commands import counters as counter_commands
 from sequences_core.models import Counter
+from sequences_core.testing.threads import Elsewhere
 
 APPS = ["tests.numbered"]
 
@@ -145,6 +147,31 @@ def test_set_raises_and_lowers_by_force_only(using: str) -> None:
     run("set", "a", "9", "--force", using=using, stderr=err)
     assert err.getvalue() == "It will give 10 to 12 again.\n"
     assert counters(using) == {"a": 9}
+
+
+def test_set_sees_what_is_locked(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what REPEATABLE READ showed before others took numbers, so that --force works."""
+    make(using, a=10)
+    connection = connections[using]
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    def overtaken(*args: Any, **kwargs: Any) -> int | None:
+        last = get_last_value(*args, **kwargs)
+        if last == 10:
+            taker = Elsewhere(lambda: set_last_value(20, "a", using=using), using)
+            taker.start()
+            taker.result()
+        return last
+
+    monkeypatch.setattr(counter_commands, "get_last_value", overtaken)
+    with pytest.raises(CommandError, match="is 20: .* give 16 to 20 again; --force"):
+        run("set", "a", "15", using=using)
+    Counter.objects.using(using).update(last=10)
+    run("set", "a", "15", "--force", using=using)
+    connection.close()
+    assert counters(using) == {"a": 15}
 
 
 def test_set_creates_if_told_to(using: str) -> None:

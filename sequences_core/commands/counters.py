@@ -90,9 +90,10 @@ class Set(Subcommand):
     def handle(self, **options: Any) -> None:
         alias, name, value = self.alias(options), options["name"], options["value"]
         check_integer("value", value)  # so that what is refused below is a lower number
+        # Before the transaction, whose snapshot at REPEATABLE READ must not be older than the lock.
+        if get_last_value(name, using=alias) is None and not options["create"]:
+            _refuse_missing(name, alias, "; --create creates it")
         with transaction.atomic(using=alias):
-            if get_last_value(name, using=alias) is None and not options["create"]:
-                _refuse_missing(name, alias, "; --create creates it")
             again = ""
             try:
                 set_last_value(value, name, using=alias)
