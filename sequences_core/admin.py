@@ -62,7 +62,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 
     list_display = ("name", "last", "used_by")
     ordering = ("name",)
-    search_fields = ("lowercase_name",)
+    search_fields = ("name", "lowercase_name")
     fields = readonly_fields = ("name", "last", "used_by")
     actions = None  # a warning for each sequence says more than one for many
     change_form_template = "admin/sequences_core/counter.html"
@@ -99,7 +99,17 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
     ) -> tuple[QuerySet[Any], bool]:
         """Ignore case on every database: MySQL's collation of names doesn't."""
         queryset = queryset.alias(lowercase_name=Lower("name"))
-        return super().get_search_results(request, queryset, search_term.lower())
+        found, duplicates = super().get_search_results(request, queryset, search_term.lower())
+        # LOWER() may know ASCII only; then a name is found as it is written.
+        as_written = super().get_search_results(request, queryset, search_term)[0]
+        return found | as_written, duplicates
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Show in the history of a sequence no other's, whose name differs in case only."""
+        if queryset.model is LogEntry:
+            assert request.resolver_match is not None
+            queryset = _of(unquote(request.resolver_match.kwargs["object_id"]), queryset)
+        return super().get_paginator(request, queryset, *args, **kwargs)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Ask once for what uses the sequences of the page."""
@@ -194,7 +204,8 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         if after.name != counter.name:  # the history goes on under the new name
             content_type = ContentType.objects.get_for_model(Counter)
             entries = LogEntry.objects.filter(content_type=content_type, object_id=counter.name)
-            entries.update(object_id=after.name)
+            found = [entry.pk for entry in _of(counter.name, entries)]
+            LogEntry.objects.filter(pk__in=found).update(object_id=after.name)
         with override(settings.LANGUAGE_CODE):
             self.log_change(request, after, form.done())
 
@@ -248,6 +259,11 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 
     def _users(self, names: list[str]) -> dict[str, list[str]]:
         return fields_using(names, router.db_for_write(Counter))
+
+
+def _of(name: str, entries: QuerySet[LogEntry]) -> list[LogEntry]:
+    """Return the entries of this sequence: MySQL's collation of their column ignores case."""
+    return [entry for entry in entries if entry.object_id == name]
 
 
 def _counter(name: str, using: str) -> Counter:

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.core.checks import CheckMessage, Error
+
 if TYPE_CHECKING:
-    from django.core.checks import CheckMessage
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-__all__ = ["Diagnosable", "Holder", "server"]
+__all__ = ["Diagnosable", "Holder", "read_only", "server"]
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,13 @@ def server(connection: BaseDatabaseWrapper) -> str:
     except NotImplementedError:  # of an engine outside Django
         version = "of an unknown version"
     return f"{connection.display_name} {version}"
+
+
+def read_only(connection: BaseDatabaseWrapper, reason: str) -> CheckMessage:
+    """Return the message that a database refuses to write, such as a standby, and why."""
+    alias = connection.alias
+    return Error(
+        f"Database {alias!r} is read-only: numbers can't be taken ({reason}).",
+        hint=f"Let DATABASES[{alias!r}] name a server, and OPTIONS, that writes are allowed with; "
+        f"or, if this is a replica, let the router's allow_migrate({alias!r}, …) be false.",
+    )

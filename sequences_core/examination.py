@@ -64,7 +64,7 @@ def examined_aliases() -> list[str]:
     return [
         alias
         for alias in connections
-        if connections[alias].settings_dict["ENGINE"] != NO_DATABASE
+        if connections.settings[alias]["ENGINE"] != NO_DATABASE
         and (alias == written or router.allow_migrate_model(alias, Counter))
     ]
 
@@ -78,8 +78,14 @@ def examine_project() -> Examination:
 
 def examine_database(alias: str, known: Iterable[CheckMessage] = ()) -> Examination:
     """Return what is true of the database, and wrong with it, but for what is ``known``."""
-    connection = connections[alias]
     examination = Examination()
+    try:
+        connection = connections[alias]
+    except ImproperlyConfigured as error:  # of an engine, or a driver, that isn't installed
+        hint = f"Install its driver, or correct DATABASES[{alias!r}]."
+        message = f"Database {alias!r} can't be used: {_line(error)}"
+        examination.findings.append(Error(message, hint=hint))
+        return examination
     examination.look("The settings", lambda: check_connection(connection))
     try:
         allocator = get_allocator(connection)
@@ -158,13 +164,12 @@ def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list
     except TableMissing as error:
         return [_explained(Error, error)]
     except AnyDatabaseError as error:
-        user = connection.settings_dict["USER"]
+        hint = "If a transaction has locked the table, wait for its end."
+        if user := connection.settings_dict["USER"]:  # others have no privileges, or no name
+            granted = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
+            hint = f"If the user may not: {granted}. {hint}"
         return [
-            Error(
-                f"Table {table} of database {alias!r} can't be read: {_line(error)}",
-                hint=f"If the user may not: GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO "
-                f"{user}. If a transaction has locked the table, wait for its end.",
-            )
+            Error(f"Table {table} of database {alias!r} can't be read: {_line(error)}", hint=hint)
         ]
     return []
 

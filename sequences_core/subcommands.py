@@ -53,6 +53,10 @@ class Subcommand(ABC):
         """Return the database to work on: that of ``--database``, or where numbers are taken."""
         return options["database"] or router.db_for_write(Counter)
 
+    def write(self, line: str) -> None:
+        """Print the line, with escapes in place of what a terminal might obey."""
+        self.command.stdout.write(plain(line))
+
     def report(self, message: str) -> None:
         """Print what was done, unless ``-v 0`` was given."""
         if self.verbosity:

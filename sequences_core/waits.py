@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any
 
 from django.conf import settings
@@ -110,14 +110,14 @@ class _Wait:
     def find_holder(self) -> None:
         """Ask over a connection that is closed at once, and be content with no answer."""
         self.asked = True
-        asking = self.connection.copy()
-        with suppress(Exception):  # such as for want of a privilege: it is only a hint
+        # Whatever goes wrong, such as for want of a privilege: it is only a hint.
+        with suppress(Exception), closing(self.connection.copy()) as asking:
+            # Those who wait may have emptied the pool.
+            asking.settings_dict["OPTIONS"].pop("pool", None)
             holders = get_allocator(asking).holders(asking, self.name)
             # Those that the database can't name come last.
             if len(holders) == 1 or (holders and holders[0].counter and not holders[1].counter):
                 self.holder = holders[0].session
-        with suppress(Exception):
-            asking.close()
 
 
 class _Watcher(threading.Thread):
@@ -142,13 +142,20 @@ class _Watcher(threading.Thread):
 _watcher: _Watcher | None = None
 
 
-def _watch(wait: _Wait) -> _Watcher:
-    """Start the watcher, unless it runs; after a fork it doesn't."""
+def _watch(wait: _Wait) -> _Watcher | None:
+    """Start the watcher, unless it runs; after a fork it doesn't.
+
+    None where no thread can be started, such as when Python ends: the taking goes on without.
+    """
     global _watcher
     watcher = _watcher
     if watcher is None or not watcher.is_alive():
-        watcher = _watcher = _Watcher()
-        watcher.start()
+        watcher = _Watcher()
+        try:
+            watcher.start()
+        except RuntimeError:
+            return None
+        _watcher = watcher
     watcher.waits[wait] = None
     return watcher
 

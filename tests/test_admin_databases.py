@@ -165,6 +165,26 @@ def test_the_search_ignores_case(client: Client, query: str) -> None:
     assert "1234" not in page
 
 
+def test_the_search_finds_a_name_as_it_is_written(client: Client) -> None:
+    """Also where the database knows no lower case of its letters."""
+    Counter.objects.create(name="ÄPFEL", last=77)
+    assert "77" in text(client.get(PAGES, {"q": "ÄPFEL"}))
+
+
+def test_the_history_is_of_this_sequence(client: Client) -> None:
+    """And not of one whose name differs in case only, for the log's collation may ignore that."""
+    Counter.objects.create(name="Invoices", last=5)
+    change(client, "set", value=1300)
+    change(client, "set", "Invoices", value=6)
+    change(client, "rename", "Invoices", new_name="bills")
+    history = text(client.get(f"{INVOICES}history/"))
+    assert "from 1234 to 1300" in history
+    assert "from 5 to 6" not in history
+    assert "from 5 to 6" in text(client.get(f"{PAGES}bills/history/"))
+    change(client, "rename", "bills", new_name="Invoices")
+    assert "from 5 to 6" not in text(client.get(f"{INVOICES}history/"))
+
+
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("backend", ["auto", "orm"])
 def test_a_change(client: Client, kind: str, backend: str, settings: Any) -> None:

@@ -13,8 +13,10 @@ from django.apps.registry import Apps
 from django.core.management import CommandError, call_command
 from django.db import connections, models, transaction
 
-from sequences_core import get_allocator, get_next_value
+from sequences_core import get_allocator, get_last_value, get_next_value, set_last_value
+from sequences_core.commands import counters as counter_commands
 from sequences_core.models import Counter
+from sequences_core.testing.threads import Elsewhere
 
 APPS = ["tests.numbered"]
 
@@ -147,6 +149,33 @@ def test_set_raises_and_lowers_by_force_only(using: str) -> None:
     assert counters(using) == {"a": 9}
 
 
+def test_set_sees_what_is_locked(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what REPEATABLE READ showed before others took numbers, so that --force works."""
+    make(using, a=10)
+    connection = connections[using]
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+    overtakes = [True, True]
+
+    def overtaken(*args: Any, **kwargs: Any) -> int | None:
+        last = get_last_value(*args, **kwargs)
+        if overtakes and last == 10 and overtakes.pop():
+            taker = Elsewhere(lambda: set_last_value(20, "a", using=using), using)
+            taker.start()
+            taker.result()
+        return last
+
+    monkeypatch.setattr(counter_commands, "get_last_value", overtaken)
+    with pytest.raises(CommandError, match=r"is 20: .* give 16 to 20 again; --force"):
+        run("set", "a", "15", using=using)
+    Counter.objects.using(using).update(last=10)
+    run("set", "a", "15", "--force", using=using)
+    connection.close()
+    assert counters(using) == {"a": 15}
+
+
 def test_set_creates_if_told_to(using: str) -> None:
     """A typing error is no new sequence."""
     with pytest.raises(CommandError, match="has no sequence 'a'; --create creates it"):
@@ -159,7 +188,12 @@ def test_set_creates_if_told_to(using: str) -> None:
 @pytest.mark.parametrize("create", [[], ["--create"]])
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
-    [("a", str(2**63), "between 0 and"), (" a", "1", "white space"), ("", "1", "1 to 255")],
+    [
+        ("a", str(2**63), "between 0 and"),
+        ("a", "-5", "between 0 and"),
+        (" a", "1", "white space"),
+        ("", "1", "1 to 255"),
+    ],
 )
 def test_set_refuses_what_no_sequence_can_be(
     create: list[str], name: str, value: str, problem: str, using: str
@@ -322,7 +356,7 @@ def test_the_router_chooses_the_database(settings: Any) -> None:
     """Without --database the command works where numbers are taken; a wrong one is refused."""
     out = StringIO()
     settings.DATABASE_ROUTERS = ["tests.test_command.NowhereRouter"]
-    with pytest.raises(connections.exception_class, match="nowhere"):
+    with pytest.raises(CommandError, match="nowhere"):
         call_command("sequences", "list", stdout=out)
     with pytest.raises(CommandError, match="invalid choice"):
         call_command("sequences", "list", "--database", "nowhere", stdout=out)

@@ -20,6 +20,7 @@ from sequences_core import (
     get_next_value,
     get_next_values,
 )
+from sequences_core import waits as watching
 from sequences_core.testing.threads import Elsewhere
 from tests.blocked import HELD, SLOW, locked, take, waits
 from tests.numbered.models import Invoice
@@ -160,3 +161,30 @@ def test_a_wrong_value_is_an_error(using: str, settings: Any, wrong: object) -> 
     assert get_last_value("invoices", using=using) is None
     (error,) = [found for found in run_checks(databases=[]) if found.id == "sequences_core.E005"]
     assert repr(wrong) in error.msg
+
+
+@pytest.mark.parametrize("broken", ["start", "copy"])
+def test_a_holder_that_cannot_be_looked_for(
+    using: str,
+    broken: str,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    records: Callable[[], list[Any]],
+) -> None:
+    """Where no thread can be started, or no connection made, numbers are taken all the same."""
+    settings.SEQUENCES_SLOW_WAIT = SLOW
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("can't")
+
+    if broken == "start":
+        monkeypatch.setattr(watching, "_watcher", None)
+        monkeypatch.setattr(watching._Watcher, "start", fail)
+    else:
+        monkeypatch.setattr(type(connections[using]), "copy", fail)
+    with locked(using, lambda: take(using)):
+        (record,) = records()
+    assert (record.levelname, record.holder) == ("WARNING", None)
+    assert not raised

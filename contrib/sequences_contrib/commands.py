@@ -92,7 +92,7 @@ class _Changing(Subcommand):
         """Print the changes, and how to make them."""
         for change in changes:
             before, after = ("-" if n is None else n for n in (change.before, change.after))
-            self.command.stdout.write(f"{change.counter}: {before} -> {after}")
+            self.write(f"{change.counter}: {before} -> {after}")
         verb = self.done if apply else f"would be {self.done}; --apply does it"
         self.command.stdout.write(f"{_counted(len(changes), 'counter')} {verb}.")
 

@@ -447,6 +447,13 @@ def test_audit_for_programs(tickets: list[Project], using: str) -> None:
     ]
 
 
+def test_a_terminal_obeys_no_name(using: str) -> None:
+    """The names hold what users have typed in."""
+    set_last_value(5, "numbered_ticket.number.\x1b[31mred", using=using)
+    out = run("prune", "numbered.ticket", using=using)
+    assert "numbered_ticket.number.\\x1b[31mred: 5 -> -" in out
+
+
 def test_commands_show_and_apply(tickets: list[Project], using: str) -> None:
     """Each shows what it would do, and does it with --apply only."""
     name = counter_of(tickets[0])

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db import connections, transaction
 
 from sequences_core.api import delete, get_last_value, get_next_values, rename, set_last_value
-from sequences_core.arguments import check_sequence_name
+from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.models import Counter
 from sequences_core.subcommands import Subcommand
 from sequences_core.taking import database_errors
@@ -89,9 +89,11 @@ class Set(Subcommand):
 
     def handle(self, **options: Any) -> None:
         alias, name, value = self.alias(options), options["name"], options["value"]
+        check_integer("value", value)  # so that what is refused below is a lower number
+        # Before the transaction, whose snapshot at REPEATABLE READ must not be older than the lock.
+        if get_last_value(name, using=alias) is None and not options["create"]:
+            _refuse_missing(name, alias, "; --create creates it")
         with transaction.atomic(using=alias):
-            if get_last_value(name, using=alias) is None and not options["create"]:
-                _refuse_missing(name, alias, "; --create creates it")
             again = ""
             try:
                 set_last_value(value, name, using=alias)

@@ -102,8 +102,8 @@ def _findings(examination: Examination) -> list[dict[str, str | None]]:
             "level": _level(finding),
             "id": finding.id,
             "object": str(finding.obj) if finding.obj else None,
-            "message": finding.msg,
-            "remedy": finding.hint,
+            "message": str(finding.msg),  # which may be translated
+            "remedy": str(finding.hint) if finding.hint else None,
         }
         for finding in sorted(examination.findings, key=lambda finding: -finding.level)
     ]

@@ -104,6 +104,58 @@ def test_a_database_that_only_answers(alias: str) -> None:
         assert one(examine("readonly"), "query_only")["level"] == "error"
 
 
+def test_a_database_that_refuses_to_write(alias: str) -> None:
+    """By the settings of the session or the file."""
+    settings = connections[alias].settings_dict
+    changed: dict[str, dict[str, Any]] = {
+        "sqlite": {"NAME": f"file:{settings['NAME']}?mode=ro"},
+        "postgresql": {"OPTIONS": {"options": "-c default_transaction_read_only=on"}},
+        "mysql": {"OPTIONS": {"init_command": "SET SESSION TRANSACTION READ ONLY"}},
+    }
+    with another(alias, "readonly", **changed[connections[alias].vendor]) as readonly:
+        finding = one(examine(readonly), "is read-only: numbers can't be taken")
+    assert finding["level"] == "error"
+    assert "allow_migrate" in finding["remedy"]
+
+
+def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
+    """As a replica of MySQL's does, to users without a privilege of their own."""
+    only(alias, "mariadb", "mysql")
+    database = connections[alias].settings_dict["NAME"]
+    execute(alias, f"GRANT ALL ON {database}.* TO clerk", "SET GLOBAL read_only = ON")
+    try:
+        finding = one(examine(clerk), "is read-only: numbers can't be taken")
+        assert "read-only option" in finding["message"]
+        assert not [each for each in examine(alias) if "is read-only" in each["message"]]
+    finally:
+        execute(alias, "SET GLOBAL read_only = OFF")
+
+
+def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, and the other databases are looked at."""
+    handler: Any = connections
+    broken = {**handler.settings[alias], "ENGINE": "no.such.engine"}
+    monkeypatch.setitem(handler.settings, "broken", broken)
+    finding = one(examine("broken"), "Database 'broken' can't be used: 'no.such.engine'")
+    assert finding["level"] == "error"
+    assert "DATABASES['broken']" in finding["remedy"]
+    assert not [each for each in examine(alias) if each["level"] == "error"]
+    out = StringIO()
+    with pytest.raises(CommandError, match="error"):
+        call_command("sequences", "doctor", stdout=out)
+    assert f"Database {alias!r}" in out.getvalue()
+
+
+def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
+    """Nobody is told to grant privileges where there are none."""
+    only(alias, "sqlite")
+    file = tmp_path / "db.sqlite3"
+    file.write_bytes(b"no database" * 100)
+    with another(alias, "broken", NAME=str(file)):
+        finding = one(examine("broken"), "can't be read")
+    assert "GRANT" not in finding["remedy"]
+
+
 def test_a_database_that_is_down(alias: str) -> None:
     """A closed port is an error that shows the settings, and the other databases are looked at."""
     only(alias, "postgresql", "mariadb", "mysql")

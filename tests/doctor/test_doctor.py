@@ -340,7 +340,9 @@ def test_what_another_distribution_says(
     )
     (tmp_path / "quacks.py").write_text(
         "from django.core.checks import Warning\n"
-        "def cold(connection):\n    yield Warning('It is cold.', hint='Heat.', id='quacks.W001')\n"
+        "from django.utils.translation import gettext_lazy as _\n"
+        "def cold(connection):\n"
+        "    yield Warning(_('It is cold.'), hint=_('Heat.'), id='quacks.W001')\n"
         "def broken(connection):\n    return 1 / 0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)

@@ -6,9 +6,13 @@ import logging
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from sequences_core import get_last_value
 from tests.blocked import HELD, SLOW, locked, take, waits
+
+from .conftest import another
+from .reading import only
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +48,19 @@ def test_of_a_queue_the_first_one_is_the_holder(
         slow = [record for record in waits(caplog) if record.levelno == logging.WARNING]
     assert len(slow) == 3
     assert {record.holder for record in slow} == {holder}
+
+
+def test_an_empty_pool_does_not_hide_the_holder(
+    alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those who wait may have all its connections; who asks takes none of them."""
+    only(alias, "postgresql")
+    take(alias)
+    pool = {"min_size": 2, "max_size": 2, "timeout": 5}
+    with another(alias, "pooled", OPTIONS={"pool": pool}, CONN_MAX_AGE=0) as pooled:
+        with locked(pooled, lambda: take(pooled)) as holder:
+            pass
+        pooled_connection: Any = connections[pooled]
+        pooled_connection.close()
+        pooled_connection.close_pool()
+    assert [record.holder for record in waits(caplog)] == [holder]

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import FUNCTION
-from sequences_core.diagnosis import server
+from sequences_core.diagnosis import read_only, server
 from sequences_core.table import quoted_table, table_parts
 
 from . import function, triggers
@@ -20,6 +20,8 @@ from .statements import sql
 from .waiting import is_mariadb, undone_by
 
 DENIED = frozenset({1142, 1143})
+# By read_only, for users without a privilege of their own; by the session; by innodb_read_only.
+READ_ONLY = frozenset({1290, 1792, 1836})
 
 # Asking how a statement would be executed needs the privileges of executing it, with roles and
 # columns taken into account (https://dev.mysql.com/doc/refman/8.4/en/explain.html).
@@ -57,14 +59,16 @@ UNLIMIT = """
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
     """Return the settings that decide on durability and conflicts."""
     found = _settings(connection)
-    return {
+    facts = {
         "server": server(connection),
         "user": found["user"],
         "isolation level": found["isolation"].lower().replace("-", " "),
         "durability": f"innodb_flush_log_at_trx_commit {found['flush']}, "
         f"sync_binlog {found['binlog']}",
-        "storage": f"engine {found['engine']}",
     }
+    if found["engine"]:  # None where there is no table
+        facts["storage"] = f"engine {found['engine']}"
+    return facts
 
 
 def diagnose(connection: BaseDatabaseWrapper, reads_uncommitted: bool) -> Iterator[CheckMessage]:
@@ -84,6 +88,8 @@ def diagnose(connection: BaseDatabaseWrapper, reads_uncommitted: bool) -> Iterat
             hint=f"ALTER TABLE {table} ENGINE = InnoDB",
         )
     with connection.cursor() as cursor:
+        if reason := _refusal(cursor, NEEDED["UPDATE"], READ_ONLY):
+            yield read_only(connection, reason)
         yield from _privileges(cursor, alias, account(found["user"]))
         changing = triggers.changing(cursor)
         cursor.execute(TRIGGERS, [table_parts()[-1]])
@@ -116,14 +122,14 @@ def _settings(connection: BaseDatabaseWrapper) -> dict[str, Any]:
 def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
     table = quoted_table("`")
     if lacking := ", ".join(
-        privilege for privilege, explain in NEEDED.items() if _is_denied(cursor, explain, DENIED)
+        privilege for privilege, explain in NEEDED.items() if _refusal(cursor, explain, DENIED)
     ):
         yield Error(
             f"User {user} of database {alias!r} may not {lacking} on {table}: numbers can't be "
             f"taken, or counters can't be deleted.",
             hint=f"GRANT {lacking} ON {table} TO {user}",
         )
-    if _is_denied(cursor, function.MAY_EXECUTE, {function.EXECUTE_DENIED}):
+    if _refusal(cursor, function.MAY_EXECUTE, frozenset({function.EXECUTE_DENIED})):
         yield Warning(
             f"User {user} of database {alias!r} may not execute {FUNCTION}: numbers are taken by "
             f"statements of their own.",
@@ -131,10 +137,11 @@ def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
         )
 
 
-def _is_denied(cursor: Any, statement: str, codes: frozenset[int] | set[int]) -> bool:
+def _refusal(cursor: Any, statement: str, codes: frozenset[int]) -> str:
+    """Return what the server says if it refuses the statement with one of these errors, else ""."""
     try:
         cursor.execute(sql(statement))
     except DatabaseError as error:
-        return error.args[0] in codes
+        return str(error.args[1]) if error.args[0] in codes else ""
     cursor.fetchall()
-    return False
+    return ""

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import FUNCTION
+from sequences_core.diagnosis import read_only
 from sequences_core.table import quoted_table
 
 OLD = 1000
@@ -34,6 +35,14 @@ TABLE = """
       FROM pg_catalog.pg_class AS counters
       LEFT JOIN pg_catalog.pg_stat_all_tables AS statistics ON statistics.relid = counters.oid
      WHERE counters.oid = %s::regclass
+"""
+
+# Of the session, whose transaction is made read-only for the doctor
+# (https://www.postgresql.org/docs/15/runtime-config-client.html).
+READ_ONLY = """
+    SELECT CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
+                WHEN current_setting('default_transaction_read_only') = 'on'
+                THEN 'default_transaction_read_only is on' END
 """
 
 LACKING = """
@@ -107,6 +116,9 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     alias, table = connection.alias, quoted_table()
     with connection.cursor() as cursor:
         found = _table(cursor)
+        cursor.execute(READ_ONLY)
+        if (reason := cursor.fetchone()[0]) is not None:
+            yield read_only(connection, reason)
         yield from _privileges(cursor, alias, found["user"])
         yield from _storage(alias, found)
         cursor.execute(TRIGGERS, [table])

@@ -6,15 +6,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.diagnosis import server
+from sequences_core.diagnosis import read_only, server
 from sequences_core.table import table_parts
 
 # https://www.sqlite.org/pragma.html#pragma_synchronous
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+# https://www.sqlite.org/uri.html#recognized_query_parameters
+READ_ONLY = frozenset({"mode=ro", "immutable=1"})
 
 
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -43,6 +47,8 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
                     f"process: numbers can't be taken.",
                     hint=f"As its owner: chmod u+w {place}",
                 )
+    if mode := _read_only_mode(connection):
+        yield read_only(connection, f"its NAME says {mode}")
     with connection.cursor() as cursor:
         if _pragma(cursor, "query_only"):
             yield Error(
@@ -65,6 +71,12 @@ def path(connection: BaseDatabaseWrapper) -> str:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA database_list")
         return str(next(file for _, name, file in cursor.fetchall() if name == "main"))
+
+
+def _read_only_mode(connection: BaseDatabaseWrapper) -> str:
+    """Return what of the database's URI makes it read-only, or ""."""
+    uri = urlsplit(str(connection.settings_dict["NAME"]))
+    return next(filter(READ_ONLY.__contains__, uri.query.split("&")), "")
 
 
 def _pragma(cursor: Any, name: str) -> Any:

@@ -13,13 +13,18 @@ from django.core.management.base import (
     CommandParser,
     DjangoHelpFormatter,
 )
-from django.db import DatabaseError, connections
+from django.db import Error as AnyDatabaseError
+from django.db import connections
+from django.utils.connection import ConnectionDoesNotExist
 
 from sequences_core.commands import SUBCOMMANDS
 from sequences_core.exceptions import SequencesError
 from sequences_core.subcommands import Subcommand, installed_subcommands
 
-ERRORS = (SequencesError, ImproperlyConfigured, DatabaseError, TypeError, ValueError)
+ERRORS = (
+    *(SequencesError, ImproperlyConfigured, TypeError, ValueError),
+    *(AnyDatabaseError, ConnectionDoesNotExist),  # of a router that names no database
+)
 """What is shown as CommandError, without a traceback."""
 
 
