@@ -11,14 +11,16 @@ from django.db import models
 from django.http import QueryDict
 from django.test import Client
 from django.test.utils import isolate_apps
+from sequences_contrib.admin.drafts import DraftsPage
 from sequences_contrib.admin.overview import Overview
 from sequences_contrib.audit import audit
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import Month
+from sequences_contrib.posting import assign_numbers
 
 from sequences_core import delete, set_last_value
 from tests.numbered.blocks import letters, tables
-from tests.numbered.models import Company, Voucher
+from tests.numbered.models import Company, Project, Voucher
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
 
@@ -141,3 +143,18 @@ def test_moments_without_use_tz(using: str, settings: Any, zone: str) -> None:
         assert sum(each.rows for each in results) == 2
         assert all(each.is_clean for each in results)
         assert len(results) == (2 if zone == "Europe/Berlin" else 1)
+
+
+def test_a_draft_whose_parent_is_gone_stops_no_other(using: str) -> None:
+    """It has no counter, as one whose scope is null; the others get their numbers."""
+    project = models.ForeignKey(Project, models.DO_NOTHING, db_constraint=False)
+    posted = models.BooleanField(default=True)
+    number = SequenceField("post", scope="project__code", when="posted")
+    with letters(using, project=project, posted=posted, number=number) as rows:
+        for code in ("a", "b"):
+            rows.create(project=Project.objects.create(code=code))
+        rows.update(number=None)
+        Project.objects.using(using).filter(code="a").delete()
+        drafts = DraftsPage(rows.model._meta.get_field("number"))
+        assert (drafts.total, drafts.can_be_numbered, drafts.without_counter) == (2, 1, 1)
+        assert assign_numbers(rows.all()).rows == 1
