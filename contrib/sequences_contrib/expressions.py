@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import NotSupportedError
 from django.db.models import Case, CharField, F, Func, OuterRef, QuerySet, Subquery, Value, When
@@ -102,6 +103,16 @@ class Moment(Func):
 
     def __init__(self, moment: Any, *, zone: str) -> None:
         super().__init__(moment, zone=zone)
+
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+        # Without USE_TZ, Django extracts parts of what is stored, whatever zone it is told.
+        zone, stored = self.extra["zone"], connection.timezone_name
+        if zone != stored and not settings.USE_TZ:
+            raise NotSupportedError(
+                f"without USE_TZ a database can't tell the date in {zone!r} of a moment, which is "
+                f"stored in TIME_ZONE {stored!r}"
+            )
+        return super().as_sql(compiler, connection, *args, **context)
 
     def as_mysql(self, compiler: Any, connection: Any) -> Any:
         # Where the server's table of zones is empty, CONVERT_TZ returns null, without an error.

@@ -191,7 +191,8 @@ class Reading:
         # What is above the counter was not given by it, but if that was put back later.
         behind = self._behind(name, first, after) > 0
         end = max(self._given(name)) if behind else before
-        if end is None or (not self.date and self._fits(groups, first, before, after)):
+        sums_suffice = not (behind or self.date)
+        if end is None or (sums_suffice and self._fits(groups, first, before, after)):
             return None
         return end
 

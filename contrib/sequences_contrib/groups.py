@@ -148,7 +148,7 @@ def _summarized(keys: Keys) -> Iterator[Group]:
         values, (count, *summary) = row[: len(grouped)], row[len(grouped) :]
         if count:
             numbered, distinct, low, high = summary
-            items = _items(keys.rows(values), attname)
+            items = partial(_items, keys, values)  # a query is made only for what doesn't fit
             name = keys.name(values) or ""
             yield Group(name, count, numbered, distinct, low, high, items, keys, values)
 
@@ -196,19 +196,16 @@ def _dates(date: str | None) -> dict[str, Any]:
     return {"sequences_early": Min(date), "sequences_late": Max(date)} if date else {}
 
 
-def _items(rows: QuerySet[Any], attname: str) -> Callable[[str | None], Iterator[Item]]:
-    def items(date: str | None) -> Iterator[Item]:
-        dates = _dates(date)
-        counted = (
-            rows.order_by(attname).values(attname).annotate(sequences_rows=Count("*"), **dates)
-        )
-        numbers = counted.values_list(attname, "sequences_rows", *dates)
-        page = list(numbers.filter(**{f"{attname}__isnull": False})[:PAGE])
-        while page:
-            yield from ((*row, None, None) if date is None else row for row in page)
-            page = list(numbers.filter(**{f"{attname}__gt": page[-1][0]})[:PAGE])
-
-    return items
+def _items(keys: Keys, values: Sequence[Any], date: str | None) -> Iterator[Item]:
+    attname, dates = keys.numbering.attname, _dates(date)
+    rows = keys.rows(values).order_by(attname).values(attname)
+    numbers = rows.annotate(sequences_rows=Count("*"), **dates).values_list(
+        attname, "sequences_rows", *dates
+    )
+    page = list(numbers.filter(**{f"{attname}__isnull": False})[:PAGE])
+    while page:
+        yield from ((*row, None, None) if date is None else row for row in page)
+        page = list(numbers.filter(**{f"{attname}__gt": page[-1][0]})[:PAGE])
 
 
 def _scanned(numbering: Any, using: str) -> Iterator[Group]:

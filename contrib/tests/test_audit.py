@@ -120,6 +120,16 @@ def test_a_counter_behind_its_rows(using: str) -> None:
     assert (result.at, result.behind, result.missing) == (None, 9, (Missing(8, 8),))
 
 
+def test_a_counter_behind_its_voids(using: str) -> None:
+    """Without a row, too, the numbers below a void were given."""
+    set_last_value(5, "invoices", using=using)
+    record_void("invoices", 5, using=using)
+    set_last_value(0, "invoices", force=True, using=using)
+    result = only(audit(Invoice, using=using))
+    assert result.behind == 5
+    assert result.missing == (Missing(1, 4), Missing(5, 5, "void"))
+
+
 def test_duplicates(using: str) -> None:
     """Without a unique constraint, a duplicate that makes up for a hole is found with it."""
     with letters(using, number=SequenceField("letters")) as rows:

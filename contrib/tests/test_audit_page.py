@@ -310,14 +310,13 @@ def test_numbers_have_no_separators(using: str, client: Client, settings: Any) -
 
 
 def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: Any) -> None:
-    """Line by line; a name that a spreadsheet would take for a formula begins with '."""
-
+    """Line by line, after the mark by which a spreadsheet knows UTF-8."""
     acme = Company.objects.create(name="Acme")
     vouchers(acme, 4, 3)
     vouchers(acme, 5, 3)
     call_command("sequences", "audit", "numbered.Voucher", "--format=csv", database=using)
     answer = client.get(f"{FIELD}csv/")
-    assert answer.content.decode() == capsys.readouterr().out
+    assert answer.content.decode() == "\ufeff" + capsys.readouterr().out
     assert answer["Content-Disposition"].startswith("attachment")
     one = client.get(f"{FIELD}csv/?issued_on=2026-05")
     assert len(one.content.decode().splitlines()) == 2

@@ -116,7 +116,7 @@ class Browser:
         self.link(text).click()
         self.wait(lambda driver: list(self.downloads.glob("[!.]*.csv")))
         (file,) = self.downloads.glob("*.csv")
-        content = file.read_text()
+        content = file.read_text(encoding="utf-8-sig")
         file.unlink()
         return content
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import date
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connections, models
+from django.db import connections, models, router
 from django.db.models import Field
 from django.utils.formats import date_format
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+
+from sequences_core.arguments import MAX_VALUE
 
 from ..audit import texts_of_parts
 from ..identity import text_of
@@ -74,19 +77,35 @@ class Column:
     def _related(self, texts: set[str]) -> dict[str, str]:
         """Look the related rows up, also those that managers leave out; a row may be gone."""
         target: Field[Any, Any] = self.end.target_field
+        model = self.end.related_model
         keys = []
         for text in texts:
             try:
-                keys.append(target.to_python(text))
+                keys.append(_storable(target.to_python(text)))
             except (ValidationError, ValueError):
                 continue  # a name that nobody made for this field
-        rows = rows_in(self.end.related_model, self.using)
+        # A scope that doesn't lead through a table may refer to one of another database.
+        is_here = router.allow_migrate_model(self.using, model)
+        rows = rows_in(model, self.using if is_here else router.db_for_read(model))
         found = {
             text_of(self.end, getattr(row, target.attname), connections[self.using]): str(row)
             for row in rows.filter(**{f"{target.attname}__in": keys})
         }
-        gone = {text: _("%(key)s (deleted)") % {"key": text} for text in texts - found.keys()}
-        return {text: label for text, label in found.items() if text is not None} | gone
+        alike = Counter(found.values())
+        labels = {
+            text: label if label.strip() and alike[label] == 1 else f"{label} ({text})".strip()
+            for text, label in found.items()
+            if text is not None
+        }
+        return {text: labels.get(text) or _("%(key)s (deleted)") % {"key": text} for text in texts}
+
+
+def _storable(key: Any) -> Any:
+    """Return the key; raise ValueError for one that some drivers refuse to send."""
+    too_large = isinstance(key, int) and abs(key) > MAX_VALUE
+    if too_large or (isinstance(key, str) and "\0" in key):
+        raise ValueError(f"no column holds {key!r}")
+    return key
 
 
 class Columns:
@@ -156,8 +175,9 @@ def natural(text: str) -> tuple[int, int, str]:
 
 def period_label(part: Period, text: str) -> str:
     """Write the text of a period as people do: "April 2026" for "2026-04"."""
-    numbers = [int(each.strip("QW")) for each in text.split("-") if each.strip("QW").isdigit()]
     try:
+        pieces = (each.strip("QW") for each in text.split("-"))
+        numbers = [int(each) for each in pieces if each.isdigit()]
         match part, numbers:
             case Quarter(), [year, quarter]:
                 return _("Quarter %(quarter)d, %(year)d") % {"quarter": quarter, "year": year}
@@ -172,7 +192,7 @@ def period_label(part: Period, text: str) -> str:
                 if (month, day) != (1, 1) and after is not None:
                     ends = {"first": _month(first), "last": _month(after - DAY)}
                     return _("%(year)s (%(first)s – %(last)s)") % {"year": text, **ends}  # noqa: RUF001 # from, to
-    except ValueError:
+    except (ValueError, OverflowError):
         pass  # a name that nobody made for this period
     return text
 

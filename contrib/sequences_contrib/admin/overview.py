@@ -104,11 +104,15 @@ class Overview:
         names = self._all.chosen(self._wanted)
         if self.only:
             names = [name for name in names if name == self.only]
-        return [name for name in names if name in self.doubtful] if self.only_findings else names
+        if self.only_findings:
+            results = self.reading.results([name for name in names if name in self.doubtful])
+            told = {each.counter for each in results if each.missing or not each.is_clean}
+            names = [name for name in names if name in told]
+        return names
 
     @cached_property
     def doubtful(self) -> set[str]:
-        """The counters of which something is to be told, be it a void."""
+        """The counters whose sums leave open whether something is to be told, be it a void."""
         return {name for name in self.reading.counters if not self.reading.is_plain(name)}
 
     @property
@@ -179,6 +183,9 @@ class Overview:
     @property
     def verdict(self) -> tuple[str, str]:
         """The state, "ok", "explained" or "bad", and what it means in a sentence."""
+        alone = _("Some numbers need an explanation.")
+        if self.reading.strays and not self.is_filtered:
+            return "bad", alone
         if not self.chosen:
             return "", _("No counter fits this choice.") if self.is_filtered else _(
                 "No numbers yet."
@@ -192,7 +199,6 @@ class Overview:
                 "%(count)d counters on this page need an explanation.",
                 unclean,
             )
-            alone = _("Some numbers need an explanation.")
             return "bad", text % {"count": unclean} if len(self.rows) > 1 else alone
         doubtful = self.doubtful.intersection(self.chosen)
         if doubtful - set(self.page):

@@ -85,6 +85,7 @@ class AuditAdmin(ReadOnlyAdmin):
         response = HttpResponse(content_type="text/csv; charset=utf-8")
         name = f"audit-{slugify(str(field).replace('.', '-'))}.csv"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
+        response.write("\ufeff")  # without which Excel reads another encoding than UTF-8
         write_csv(overview.all_results(), response)
         return response
 

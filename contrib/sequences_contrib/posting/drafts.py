@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
 from django.db import connections
 from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
@@ -79,12 +79,22 @@ class Drafts:
             numbers.append(count)
         found: dict[str, tuple[Model, int]] = {}
         if samples:
-            names = self.field.names_of(samples, self.connection)
+            names = self._names(samples)
             for name, sample, count in zip(names, samples, numbers, strict=True):
                 if name is not None and count:
                     first, before = found.get(name, (sample, 0))
                     found[name] = (first, before + count)
         return dict(sorted(found.items()))
+
+    def _names(self, samples: list[Any]) -> list[str | None]:
+        """Return the names of their counters; None also where a row on the path is gone."""
+        try:
+            return list(self.field.names_of(samples, self.connection))
+        except ObjectDoesNotExist:
+            if len(samples) == 1:
+                return [None]
+        middle = len(samples) // 2
+        return self._names(samples[:middle]) + self._names(samples[middle:])
 
     def like(self, sample: Model) -> QuerySet[Any]:
         """Return those that the counter of this row numbers, in order.
