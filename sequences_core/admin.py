@@ -29,7 +29,7 @@ from .exceptions import DurabilityUnknown, SequenceLocked
 from .locking import locked
 from .models import Counter
 from .taking import database_errors
-from .users import fields_using
+from .users import fields_using, known_fields
 
 CHANGES: tuple[type[Change], ...] = (Set, Rename, Delete)
 
@@ -56,12 +56,33 @@ def explained(view: View) -> View:
     return wrapper
 
 
+class FieldFilter(admin.SimpleListFilter):
+    """The sequences that a field uses, or that no field is known to use."""
+
+    title = gettext_lazy("field")
+    parameter_name = "field"
+    no_field = "-"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        fields = known_fields(router.db_for_write(Counter))
+        return [*((field, field) for field in fields), (self.no_field, _("no field"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        if (chosen := self.value()) is None:
+            return None
+        names = list(queryset.values_list("pk", flat=True))
+        users = fields_using(names, router.db_for_write(Counter))
+        found = [name for name in names if chosen in (users[name] or [self.no_field])]
+        return queryset.filter(pk__in=found)
+
+
 @admin.register(Counter)
 class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
     """Shows the sequences; sets, renames and deletes one at a time, while it is locked."""
 
     list_display = ("name", "last", "used_by")
     ordering = ("name",)
+    list_filter = (FieldFilter,)
     search_fields = ("name", "lowercase_name")
     fields = readonly_fields = ("name", "last", "used_by")
     actions = None  # a warning for each sequence says more than one for many

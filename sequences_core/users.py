@@ -11,7 +11,7 @@ from django.db import connections, router
 from .models import has_table
 from .registry import get_allocator
 
-__all__ = ["SequenceUser", "fields_using"]
+__all__ = ["SequenceUser", "fields_using", "known_fields"]
 
 
 @runtime_checkable
@@ -34,6 +34,11 @@ def fields_using(names: Iterable[str], using: str) -> dict[str, list[str]]:
         name: [label for label, user in users if user.uses_sequence(name)]
         for name in dict.fromkeys(names)
     }
+
+
+def known_fields(using: str) -> list[str]:
+    """Return the fields that may use sequences of the database, as ``app.Model.field``."""
+    return sorted({label for label, _ in _users(using)})
 
 
 def _users(using: str) -> Iterator[tuple[str, SequenceUser]]:

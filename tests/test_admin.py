@@ -100,9 +100,24 @@ def test_the_list_shows_what_uses_a_sequence(
     client.get(PAGES)
     with django_assert_max_num_queries(9):
         page = text(client.get(PAGES))
-    assert page.count("numbered.Receipt.number") == 90
+    assert page.count("numbered.Receipt.number") == 90 + 1  # and the filter
     assert "numbered.Invoice.number" in page
     assert "numbered.Invoice.number" in text(client.get(f"{INVOICES}change/"))
+
+
+def test_the_list_is_filtered_by_what_uses_a_sequence(client: Client) -> None:
+    """By a field, or by none; what is no field finds nothing."""
+    Counter.objects.bulk_create(Counter(name=name, last=7) for name in ("receipts.r.1", "by hand"))
+    shown = {
+        "numbered.Invoice.number": ["invoices"],
+        "numbered.Receipt.number": ["receipts.r.1"],
+        "-": ["by hand"],
+        "nonsense": [],
+    }
+    for field, names in shown.items():
+        answer = client.get(PAGES, {"field": field})
+        assert [counter.name for counter in answer.context["cl"].result_list] == names
+        assert "no field" in text(answer)
 
 
 def test_a_sequence_can_be_looked_at(client: Client) -> None:
