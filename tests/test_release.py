@@ -136,7 +136,8 @@ def test_the_description_works_on_an_index(dist: Path, name: str) -> None:
 
 
 def assert_leads_somewhere(url: str) -> None:
-    match = re.fullmatch(rf"{URL}/(?:blob|raw|tree)/v([\d.]+)/([^#]+)(#.+)?|{URL}/issues", url)
+    place = rf"{URL}/(?:blob|raw|tree)/v([\d.]+)/([^#?]+)(?:\?sanitize=true|#.+)?|{URL}/issues"
+    match = re.fullmatch(place, url)
     assert match, url
     if match[2]:
         assert match[1] == PROJECTS["sequences-core"]["version"]
