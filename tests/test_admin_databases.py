@@ -22,6 +22,7 @@ from sequences_core.locking import locked
 from sequences_core.models import Counter
 from sequences_core.table import TABLE
 from sequences_core.testing.threads import PATIENCE, Elsewhere
+from tests.numbered.pages import ToUsing
 from tests.test_admin import CHANGES, INVOICES, PAGES, change, text
 
 APPS = [
@@ -43,22 +44,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
 AFTER = {"set": [("invoices", 1200)], "rename": [("bills", 1234)], "delete": []}
 
 
-class Everything:
-    """Routes all models to one database."""
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return self.using
-
-    db_for_write = db_for_read
-
-
 @pytest.fixture
 def client(using: str, settings: Any) -> Client:
     """A client of somebody who may do everything, of a site that has this database only."""
-    settings.DATABASE_ROUTERS = [Everything(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     ContentType.objects.clear_cache()
     Counter.objects.create(name="invoices", last=1234)
     client = Client()

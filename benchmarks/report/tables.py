@@ -69,7 +69,10 @@ def pivot(
     if row is None:
         order = [*kinds, *(cell["contestant"] for cell in cells)]  # some are no contestants
         cells.sort(key=lambda cell: order.index(cell["contestant"]))
-        row = lambda cell: label(cell["contestant"], kinds)  # noqa: E731
+
+        def row(cell: Cell) -> str:
+            return label(cell["contestant"], kinds)
+
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
     winners = {}

@@ -20,6 +20,7 @@ from sequences_contrib.models import Void
 
 from tests.numbered.blocks import model_with, tables
 from tests.numbered.models import Project, Ticket
+from tests.numbered.pages import ToUsing
 
 APPS = [
     "tests.numbered",
@@ -62,21 +63,10 @@ site.register(Project)
 urlpatterns = [path("admin/", site.urls), path("moving/", moving.urls)]
 
 
-class Router:
-    """Django looks for other rows where the router says, not where the instance is from."""
-
-    def __init__(self, using: str) -> None:
-        self.using = using
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return self.using
-
-    db_for_write = db_for_read
-
-
 @pytest.fixture
 def routed(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [Router(using)]
+    # Django looks for other rows where the router says, not where the instance is from.
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 TicketForm = modelform_factory(Ticket, fields=["project", "title"])
