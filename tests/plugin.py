@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connections
+from django.test import TestCase, TransactionTestCase
 
 # Slow, or about no server of DB: left to a run of everything, or to who names them.
 UNHURRIED = {
@@ -73,6 +74,22 @@ def _no_allocator_is_left_behind() -> Iterator[None]:
     for alias in known & cached.keys():
         _sound.add((alias, type(get_allocator(connections[alias]))))
     assert found <= _sound, "the test left other allocators than those of the settings"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Let a teardown that fails, such as a flush that waits for a lock, fail its own test only.
+
+    pytest-django 4.14 then leaves out the cleanups of its class, one of which gives the other
+    tests their databases back.
+    """
+    try:
+        yield
+    except BaseException:
+        for case in (*TransactionTestCase.__subclasses__(), *TestCase.__subclasses__()):
+            if case.__name__ == "PytestDjangoTestCase":
+                case.doClassCleanups()
+        raise
 
 
 @pytest.hookimpl(trylast=True)  # when the markers that others add are there

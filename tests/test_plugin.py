@@ -51,6 +51,28 @@ def test_second():
     assert type(get_allocator(connections["default"])).__name__ == "SQLiteAllocator"
 """
 
+FAILING_TEARDOWN = """
+import pytest
+from django.core.management.commands import flush
+from django.db import connections
+
+
+@pytest.mark.django_db(transaction=True, databases=["sqlite"])
+def test_first():
+    patch = pytest.MonkeyPatch()  # the fixture is undone too early
+
+    def fail(*args, **options):
+        patch.undo()
+        raise TimeoutError
+
+    patch.setattr(flush.Command, "handle", fail)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default"])
+def test_second():
+    connections["default"].cursor().close()
+"""
+
 
 def run_tests(folder: Path, source: str, *options: str) -> tuple[int, str]:
     """Run a test module of the backend in that folder, with DB=sqlite."""
@@ -95,3 +117,9 @@ def test_an_allocator_that_is_left_behind_fails_its_test(tmp_path: Path) -> None
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "2 passed, 1 error" in text, text
     assert "AssertionError: the test left other allocators" in text
+
+
+def test_a_teardown_that_fails_is_one_failure(tmp_path: Path) -> None:
+    """The tests after it have their databases."""
+    _, text = run_tests(tmp_path, FAILING_TEARDOWN)
+    assert "2 passed, 1 error" in text, text
