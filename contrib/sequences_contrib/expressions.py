@@ -136,7 +136,7 @@ def padded(number: Any, width: int) -> Any:
 
 
 class Stored:
-    """The column at the end of a path, like ``F``, but without a JOIN, which UPDATE doesn't allow."""
+    """The column at the end of a path, like ``F`` but without a JOIN, so that UPDATE can use it."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -59,7 +59,7 @@ def pick(
 def move(name: str, last: int, taken: range, using: str) -> None:
     """Set the counter, which is at the last number taken, to ``last``."""
     if last > MAX_VALUE:
-        raise SequenceExhausted(f"the next number of sequence {name!r} would be above {MAX_VALUE}")
+        raise SequenceExhausted(f"the next number of sequence {name!r} would pass {MAX_VALUE}")
     if last != taken[-1]:
         set_last_value(last, name, force=True, using=using)
 

@@ -83,7 +83,7 @@ def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
 
 
 class Keys:
-    """The expressions that a field's rows are grouped by, and the counter's name for their values."""
+    """The expressions that a field's rows are grouped by, and the counters for the values."""
 
     def __init__(self, numbering: Any, connection: BaseDatabaseWrapper) -> None:
         self.numbering = numbering

@@ -123,7 +123,7 @@ def plain_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=1024)
 def counter_name(base: str, texts: tuple[str, ...], separator: str) -> str:
-    """Join ``base``, already escaped, and the texts, so that different texts give different names."""
+    """Join ``base``, already escaped, and the texts. Different texts give different names."""
     return separator.join([base, *(escape(text, separator) for text in texts)])
 
 

@@ -58,7 +58,7 @@ def next_number(field: Any, instance: Any, using: str) -> int | None:
     maximum = rules.maximum_of(field, instance)
     maximum = MAX_VALUE if maximum is None else maximum
     if number > maximum:
-        raise SequenceExhausted(f"the next number of sequence {name!r} would be above {maximum}")
+        raise SequenceExhausted(f"the next number of sequence {name!r} would pass {maximum}")
     return number
 
 

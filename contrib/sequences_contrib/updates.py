@@ -146,7 +146,7 @@ class _Saving:
         return self.names is None or field.name in self.names or field.attname in self.names
 
     def _as_it_will_be(self) -> Any:
-        """Return the row as it will be stored: the saved fields, and the others from the database."""
+        """Return the row as it will be stored: the saved fields, the others from the database."""
         if self.names is None or not (self.open or self.explicit):
             return self.row
         document = self.stored.first()

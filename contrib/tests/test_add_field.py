@@ -226,9 +226,9 @@ def test_sqlmigrate_says_that_it_is_no_sql(using: str, steps: Steps) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"field": models.BigIntegerField()}, "SequenceField"),
-    ({"field": SequenceField(primary_key=True)}, "no primary key"),
-    ({"order_by": [1]}, "names of fields"),
-    ({"order_by": ["-"]}, "names of fields"),
+    ({"field": SequenceField(primary_key=True)}, "without primary_key"),
+    ({"order_by": [1]}, "list of fields' names"),
+    ({"order_by": ["-"]}, "list of fields' names"),
 ]
 
 
@@ -273,7 +273,7 @@ def test_dates_that_ascend(using: str, steps: Steps) -> None:
     """The order has to be that of the dates, which have to be there."""
     field = SequenceField("post", ascending="day")
     for order in ((), ["pk"], ["-day"]):
-        with pytest.raises(ValueError, match="begin order_by with it"):
+        with pytest.raises(ValueError, match="order_by must begin with it"):
             AddSequenceField("letter", "number", field, order_by=order)
     model = create(steps, "a", "a", "a")
     first = model.objects.using(using).order_by("id")[0].pk

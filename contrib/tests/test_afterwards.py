@@ -241,7 +241,7 @@ def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
         Ticket.objects.using(using).filter(pk=gone.pk).delete()
         with pytest.raises(ObjectDoesNotExist):
             act(gone)
-    with pytest.raises(ValueError, match="gives the numbers of deleted rows again"):
+    with pytest.raises(ValueError, match="reuses the numbers of deleted rows"):
         void(Seat.objects.using(using).create(room="A"), reason="")
     with pytest.raises(ValueError, match="has no number"):
         void(Receipt.objects.using(using).create(), reason="")

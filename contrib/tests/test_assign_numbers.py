@@ -363,7 +363,7 @@ def test_bad_arguments(rows: Any, using: str) -> None:
     bad: list[tuple[type[Exception], str, Callable[[], Any]]] = [
         (TypeError, "queryset", lambda: assign_numbers(rows.model)),
         (TypeError, "queryset", lambda: assign_numbers(rows.model.objects)),
-        (TypeError, "by its name", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
+        (TypeError, "field_name must be a str", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
         (ValueError, "no SequenceField 'kind'", lambda: assign_numbers(rows.all(), "kind")),
         (ValueError, "no SequenceField 'x'", lambda: assign_numbers(rows.all(), "x")),
         (ValueError, "always have numbers", lambda: assign_numbers(other)),

@@ -401,9 +401,9 @@ def test_periods_are_counters(period: str, using: str) -> None:
 BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
     ((Company,), ValueError, "numbered.Company has no SequenceField"),
     ((Invoice, "note"), ValueError, "its numbered fields: number"),
-    ((Invoice, "nothing"), ValueError, "numbered.Invoice.nothing is no SequenceField"),
-    (("numbered.Invoice",), TypeError, "a model with a table is needed"),
-    ((object,), TypeError, "a model with a table is needed"),
+    ((Invoice, "nothing"), ValueError, "numbered.Invoice.nothing is not a SequenceField"),
+    (("numbered.Invoice",), TypeError, "must be a model with a table"),
+    ((object,), TypeError, "must be a model with a table"),
 ]
 
 

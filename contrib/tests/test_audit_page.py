@@ -142,7 +142,7 @@ def test_dates_out_of_order(using: str, client: Client) -> None:
     run_sql(using, "UPDATE numbered_voucher SET issued_on = '2026-04-30' WHERE number = 1")
     assert "lies before" not in text_of(client, FIELD)
     page = text_of(client, f"{FIELD}?_dates=issued_on")
-    assert "The date of number 2, 04/02/2026, lies before 04/30/2026." in page
+    assert "The date of number 2, 04/02/2026, is before 04/30/2026." in page
     assert "lies before" not in text_of(client, f"{FIELD}?_dates=posted")
 
 
@@ -223,7 +223,7 @@ def test_what_is_free_is_no_fault(using: str) -> None:
         Seat.objects.create(room="a")
     Seat.objects.filter(number=1).delete()
     page = text_of(accountant, f"{PAGES}numbered.Seat.number/")
-    assert "1 number is free, and is given again: 1." in page
+    assert "1 number is free and will be assigned again: 1." in page
     assert "Each missing number is explained." in page
 
 

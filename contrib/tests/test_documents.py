@@ -122,7 +122,7 @@ def test_a_batch_in_order(papers: Any, using: str) -> None:
 def test_the_order_has_to_agree(papers: Any) -> None:
     """Another order, or one that skips, would let dates come too late."""
     for order in (("pk",), ("-issued_on", "pk"), ("posted", "issued_on", "pk")):
-        with pytest.raises(ValueError, match="begin order_by with 'issued_on'"):
+        with pytest.raises(ValueError, match="order_by must begin with 'issued_on'"):
             assign_numbers(papers.all(), order_by=order, locked="wait")
     with pytest.raises(ValueError, match="locked='wait'"):
         assign_numbers(papers.all(), order_by=ORDER)

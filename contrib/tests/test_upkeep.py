@@ -265,7 +265,7 @@ def test_adopt_from_a_table(using: str) -> None:
         Home._default_manager.using(using).filter(pk="inv").update(value=-4)
         with pytest.raises(ValueError, match="between 0"):
             adopt(Invoice, "number", table=table, row="inv", apply=True, using=using)
-    with pytest.raises(ValueError, match="neither name and last nor key and value"):
+    with pytest.raises(ValueError, match="no columns name and last, or key and value"):
         adopt(Invoice, "number", table="django_migrations", row="inv", using=using)
 
 
@@ -327,7 +327,7 @@ def test_adopt_from_texts(using: str) -> None:
         numbers = rows.order_by("pk").values_list("text", "number")
         assert list(numbers) == [*zip(texts, [2, 1, 12345], strict=True), (None, None)]
         assert rows.create(day=date(2026, 6, 1)).number == 3
-        with pytest.raises(ValueError, match="no text 'txet'"):
+        with pytest.raises(ValueError, match="no field 'txet'"):
             adopt(rows.model, "number", text="txet", using=using)
         with pytest.raises(TypeError, match="needs a NumberFormat"):
             adopt(rows.model, "number", text="text", using=using)
@@ -348,7 +348,7 @@ def test_texts_that_say_one_number_twice(using: str) -> None:
         with pytest.raises(ValueError, match="'P-007'"):
             adopt(rows.model, "number", using=using, **options)
         rows.filter(text="P-007").update(text="P-8")
-        with pytest.raises(ValueError, match="says a number twice"):
+        with pytest.raises(ValueError, match="have the same number"):
             adopt(rows.model, "number", apply=True, using=using, **options)
         assert not rows.exclude(number=None).exists()
         assert counters(using) == {}
@@ -388,11 +388,11 @@ def test_adopt_asks_a_function_for_the_maximum_of_each_text(using: str) -> None:
 
 BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [
     (Invoice, {"text": "note", "format": NumberFormat("{number}")}, "null=True"),
-    (Invoice, {"table": "t"}, "go together"),
-    (Invoice, {"row": "r"}, "go together"),
-    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "no two of them"),
-    (Ticket, {"sequence": "s"}, "more counters than one sequence"),
-    (Document, {}, "is no SequenceField"),
+    (Invoice, {"table": "t"}, "given together"),
+    (Invoice, {"row": "r"}, "given together"),
+    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "only one of table, sequence and text"),
+    (Ticket, {"sequence": "s"}, "one sequence can't set all its counters"),
+    (Document, {}, "is not a SequenceField"),
 ]
 
 
@@ -459,12 +459,12 @@ def test_commands_show_and_apply(tickets: list[Project], using: str) -> None:
     name = counter_of(tickets[0])
     set_last_value(1, name, force=True, using=using)
     shown = run("sync", "numbered.Ticket", using=using)
-    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; --apply does it.\n"
+    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; use --apply to do it.\n"
     assert run("sync", "numbered.Ticket", "--apply", using=using).endswith("1 counter raised.\n")
     assert run("sync", "numbered.Ticket", using=using).startswith("0 counters")
     Ticket.objects.using(using).filter(project=tickets[0]).delete()
     shown = run("prune", "numbered.Ticket", using=using)
-    assert shown == f"{name}: 3 -> -\n1 counter would be deleted; --apply does it.\n"
+    assert shown == f"{name}: 3 -> -\n1 counter would be deleted; use --apply to do it.\n"
     assert run("prune", "numbered.Ticket", "--apply", using=using).endswith("1 counter deleted.\n")
 
 
@@ -484,12 +484,12 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no model": (("audit", "Invoice"), "app.Model"),
     "unknown app": (("audit", "nothing.Invoice"), "no model"),
     "unknown model": (("sync", "numbered.Nothing"), "no model"),
-    "unknown field": (("prune", "numbered.Invoice.note"), "no SequenceField"),
-    "not numbered": (("audit", "numbered.Company"), "no SequenceField"),
+    "unknown field": (("prune", "numbered.Invoice.note"), "not a SequenceField"),
+    "not numbered": (("audit", "numbered.Company"), "not a SequenceField"),
     "unknown counter": (("audit", "numbered.Invoice", "--counter", "x"), "no counter 'x'"),
     "unknown date": (("audit", "numbered.Invoice", "--date", "x"), "no date 'x'"),
     "no field": (("adopt", "numbered.Invoice"), "app.Model.field"),
-    "no row": (("adopt", "numbered.Invoice.number", "--from-table", "t"), "go together"),
+    "no row": (("adopt", "numbered.Invoice.number", "--from-table", "t"), "given together"),
 }
 
 
