@@ -27,7 +27,7 @@ APPS = ["sequences_contrib", "tests.numbered"]
 
 @pytest.fixture
 def steps(using: str) -> Iterator[Steps]:
-    """Undone in the end, down to the last table."""
+    """Migrate in steps; the tables are removed after the test."""
     steps = Steps(using)
     try:
         yield steps
@@ -77,7 +77,7 @@ def test_rows_are_numbered_by_their_keys(using: str, steps: Steps) -> None:
 
 
 def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
-    """Each scope has its own numbers, in the order asked for; equal ones by primary key."""
+    """Each scope is numbered separately in the given order; equal rows by primary key."""
     create(steps, *KINDS)
     field = SequenceField(scope="kind")
     model = steps.apply(AddSequenceField("letter", "number", field, order_by=["place"]))
@@ -87,7 +87,7 @@ def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
 
 
 def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
-    """Backwards, column and counters are gone; forwards again, the rows have the same numbers."""
+    """Reversing removes column and counters; the next migration gives the same numbers."""
     create(steps, *KINDS)
     operation = AddSequenceField("letter", "number", SequenceField("post", scope="kind"))
     first = numbers(steps.apply(operation), using)
@@ -117,7 +117,7 @@ def test_counters_that_are_there_go_on(using: str, steps: Steps) -> None:
 
 
 def test_an_empty_table(using: str, steps: Steps) -> None:
-    """Without rows no counter is made."""
+    """No counter is created if the table has no rows."""
     create(steps)
     model = steps.apply(AddSequenceField("letter", "number", SequenceField("post")))
     assert counters(using) == {}
@@ -125,7 +125,7 @@ def test_an_empty_table(using: str, steps: Steps) -> None:
 
 
 def test_rows_without_a_scope(using: str, steps: Steps) -> None:
-    """With null=True they stay without a number; else nothing is numbered, and it says why."""
+    """With null=True, they get no number; otherwise an error is raised, and none is numbered."""
     create(steps, "a", None, "", "a")
     with pytest.raises(ValueError, match="is null"):
         steps.apply(AddSequenceField("letter", "number", SequenceField(scope="kind")))
@@ -242,7 +242,7 @@ def test_bad_arguments(wrong: dict[str, Any], text: str) -> None:
 
 @pytest.mark.parametrize("scope", [None, "kind"])
 def test_the_maximum(scope: str | None, using: str, steps: Steps) -> None:
-    """More rows than numbers are refused before anything is changed, so it can be repeated."""
+    """More rows than numbers are refused before any change, so the migration can be repeated."""
     create(steps, "a", "a", "a")
     for maximum in (2, 3):
         field = SequenceField("post", scope=scope, maximum=maximum)
@@ -260,7 +260,7 @@ def at_most_two(row: Any) -> int:
 
 
 def test_a_maximum_that_rows_know(using: str, steps: Steps) -> None:
-    """It is asked of each row."""
+    """A maximum that is a function is called for each row."""
     create(steps, "a", "b.", "a", "b.")
     field = SequenceField("post", scope="kind", maximum=at_most_two)
     model = steps.apply(AddSequenceField("letter", "number", field))
@@ -285,7 +285,7 @@ def test_dates_that_ascend(using: str, steps: Steps) -> None:
 
 
 def test_a_date_that_is_null(using: str, steps: Steps) -> None:
-    """It is refused before anything is changed."""
+    """A null date is refused before any change."""
     create(steps, "a")
     steps.apply(migrations.AddField("letter", "sent_on", models.DateField(null=True)))
     field = SequenceField("post", ascending="sent_on")

@@ -50,7 +50,7 @@ def counter(project: Project) -> str:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_row_that_moves(in_transaction: bool, using: str, projects: list[Project]) -> None:
-    """It gets the next number of its new scope, and the old one is explained."""
+    """The row gets the next number of its new scope, and the old number is recorded as void."""
     a, b = projects
     rows = [ticket(a) for _ in range(3)]
     ticket(b)
@@ -80,7 +80,7 @@ def test_the_same_scope(using: str, projects: list[Project]) -> None:
 
 
 def test_moved_and_back(using: str, projects: list[Project]) -> None:
-    """Each move takes a number and makes one void; a copy of the row gets one of its own."""
+    """Each move takes a number and makes one void; a copy of the row gets its own number."""
     a, b = projects
     row = ticket(a)
     for project in (b, a):
@@ -120,7 +120,7 @@ def test_a_move_that_fails(
 
 
 def test_scopes_that_are_null(using: str) -> None:
-    """Out of all scopes the row has no number; back in one it gets a new one."""
+    """A row whose scope becomes null loses its number; with a scope again, it gets a new one."""
     company = Company.objects.using(using).create(name="Acme")
     project = Project.objects.using(using).create(company=company)
     row = Receipt.objects.using(using).create(project=project)
@@ -141,7 +141,7 @@ def test_scopes_that_are_null(using: str) -> None:
 
 
 def test_all_fields_of_a_row_or_one(using: str) -> None:
-    """By default every number whose scope has changed; numbers that are reused are never void."""
+    """By default, all numbers whose scope has changed are renewed; reused ones are never void."""
     row = Seat.objects.using(using).create(room="A")
     Seat.objects.using(using).create(room="A")
     row.room = "B"
@@ -164,7 +164,7 @@ def test_all_fields_of_a_row_or_one(using: str) -> None:
 
 
 def test_the_rules_of_the_new_scope(using: str) -> None:
-    """Its order of dates and its maximum hold for a row that moves there."""
+    """The order of dates and the maximum of the new scope apply to the row."""
     fields: dict[str, Any] = {
         "kind": models.CharField(max_length=9),
         "day": models.DateField(),
@@ -212,7 +212,7 @@ def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -
 
 
 def test_the_last_number_of_a_loop(using: str) -> None:
-    """It can be void, and the sequence loops as it would have done without."""
+    """The last number can be void, and the sequence still restarts after it."""
     with letters(using, number=SequenceField("s", reset_value=4)) as rows:
         row = [rows.create() for _ in range(3)][-1]
         void(row, reason="spoilt", using=using)
@@ -286,7 +286,7 @@ def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:
 
 
 def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
-    """Only the first of those who move a row to the same place takes a number for it."""
+    """If several processes move a row to the same scope, only the first takes a number."""
     a, b = projects
     row = ticket(a)
 

@@ -55,7 +55,7 @@ def test_an_exact_table_is_clean(using: str) -> None:
 
 
 def test_an_empty_table_has_nothing_to_audit(using: str) -> None:
-    """Without a counter and without rows there is no result; an unused counter is clean."""
+    """Without counter and rows, there is no result; an unused counter has no findings."""
     assert audit(Invoice, using=using) == []
     set_last_value(0, "invoices", using=using)
     assert only(audit(Invoice, using=using)).is_clean
@@ -111,7 +111,7 @@ def test_without_the_register_nothing_explains(using: str, settings: Any) -> Non
 
 
 def test_a_counter_behind_its_rows(using: str) -> None:
-    """Such as after a restore: how far it is behind, and no hole that isn't one."""
+    """After a restore, for example: the audit reports how far it is behind, and no false gaps."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(9)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number = 8")
     set_last_value(4, "invoices", force=True, using=using)
@@ -123,7 +123,7 @@ def test_a_counter_behind_its_rows(using: str) -> None:
 
 
 def test_a_counter_behind_its_voids(using: str) -> None:
-    """Without a row, too, the numbers below a void were given."""
+    """The numbers below a void count as taken, even if the counter has no rows."""
     set_last_value(5, "invoices", using=using)
     record_void("invoices", 5, using=using)
     set_last_value(0, "invoices", force=True, using=using)
@@ -133,7 +133,7 @@ def test_a_counter_behind_its_voids(using: str) -> None:
 
 
 def test_duplicates(using: str) -> None:
-    """Without a unique constraint, a duplicate that makes up for a hole is found with it."""
+    """Without a unique constraint, a duplicate is found even if a gap keeps the count right."""
     with letters(using, number=SequenceField("letters")) as rows:
         for number in (1, 2, 2, 4, 5, 5, 5):
             rows.create(number=number)
@@ -233,7 +233,7 @@ def test_soft_deleted_rows_count(using: str) -> None:
 
 
 def test_models_that_share_a_counter_are_one(using: str) -> None:
-    """Neither model alone is complete, both together are; a hole is one of both."""
+    """Only both models together are complete, and a gap is reported once for both."""
     with isolate_apps("tests.numbered"):
         made: list[Any] = [
             type(
@@ -275,7 +275,7 @@ def test_multi_table_inheritance(using: str) -> None:
 
 
 def test_dates_in_order(using: str) -> None:
-    """Asked for, a number whose date is before that of a lower number is found; equal ones not."""
+    """With date=…, a date before that of a lower number is reported; equal dates are not."""
     with letters(
         using,
         kind=models.CharField(max_length=9),
@@ -307,7 +307,7 @@ def test_a_later_start_is_no_hole(using: str) -> None:
 
 
 def test_numbers_that_loop_prove_nothing(using: str) -> None:
-    """With a reset_value, duplicates and holes are as they should be."""
+    """With a reset_value, duplicates and gaps are not findings."""
     for _ in range(5):
         Document.objects.using(using).create()
     result = only(audit(Document, "page", using=using))
@@ -328,7 +328,7 @@ def test_reuse_explains_holes(using: str) -> None:
 
 
 def test_skipped_numbers_are_yet_to_come(using: str) -> None:
-    """With skip_used, a counter below its rows is no finding: it will skip them."""
+    """With skip_used, a counter below its rows is no finding, because it skips their numbers."""
     with letters(using, number=SequenceField("letters", skip_used=True)) as rows:
         rows.bulk_create([rows.model() for _ in range(3)])
         rows.filter(number=3).update(number=7)
@@ -372,7 +372,7 @@ PERIODS: dict[str, tuple[Any, list[str]]] = {
 
 @pytest.mark.parametrize("period", PERIODS)
 def test_periods_are_counters(period: str, using: str) -> None:
-    """Each period of a date or of a moment, in its time zone, is audited by itself."""
+    """Each period of a date, or of a datetime in its time zone, is audited separately."""
     part, texts = PERIODS[period]
     fields: dict[str, models.Field[Any, Any]] = {
         "kind": models.CharField(max_length=9),
@@ -416,7 +416,7 @@ def test_dates_need_a_scope_that_sql_can_group_by() -> None:
 
 @pytest.mark.parametrize(("arguments", "error", "text"), BAD)
 def test_bad_arguments(arguments: Any, error: type[Exception], text: str) -> None:
-    """The same error everywhere, before a database is touched."""
+    """Invalid arguments raise the same error on every database, without a query."""
     with pytest.raises(error, match=text):
         audit(*arguments)
 
@@ -506,7 +506,7 @@ def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
 
 
 def test_it_reads_in_few_statements(using: str, django_assert_max_num_queries: Any) -> None:
-    """However many counters there are: their rows, and the register only if something is wrong."""
+    """The number of queries is fixed; the register is read only if numbers are missing."""
     projects = [Project(code=str(i)) for i in range(50)]
     Project.objects.using(using).bulk_create(projects)
     projects = list(Project.objects.using(using).all())

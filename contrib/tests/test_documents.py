@@ -120,7 +120,7 @@ def test_a_batch_in_order(papers: Any, using: str) -> None:
 
 
 def test_the_order_has_to_agree(papers: Any) -> None:
-    """Another order, or one that skips, would let dates come too late."""
+    """Another order, or skipping locked rows, could break the order of dates, so it is refused."""
     for order in (("pk",), ("-issued_on", "pk"), ("posted", "issued_on", "pk")):
         with pytest.raises(ValueError, match="order_by must begin with 'issued_on'"):
             assign_numbers(papers.all(), order_by=order, locked="wait")

@@ -206,7 +206,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, steps: Steps) -> None:
-    """Whatever renames the table or the column, the numbers of each scope go on, and back."""
+    """Renaming the table or the column renames the counters, also in reverse."""
     model = steps.apply(create(("number", SequenceField(scope="kind"))))
     counts: dict[str, int] = {}
 

@@ -137,7 +137,7 @@ ROWS = st.lists(
 @example(values=[{"issued_on": EDGES[0], "number": 0, "branch": 0, "note": "  "}])
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> None:
-    """Whatever the fields hold, SQL writes it as Python does, and parse() reads it again."""
+    """For all values, SQL gives the same text as Python, and parse() reads it."""
     with rolled_back(using):
         company = Company.objects.using(using).create(name=values[0]["note"])
         bills.bulk_create(bills.model(company=company, **row) for row in values)
@@ -228,7 +228,7 @@ def test_text_of_another_format(text: str) -> None:
 
 
 def test_parse_needs_the_model() -> None:
-    """Where only the model tells that a field has no separator in it, it has to be asked."""
+    """If only the model shows that a field has no separator, parse() needs the model."""
     written = NumberFormat("{branch}-{note}-{number}")
     with pytest.raises(ValueError, match="without the model"):
         written.parse("1-A-B-3")
@@ -305,7 +305,7 @@ WORDS = st.lists(ATOMS, min_size=1, max_size=2).map(tuple)
 
 
 def readings(pieces: Any, text: str) -> int:
-    """In how many ways can a text be cut into the pieces?"""
+    """Return in how many ways a text can be split into the pieces."""
     if not pieces:
         return not text
     (word, *_), *rest = pieces
@@ -328,5 +328,5 @@ TEXTS = ["".join(each) for n in range(1, 9) for each in itertools.product("01", 
 
 
 def runs(word: Any, text: str) -> int:
-    """In how many ways do the atoms of a word make the text?"""
+    """Return in how many ways the atoms of a word match the text."""
     return readings([((atom,),) for atom in word], text)

@@ -105,7 +105,7 @@ def test_a_bulk_is_numbered_as_it_is_given(in_transaction: bool, using: str, row
 
 @pytest.mark.parametrize("save", ["create", "bulk_create"])
 def test_a_date_is_needed(save: str, using: str, rows: Any) -> None:
-    """Without a known date a row can't be numbered, and nothing is written."""
+    """A row whose date is unknown can't be numbered, and nothing is stored."""
     for value, error in ((None, "null"), (models.Value(day(1)), "known")):
         some = [rows.model(issued_on=day(1)), rows.model(issued_on=value)]
         saves = {
@@ -173,7 +173,7 @@ def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
 
 @pytest.mark.parametrize("start", ["no counter", "counter"])
 def test_an_explicit_number_below_the_counter_locks_it(start: str, using: str, rows: Any) -> None:
-    """It may be the last one there is, so who comes after it must wait for its date."""
+    """It may become the last number, so the next row must wait for its date."""
     if start == "counter":
         rows.create(issued_on=day(1))
         rows.all().delete()
@@ -312,7 +312,7 @@ def test_one_look_at_the_last_row(using: str, rows: Any) -> None:
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
-    """They are refused where the field is declared."""
+    """Invalid options are refused where the field is declared."""
     with pytest.raises(error):
         SequenceField(**options)
 
@@ -325,7 +325,7 @@ def ids(**fields: Any) -> list[str]:
 
 
 def test_checks_of_the_date() -> None:
-    """It is a field of dates or integers of the same table, and known before the INSERT."""
+    """The field must have dates or integers, in the same table, known before the INSERT."""
     number = partial(SequenceField, unique=True)
     assert ids(day=models.DateField(), number=number(ascending="day")) == []
     assert ids(day=models.PositiveIntegerField(), number=number(ascending="day")) == []
@@ -345,7 +345,7 @@ def test_checks_of_the_date() -> None:
 
 
 def test_check_of_the_index() -> None:
-    """Without an index that leads to the last number each insert reads the whole scope."""
+    """Without a suitable index, the check warns that each INSERT reads the whole scope."""
     fields: dict[str, Any] = {"day": models.DateField(), "kind": models.IntegerField()}
     w051 = ["sequences_contrib.W051"]
     assert ids(**fields, number=SequenceField(ascending="day")) == w051

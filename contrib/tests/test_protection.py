@@ -131,7 +131,7 @@ def test_what_counts_is_the_database(using: str, made: Any) -> None:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_deletion_is_refused(in_transaction: bool, using: str, made: Any) -> None:
-    """By itself, by a query and by cascade; a draft goes."""
+    """Deletion is refused for an instance, a query and a cascade; drafts can be deleted."""
     firms, vouchers = made
     firm = firms.create()
     row, draft = vouchers.create(firm=firm), vouchers.create()
@@ -187,7 +187,7 @@ def test_the_way_out_leaves_a_trace(using: str, made: Any) -> None:
 
 
 def test_rows_that_are_numbered_while_they_are_changed(using: str, made: Any) -> None:
-    """Who changes or deletes a row waits for who numbers it, and is refused then."""
+    """A change or deletion waits for the transaction that numbers the row, and is then refused."""
     firms, vouchers = made
     firm = firms.create()
 

@@ -48,7 +48,7 @@ APPS = ["tests.numbered"]
 
 
 def test_create_is_one_statement(using: str) -> None:
-    """In autocommit create() is one statement, and no transaction."""
+    """In autocommit mode, create() is one statement without a transaction."""
     expected = {
         "postgresql": 1,
         "mariadb": 1,
@@ -232,7 +232,7 @@ def test_an_insert_by_other_means(using: str) -> None:
 
 
 def test_default_name_is_the_column(using: str) -> None:
-    """Without a name the counter is that of the table and column; other tables have their own."""
+    """The default name is that of the table and column, so each table has its own counter."""
     Plain.objects.using(using).create(code="a")
     assert get_last_value("numbered_plain.number", using=using) == 1
     assert Invoice.objects.using(using).create().number == 1
@@ -298,7 +298,7 @@ def _save(instance: models.Model, using: str, in_transaction: bool) -> None:
 
 
 def test_a_failed_create_takes_nothing_of_several_counters(using: str) -> None:
-    """When the INSERT fails, none of the row's counters moves."""
+    """If the INSERT fails, no counter of the row changes."""
     Patient.objects.using(using).create()
     with pytest.raises(IntegrityError):
         Patient.objects.using(using).create(number=1)
@@ -377,7 +377,7 @@ def test_explicit_value_before_the_first_number(using: str) -> None:
 
 
 def test_explicit_none_is_no_value(using: str) -> None:
-    """None asks for a number, as leaving it out does."""
+    """An explicit None requests a number, as if it were left out."""
     none: Any = None
     assert Invoice.objects.using(using).create(number=none).number == 1
 

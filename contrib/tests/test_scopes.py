@@ -230,7 +230,7 @@ def test_other_relations(using: str) -> None:
 
 
 def test_no_scope_no_number(using: str) -> None:
-    """With null=True a row without a scope is stored without a number, and stays so."""
+    """With null=True, a row without a scope is stored without a number, and keeps none."""
     receipt = Receipt.objects.using(using).create()
     assert receipt.number is None
     document = Document.objects.using(using).create(kind="")
@@ -245,7 +245,7 @@ def test_no_scope_no_number(using: str) -> None:
 
 
 def test_no_scope_for_a_number_that_must_be(using: str) -> None:
-    """Else the save raises ValueError with the field and the remedy, and stores nothing."""
+    """Without null=True, the save raises ValueError with a remedy, and stores nothing."""
     for save in (
         lambda: Ticket(title="t").save(using=using),
         lambda: Ticket.objects.using(using).bulk_create([Ticket()]),

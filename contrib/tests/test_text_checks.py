@@ -118,7 +118,7 @@ def found(
     ],
 )
 def test_fields(written: Any, options: dict[str, Any], expected: Any) -> None:
-    """Each thing that is wrong has an id and a hint."""
+    """Each problem has an id and a hint."""
     if expected == "ValueError":
         with pytest.raises(ValueError, match="in two ways"):
             found(written, **options)

@@ -50,7 +50,7 @@ def test_it_belongs_to_the_transaction(using: str) -> None:
 
 
 def test_what_was_never_taken_is_no_void(using: str) -> None:
-    """Above the counter, or without a counter, there is nothing to void."""
+    """A number above the counter, or without a counter, can't be void."""
     with pytest.raises(ValueError, match="never taken: the counter doesn't exist"):
         record_void("invoices", 1, using=using)
     Invoice.objects.using(using).create().delete()
@@ -99,14 +99,14 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("wrong", "error", "text"), BAD)
 def test_bad_arguments(wrong: dict[str, Any], error: type[Exception], text: str) -> None:
-    """The same error everywhere, before a database is touched."""
+    """Invalid arguments raise the same error on every database, without a query."""
     arguments: dict[str, Any] = {"counter": "invoices", "number": 1} | wrong
     with pytest.raises(error, match=text):
         record_void(**arguments)
 
 
 def test_the_app_must_be_installed(settings: Any) -> None:
-    """Without the app there is no table; the error says how to get it."""
+    """Without the app, there is no table; the error contains the remedy."""
     apps = [app for app in settings.INSTALLED_APPS if app != "sequences_contrib"]
     settings.INSTALLED_APPS = apps
     with pytest.raises(ImproperlyConfigured, match="INSTALLED_APPS"):
