@@ -1,4 +1,4 @@
-"""Rows that have their number: moved to another scope, or made void."""
+"""Numbered rows that move to another scope, or whose number becomes void."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_row_that_moves(in_transaction: bool, using: str, projects: list[Proje
 
 
 def test_the_same_scope(using: str, projects: list[Project]) -> None:
-    """A row that hasn't moved keeps its number, whatever the instance says of it."""
+    """A row that hasn't moved keeps its stored number, even if the instance has another."""
     row = ticket(projects[0])
     row.title, row.number = "new", 77
     assert not renumber(row)
@@ -97,7 +97,7 @@ def test_moved_and_back(using: str, projects: list[Project]) -> None:
 def test_a_move_that_fails(
     in_transaction: bool, using: str, projects: list[Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is taken, recorded or changed, and the instance has its number back."""
+    """After an error, no number is taken and no void recorded; the instance is restored."""
     a, b = projects
     row = ticket(a)
     row.project = b
@@ -188,7 +188,7 @@ def test_the_rules_of_the_new_scope(using: str) -> None:
 
 
 def test_a_parents_number(using: str) -> None:
-    """A row of a model that inherits is one row."""
+    """A row of a child model can be renumbered and made void."""
     row = SpecialInvoice.objects.using(using).create()
     assert not renumber(row)
     void(row, reason="gone", delete=True)
@@ -198,7 +198,7 @@ def test_a_parents_number(using: str) -> None:
 
 @pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])
 def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -> None:
-    """The row is kept with its number or deleted; either way the number is accounted for."""
+    """The row keeps its number or is deleted; in both cases, the audit is clean."""
     a, _ = projects
     for _ in range(3):
         ticket(a)
@@ -221,7 +221,7 @@ def test_the_last_number_of_a_loop(using: str) -> None:
 
 
 def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
-    """A row that isn't stored, has no number, is void, or whose number will be given again."""
+    """A row can't be void without being stored, without a number, twice, or with reuse."""
     row = ticket(projects[0])
     void(row, reason="once")
     with pytest.raises(ValueError, match="already"):
@@ -262,7 +262,7 @@ def test_what_the_instance_remembers_does_not_matter(using: str, projects: list[
 
 
 def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:
-    """Writers that create, move there and back and delete: no deadlock, every hole explained."""
+    """Concurrent writers create, move and delete rows without deadlocks; every gap is a void."""
     a, b = projects
 
     def mover(source: Project, target: Project) -> Callable[[], None]:
@@ -303,7 +303,7 @@ def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
 
 
 def test_documents_that_were_posted(using: str) -> None:
-    """A posted row gets another number, though it was taken back; a draft is only saved."""
+    """A numbered row that is a draft again gets a new number; a draft without one is only saved."""
     number = SequenceField("s", unique_with="kind", when="posted")
     text = FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=60, null=True)
     fields: dict[str, Any] = {

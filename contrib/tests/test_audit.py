@@ -1,4 +1,4 @@
-"""The audit: what it finds, and what it finds nothing wrong with."""
+"""The findings of the audit, and what it must not report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ APPS = ["sequences_contrib", "tests.numbered"]
 
 
 def run_sql(using: str, statement: str) -> None:
-    """Change rows behind the library's back."""
+    """Change rows with SQL, without the library."""
     with connections[using].cursor() as cursor:
         cursor.execute(statement)
 
@@ -46,7 +46,7 @@ def only(found: list[CounterAudit]) -> CounterAudit:
 
 
 def test_an_exact_table_is_clean(using: str) -> None:
-    """First, last, rows and the counter are told, and nothing is found."""
+    """The result has the first and last number, the rows and the counter, but no findings."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(5)])
     result = only(audit(Invoice, using=using))
     assert result == CounterAudit("invoices", ("numbered.Invoice.number",), 5, 1, 5, 5, 0)
@@ -73,7 +73,7 @@ def test_holes_are_ranges(using: str) -> None:
 
 
 def test_a_counter_without_rows_misses_all(using: str) -> None:
-    """What it has given is missing when the last row is gone."""
+    """Numbers that the counter has given are missing if all rows are deleted."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     run_sql(using, "DELETE FROM numbered_invoice")
     result = only(audit(Invoice, using=using))
@@ -82,7 +82,7 @@ def test_a_counter_without_rows_misses_all(using: str) -> None:
 
 
 def test_voids_explain_holes(using: str) -> None:
-    """A hole that is void needs no other explanation; a range may be explained in part."""
+    """A void explains a missing number; it can explain only a part of a range."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(9)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number IN (2, 4, 5, 6, 7, 9)")
     for number in (2, 5, 6, 9):
@@ -102,7 +102,7 @@ def test_voids_explain_holes(using: str) -> None:
 
 
 def test_without_the_register_nothing_explains(using: str, settings: Any) -> None:
-    """The audit needs no app to be installed."""
+    """The audit works without the app in INSTALLED_APPS."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number = 2")
     apps = [app for app in settings.INSTALLED_APPS if app != "sequences_contrib"]
@@ -180,7 +180,7 @@ def test_each_scope_is_audited_by_itself(using: str) -> None:
 
 
 def test_one_counter_of_many(using: str) -> None:
-    """The name of a counter narrows the audit down."""
+    """With counter=…, only the counter of this name is audited."""
     for _ in range(3):
         project = Project.objects.using(using).create()
         Ticket.objects.using(using).create(project=project)
@@ -209,7 +209,7 @@ def test_drafts_are_counted(using: str) -> None:
 
 
 def test_soft_deleted_rows_count(using: str) -> None:
-    """The model's managers may hide rows; their numbers are given all the same."""
+    """Rows that the model's managers exclude are audited, too."""
 
     class Visible(models.Manager[Any]):
         def get_queryset(self) -> Any:
@@ -315,7 +315,7 @@ def test_numbers_that_loop_prove_nothing(using: str) -> None:
 
 
 def test_reuse_explains_holes(using: str) -> None:
-    """What will be given again is missing, but needs no explanation."""
+    """Numbers that will be assigned again are missing, but are not a finding."""
     for _ in range(5):
         Seat.objects.using(using).create(room="r")
     run_sql(using, "DELETE FROM numbered_seat WHERE number IN (1, 4)")  # labels 2 and 5
@@ -409,7 +409,7 @@ BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
 
 @pytest.mark.django_db
 def test_dates_need_a_scope_that_sql_can_group_by() -> None:
-    """A function's rows are not read in the order of their numbers."""
+    """With a function as the scope, dates can't be compared."""
     with pytest.raises(ValueError, match="can't group by"):
         audit(Document, "number", date="pk")
 
@@ -480,7 +480,7 @@ def test_no_false_alarm_beside_writers(using: str) -> None:
 
 
 def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
-    """Numbers that are taken between the statements that read the models are no holes."""
+    """Numbers taken between the queries for two models are not reported as missing."""
     with isolate_apps("tests.numbered"):
         made: list[Any] = [
             type(

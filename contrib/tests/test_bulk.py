@@ -33,7 +33,7 @@ APPS = ["tests.numbered"]
 
 
 class Made(models.UUIDField):  # type: ignore[type-arg] # not generic at run time
-    """A key that is made when the row is written."""
+    """A primary key that pre_save() creates."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         if getattr(model_instance, self.attname) is None:
@@ -71,7 +71,7 @@ def test_a_bulk_takes_one_block(batch_size: int | None, batches: int, using: str
 
 
 def test_counters_are_locked_in_one_order(using: str) -> None:
-    """Bulks of many scopes take their counters by name, so that none waits for another in turn."""
+    """Bulks of many scopes lock their counters in the order of names, so they can't deadlock."""
     a, b, c = (Project.objects.using(using).create(code=code) for code in "abc")
     for project in (a, b, c):
         Ticket.objects.using(using).create(project=project)
@@ -242,7 +242,7 @@ def test_a_failed_bulk_takes_nothing(in_transaction: bool, using: str) -> None:
 
 
 def test_rollback_gives_the_block_back(using: str) -> None:
-    """A bulk that is rolled back never happened."""
+    """A bulk that is rolled back takes no numbers."""
     with rolled_back(using):
         CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(5)])
     created = CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(2)])
@@ -344,7 +344,7 @@ def test_explicit_numbers_before_the_first_use_of_a_counter(using: str) -> None:
 
 
 def test_conflicts_of_one_scope_move_no_other(using: str) -> None:
-    """What is stored in one scope says nothing of the same number in another."""
+    """A number stored in one scope doesn't affect the same number in another."""
     a, b = (Project.objects.using(using).create(code=code) for code in "ab")
     rows = Ticket.objects.using(using)
     rows.create(project=a, number=9)

@@ -85,7 +85,7 @@ def stored(papers: Any) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_posting_in_order(in_transaction: bool, papers: Any, using: str) -> None:
-    """The date is looked at when the number is given, in each year by itself."""
+    """The date is checked when the number is taken, separately for each year."""
     late, first, last, next_year = (draft(papers, days) for days in (2, 1, 3, 370))
     with atomic_if(in_transaction, using):
         for row in (first, last, next_year):
@@ -129,7 +129,7 @@ def test_the_order_has_to_agree(papers: Any) -> None:
 
 
 def test_the_end_of_a_range(papers: Any, using: str) -> None:
-    """A batch that would pass the maximum is not numbered, those before it are."""
+    """A batch that would pass the maximum is not numbered; earlier batches are."""
     for days in range(9):
         draft(papers, days)
     papers.update(posted=True)
@@ -164,7 +164,7 @@ def test_a_text_goes_with_its_number(papers: Any, using: str) -> None:
 
 
 def test_the_text_is_protected(papers: Any, using: str) -> None:
-    """What was issued stays, its text too."""
+    """A posted document keeps its number and its text."""
     row = draft(papers, 1, posted=True)
     row.text = "P-2026-9"
     with pytest.raises(NumberProtected, match="text"):

@@ -183,7 +183,7 @@ def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> 
     ],
 )
 def test_refused(template: Any, options: Any, error: type[Exception]) -> None:
-    """A format that is wrong, whatever the model, is refused where it is written."""
+    """A format that is invalid for every model is refused by its constructor."""
     with pytest.raises(error):
         NumberFormat(template, **options)
 
@@ -222,7 +222,7 @@ def test_accepted(template: str) -> None:
     ],
 )
 def test_text_of_another_format(text: str) -> None:
-    """What the format can't have written is refused."""
+    """parse() refuses texts that the format can't produce."""
     with pytest.raises(ValueError, match="no number is written"):
         NumberFormat("INV-{issued_on:%Y}-{number:05d}").parse(text)
 
@@ -246,7 +246,7 @@ def test_parse_needs_the_model() -> None:
     ],
 )
 def test_null(bills: Any, using: str, written: str, row: Any) -> None:
-    """What is null or empty can't be written: an error in Python, null in SQL."""
+    """A null or empty field raises an error in Python, and gives null in SQL."""
     bill = bills.model(number=1, **row)
     if row.get("branch", 0) is not None:
         bill.save(using=using)
@@ -263,7 +263,7 @@ def test_no_number(number: Any) -> None:
 
 
 def test_negative() -> None:
-    """Signs are not written before zeros."""
+    """Negative numbers can't be padded with zeros."""
     row = bill_model()(number=-1, branch=-1)
     for written in ("{number:05d}", "{branch:02d}-{number}"):
         with pytest.raises(ValueError, match=r"negative|between 0"):
@@ -271,7 +271,7 @@ def test_negative() -> None:
 
 
 def test_function_in_sql(bills: Any) -> None:
-    """A database can't call a function that names years."""
+    """A period defined by a Python function has no database expression."""
     year = FiscalYear("issued_on", by=lambda day: "Y1")
     written = NumberFormat("{year}-{number}", year=year)
     assert written.format(bills.model(issued_on=EDGES[0], number=3)) == "Y1-3"

@@ -82,7 +82,7 @@ def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
 def test_a_child_that_fails_takes_its_parents_key_back(
     generations: int, in_transaction: bool, using: str
 ) -> None:
-    """A number that is a primary key goes back, too: the next save stores a row of its own."""
+    """This includes a number that is the primary key, so the next save inserts a new row."""
     with isolate_apps("tests.numbered"):
         meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
         fields = {"id": SequenceField("papers", primary_key=True), "text": models.TextField()}
@@ -301,7 +301,7 @@ def test_routers(using: str, settings: Any) -> None:
 
 
 def test_validation(using: str, settings: Any) -> None:
-    """Validation finds nothing to complain of in a number that is yet to come."""
+    """Validation accepts a number that isn't set yet."""
     settings.DATABASE_ROUTERS = [OnlyThere(using)]
     Invoice.objects.create()
     invoice = Invoice(note="n")

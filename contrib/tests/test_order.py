@@ -54,7 +54,7 @@ def numbers(rows: Any, company: str = "a") -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_an_earlier_date_is_refused(in_transaction: bool, using: str, rows: Any) -> None:
-    """Dates may be equal, and go on; an earlier one is refused, and no number is lost."""
+    """Dates may be equal or later; an earlier one is refused, and no number is lost."""
     with atomic_if(in_transaction, using):
         for n in (3, 3, 5):
             rows.create(issued_on=day(n))
@@ -159,7 +159,7 @@ def test_an_explicit_number_fits_between_its_neighbours(
 
 
 def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
-    """An import may be in any order; what counts are numbers and dates, with those stored."""
+    """An import may have any order of rows, if the dates ascend with the numbers."""
     rows.create(number=5, issued_on=day(5))
     given = [(9, 9), (2, 2), (7, 6)]
     rows.bulk_create([rows.model(number=n, issued_on=day(d)) for n, d in given])
@@ -373,7 +373,7 @@ def test_check_of_the_index() -> None:
 
 
 def test_check_of_a_shared_counter() -> None:
-    """The order of one model's rows says nothing of another model's."""
+    """A field with ascending can't share its counter with another field."""
     fields: dict[str, Any] = {"day": models.DateField(), "other": SequenceField("s", unique=True)}
     found = ids(**fields, number=SequenceField("s", unique=True, ascending="day"))
     assert found.count("sequences_contrib.E004") == 2

@@ -99,7 +99,7 @@ def test_update_fields(names: str, atomic: bool, rows: Any, using: str) -> None:
 
 
 def test_a_save_of_something_else(rows: Any, using: str) -> None:
-    """What is true in memory only numbers nothing: the database has a draft still."""
+    """A condition that is true only in memory doesn't number the row."""
     draft = rows.create()
     draft.posted = True
     draft.note = "x"
@@ -160,7 +160,7 @@ def test_a_failed_save(atomic: bool, rows: Any, using: str) -> None:
 
 
 def test_a_transaction_that_is_rolled_back(rows: Any, using: str) -> None:
-    """An instance that was numbered in it is numbered anew, though it still has the old number."""
+    """An instance that was numbered in it is numbered again, although it has the old number."""
     draft = rows.create()
     draft.posted = True
     with rolled_back(using):
@@ -330,7 +330,7 @@ def test_loaddata(rows: Any, using: str) -> None:
     ids=str,
 )
 def test_conditions(when: Any, draft: dict[str, Any], posted: dict[str, Any], using: str) -> None:
-    """Python and the database have one opinion of each condition."""
+    """Each condition has the same result in Python and in the database."""
     with letters(using, **document(when)) as rows:
         row = rows.create(**draft)
         condition = rows.model._meta.get_field("number").condition
@@ -392,7 +392,7 @@ def test_scopes(atomic: bool, using: str) -> None:
 
 
 def test_scope_moved_between_reading_and_updating(using: str) -> None:
-    """A document that moves while it is posted gets a number of where it went."""
+    """A document that is moved while it is posted gets a number of its new scope."""
     with letters(using, **document(scope="kind", unique=False)) as rows:
         draft = rows.create(kind="a")
         moved: list[str] = []
@@ -412,7 +412,7 @@ def test_scope_moved_between_reading_and_updating(using: str) -> None:
 
 
 def test_a_scope_without_a_value(using: str) -> None:
-    """A null in the scope is no number, as ever."""
+    """A row whose scope is null gets no number."""
     kind = models.CharField(max_length=9, null=True)
     with letters(using, **{**document(scope="kind", unique=False), "kind": kind}) as rows:
         draft = rows.create()

@@ -1,4 +1,4 @@
-"""Rows that keep what they were numbered with."""
+"""Protection of numbered rows."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_what_the_error_is() -> None:
 
 
 def test_the_way_out_leaves_a_trace(using: str, made: Any) -> None:
-    """renumber() and void() may do what save() and delete() may not, and only they."""
+    """Only renumber() and void() may change or delete a protected row."""
     firms, vouchers = made
     row, other = (vouchers.create(firm=firms.create()) for _ in "ab")
     row.firm = other.firm
@@ -227,7 +227,7 @@ def test_rows_that_are_numbered_while_they_are_changed(using: str, made: Any) ->
 
 
 def test_a_model_of_the_same_identity(using: str, made: Any) -> None:
-    """A class that Python made where a protected one had been, as in tests, isn't protected."""
+    """A class with the same id() as a deleted protected class isn't protected."""
     row = Invoice.objects.using(using).create()
     pre_delete.connect(_refuse_deletion, sender=Invoice)
     try:
@@ -237,7 +237,7 @@ def test_a_model_of_the_same_identity(using: str, made: Any) -> None:
 
 
 def test_a_model_without_numbers() -> None:
-    """E052: there is nothing to protect."""
+    """E052: a model without a SequenceField has nothing to protect."""
     with isolate_apps("tests.numbered"):
 
         class Bare(ProtectNumbered):

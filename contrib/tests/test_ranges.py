@@ -99,7 +99,7 @@ def test_a_warning_is_logged(using: str, rows: Any, caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("options", [{"reuse": "gaps"}, {"reuse": "last"}, {"skip_used": True}])
 def test_together_with_reuse(options: dict[str, Any], using: str) -> None:
-    """A number that is free again is no new one, so the range lasts longer."""
+    """With reuse, a number that is free again doesn't use up the range."""
     with letters(using, number=SequenceField("r", maximum=3, **options)) as rows:
         rows.bulk_create([rows.model() for _ in range(3)])
         with pytest.raises(SequenceExhausted):
@@ -212,7 +212,7 @@ def test_the_check_names_counters_that_end(maximum: Any, using: str) -> None:
 
 
 def test_the_check_of_a_counter_without_scope(using: str) -> None:
-    """Counters of longer names are others'."""
+    """Counters whose names only begin with the same text belong to other fields."""
     with letters(using, number=SequenceField("r", maximum=9, warn_below=9)) as rows:
         set_last_value(9, "r.x", using=using)
         set_last_value(1, "r", using=using)

@@ -1,4 +1,4 @@
-"""Numbers of deleted rows, given again; and what other packages' users rely on."""
+"""Reuse of deleted rows' numbers, and behaviour that users of other packages rely on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_gaps_are_filled_from_below(using: str) -> None:
 
 
 def test_gaps_belong_to_a_scope(using: str) -> None:
-    """A gap of one scope is none of another's."""
+    """A gap in one scope doesn't affect other scopes."""
     for room in "aab":
         seat(using, room)
     Seat.objects.using(using).filter(room="a", number=0).delete()
@@ -102,7 +102,7 @@ def test_rows_that_a_manager_leaves_out_have_their_numbers(using: str) -> None:
 
 
 def test_rows_that_came_without_the_counter(using: str) -> None:
-    """Rows loaded as they are, with no counter yet, are seen all the same."""
+    """Rows loaded from a fixture are considered, even if there is no counter yet."""
     seats = [Seat(room="r", number=number, label=number + 1) for number in (0, 1, 3)]
     for each in seats:
         each.save_base(raw=True, using=using, force_insert=True)
