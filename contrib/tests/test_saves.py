@@ -491,7 +491,7 @@ def test_a_copy_has_a_number_of_its_own(way: str, in_transaction: bool, using: s
 
 
 def test_an_instance_whose_row_was_rolled_back(using: str) -> None:
-    """The instance gets a new number when it is saved again, because another row has the old one."""
+    """Saved again, the instance gets a new number, because another row has the old one."""
     invoice = Invoice()
     with rolled_back(using):
         invoice.save(using=using)
