@@ -120,7 +120,7 @@ class ProtectNumbered(models.Model):
             fields: list[Any] = [self._meta.get_field(name) for name in sorted(_depends_on(field))]
             labels = [str(each.verbose_name) for each in fields]
             raise ValidationError(
-                _("The number %(number)s has been given, so this can't change: %(fields)s."),
+                _("The number %(number)s is assigned, so this can't change: %(fields)s."),
                 code="protected",
                 params={"number": number, "fields": ", ".join(labels)},
             )

@@ -86,7 +86,7 @@ def test_a_change_is_refused(change: str, in_transaction: bool, using: str, made
         (error,) = caught.value.error_dict["__all__"]
         assert error.code == "protected"
         labels = "firm, issued on, number"
-        assert error.messages == [f"The number 1 has been given, so this can't change: {labels}."]
+        assert error.messages == [f"The number 1 is assigned, so this can't change: {labels}."]
         assert vouchers.create(firm=row.firm or firms.create()).number  # the transaction is fine
     assert vouchers.filter(number=1, issued_on=DAY, firm__isnull=False, pk=row.pk).exists()
 
