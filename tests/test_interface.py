@@ -1,4 +1,4 @@
-"""What backends and extensions may use: it is exported, documented, and imports no more than it."""
+"""Names for backends and extensions are exported and documented, and are the only ones imported."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def imports_inside(path: Path) -> Iterator[str]:
 
 
 def test_the_core_has_no_import_circle() -> None:
-    """Its modules can be put in an order in which each imports only those before it."""
+    """Its modules can be ordered so that each imports only earlier ones."""
     graph = {path.stem: set(imports_inside(path)) for path in CORE.glob("*.py")}
     del graph["__init__"]  # which loads the public names when they are asked for
     order = list(graphlib.TopologicalSorter(graph).static_order())
@@ -75,7 +75,7 @@ def test_the_core_has_no_import_circle() -> None:
 
 
 def test_each_flag_and_code_is_explained() -> None:
-    """Who writes a backend finds each class attribute of the contract on the page about it."""
+    """The page about writing a backend explains each class attribute of the contract."""
     page = (ROOT / "docs" / "writing-a-backend.rst").read_text()
     names = set(Allocator.__annotations__) - {"protocol", "vendors"}
     assert len(names) > 10

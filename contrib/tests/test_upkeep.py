@@ -485,7 +485,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown app": (("audit", "nothing.Invoice"), "no model"),
     "unknown model": (("sync", "numbered.Nothing"), "no model"),
     "unknown field": (("prune", "numbered.Invoice.note"), "not a SequenceField"),
-    "not numbered": (("audit", "numbered.Company"), "not a SequenceField"),
+    "not numbered": (("audit", "numbered.Company"), "no SequenceField"),
     "unknown counter": (("audit", "numbered.Invoice", "--counter", "x"), "no counter 'x'"),
     "unknown date": (("audit", "numbered.Invoice", "--date", "x"), "no date 'x'"),
     "no field": (("adopt", "numbered.Invoice"), "app.Model.field"),
