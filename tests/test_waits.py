@@ -49,7 +49,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
 def test_without_the_setting_nothing_is_a_warning(
     using: str, records: Callable[[], list[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is logged unless DEBUG is on, which can be changed at any time."""
+    """Waits are logged only at level DEBUG, which can be enabled at any time."""
     with locked(using, lambda: take(using)):
         assert records() == []
     caplog.set_level(logging.DEBUG, "sequences_core")
