@@ -1,4 +1,4 @@
-"""Counters that are really locked, and those who wait for them."""
+"""Locked counters, and transactions that wait for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def session(using: str) -> int:
 
 @contextmanager
 def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
-    """Lock counter "s", let each of the others wait for HELD seconds or more; yield who held it."""
+    """Lock counter "s" while the others wait for HELD seconds or more; yield the holder's session."""
     with transaction.atomic(using=using):
         get_next_value("s", using=using)
         holder = session(using)
@@ -52,5 +52,5 @@ def take(using: str, timeout: float | None = None) -> None:
 
 
 def waits(caplog: Any) -> list[Any]:
-    """What was logged of waits so far."""
+    """Return what was logged about waits so far."""
     return [record for record in caplog.records if record.name == "sequences_core"]

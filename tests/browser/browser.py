@@ -54,7 +54,7 @@ return [element, focused !== blurred];
 
 
 class Browser:
-    """One browser for all tests, as one person would use it."""
+    """One browser for all tests."""
 
     def __init__(self, downloads: Path) -> None:
         options = ChromeOptions()
@@ -75,7 +75,7 @@ class Browser:
         self.site = ""
 
     def reset(self, site: str) -> None:
-        """Forget who was logged in and how the last test looked at its pages."""
+        """Log out, and reset the settings of the last test."""
         self.site = site
         self.driver.get("about:blank")
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -187,7 +187,7 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def messages(self) -> list[str]:
-        """What the console has said since the last call: refusals of the CSP, errors of scripts."""
+        """Return the console's messages since the last call, such as CSP violations and errors."""
         log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in log]
 
@@ -197,7 +197,7 @@ class Browser:
         return int(self.driver.execute_script(f"return {page}.scrollWidth - {page}.clientWidth"))
 
     def violations(self) -> list[str]:
-        """What axe-core objects to, each with the elements that it objects to."""
+        """Return the violations that axe-core finds, with the elements of each."""
         # The driver runs it beside the page's scripts, so the page's CSP stays in force.
         if not self.driver.execute_script("return window.axe !== undefined"):
             self.driver.execute_script(self.axe)
