@@ -118,7 +118,7 @@ class TestStatementMode:
         Counter.objects.using(DIRECT).all().delete()
 
     def test_a_transaction_is_refused(self) -> None:
-        """Numbers need transactions, which statement pooling doesn't support; nothing is taken."""
+        """Statement pooling lacks the transactions that numbers need; nothing is taken."""
         for timeout in (None, 1):
             take = partial(get_next_value, "s", using=BY_STATEMENT, timeout=timeout)
             with pytest.raises(OperationalError, match=REFUSAL), transaction.atomic(BY_STATEMENT):

@@ -17,11 +17,13 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors, in_users_transaction
 
-from . import conditions
-from .counters import Numbering
-from .exceptions import is_committed
-from .identity import settled
-from .numbering import LOADED, Numbers, is_expression
+from .. import conditions
+from ..counters import Numbering
+from ..exceptions import is_committed
+from ..expressions import is_expression
+from ..identity import settled
+from .memory import LOADED
+from .numbering import Numbers
 
 TRIES = 20
 """How often to try again if others change or number the row before it is updated."""
@@ -33,14 +35,6 @@ class _Changed(Exception):
     """The row was changed, numbered or deleted after it was read."""
 
 
-def number_updates(cls: Any) -> None:
-    """Make ``save()`` of ``cls`` and its subclasses number rows whose condition has become true."""
-    if getattr(cls, "_sequences_posting", False):
-        return
-    cls._sequences_posting = True
-    cls._do_update = _numbering_update(cls._do_update)
-
-
 def announce(field: Any, row: Model) -> None:
     """Note that ``save()`` is about to update the row.
 
@@ -49,7 +43,9 @@ def announce(field: Any, row: Model) -> None:
     setattr(row._state, _announced(field), True)
 
 
-def _numbering_update(update: Any) -> Any:
+def numbering_update(update: Any) -> Any:
+    """Wrap ``Model._do_update``: the UPDATE that makes a condition true also stores the number."""
+
     @functools.wraps(update)
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, names: Any, *args: Any
