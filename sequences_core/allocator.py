@@ -179,13 +179,10 @@ class Allocator(Diagnosable, ABC):
         return str(error)
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
-        """Create what the backend needs besides the table, such as FUNCTION.
-
-        ``migrate`` and ``sequences install`` call this. It is idempotent.
-        """
+        """Create what the backend needs besides the table, such as FUNCTION; idempotent."""
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        """Undo :meth:`install`. It is idempotent."""
+        """Undo :meth:`install`; idempotent."""
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         """Return whether this version's FUNCTION exists and the current user may execute it."""

@@ -47,8 +47,7 @@ def get_next_value(
 
     :param initial_value: the first number. A callable is called only if there is no counter yet.
     :param reset_value: the sequence restarts at ``initial_value`` instead of reaching this value.
-    :param timeout: the seconds to wait for another transaction. ``nowait=True`` means
-        ``timeout=0``.
+    :param timeout: the seconds to wait for another transaction; ``nowait=True`` means 0.
     :param using: the database alias. By default, the database router chooses it.
     :raises TypeError, ValueError: an argument is invalid. No statement was executed.
     :raises SequenceLocked: another transaction locked the counter for longer than ``timeout``.
@@ -87,10 +86,9 @@ def get_next_blocks(
 ) -> dict[str, range]:
     """Take the next numbers of several sequences, without the risk of a deadlock.
 
-    Transactions that lock the same counters in different orders can deadlock. This function always
-    locks counters in the order of their names. Don't mix it with other ways of taking numbers in
-    one transaction. It takes all numbers or none: an error marks the transaction, or the
-    innermost ``atomic()`` block, for rollback.
+    It always locks counters in the order of their names. Don't mix it with other ways of taking
+    numbers in one transaction. It takes all numbers or none: an error marks the transaction, or
+    the innermost ``atomic()`` block, for rollback.
 
     >>> get_next_blocks({"invoices": 1, "lines": 3})
     {'invoices': range(7, 8), 'lines': range(19, 22)}
@@ -138,9 +136,7 @@ def set_last_value(
     force: bool = False,
     using: str | None = None,
 ) -> None:
-    """Set the last number to ``value``, so that the next one is ``value + 1``.
-
-    Create the counter if there is none.
+    """Set the last number to ``value``, or create the counter, so that ``value + 1`` is next.
 
     :param force: also lower the counter; the numbers above ``value`` will be given again.
     :raises ValueError: the last number is already above ``value``, and ``force`` is false.
@@ -234,10 +230,7 @@ class Sequence:
     def get_next_values(
         self, batch_size: int, *, nowait: bool = False, timeout: float | None = None
     ) -> range:
-        """See :func:`get_next_values`.
-
-        :raises ValueError: the sequence has a ``reset_value``, and ``batch_size`` isn't 1.
-        """
+        """See :func:`get_next_values`; with a ``reset_value``, ``batch_size`` must be 1."""
         if nowait:
             timeout = _no_time(timeout)
         allocation = Allocation(
