@@ -131,8 +131,8 @@ def test_wrong_protocol(
     message = refusal(backend, connection, BackendInvalid)
     assert message.startswith(
         f"SEQUENCES_BACKEND = {backend!r}: {backend!r} was written for version {version} of the "
-        f"allocator protocol, but sequences_core has version 1. Install compatible releases of both. "
-        f"Installed backends: "
+        f"allocator protocol, but sequences_core has version 1. Install compatible releases of "
+        f"both. Installed backends: "
     )
 
 
