@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -26,7 +25,7 @@ import sequences_core
 from sequences_core import exceptions, get_allocator, get_last_value
 from sequences_core.management.commands.sequences import Command
 from sequences_core.registry import default_allocator
-from tests.distributions import BACKENDS, ROOT, run
+from tests.distributions import BACKENDS, ROOT
 
 README = ROOT / "README.rst"
 DOCS = ROOT / "docs"
@@ -246,13 +245,6 @@ def test_links_between_files_lead_somewhere() -> None:
         links = re.findall(r"<([^<>:#\s]+\.rst)(?:#[^>]*)?>`_", page.read_text())
         for link in links:
             assert (page.parent / link).exists(), f"{page}: {link}"
-
-
-def test_the_documentation_builds(tmp_path: Path) -> None:
-    """Sphinx builds the pages without a warning: each link leads to a page that there is."""
-    pytest.importorskip("sphinx", reason="the group docs is not installed")
-    options = ["--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
-    run(sys.executable, "-m", "sphinx", *options, DOCS, tmp_path)
 
 
 def test_extras_distributions_and_commands_exist() -> None:

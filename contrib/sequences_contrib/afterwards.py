@@ -11,9 +11,10 @@ from django.db import connections, router, transaction
 from django.db.models import Model
 
 from .exceptions import is_committed
-from .numbering import Numbers, lock_counter
+from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
+from .taking import lock_counter
 from .voids import record_void
 
 RELEASED = "sequences_released"

@@ -12,6 +12,11 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import GreaterThanOrEqual
 
 
+def is_expression(value: Any) -> bool:
+    """Return whether a value is an expression, which only the database can evaluate."""
+    return hasattr(value, "resolve_expression")
+
+
 class Digits(Func):
     """An integer in decimal, with zeros in front up to ``width`` places.
 

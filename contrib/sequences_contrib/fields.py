@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overloa
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, previews, renames, rule_checks, updates
-from .counters import DEFAULTS, Numbering
+from . import checks, previews, renames, rule_checks
+from .counters import Numbering
+from .options import DEFAULTS
+from .saving import hooks, updates
+from .saving.memory import remember_update
+from .saving.texts import text_for_update
 
 # What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
 Set = TypeVar("Set", contravariant=True)
@@ -141,7 +145,7 @@ class SequenceField(_Integer[Set, Get]):
             return
         hooks.number_inserts(cls)
         if self.when is not None:
-            updates.number_updates(cls)
+            hooks.number_updates(cls)
         # A migration's models have the constraints that migrations gave them, and no others.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -159,9 +163,9 @@ class SequenceField(_Integer[Set, Get]):
         elif not add:
             if not model_instance._state.adding:
                 for text in self.texts:  # while it is known that the number has changed
-                    written = hooks.follow_number(text, self, model_instance)
+                    written = text_for_update(text, self, model_instance)
                     setattr(model_instance, text.attname, written)
-            hooks.remember_update(self, model_instance)
+            remember_update(self, model_instance)
         return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> int | None:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from .counters import Numbering
 
 
-def reusable(
-    field: Numbering, others: QuerySet[Any], taken: range, explicit: Collection[int]
-) -> Iterator[int]:
+def reusable(field: Numbering, others: QuerySet[Any], explicit: Collection[int]) -> Iterator[int]:
     """Yield the numbers that a field with ``reuse`` may give, the next one first."""
     if field.reuse == "gaps":
         return _gaps(others, field.attname, field.first)
@@ -28,9 +26,9 @@ def reusable(
     return count(max(known) + 1)
 
 
-def unused(field: Numbering, others: QuerySet[Any], taken: range) -> Iterator[int]:
-    """Yield the numbers from those taken on that no row has."""
-    return _gaps(others, field.attname, taken[0])
+def unused(field: Numbering, others: QuerySet[Any], start: int) -> Iterator[int]:
+    """Yield the numbers from ``start`` on that no row has."""
+    return _gaps(others, field.attname, start)
 
 
 def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> bool:

@@ -12,8 +12,9 @@ from django.db.models.query_utils import DeferredAttribute
 from sequences_core import SequenceExhausted, get_last_value
 from sequences_core.arguments import MAX_VALUE
 
-from . import free, hooks, rules
-from .numbering import is_copy, is_expression
+from . import free, rules
+from .expressions import is_expression
+from .saving.memory import is_copy, remember_loaded
 
 
 class Previewed(DeferredAttribute):
@@ -25,7 +26,7 @@ class Previewed(DeferredAttribute):
         # From Django 6.1 on a deferred number may be read for all rows of a query at once.
         super().fetch_many(instances)
         for instance in instances:
-            hooks.remember_loaded(self.field, instance)
+            remember_loaded(self.field, instance)
 
     def preview(self, instance: Model, using: str | None = None) -> Any:
         """Return what the field's own ``preview()`` does."""
@@ -51,10 +52,10 @@ def next_number(field: Any, instance: Any, using: str) -> int | None:
     number = _after(field, instance, get_last_value(name, using=using))
     if field.reuse:
         others = field.rows_of(instance, using)
-        number = next(free.reusable(field, others, range(number, number + 1), ()))
+        number = next(free.reusable(field, others, ()))
     elif field.skips_used(instance):
         others = field.rows_of(instance, using)
-        number = next(free.unused(field, others, range(number, number + 1)))
+        number = next(free.unused(field, others, number))
     maximum = rules.maximum_of(field, instance)
     maximum = MAX_VALUE if maximum is None else maximum
     if number > maximum:
@@ -79,5 +80,5 @@ def next_text(text: Any, instance: Any, using: str) -> str | None:
         return value  # type: ignore[no-any-return]
     if (number := next_number(text.number_field, instance, using)) is None:
         return None
-    (affixes,) = text.format.affixes([instance], connections[using])
+    (affixes,) = text.affixes([instance], connections[using])
     return text.text(affixes, number)  # type: ignore[no-any-return]

@@ -16,9 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
-from .numbering import lock_counter
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
+from .taking import lock_counter
 
 REMEDY = "renumber() and void() of sequences_contrib.afterwards do it with a trace"
 

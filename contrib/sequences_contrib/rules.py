@@ -87,22 +87,17 @@ class Rules:
         if field.maximum is not None:
             self.maxima = [maximum_of(field, row) for row in self.rows]
             for row, maximum in zip(given, self.maxima[len(new) :], strict=True):
-                if maximum is not None and self._number(row) > maximum:
-                    raise ValueError(
-                        f"{field}: the number {self._number(row)} is above the maximum {maximum}"
-                    )
+                number = field.number_of(row)
+                if maximum is not None and number > maximum:
+                    raise ValueError(f"{field}: the number {number} is above the maximum {maximum}")
 
     def check(self, using: str) -> None:
         """Raise OutOfOrder or SequenceExhausted for numbers that the rows must not have."""
-        numbers = list(map(self._number, self.rows))
+        numbers = list(map(self.field.number_of, self.rows))
         if self.maxima:
             check_end(self.field, self.name, numbers, self.maxima)
         if self.dates:
             self.check_order(numbers, using)
-
-    def _number(self, row: Any) -> int:
-        value = getattr(row, self.field.attname)
-        return self.field.get_prep_value(value)  # type: ignore[no-any-return]
 
     def check_order(self, numbers: list[int], using: str) -> None:
         """Compare the dates with each other, and with those of the numbers around."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import CharField, Model
 from django.utils.functional import cached_property
 
-from . import hooks, previews, text_checks
-from .formats import Formatted, NumberFormat, Parsed
+from . import previews, text_checks
+from .formats import NumberFormat, Parsed
+from .formatted import Formatted
+from .saving.memory import remember_update
+from .saving.texts import text_for_update
 
 if TYPE_CHECKING:
     _Text = CharField[Any, Any]
@@ -72,10 +75,10 @@ class FormattedNumberField(Formatted, _Text):
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         if add or self.is_copy or self.number_field.when is not None:
             return getattr(model_instance, self.attname)
-        text = hooks.follow_number(self, self.number_field, model_instance)
+        text = text_for_update(self, self.number_field, model_instance)
         if not model_instance._state.adding:
             setattr(model_instance, self.attname, text)
-        hooks.remember_update(self, model_instance)
+        remember_update(self, model_instance)
         return text
 
     def preview(self, instance: Model, using: str | None = None) -> str | None:

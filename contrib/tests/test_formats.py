@@ -14,6 +14,7 @@ from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from sequences_contrib import languages
+from sequences_contrib.affixes import affixes_of
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.periods import Day, FiscalYear, IsoWeek, Month, Quarter, Year
 
@@ -82,7 +83,7 @@ def bills(using: str) -> Any:
 
 def assert_alike(rows: Any, written: NumberFormat) -> None:
     """SELECT and UPDATE write what Python writes, which can be read again."""
-    affixes = written.affixes(found := list(rows.all()), connections[rows.db])
+    affixes = affixes_of(written.pieces, found := list(rows.all()), connections[rows.db])
     expected = {
         row.pk: written.text(each, row.number) for row, each in zip(found, affixes, strict=True)
     }

@@ -66,12 +66,13 @@ class AuditAdmin(ReadOnlyAdmin):
             using = database_of(field, None)
             try:
                 with database_errors(connections[using], ours=False):
-                    response: Any = view(request, field)
-                    return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
+                    response = view(request, field)
+                    # Queries of the template must fail here.
+                    return response.render() if isinstance(response, TemplateResponse) else response
             except (DatabaseError, ObjectDoesNotExist) as error:
-                response = self._page(request, "unreadable", field, error=error)
-                response.status_code = 500
-                return response  # type: ignore[no-any-return]
+                unreadable = self._page(request, "unreadable", field, error=error)
+                unreadable.status_code = 500
+                return unreadable
 
         return self.admin_site.admin_view(page)
 

@@ -15,9 +15,9 @@ from sequences_core import run_atomic, set_last_value
 from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
-from ..numbering import lock_counter, take_numbers
 from ..rules import Rules, check_block
 from ..scopes import rows_in
+from ..taking import lock_counter, take_numbers
 from .drafts import Drafts, Order, check_queryset, numbered_field
 from .statements import STATEMENTS, number_rows
 
@@ -197,7 +197,7 @@ class _Work:
         if self.field.has_rules:
             Rules(self.field, name, rows, []).check(self.using)
         for text in self.field.texts:
-            known = text.format.affixes(rows, self.connection)
+            known = text.affixes(rows, self.connection)
             for row, number, affixes in zip(rows, numbers, known, strict=True):
                 setattr(row, text.attname, text.text(affixes, number))
         names = [field.name for field in (self.field, *self.field.texts)]

@@ -17,11 +17,13 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors, in_users_transaction
 
-from . import conditions
-from .counters import Numbering
-from .exceptions import is_committed
-from .identity import settled
-from .numbering import LOADED, Numbers, is_expression
+from .. import conditions
+from ..counters import Numbering
+from ..exceptions import is_committed
+from ..expressions import is_expression
+from ..identity import settled
+from .memory import LOADED
+from .numbering import Numbers
 
 TRIES = 20
 """How often a row may be moved or numbered by others between being read and being updated."""
@@ -33,20 +35,14 @@ class _Changed(Exception):
     """The row that was to be numbered isn't as it was, or isn't there."""
 
 
-def number_updates(cls: Any) -> None:
-    """Let a row of ``cls`` and its children get its number when the field's condition is true."""
-    if getattr(cls, "_sequences_posting", False):
-        return
-    cls._sequences_posting = True
-    cls._do_update = _numbering_update(cls._do_update)
-
-
 def announce(field: Any, row: Model) -> None:
     """Note that ``save()`` is about to update the row; ``loaddata`` doesn't prepare values."""
     setattr(row._state, _announced(field), True)
 
 
-def _numbering_update(update: Any) -> Any:
+def numbering_update(update: Any) -> Any:
+    """Wrap ``Model._do_update``: the UPDATE that makes a condition true also stores the number."""
+
     @functools.wraps(update)
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, names: Any, *args: Any
