@@ -100,7 +100,8 @@ class Set(Change):
         help_text=gettext_lazy("The next number will be one higher."),
         min_value=0,
         max_value=MAX_VALUE,
-        widget=AdminTextInputWidget(attrs={"inputmode": "numeric"}),  # a spinner would round
+        # A number input would round large numbers.
+        widget=AdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
     again = forms.BooleanField(label=gettext_lazy("Give these numbers again"), required=False)
 

@@ -265,7 +265,7 @@ def _no_time(timeout: float | None) -> float:
 
 def _last_value(alias: str, name: str) -> int | None:
     counters = Counter.objects.using(alias).filter(pk=name)
-    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    found = list(counters.values_list("last", flat=True))
     return found[0] if found else None
 
 
@@ -294,5 +294,6 @@ def _locked(alias: str, name: str) -> int | None:
         counters = counters.select_for_update()
     else:
         counters.update(last=F("last"))
-    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
+    found = list(counters.values_list("last", flat=True))
     return found[0] if found else None

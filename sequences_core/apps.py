@@ -24,5 +24,5 @@ class SequencesConfig(AppConfig):
             receiver()  # a setting may have changed before
         connection_created.connect(make_function, dispatch_uid=make_function)
         for connection in connections.all(initialized_only=True):
-            if connection.connection is not None:  # opened by the ready() of another app
+            if connection.connection is not None:  # another app's ready() has opened it
                 make_function(connection)

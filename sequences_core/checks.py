@@ -28,7 +28,7 @@ from .waits import slow_wait
 def check_settings(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
-    """Check the settings of every database that holds the table of counters."""
+    """Check the settings of every database where the router allows the table of counters."""
     mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
     if mode not in {"allow", "warn", "error"}:
         yield Error(

@@ -88,7 +88,7 @@ def server(connection: BaseDatabaseWrapper) -> str:
     """Return the name and the version of the database, such as "PostgreSQL 15.14"."""
     try:
         version = ".".join(map(str, connection.get_database_version()))
-    except NotImplementedError:  # of an engine outside Django
+    except NotImplementedError:  # some engines outside Django don't implement it
         version = "of an unknown version"
     return f"{connection.display_name} {version}"
 

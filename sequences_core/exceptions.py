@@ -43,7 +43,7 @@ __all__ = [
 
 
 class SequencesError(Exception):
-    """Base of all errors below."""
+    """The base class of all errors below."""
 
 
 class SequenceExhausted(SequencesError, DataError):

@@ -1,4 +1,4 @@
-"""Which database an error came from."""
+"""Find out whether an error came from another database."""
 
 from __future__ import annotations
 

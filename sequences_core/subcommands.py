@@ -29,7 +29,7 @@ class Subcommand(ABC):
     """
 
     help: ClassVar[str] = ""
-    """What does it do? One sentence, for ``manage.py sequences --help``."""
+    """The description of the subcommand for ``manage.py sequences --help``, in one sentence."""
 
     verbosity = 1
     """The value of ``-v``. 0 means that only results are printed."""

@@ -96,7 +96,7 @@ class Blocks(Contract):
         assert self.counters() == {"z": MAX_VALUE}
 
     def test_blocks_outside_a_transaction_warn(self, settings: Any) -> None:
-        """One GapWarning, at the caller's line."""
+        """Outside a transaction, the call issues one GapWarning at the caller's line."""
         settings.SEQUENCES_AUTOCOMMIT = "warn"
         with pytest.warns(GapWarning, match="'a, b'") as caught:
             get_next_blocks({"a": 1, "b": 1}, using=self.using)

@@ -52,7 +52,7 @@ class InStatement(Concurrency):
     """Which text does the error of an exhausted sequence contain?"""
 
     def evaluate(self, sql: str, params: Sequence[Any]) -> int:
-        """Evaluate an expression in a statement of its own."""
+        """Evaluate an expression in a separate statement."""
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {sql}{self.connection.features.bare_select_suffix}", params)
             number: int = cursor.fetchone()[0]
@@ -94,7 +94,7 @@ class InStatement(Concurrency):
             assert numbers == [1, 2, 3]
             set_last_value(10, "s", using=self.using)
             assert self.select("s") == 11
-        assert self.select("s") == 12  # in autocommit too
+        assert self.select("s") == 12  # in autocommit, too
         assert self.counters() == {"s": 12}
 
     @pytest.mark.parametrize("initial", [0, 1, 2, 2**53 + 1, MAX_VALUE - 1])
@@ -104,7 +104,7 @@ class InStatement(Concurrency):
         assert [self.select("s", initial), self.select("s", 7)] == [initial, initial + 1]
 
     def test_function_loops(self) -> None:
-        """At reset_value the sequence restarts at initial_value, also at the ends of the range."""
+        """The sequence restarts instead of reaching reset_value, also at the ends of the range."""
         self.requires("supports_function")
         assert [self.select("s", 3, 6) for _ in range(7)] == [3, 4, 5, 3, 4, 5, 3]
         assert [self.select("t", 0, 1) for _ in range(3)] == [0, 0, 0]

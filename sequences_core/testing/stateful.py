@@ -1,4 +1,4 @@
-"""Random programs of takes, savepoints and rollbacks, compared with a plain Python model."""
+"""Random programs with calls, savepoints and rollbacks, compared with a model in Python."""
 
 from __future__ import annotations
 

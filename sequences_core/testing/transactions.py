@@ -158,7 +158,7 @@ class Transactions(Contract):
                 with pytest.raises(TableMissing, match="migrate sequences_core --database"):
                     call()
         finally:
-            # The table stays in its schema: only what is renamed is named with it.
+            # The table stays in its schema, and its new name is unqualified.
             self._rename_table(table.replace(name, hidden) if schema else hidden, name)
         assert get_next_value("s", using=self.using) == 1
 
@@ -251,7 +251,7 @@ class Transactions(Contract):
         cause: Any = Exception()
         if isinstance(code, str):
             cause.sqlstate = code
-        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes; BUSY's extended ones
+        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes, and extended codes of BUSY
             cause.sqlite_errorcode = code
         error.__cause__ = cause
         return error

@@ -53,8 +53,8 @@ class OracleAllocator(Allocator):
         return self._last(connection, UPDATE_RETURNING, binds, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # An error undoes the statement, here the block, and no more: even after ORA-08177 what
-        # was done before can be committed (Database Concepts, "Serializable Isolation Level").
+        # An error undoes only the statement, here the block. Even after ORA-08177, the earlier
+        # changes can be committed (Database Concepts, "Serializable Isolation Level").
         return False
 
     def error_code(self, error: BaseException) -> str | int | None:

@@ -61,7 +61,7 @@ class ORMAllocator(Allocator):
 
     protocol = 1
     single_statement = False
-    first_use_may_conflict = True  # on MySQL, see sequences_mysql
+    first_use_may_conflict = True  # on MySQL; sequences_mysql explains why
     # SQLSTATEs, numbers of MySQL and MariaDB, numbers of SQLite, and Oracle's with their prefix.
     # The last four are TiDB's: https://docs.pingcap.com/tidb/stable/error-codes
     retryable_codes: ClassVar = frozenset(

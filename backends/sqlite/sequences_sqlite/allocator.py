@@ -19,11 +19,11 @@ from sequences_core.table import with_table
 
 from . import diagnosis, function, holders, wal
 
-# RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
+# RETURNING requires it (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 also allow
+# SQLite 3.31.
 MINIMUM_VERSION = (3, 35)
 
-# A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
-# fetchall, never fetchone.
+# A statement with RETURNING holds the write lock until all rows are fetched, so use fetchall().
 UPSERT = """
     INSERT INTO {table} (name, last)
          VALUES (%s, %s)
@@ -177,7 +177,7 @@ class SQLiteAllocator(Allocator):
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
         with connection.cursor() as cursor:
             before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-            # A pragma takes no parameters.
+            # A PRAGMA can't have parameters.
             cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
             try:
                 yield

@@ -48,7 +48,7 @@ def _writers(file: str, byte: int) -> Iterator[int]:
     except OSError:
         return
     for line in lines:
-        # 1: POSIX  ADVISORY  WRITE 3568 fd:00:2531452 120 120
+        # For example: 1: POSIX  ADVISORY  WRITE 3568 fd:00:2531452 120 120
         _, kind, _, access, process, place, first, last, *_ = line.replace(" -> ", " ").split()
         # Don't compare the device: on some file systems, stat() returns another number.
         if (kind, access, place.rpartition(":")[2]) == ("POSIX", "WRITE", str(inode)):
