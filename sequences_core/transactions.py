@@ -108,8 +108,8 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
     outermost = not connection.in_atomic_block  # else durable=True raises, except in a TestCase
     if outermost and not connection.get_autocommit():
         raise RuntimeError(
-            f"autocommit is off for database {alias!r}, so that this transaction would not be "
-            f"committed: call set_autocommit(True) before"
+            f"database {alias!r} uses manual transaction management, so that this transaction "
+            f"would not be committed: call set_autocommit(True) before"
         )
     for attempt in range(attempts):
         run = _Run(connection)
