@@ -52,8 +52,8 @@ class Allocator(Diagnosable, ABC):
     """Take blocks of numbers from the counters of one kind of database.
 
     Instances hold no state; all threads share one. Methods execute statements through
-    ``connection.cursor()``, so that ``connection.queries`` and ``execute_wrapper`` see them. They
-    don't catch the database's errors: the core converts these by the error codes below.
+    ``connection.cursor()``, so that ``connection.queries`` and ``execute_wrapper`` see them, and
+    let the database's errors propagate: the core converts them by the error codes below.
     :meth:`upsert` and :meth:`update` guarantee that:
 
     - **one statement** takes the block, in the open transaction or in autocommit (unless

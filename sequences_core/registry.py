@@ -208,10 +208,7 @@ def installed_backends() -> list[EntryPoint]:
 
 
 def _find(name: str) -> list[EntryPoint]:
-    """Return the entry points of this name.
-
-    A distribution that is twice on sys.path is there once.
-    """
+    """Return the entry points of this name, once for each distribution."""
     return sorted(entry_points(group=GROUP, name=name), key=_distribution)
 
 
