@@ -1,4 +1,4 @@
-"""What backends and extensions may use: it is exported, documented, and imports no more than it."""
+"""Names for backends and extensions are exported and documented, and are the only ones imported."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def imports_inside(path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("package", [CORE, CONTRIB], ids=lambda package: package.name)
 def test_there_is_no_import_circle(package: Path) -> None:
-    """A package's modules can be put in an order in which each imports only those before it."""
+    """The modules of a package can be ordered so that each imports only earlier ones."""
     graph = {path: set(imports_inside(path)) for path in package.rglob("*.py")}
     del graph[package / "__init__.py"]  # which loads the public names when they are asked for
     assert sum(map(len, graph.values())) > 100
@@ -82,7 +82,7 @@ def test_there_is_no_import_circle(package: Path) -> None:
 
 
 def test_each_flag_and_code_is_explained() -> None:
-    """Who writes a backend finds each class attribute of the contract on the page about it."""
+    """The page about writing a backend explains each class attribute of the contract."""
     page = (ROOT / "docs" / "writing-a-backend.rst").read_text()
     names = set(Allocator.__annotations__) - {"protocol", "vendors"}
     assert len(names) > 10

@@ -72,7 +72,7 @@ def assigned(setting: str) -> list[Any]:
 
 
 def mentioned(pattern: str) -> set[str]:
-    """What the pattern's group matches on all pages."""
+    """Return the matches of the pattern's group on all pages."""
     found = {word for page in PAGES for word in re.findall(pattern, page.read_text(), re.MULTILINE)}
     assert found
     return found
@@ -174,7 +174,7 @@ def test_each_mode_of_autocommit_is_one(mode: str, settings: Any) -> None:
 
 @pytest.mark.parametrize("databases", assigned("DATABASES"), ids=str)
 def test_settings_of_sqlite_pass_the_check(databases: dict[str, Any]) -> None:
-    """What a page recommends for SQLite is what the system check asks for."""
+    """The settings that a page recommends for SQLite pass the system check."""
     for alias, database in databases.items():
         if database["ENGINE"].endswith("sqlite3"):
             wrapper = DatabaseWrapper(database, alias)
@@ -248,7 +248,7 @@ def test_links_between_files_lead_somewhere() -> None:
 
 
 def test_extras_distributions_and_commands_exist() -> None:
-    """What the pages tell one to install or to run is there."""
+    """Everything that the pages tell readers to install or run exists."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = mentioned(r"sequences-core\[(\w+)\]") | {"mysql", "oracle", "sqlite", "all"}
     assert extras <= set(project["optional-dependencies"])
