@@ -155,7 +155,9 @@ def test_a_wrong_value_is_an_error(using: str, settings: Any, wrong: object) -> 
     """ImproperlyConfigured where a number would be taken, and a check that says the same."""
     settings.SEQUENCES_SLOW_WAIT = wrong
     for taking in (lambda: take(using), lambda: Invoice.objects.using(using).create()):
-        with pytest.raises(ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT is a number of sec"):
+        with pytest.raises(
+            ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT must be a number of sec"
+        ):
             taking()
     assert get_last_value("s", using=using) is None
     assert get_last_value("invoices", using=using) is None

@@ -32,7 +32,7 @@ def test_a_slow_wait_is_a_warning_with_the_holder(
     assert record.levelno == logging.WARNING
     assert HELD / 2 < record.seconds < 60
     assert (record.sequence, record.using, record.holder) == ("s", alias, holder)
-    by = f", which session {holder} held" if holder else ""
+    by = f", locked by session {holder}" if holder else ""
     assert record.getMessage() == (
         f"waited {record.seconds:.4f} s for sequence 's' of database '{alias}'{by}"
     )
