@@ -41,7 +41,7 @@ PASSWORD = "a password of Ada's"
 def steps() -> Iterator[tuple[str, str]]:
     """Yield what the page tells the reader to do, in order.
 
-    A step is a console, a session of the shell, a file with its caption, or a page with its address.
+    A step is a console, a session of the shell, a file with its caption, or a page with its URL.
     """
     for found in BLOCK.finditer(PAGE.read_text()):
         if found["session"]:
@@ -144,7 +144,7 @@ class Project:
     @contextmanager
     def runserver(self) -> Iterator[str]:
         site = f"{HOST}:{free_port()}"
-        command = [self.python, "manage.py", "runserver", "--noreload", site]
+        command = [str(self.python), "manage.py", "runserver", "--noreload", site]
         log = self.folder / "runserver.log"
         with (
             log.open("w") as output,
