@@ -1,4 +1,4 @@
-"""What the numbers look like afterwards, ours beside those of what people write today."""
+"""The comparison of the numbers that SequenceField and the other methods have produced."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from supervisor import Tally
 
 # The counter of AUTOINCREMENT is in the table sqlite_sequence: https://www.sqlite.org/autoinc.html
 SQLITE_NOTE = (
-    "The others run with the settings that Django has. Auto-increment is not shown: SQLite "
-    "has one writer at a time, and its counter rolls back with the transaction. On a server it has "
-    "holes: make demo DB=postgresql, mariadb or mysql."
+    "The other methods use Django's default settings. Auto-increment is not shown: SQLite allows "
+    "only one writer at a time, and a rollback also restores its counter. On a server, it leaves "
+    "gaps: make demo DB=postgresql, mariadb or mysql."
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers in a table after a load, and where the counter stands, if there is one."""
+    """The numbers in a table after a load, and the last number of the counter, if there is one."""
 
     way: str
     numbers: list[int]
@@ -40,7 +40,7 @@ class Result:
 
 
 def problems(result: Result, invoices: int) -> list[str]:
-    """Return what is wrong with gapless numbers; nothing if they are exactly 1 … ``invoices``."""
+    """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``."""
     found = [f"{count:,} {reason}" for reason, count in result.tally.refused.items()]
     if not found and len(result.numbers) != invoices:
         found.append(f"{len(result.numbers):,} rows instead of {invoices:,}")
@@ -56,7 +56,7 @@ def problems(result: Result, invoices: int) -> list[str]:
 
 
 def table(title: str, results: list[Result], note: str | None) -> Table:
-    """Return the comparison, for rich to print."""
+    """Return the comparison as a table of rich."""
     shown = Table(title=title, caption=note, caption_justify="left")
     shown.add_column()
     for result in results:
@@ -65,7 +65,7 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
     def line(label: str, counts: list[float]) -> None:
         shown.add_row(label, *(f"{count:,.0f}" for count in counts))
 
-    line("asked for", [result.tally.answered for result in results])
+    line("requested", [result.tally.answered for result in results])
     line("issued", [len(result.numbers) for result in results])
     for reason in sorted({reason for result in results for reason in result.tally.refused}):
         line(reason, [result.tally.refused[reason] for result in results])
@@ -78,7 +78,7 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
 
 
 def verdict(result: Result, invoices: int) -> str:
-    """Return what the column of a result means, in a sentence."""
+    """Return a sentence that summarizes a result."""
     found = problems(result, invoices)
     if found:
         return f"{result.way}: {'; '.join(found)}."

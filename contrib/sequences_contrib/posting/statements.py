@@ -1,7 +1,7 @@
-"""The UPDATE that numbers rows in order, which no row leaves the database for.
+"""The UPDATE that numbers rows in order without fetching them.
 
-The rows are locked by the innermost query, for PostgreSQL and MySQL lock nothing beside a window
-function; then they are counted, and then updated by their primary keys.
+The innermost query locks the rows, because PostgreSQL and MySQL don't lock rows in a query with a
+window function. The query around it counts them, and the UPDATE joins them by primary key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.models.expressions import RawSQL
 from .drafts import Order
 
 PLACE = "sequences_place"
-"""The column of the rows' places, from 1 on."""
+"""The column of ROW_NUMBER(), which starts at 1."""
 
 UPDATE_FROM = """
 UPDATE {table}
@@ -23,9 +23,9 @@ UPDATE {table}
  WHERE {same}
 """
 
-# Without STRAIGHT_JOIN the server may read the table first, and without FORCE INDEX the whole of a
-# small one: it then locks rows, or waits for them, that were to be skipped. MySQL's ROW_NUMBER() is
-# unsigned (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
+# Without STRAIGHT_JOIN, the server may read the table first, and without FORCE INDEX, it may scan
+# a small table. In both cases, it locks, or waits for, rows that should be skipped. ROW_NUMBER() is
+# unsigned on MySQL (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
 UPDATE_JOIN = """
 UPDATE ({counted}) todo STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {same}
    SET {assignments}
@@ -44,11 +44,11 @@ STATEMENTS = {
     "sqlite": (UPDATE_FROM, NUMBER),
     "mysql": (UPDATE_JOIN, SIGNED_NUMBER),
 }
-"""By vendor: the statement, and the number of a row in it."""
+"""The statement of each vendor, and the expression of a row's number in it."""
 
 
 def number_rows(connection: Any, field: Any, order: Order, chosen: QuerySet[Any], base: int) -> int:
-    """Number the rows, from ``base + 1`` on, and return how many there were."""
+    """Number the rows from ``base + 1``, and return how many there were."""
     quote = connection.ops.quote_name
     statement, number = STATEMENTS[connection.vendor]
     keys = [key.column for key in field.model._meta.pk_fields]
@@ -77,7 +77,7 @@ def number_rows(connection: Any, field: Any, order: Order, chosen: QuerySet[Any]
 
 def _assignments(connection: Any, field: Any, number: RawSQL) -> tuple[list[str], list[Any]]:
     """Return the assignments of the number and of its texts, and their parameters."""
-    # A column of the table that is updated has its full name; only MySQL wants it on the left, too.
+    # Columns of the updated table are qualified; on the left of an assignment, only on MySQL.
     query = QuerySet(model=field.model).query
     query.get_initial_alias()
     compiler = query.get_compiler(connection.alias)
@@ -96,9 +96,9 @@ def _assignments(connection: Any, field: Any, number: RawSQL) -> tuple[list[str]
 
 
 def _terms(connection: Any, order: Order) -> list[str]:
-    """Return the order for the window, over the columns that the innermost query returns.
+    """Return the ORDER BY of the window, with the columns that the innermost query returns.
 
-    Those of a row that was locked only after others had changed it are as they are now.
+    If the query waited for a row that another transaction changed, they have the new values.
     """
     terms = []
     for field, descending in order.columns:
