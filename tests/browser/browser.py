@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -38,6 +39,13 @@ return !window.isOld && document.readyState === "complete" && document.body.clie
 STILL = """
 const [done] = arguments;
 Promise.allSettled(document.getAnimations().map((one) => one.finished)).then(() => done());
+"""
+
+# The width and the height of what the screen shows of the admin.
+CONTENT = """
+const parts = [...document.querySelectorAll("#content *, #nav-sidebar .module")];
+const bottom = Math.max(...parts.map((part) => part.getBoundingClientRect().bottom));
+return [innerWidth, Math.min(innerHeight, Math.ceil(bottom) + 20)];
 """
 
 # The element that has the focus, and whether that can be seen: without it, it must look different.
@@ -190,6 +198,13 @@ class Browser:
         """Return the console's messages since the last call, such as CSP violations and errors."""
         log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in log]
+
+    def screenshot(self) -> bytes:
+        """Take a picture of the page, without the empty space at its end."""
+        width, height = self.driver.execute_script(CONTENT)
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+        return base64.b64decode(taken["data"])
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the screen."""

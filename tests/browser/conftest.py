@@ -89,6 +89,6 @@ def picture(browser: Browser) -> Callable[[str], None]:
 
     def picture(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
-            browser.driver.get_screenshot_as_file(str(Path(folder, f"{name}.png")))
+            Path(folder, f"{name}.png").write_bytes(browser.screenshot())
 
     return picture
