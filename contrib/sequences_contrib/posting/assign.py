@@ -16,10 +16,11 @@ from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
 from ..numbering import lock_counter, take_numbers
+from ..places import STATEMENTS
 from ..rules import Rules, check_block
 from ..scopes import rows_in
 from .drafts import Drafts, Order, check_queryset, numbered_field
-from .statements import STATEMENTS, number_rows
+from .statements import number_rows
 
 BATCH = 5000
 """Rows: half a second at the most, for which takers of the same counter wait."""
