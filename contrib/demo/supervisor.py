@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import random
 import signal
 import time
 from collections import Counter
@@ -84,7 +83,6 @@ class Supervisor:
                 for pipe in wait(list(self.crew)):
                     assert isinstance(pipe, Connection)
                     self._hear(self.crew[pipe])
-                self._choose_victim()
         finally:
             for writer in list(self.crew.values()):
                 self._end(writer)
@@ -113,16 +111,10 @@ class Supervisor:
             self._start(writer)
         elif message == HOLDING:
             self._kill(writer)
-        elif message == ROLLED_BACK:
-            self.tally.rollbacks += 1
         else:
-            assert self.started
-            writer.quota -= 1
-            if message == COMMITTED:
-                self.tally.commits += 1
-            else:
-                self.tally.refused[message] += 1
-            self.tally.seconds = time.perf_counter() - self.started
+            self._count(message, writer)
+            if writer.quota:
+                self._go_on(writer)
         self.show(self.tally)
 
     def _start(self, newcomer: Writer) -> None:
@@ -134,15 +126,23 @@ class Supervisor:
             for writer in self.crew.values():
                 writer.pipe.send(GO)
 
-    def _choose_victim(self) -> None:
-        if self.victim or not self.kills_due or self.tally.answered < self.kills_due[0]:
+    def _count(self, message: str, writer: Writer) -> None:
+        if message == ROLLED_BACK:
+            self.tally.rollbacks += 1
             return
-        candidates = [writer for writer in self.crew.values() if writer.working and writer.quota]
-        if candidates:
-            self.victim = random.choice(candidates)
-            # It may just have finished: then its end is heard next.
-            with contextlib.suppress(BrokenPipeError):
-                self.victim.pipe.send(HOLD)
+        assert self.started
+        writer.quota -= 1
+        if message == COMMITTED:
+            self.tally.commits += 1
+        else:
+            self.tally.refused[message] += 1
+        self.tally.seconds = time.perf_counter() - self.started
+
+    def _go_on(self, writer: Writer) -> None:
+        """Order the next transaction, in which this writer is to be killed if a kill is due."""
+        if not self.victim and self.kills_due and self.tally.answered >= self.kills_due[0]:
+            self.victim = writer
+        writer.pipe.send(HOLD if writer is self.victim else GO)
 
     def _kill(self, writer: Writer) -> None:
         self._end(writer)
@@ -161,7 +161,7 @@ class Supervisor:
                 f"A writer ended by itself (status {writer.process.exitcode}), with {writer.quota} "
                 f"invoices to ask for."
             )
-        if writer is self.victim:  # it was faster than the order
+        if writer is self.victim:  # all that it had left to ask for was refused
             self.victim = None
 
     def _end(self, writer: Writer) -> None:

@@ -29,7 +29,7 @@ DUPLICATE, LOCKED = "refused: duplicate", "refused: locked"
 this too, and other errors by their class."""
 
 GO, HOLD = "go", "hold"
-"""What a writer is told. HOLD: stop in the middle of your next transaction."""
+"""What a writer is told before each transaction. HOLD: stop in the middle of it."""
 
 ROLLBACK_EVERY = 5
 """One in so many transactions rolls back, after it has taken its number."""
@@ -48,7 +48,6 @@ def write(pipe: Connection, way: str, databases: dict[str, str], quota: int) -> 
         for connection in connections.all():
             connection.ensure_connection()
         pipe.send(READY)
-        pipe.recv()
         _issue(pipe, SERVICES[way], quota)
     connections.close_all()
 
@@ -69,7 +68,7 @@ def _issue(pipe: Connection, issue: Callable[[str, Decimal], object], quota: int
     for transaction in itertools.count(1):
         if not quota:
             break
-        hold = hold or (pipe.poll() and pipe.recv() == HOLD)
+        hold = pipe.recv() == HOLD
         declined = transaction % ROLLBACK_EVERY == 0
         try:
             issue(random.choice(CUSTOMERS), Decimal(random.randrange(100, 100_000)) / 100)
