@@ -19,7 +19,7 @@ from sequences_contrib.periods import Month
 from sequences_contrib.posting import assign_numbers
 
 from sequences_core import delete, set_last_value
-from tests.numbered.blocks import letters, tables
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import Company, Project, Voucher
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
@@ -68,17 +68,12 @@ def test_rows_without_a_counter_are_a_finding(using: str, client: Client) -> Non
 def test_only_findings_are_findings(using: str) -> None:
     """Not all counters whose sums prove nothing: those of two models, or with dates compared."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
+        made = [
+            model_with(
                 name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "day": models.DateField(default=date(2026, 1, 1)),
-                    "kind": models.CharField(max_length=9),
-                    "number": SequenceField("shared", scope="kind"),
-                },
+                day=models.DateField(default=date(2026, 1, 1)),
+                kind=models.CharField(max_length=9),
+                number=SequenceField("shared", scope="kind"),
             )
             for name in ("Sold", "Sent")
         ]
