@@ -146,9 +146,8 @@ def cells() -> Iterator[Cell]:
 
 def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
     """The turns of the cells; what is compared first has more of them."""
-    cells = sorted(cells, key=lambda cell: not cell.is_compared)
-    compared = sum(cell.is_compared for cell in cells)
-    return turns(cells[:compared], COMPARED_PASSES) + turns(cells[compared:], PASSES)
+    pairs = turns(cells, COMPARED_PASSES)
+    return [(cell, turn) for cell, turn in pairs if cell.is_compared or turn < PASSES]
 
 
 @pytest.fixture(scope="module")
