@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from .exceptions import BackendError
@@ -48,26 +47,16 @@ class InstallBackend(Operation):
         """Change no model."""
 
     def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: Any,
-        to_state: Any,
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
     ) -> None:
-        connection = schema_editor.connection
-        if router.allow_migrate_model(connection.alias, Counter):
-            install(connection)
+        if router.allow_migrate_model(schema_editor.connection.alias, Counter):
+            install(schema_editor.connection)
 
     def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: Any,
-        to_state: Any,
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
     ) -> None:
-        connection = schema_editor.connection
-        if router.allow_migrate_model(connection.alias, Counter):
-            uninstall(connection)
+        if router.allow_migrate_model(schema_editor.connection.alias, Counter):
+            uninstall(schema_editor.connection)
 
     def describe(self) -> str:
         return "Prepare the database for the configured sequences backend"

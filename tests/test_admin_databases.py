@@ -22,19 +22,11 @@ from sequences_core.locking import locked
 from sequences_core.models import Counter
 from sequences_core.table import TABLE
 from sequences_core.testing.threads import PATIENCE, Elsewhere
-from tests.numbered.pages import ToUsing
+from tests.numbered import pages
+from tests.numbered.pages import to_using as to_using
 from tests.test_admin import CHANGES, INVOICES, PAGES, change, text
 
-APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.sessions",
-    "sequences_contrib",
-    "tests.numbered",
-    "tests.books",
-]
+APPS = [*pages.APPS, "tests.books"]
 
 ANSWERS: dict[str, dict[str, Any]] = {
     "set": {"value": 1200, "again": "on"},
@@ -45,9 +37,8 @@ AFTER = {"set": [("invoices", 1200)], "rename": [("bills", 1234)], "delete": []}
 
 
 @pytest.fixture
-def client(using: str, settings: Any) -> Client:
+def client(using: str) -> Client:
     """Return the client of a superuser, on a site that has only this database."""
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
     ContentType.objects.clear_cache()
     Counter.objects.create(name="invoices", last=1234)
     client = Client()

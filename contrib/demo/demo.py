@@ -91,7 +91,6 @@ def demo(title: str, invoices: int, kills: int) -> int:
     import report
     from invoices.models import AutoInvoice, CountInvoice, Invoice, MaxInvoice
     from invoices.services import TODAY
-    from sequences_core import get_last_value
     from supervisor import WRITERS, Supervisor, Tally, WriterDied
 
     console = Console()
@@ -135,8 +134,7 @@ def demo(title: str, invoices: int, kills: int) -> int:
     for way, model in ways.items():
         alias = "default" if model is Invoice else TODAY
         numbers = model.objects.using(alias).order_by("number").values_list("number", flat=True)
-        counter = get_last_value("invoices") or 0 if model is Invoice else None
-        results.append(report.Result(way, list(numbers), tallies[way], counter))
+        results.append(report.Result(way, list(numbers), tallies[way]))
     note = report.SQLITE_NOTE if connection.vendor == "sqlite" else None
     console.print(report.table(title, results, note))
     for result in results:

@@ -48,7 +48,8 @@ def show(console: Console) -> bool:
     console.print("INV-2026-0007 is deleted and recorded as void. manage.py sequences audit:")
     out = StringIO()
     try:
-        call_command("sequences", "audit", "invoices.PostedInvoice", stdout=out)
+        for model in ("invoices.Invoice", "invoices.PostedInvoice"):
+            call_command("sequences", "audit", model, stdout=out)
     except CommandError as error:
         console.print(f"FAILED: {out.getvalue()}{error}", style="bold red")
         return False

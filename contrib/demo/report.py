@@ -19,20 +19,16 @@ SQLITE_NOTE = (
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers in a table after a load, and the last number of the counter, if there is one."""
+    """The numbers in a table after a load, in ascending order."""
 
     way: str
     numbers: list[int]
     tally: Tally
-    counter: int | None = None
-
-    @property
-    def highest(self) -> int:
-        return max(self.numbers, default=0)
 
     @cached_property
     def missing(self) -> list[int]:
-        return sorted(set(range(1, self.highest + 1)).difference(self.numbers))
+        """The numbers from 1 to the highest one that no row has."""
+        return sorted(set(range(1, max(self.numbers, default=0) + 1)).difference(self.numbers))
 
     @property
     def duplicates(self) -> int:
@@ -40,19 +36,18 @@ class Result:
 
 
 def problems(result: Result, invoices: int) -> list[str]:
-    """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``."""
+    """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``.
+
+    The audit compares them with the counter.
+    """
+    if result.numbers == list(range(1, invoices + 1)):
+        return []
     found = [f"{count:,} {reason}" for reason, count in result.tally.refused.items()]
-    if not found and len(result.numbers) != invoices:
-        found.append(f"{len(result.numbers):,} rows instead of {invoices:,}")
     if result.missing:
         found.append(f"{_some(result.missing)} missing")
     if result.duplicates:
         found.append(f"{result.duplicates:,} duplicates")
-    if min(result.numbers, default=1) < 1:
-        found.append(f"the lowest number is {min(result.numbers)}")
-    if result.counter is not None and result.counter != result.highest:
-        found.append(f"the counter is at {result.counter}, the highest number is {result.highest}")
-    return found
+    return found or [f"{_some(result.numbers)} instead of 1 to {invoices:,}"]
 
 
 def table(title: str, results: list[Result], note: str | None) -> Table:
@@ -82,7 +77,7 @@ def verdict(result: Result, invoices: int) -> str:
     found = problems(result, invoices)
     if found:
         return f"{result.way}: {'; '.join(found)}."
-    return f"{result.way}: 1 to {result.highest:,} with no gap and no duplicate."
+    return f"{result.way}: 1 to {invoices:,} with no gap and no duplicate."
 
 
 def _some(numbers: list[int], limit: int = 8) -> str:

@@ -19,7 +19,7 @@ from .counters import Numbering
 from .dates import DateText
 from .identity import column_of
 from .scopes import fields_of, path_of
-from .text_checks import check_period, is_set_by_insert
+from .text_checks import check_insert, check_period
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns can store equal values as different texts."""
@@ -88,14 +88,9 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
             obj=field,
             id="sequences_contrib.E005",
         )
-    if is_set_by_insert(fields[0], field.model):
-        yield checks.Error(
-            f"The scope {path!r} is set while the row is inserted, after the number is taken.",
-            hint="Give the field a default, such as timezone.now, instead of auto_now_add, "
-            "auto_now, an expression or its own pre_save(); or leave it out of the scope.",
-            obj=field,
-            id="sequences_contrib.E006",
-        )
+    yield from check_insert(
+        field, fields[0], f"The scope {path!r}", "taken", "scope", id="sequences_contrib.E006"
+    )
 
 
 def _models(field: Any) -> list[Any]:

@@ -16,6 +16,7 @@ from sequences_core import get_last_value
 from sequences_core.taking import database_errors, take
 
 from .groups import Keys, keys_of
+from .places import PLACE, STATEMENTS, number_places
 from .rules import check_end, maximum_of
 from .scopes import rows_in
 
@@ -24,18 +25,6 @@ CHUNK = 1000
 
 ATTEMPTS = 10
 """How often to start over because rows were inserted or deleted in the meantime."""
-
-# A number is ROW_NUMBER() plus an offset. ROW_NUMBER() is unsigned on MySQL, hence the CAST.
-FROM = (
-    "UPDATE {table} SET {column} = sequences_rows.sequences_place + %s FROM ({rows}) sequences_rows"
-    " WHERE {table}.{key} = sequences_rows.sequences_key"
-)
-JOIN = (
-    "UPDATE {table} JOIN ({rows}) sequences_rows ON {table}.{key} = sequences_rows.sequences_key"
-    " SET {table}.{column} = CAST(sequences_rows.sequences_place AS SIGNED) + %s"
-)
-STATEMENTS = {"postgresql": FROM, "sqlite": FROM, "mysql": JOIN}
-"""The statement of each vendor. On other databases, rows are numbered one by one."""
 
 
 def number_rows(
@@ -179,27 +168,16 @@ def _update(
     connection: BaseDatabaseWrapper,
 ) -> int:
     """Number the rows of each group from ``start``; return how many rows were updated."""
-    options = field.model._meta
     place = Window(
         RowNumber(),
         partition_by=list(keys.expressions.values()) or None,
         order_by=[_ordered(name) for name in order],
     )
-    chosen = rows.order_by().annotate(sequences_key=F("pk"), sequences_place=place)
-    query = chosen.values("sequences_key", "sequences_place").query
-    inner, params = query.get_compiler(using=connection.alias).as_sql()
-    quote = connection.ops.quote_name
-    statement = STATEMENTS[connection.vendor].format(
-        table=quote(options.db_table),
-        column=quote(field.column),
-        key=quote(options.pk.column),
-        rows=inner,
-    )
-    offset = (start - 1,)
-    arguments = (*params, *offset) if connection.vendor == "mysql" else (*offset, *params)
-    with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
-        return int(cursor.rowcount)
+    chosen = rows.order_by().annotate(sequences_key=F("pk"), **{PLACE: place})
+    query = chosen.values("sequences_key", PLACE).query
+    counted = query.get_compiler(using=connection.alias).as_sql()
+    named = {field.model._meta.pk.column: "sequences_key"}
+    return number_places(connection, field, counted, named, start - 1)
 
 
 def _ordered(name: str) -> Any:

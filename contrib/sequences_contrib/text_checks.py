@@ -36,6 +36,20 @@ def is_set_by_insert(first: Any, model: Any) -> bool:
     return is_automatic(first) or own or later or getattr(first, "generated", False)
 
 
+def check_insert(
+    field: Any, first: Any, what: str, work: str, place: str, id: str
+) -> Iterator[checks.CheckMessage]:
+    """Yield an error if the first field of a path is set after the ``work`` that needs it."""
+    if is_set_by_insert(first, field.model):
+        yield checks.Error(
+            f"{what} is set while the row is inserted, after the number is {work}.",
+            hint="Give the field a default, such as timezone.now, instead of auto_now_add, "
+            f"auto_now, an expression or its own pre_save(); or leave it out of the {place}.",
+            obj=field,
+            id=id,
+        )
+
+
 def check_period(field: Any, part: DateText, column: Any) -> Iterator[checks.CheckMessage]:
     """Yield the problems of a column as the date of a period or of a placeholder."""
     problem = hint = None
@@ -121,20 +135,16 @@ def _check_placeholder(
     steps = fields_of(field.model, path_of_piece(piece))
     if isinstance(piece.part, DateText):
         yield from check_period(field, piece.part, steps[-1])
-    if is_set_by_insert(steps[0], field.model):
-        yield checks.Error(
-            f"{{{piece.written}}} is set while the row is inserted, after the number is formatted.",
-            hint="Give the field a default, such as timezone.now, instead of auto_now_add, "
-            "auto_now, an expression or its own pre_save(); or leave it out of the format.",
-            obj=field,
-            id="sequences_contrib.E027",
-        )
+    written = f"{{{piece.written}}}"
+    yield from check_insert(
+        field, steps[0], written, "formatted", "format", id="sequences_contrib.E027"
+    )
     scope = [_names(field.model, path) for part in number.scope_parts if (path := path_of(part))]
     names = [step.name for step in steps]
     for at, step in enumerate(steps, 1):
         if step.null and not any(names[:at] == path[:at] for path in scope):
             yield checks.Warning(
-                f"{{{piece.written}}} can be null: saving such a row with a number would fail.",
+                f"{written} can be null: saving such a row with a number would fail.",
                 hint=f"Set null=False on {step}, or add it to the number's scope.",
                 obj=field,
                 id="sequences_contrib.W022",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -21,21 +20,9 @@ from sequences_contrib.voids import record_void
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import Steps
+from tests.numbered.blocks import steps as steps
 
 APPS = ["sequences_contrib", "tests.numbered"]
-
-
-@pytest.fixture
-def steps(using: str) -> Iterator[Steps]:
-    """Migrate in steps; the tables are removed after the test."""
-    steps = Steps(using)
-    try:
-        yield steps
-        steps.undo()
-        assert "letters_letter" not in connections[using].introspection.table_names()
-    finally:
-        with connections[using].cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS letters_letter")
 
 
 KINDS = ("a", "b.", "a", "a", "b.")

@@ -19,7 +19,7 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
 from sequences_core.models import Counter
-from tests.numbered.blocks import letters, rolled_back, tables, together
+from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import (
     Company,
     Document,
@@ -235,18 +235,7 @@ def test_soft_deleted_rows_count(using: str) -> None:
 def test_models_that_share_a_counter_are_one(using: str) -> None:
     """Only both models together are complete, and a gap is reported once for both."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
-                name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "number": SequenceField("shared"),
-                },
-            )
-            for name in ("Sold", "Sent")
-        ]
+        made = [model_with(name, number=SequenceField("shared")) for name in ("Sold", "Sent")]
         sold, sent = made
         with tables(using, sold, sent):
             for model in (sold, sent, sent, sold, sent):
@@ -482,16 +471,8 @@ def test_no_false_alarm_beside_writers(using: str) -> None:
 def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
     """Numbers taken between the queries for two models are not reported as missing."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
-                name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "number": SequenceField("shared", unique=True),
-                },
-            )
+        made = [
+            model_with(name, number=SequenceField("shared", unique=True))
             for name in ("Sold", "Sent")
         ]
 

@@ -39,14 +39,10 @@ from tests.numbered.models import (
     Voucher,
 )
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import PAGES, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 FIELD = f"{PAGES}numbered.Voucher.number/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture

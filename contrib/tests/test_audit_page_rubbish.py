@@ -19,17 +19,13 @@ from sequences_contrib.periods import Month
 from sequences_contrib.posting import assign_numbers
 
 from sequences_core import delete, set_last_value
-from tests.numbered.blocks import letters, tables
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import Company, Project, Voucher
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 FIELD = f"{PAGES}numbered.Voucher.number/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture
@@ -72,17 +68,12 @@ def test_rows_without_a_counter_are_a_finding(using: str, client: Client) -> Non
 def test_only_findings_are_findings(using: str) -> None:
     """The filter doesn't show counters only because their summary proves nothing."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
+        made = [
+            model_with(
                 name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "day": models.DateField(default=date(2026, 1, 1)),
-                    "kind": models.CharField(max_length=9),
-                    "number": SequenceField("shared", scope="kind"),
-                },
+                day=models.DateField(default=date(2026, 1, 1)),
+                kind=models.CharField(max_length=9),
+                number=SequenceField("shared", scope="kind"),
             )
             for name in ("Sold", "Sent")
         ]

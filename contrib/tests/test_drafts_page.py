@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -13,16 +12,12 @@ from django.test import Client
 from sequences_core import set_last_value
 from tests.numbered.models import Company, Voucher
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import PAGES, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 PAGE = f"{PAGES}numbered.Voucher.number/drafts/"
 
 BUTTON = 'value="Assign numbers"'
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture

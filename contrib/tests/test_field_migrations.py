@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import NextValue, get_last_value, get_next_values
 from tests.numbered.blocks import Steps
+from tests.numbered.blocks import steps as steps
 from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
@@ -59,18 +59,6 @@ def test_no_second_migration(model: type[models.Model]) -> None:
     again = live.clone()
     again.fields = {name: field.clone() for name, field in live.fields.items()}
     assert changes(state_of(live), state_of(again)) == []
-
-
-@pytest.fixture
-def steps(using: str) -> Iterator[Steps]:
-    steps = Steps(using)
-    try:
-        yield steps
-        steps.undo()
-        assert "letters_letter" not in connections[using].introspection.table_names()
-    finally:
-        with connections[using].cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS letters_letter")
 
 
 def create(*fields: tuple[str, Any]) -> Any:

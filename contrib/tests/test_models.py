@@ -34,6 +34,7 @@ from tests.numbered.models import (
     SpecialInvoice,
     Ticket,
 )
+from tests.numbered.pages import ToUsing
 
 APPS = ["tests.numbered"]
 
@@ -276,21 +277,9 @@ def test_counters_travel_with_the_rows(using: str, tmp_path: Path) -> None:
     assert Invoice.objects.using(using).create().number == 3
 
 
-class OnlyThere:
-    """A router that sends everything to one database."""
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return self.alias
-
-    db_for_write = db_for_read
-
-
 def test_routers(using: str, settings: Any) -> None:
     """A save goes where the router says, number and scope too."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     project = Project.objects.create(code="p", company=Company.objects.create(name="c"))
     assert Ticket.objects.create(project_id=project.pk).number == 1
     assert Invoice.objects.create().number == 1
@@ -302,7 +291,7 @@ def test_routers(using: str, settings: Any) -> None:
 
 def test_validation(using: str, settings: Any) -> None:
     """Validation accepts a number that isn't set yet."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     Invoice.objects.create()
     invoice = Invoice(note="n")
     invoice.full_clean()
@@ -354,7 +343,7 @@ def test_serializers_ask_for_no_number_that_is_unique_with(
     null: bool, using: str, settings: Any
 ) -> None:
     """A client of Django REST framework sends the scope alone, though the two are unique."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     web, app = (Project.objects.create(code=code) for code in ("web", "app"))
     with letters(
         using,

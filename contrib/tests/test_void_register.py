@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -12,14 +10,10 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import ToUsing, client_with, text_of
+from tests.numbered.pages import client_with, text_of
+from tests.numbered.pages import to_using as to_using
 
 PAGE = "/admin/sequences_contrib/void/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture

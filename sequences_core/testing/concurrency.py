@@ -148,20 +148,33 @@ class Concurrency(Contract):
     def _check_exact_outcome(
         self, attempts: int, level: str | None = None, name: str = "s", rounds: int = 15
     ) -> None:
+        def take(chance: random.Random) -> list[int]:
+            get_last_value(name, using=self.using)  # a snapshot, where there are snapshots
+            numbers = [get_next_value(name, using=self.using)]
+            with suppress(Rollback), self.atomic():
+                numbers_of_savepoint = get_next_values(2, name, using=self.using)
+                if chance.random() < 0.5:
+                    raise Rollback
+                numbers += numbers_of_savepoint
+            return numbers
+
+        self._check_exact(take, name, level, attempts, rounds)
+
+    def _check_exact(
+        self,
+        take: Callable[[random.Random], list[int]],
+        name: str,
+        level: str | None,
+        attempts: int,
+        rounds: int,
+    ) -> None:
+        """Run ``take`` in transactions of which some roll back: the others have 1..n, each once."""
+
         def taker(seed: int) -> Callable[[], list[int]]:
             chance = random.Random(seed)
 
             def block() -> list[int]:
-                get_last_value(name, using=self.using)  # begins a snapshot
-                numbers = [get_next_value(name, using=self.using)]
-                try:
-                    with self.atomic():
-                        numbers_of_savepoint = get_next_values(2, name, using=self.using)
-                        if chance.random() < 0.5:
-                            raise Rollback
-                        numbers += numbers_of_savepoint
-                except Rollback:
-                    pass
+                numbers = take(chance)
                 if chance.random() < 0.3:
                     raise Rollback
                 return numbers
@@ -171,10 +184,8 @@ class Concurrency(Contract):
                     self.set_isolation_level(level)
                 committed: list[int] = []
                 for _ in range(rounds):
-                    try:
+                    with suppress(Rollback):
                         committed += run_atomic(block, attempts=attempts, using=self.using)
-                    except Rollback:
-                        continue
                 return committed
 
             return run

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from django.db import DatabaseError
 
-from sequences_core import get_last_value, get_next_value, run_atomic
+from sequences_core import get_next_value, run_atomic
 from sequences_core.models import Counter
 
 from .concurrency import TAKERS
@@ -137,33 +137,13 @@ class InStatementRaces(InStatement):
     def _check_exact_function(self, level: str | None) -> None:
         safe = level in {None, "READ COMMITTED"} and not self.allocator.first_use_may_conflict
         attempts = 1 if safe else 200
-        takers = [self._taker(seed, str(level), level, attempts) for seed in range(TAKERS)]
-        numbers = sorted(number for some in self.together(takers) for number in some)
-        assert numbers == list(range(1, len(numbers) + 1))
-        assert get_last_value(str(level), using=self.using) == len(numbers)
+        name = str(level)
 
-    def _taker(
-        self, seed: int, name: str, level: str | None, attempts: int
-    ) -> Callable[[], list[int]]:
-        chance = random.Random(seed)
-
-        def block() -> list[int]:
+        def take(chance: random.Random) -> list[int]:
             numbers = [self.select(name)]
             with suppress(self.refusal), self.atomic():
                 self.select(name)
                 self.call(name, -1, None)
-            numbers += [get_next_value(name, using=self.using), self.select(name)]
-            if chance.random() < 0.3:
-                raise Rollback
-            return numbers
+            return [*numbers, get_next_value(name, using=self.using), self.select(name)]
 
-        def run() -> list[int]:
-            if level:
-                self.set_isolation_level(level)
-            committed: list[int] = []
-            for _ in range(12):
-                with suppress(Rollback):
-                    committed += run_atomic(block, attempts=attempts, using=self.using)
-            return committed
-
-        return run
+        self._check_exact(take, name, level, attempts, rounds=12)

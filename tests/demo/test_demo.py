@@ -67,6 +67,7 @@ def test_numbers_stay_gapless_while_writers_roll_back_and_are_killed(using: str)
         assert issued[way] < 100
         assert refused in demo.stdout
     assert re.search(r"^  INV-2026-0001, INV-2026-0002, … INV-2026-\d{4}$", demo.stdout, re.M)
+    assert re.search(r"^invoices +100 +1 +100 +100 .* ok *$", demo.stdout, re.M)
     assert re.search(r"^posted invoices.2026 .* void 7 *$", demo.stdout, re.M)
     if using == "sqlite":
         assert "Auto-increment is not" in demo.stdout
@@ -87,7 +88,7 @@ class TestFaults:
                 "SkipsNumbers",
                 "SequenceField: 1, 3, 5, 7, 9, 11, 13, 15 and 32 more missing.",
             ),
-            ("CountsAlone", "duplicates; the counter is at 0, the highest number is"),
+            ("CountsAlone", " duplicates."),
             (
                 "Fails",
                 "FAILED: A writer ended unexpectedly (status 1), with 5 invoices to request.",
@@ -96,7 +97,7 @@ class TestFaults:
         ids=["holes", "duplicates", "dead writers"],
     )
     def test_a_faulty_allocator_is_reported(self, fault: str, said: str) -> None:
-        """Gaps, duplicates, a wrong counter and missing rows are reported."""
+        """Gaps, duplicates and missing rows are reported, and the status is 1."""
         demo = run("sqlite", 40, 1, SEQUENCES_BACKEND=f"tests.demo.faults.{fault}")
         assert demo.returncode == 1, demo.stderr
         assert said in demo.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
@@ -35,6 +36,12 @@ class ToUsing:
         return self.using
 
     db_for_write = db_for_read
+
+
+@pytest.fixture(autouse=True)
+def to_using(using: str, settings: Any) -> None:
+    """Let a module that imports this read and write the database that its tests are for."""
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 def client_with(using: str, *permissions: str, **options: Any) -> Client:

@@ -15,11 +15,12 @@ from sequences_core import run_atomic, set_last_value
 from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
+from ..places import STATEMENTS
 from ..rules import Rules, check_block
 from ..scopes import rows_in
 from ..taking import lock_counter, take_numbers
 from .drafts import Drafts, Order, check_queryset, numbered_field
-from .statements import STATEMENTS, number_rows
+from .statements import number_rows
 
 BATCH = 5000
 """Rows of one transaction. Others that need the same counter wait up to half a second for it."""
