@@ -33,7 +33,8 @@ def audit(
     """Compare the numbers of all rows with their counters; return one result for each counter.
 
     All rows count, whatever the model's managers leave out. Models that share counters are audited
-    together.
+    together. Rows that have numbers but no counter, because a part of their scope is null or
+    deleted, have a result of their own, whose ``counter`` is ``""``.
 
     :param field: one SequenceField of the model; by default all.
     :param counter: only the counter of this name.
@@ -59,6 +60,8 @@ def audit(
                     if counter in (None, name) and (period is None or _is_in(name, period, series))
                 ]
                 found += reading.results(names)
+            if counter is None and period is None and reading.strays is not None:
+                found.append(reading.strays)
     return found
 
 
