@@ -54,7 +54,7 @@ def test_a_period_chooses_counters(using: str, period: str, months: list[str]) -
 def test_numbers_without_a_counter(using: str, by_function: bool) -> None:
     """Rows whose scope has become null have numbers that no counter gave: the audit says so."""
     scope: Any = (lambda row: row.kind) if by_function else "kind"
-    fields = {
+    fields: dict[str, Any] = {
         "kind": models.CharField(max_length=9, null=True),
         "number": SequenceField("strays", scope=scope, null=True),
     }
