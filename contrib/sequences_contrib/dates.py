@@ -22,7 +22,7 @@ from django.db.models.functions import (
 from django.utils.deconstruct import deconstructible
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
-from .expressions import DateDigits, Digits, Moment
+from .expressions import BySQLite, Digits, Moment
 from .languages import DIGIT, Atom, Language, literal
 
 
@@ -32,25 +32,37 @@ class Code(NamedTuple):
     width: int
     number_of: Callable[[date], int]
     expression: Callable[..., Any]
+    sqlite: str
+    """The digits by functions that SQLite has in all its versions; null for a DAY that is null."""
 
 
 def _year_of_century(of: Any, tzinfo: tzinfo | None) -> Any:
     return ExtractYear(of, tzinfo=tzinfo) % 100
 
 
+# ISO 8601 gives a week to the year of its Thursday. SQLite has %G and %V from 3.46 on only.
+THURSDAY = "DAY, '-3 days', 'weekday 4'"
+
 CODES = {
-    "Y": Code(4, lambda day: day.year, ExtractYear),
-    "y": Code(2, lambda day: day.year % 100, _year_of_century),
-    "m": Code(2, lambda day: day.month, ExtractMonth),
-    "d": Code(2, lambda day: day.day, ExtractDay),
-    "q": Code(1, lambda day: (day.month + 2) // 3, ExtractQuarter),
-    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear),
-    "V": Code(2, lambda day: day.isocalendar().week, ExtractWeek),
+    "Y": Code(4, lambda day: day.year, ExtractYear, "STRFTIME('%Y', DAY)"),
+    "y": Code(2, lambda day: day.year % 100, _year_of_century, "SUBSTR(STRFTIME('%Y', DAY), 3)"),
+    "m": Code(2, lambda day: day.month, ExtractMonth, "STRFTIME('%m', DAY)"),
+    "d": Code(2, lambda day: day.day, ExtractDay, "STRFTIME('%d', DAY)"),
+    "q": Code(
+        1,
+        lambda day: (day.month + 2) // 3,
+        ExtractQuarter,
+        "CAST((STRFTIME('%m', DAY) + 2) / 3 AS TEXT)",
+    ),
+    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear, f"STRFTIME('%Y', {THURSDAY})"),
+    "V": Code(
+        2,
+        lambda day: day.isocalendar().week,
+        ExtractWeek,
+        f"SUBSTR('0' || ((STRFTIME('%j', {THURSDAY}) + 6) / 7), -2)",
+    ),
 }
 """The codes of ``strftime`` that only digits can result from, and ``%q``, the quarter."""
-
-NATIVE = frozenset("Ymd")
-"""Those that SQLite's ``strftime`` has too, in all its versions."""
 
 
 @deconstructible
@@ -160,7 +172,7 @@ class DateText:
 
     def _digits(self, code: str, source: Any, zoned: bool) -> Expression:
         digits = Digits(self._number(code, source, zoned), width=CODES[code].width)
-        return DateDigits(digits, source, code=code) if code in NATIVE and not zoned else digits
+        return digits if zoned else BySQLite(digits, source, native=CODES[code].sqlite)
 
     def _number(self, code: str, source: Any, zoned: bool) -> Any:
         # ISO years are decimals on MySQL, and all parts are on PostgreSQL.

@@ -46,25 +46,24 @@ class Digits(Func):
         return self.as_sql(compiler, connection, template=template)
 
 
-class DateDigits(Func):
-    """Digits of a date, or the same by SQLite's ``strftime`` of the second expression, the date.
+class BySQLite(Func):
+    """An expression; on SQLite what its own functions compute from the second one, a date.
 
-    For what Django does on SQLite calls Python, for each row. It does that too for a date that
-    Django reads and ``strftime`` doesn't, such as 2026-1-5, which another program has written.
+    For what Django does with dates on SQLite calls Python, several times for each row. It does that
+    here too for a date that Django reads and ``STRFTIME`` doesn't, such as 2026-1-5, which another
+    program has written.
     """
 
-    output_field = CharField()
-
-    def __init__(self, digits: Any, day: Any, *, code: str) -> None:
-        super().__init__(digits, day, code=code)
+    def __init__(self, general: Any, day: Any, *, native: str) -> None:
+        super().__init__(general, day, native=native)
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         return compiler.compile(self.source_expressions[0])
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        (digits, others), (day, params) = map(compiler.compile, self.source_expressions)
-        sql = f"COALESCE(STRFTIME('%%{self.extra['code']}', {day}), {digits})"
-        return sql, (*params, *others)
+        (general, others), (day, params) = map(compiler.compile, self.source_expressions)
+        native = self.extra["native"].replace("%", "%%").replace("DAY", day)
+        return f"COALESCE({native}, {general})", (*params, *others)
 
 
 class Joined(Func):

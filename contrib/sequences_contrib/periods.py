@@ -17,7 +17,7 @@ from django.db.models.lookups import LessThan
 from django.utils.timezone import get_default_timezone, make_naive
 
 from .dates import DateText
-from .expressions import Digits
+from .expressions import BySQLite, Digits
 from .languages import TEXT, Language
 
 DAY = timedelta(days=1)
@@ -246,6 +246,9 @@ class FiscalYear(Period):
         month, day = (self._number(code, source, zoned) for code in "md")
         start = self.start[0] * 100 + self.start[1]
         started = year - Case(When(LessThan(month * 100 + day, Value(start)), then=1), default=0)
+        if not zoned:
+            native = f"(STRFTIME('%Y%m%d', DAY) - {start}) / 10000"
+            started = BySQLite(started, source, native=native)
         ends = started if self.start == (1, 1) else started + 1
         if self.named == "both":
             return [Digits(started, width=4), Value("-"), Digits(ends % 100, width=2)]
