@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Model
 
 from sequences_core.taking import database_errors
@@ -40,10 +40,14 @@ def audit(
     :param counter: only the counter of this name.
     :param period: only counters of this period, such as ``"2026-Q1"``, or of one inside it:
         ``"2026"`` chooses the months of 2026, too.
-    :param date: a date field, or the path to one: numbers must be in the order of its values.
+    :param date: a field of dates or integers, or the path to one: numbers must be in the order of
+        its values.
     :param using: the database alias; by default the one that the router chooses for writing.
     :raises TypeError, ValueError: no such model, field or date, or no period in the scope.
     """
+    for name, value in {"field": field, "counter": counter, "period": period, "date": date}.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} is a str, not {value!r}")
     found: list[CounterAudit] = []
     done: set[tuple[str, str]] = set()
     for numbering in fields_of_model(model, field):
@@ -95,8 +99,6 @@ def _is_in(counter: str, period: str, series: Iterable[Any]) -> bool:
 def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> None:
     if period is None:
         return
-    if not isinstance(period, str):
-        raise TypeError(f"period is a str such as '2026', not {period!r}")
     if not any(isinstance(part, Period) for field in series for part in field.scope_parts):
         raise ValueError(f"{numbering} has no period in its scope: leave out period={period!r}")
 
@@ -104,9 +106,11 @@ def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> 
 def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:
     for field in series if date is not None else ():
         try:
-            fields_of(field.model, date or "")
+            last = fields_of(field.model, date or "")[-1]
         except FieldDoesNotExist as error:
             raise ValueError(f"{field.model._meta.label} has no date {date!r}: {error}") from error
+        if not isinstance(last, models.DateField | models.IntegerField):
+            raise TypeError(f"{last} is no field of dates or integers")
         if keys_of(field, connections[using]) is None:
             raise ValueError(
                 f"{field} has a scope that the database can't group by: dates can't be compared"

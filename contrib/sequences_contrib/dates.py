@@ -129,7 +129,11 @@ class DateText:
         return (tuple(atoms),)
 
     def text(self, day: date) -> str | None:
-        """Return the text for a day; None for "no number"."""
+        """Return the text for a day; None for "no number".
+
+        Raises TypeError for a moment, whose day depends on the time zone.
+        """
+        refuse_moment(day)
         return "".join(
             f"{CODES[piece[1]].number_of(day):0{CODES[piece[1]].width}d}"
             if piece[0] == "%"
@@ -180,6 +184,12 @@ class DateText:
             source = Moment(source, zone=self.tz or "")
         extract = CODES[code].expression(source, tzinfo=self.zone if zoned else None)
         return Cast(extract, IntegerField())
+
+
+def refuse_moment(day: Any) -> None:
+    """Raise TypeError for what is no day."""
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise TypeError(f"a period has days, such as date(2026, 4, 1), not {day!r}")
 
 
 def zone_name(tz: str | tzinfo) -> str:

@@ -51,7 +51,8 @@ class BySQLite(Func):
 
     For what Django does with dates on SQLite calls Python, several times for each row. It does that
     here too for a date that Django reads and ``STRFTIME`` doesn't, such as 2026-1-5, which another
-    program has written.
+    program has written. With a time behind it ``STRFTIME`` reads nothing but dates: not "now", and
+    no number of a day.
     """
 
     def __init__(self, general: Any, day: Any, *, native: str) -> None:
@@ -62,7 +63,7 @@ class BySQLite(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         (general, others), (day, params) = map(compiler.compile, self.source_expressions)
-        native = self.extra["native"].replace("%", "%%").replace("DAY", day)
+        native = self.extra["native"].replace("%", "%%").replace("DAY", f"{day} || ' 00:00'")
         return f"COALESCE({native}, {general})", (*params, *others)
 
 

@@ -39,6 +39,9 @@ from .scopes import ALIKE, fields_of, is_automatic, text_of_one, texts_of
 NUMBER = "number"
 """What stands for the number in a format, however its field is called."""
 
+MOST = 100
+"""No number is written in so many places."""
+
 Affixes = tuple[str, str]
 """What stands before the number, and what after it."""
 
@@ -71,6 +74,8 @@ class NumberFormat:
     def __init__(self, template: str, *, tz: str | tzinfo | None = None, **periods: Period) -> None:
         if not isinstance(template, str):
             raise TypeError(f"a format is text, not {template!r}")
+        if re.search("[\0\ud800-\udfff]", template):
+            raise ValueError(f"no database stores NUL and half characters: {template!r}")
         self.template = template
         self.tz = None if tz is None else zone_name(tz)
         self.periods = periods
@@ -217,11 +222,11 @@ class NumberFormat:
         for piece, part in zip(self.pieces, found or (), strict=found is not None):
             if isinstance(piece, Placeholder):
                 if piece.part is None:
-                    number = int(part)
+                    number = int(part) if len(part) < MOST else -1
                 else:
                     parts[piece.written] = part
         if not 0 <= number <= MAX_VALUE:
-            raise ValueError(f"no number is written as {text!r}: {self.template!r}")
+            raise ValueError(f"no number is written as {text[:MOST]!r}: {self.template!r}")
         return Parsed(number, parts)
 
     def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant

@@ -16,7 +16,7 @@ from django.db.models import Case, Value, When
 from django.db.models.lookups import LessThan
 from django.utils.timezone import get_default_timezone, make_naive
 
-from .dates import DateText
+from .dates import DateText, refuse_moment
 from .expressions import BySQLite, Digits
 from .languages import TEXT, Language
 
@@ -42,8 +42,10 @@ class Period(DateText):
     def range(self, day: date) -> tuple[date, date | None]:
         """Return the first day of the period that has this day, and the first day of the next.
 
-        None is for a period that ends with the last day of the calendar, 9999-12-31.
+        None is for a period that ends with the last day of the calendar, 9999-12-31. Raises
+        TypeError for a moment, whose day depends on the time zone.
         """
+        refuse_moment(day)
         first = self.first(day)
         try:
             return first, self.first(first + self.longest)
@@ -166,10 +168,12 @@ class FiscalYear(Period):
         if start is not None:
             try:
                 month, day = start
+                if isinstance(month, bool) or isinstance(day, bool):
+                    raise TypeError("True is no month")
                 date(2025, month, day)  # in each year, and so not 29 February
             except TypeError as error:
                 raise TypeError(f"start is (month, day), not {start!r}") from error
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise ValueError(f"no day of each year is (month, day) {start!r}") from error
         self.start = None if start is None else (start[0], start[1])
         self.named = named
@@ -195,6 +199,7 @@ class FiscalYear(Period):
         return set()
 
     def text(self, day: date) -> str | None:
+        refuse_moment(day)
         if self.by is None:
             year = self._started(day)
             ends = year if self.start == (1, 1) else year + 1
@@ -211,6 +216,7 @@ class FiscalYear(Period):
         return day.year - ((day.month, day.day) < self.start)
 
     def range(self, day: date) -> tuple[date, date | None]:
+        refuse_moment(day)
         if self.by is not None:
             return self._edge(day, -1), self._after(self._edge(day, 1))
         assert self.start is not None

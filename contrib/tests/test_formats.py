@@ -153,6 +153,8 @@ def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> 
         ("{number}", {"tz": "Nowhere"}, ValueError),
         ("", {}, ValueError),
         ("INV", {}, ValueError),
+        ("a\0-{number}", {}, ValueError),
+        ("{number}\ud800", {}, ValueError),
         ("{number}-{number}", {}, ValueError),
         ("{number", {}, ValueError),
         ("number}", {}, ValueError),
@@ -225,6 +227,14 @@ def test_text_of_another_format(text: str) -> None:
     """What the format can't have written is refused."""
     with pytest.raises(ValueError, match="no number is written"):
         NumberFormat("INV-{issued_on:%Y}-{number:05d}").parse(text)
+
+
+@pytest.mark.parametrize("digits", [20, 100, 5000])
+def test_parse_of_too_many_digits(digits: int) -> None:
+    """However long the text is, the error is of one kind, and short."""
+    with pytest.raises(ValueError, match="no number is written as") as caught:
+        NumberFormat("INV-{number}").parse("INV-" + "9" * digits)
+    assert len(str(caught.value)) < 200
 
 
 def test_parse_needs_the_model() -> None:

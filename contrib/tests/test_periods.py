@@ -114,6 +114,8 @@ def test_a_period_is_its_days(period: Period, day: date) -> None:
         (FiscalYear, ["d", (13, 1)], {}, ValueError),
         (FiscalYear, ["d", 4], {}, TypeError),
         (FiscalYear, ["d", ("4", "1")], {}, TypeError),
+        (FiscalYear, ["d", (True, 1)], {}, TypeError),
+        (FiscalYear, ["d", (10**30, 1)], {}, ValueError),
         (FiscalYear, ["d", (4, 1)], {"named": "last"}, ValueError),
         (FiscalYear, ["d", (4, 1)], {"by": thirteen}, TypeError),
         (FiscalYear, ["d"], {"by": "thirteen"}, TypeError),
@@ -171,6 +173,31 @@ def test_sqlite_calls_no_function_of_python_for_a_date(using: str) -> None:
             assert calls == []
         finally:
             connection.close()
+
+
+@pytest.mark.parametrize("stored", ["now", "12:00", "2460000.5", "2026-04-01 12:00:00", "2026-4-1"])
+def test_what_other_programs_store_on_sqlite(using: str, stored: str) -> None:
+    """It is a date where Django reads one, or else null; not the day of the audit."""
+    if connections[using].vendor != "sqlite":
+        return
+    with letters(using, d=models.DateField()) as rows:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"INSERT INTO {rows.model._meta.db_table} (d) VALUES (%s)", [stored])
+        for kind in (Year("d"), IsoWeek("d"), FiscalYear("d", (4, 1))):
+            written = Joined(*kind.expressions(F("d"), zoned=False))
+            (text,) = rows.values_list(written, flat=True)
+            assert text == (kind.text(date(2026, 4, 1)) if "-" in stored else None)
+
+
+@pytest.mark.parametrize("period", [Year("d"), IsoWeek("d"), BOTH, FiscalYear("d", by=thirteen)])
+@pytest.mark.parametrize(
+    "day", [datetime(2026, 4, 1), datetime(2026, 4, 1, tzinfo=UTC), "2026-04-01", None]
+)
+def test_moments_are_no_days(period: Period, day: Any) -> None:
+    """The day of a moment depends on the time zone, so it isn't guessed."""
+    for of in (period.text, period.range):
+        with pytest.raises(TypeError, match="a period has days"):
+            of(day)
 
 
 def test_refused_in_a_field() -> None:
