@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Model
 
 from sequences_core.taking import database_errors
@@ -33,16 +33,12 @@ def audit(
     """Compare the numbers of all rows with their counters; return one result for each counter.
 
     All rows are read, also those that the model's managers exclude. Models that share counters are
-    audited together.
-
-    :param field: the name of a SequenceField; by default all SequenceFields of the model.
-    :param counter: audit only the counter of this name.
-    :param period: audit only the counters of this period, such as ``"2026-Q1"``, and of periods in
-        it: ``"2026"`` includes the months of 2026.
-    :param date: the name or path of a date field whose values must ascend with the numbers.
-    :param using: the database alias; by default the one that the router returns for writing.
-    :raises TypeError, ValueError: there is no such model, field or date, or no period in the scope.
+    audited together. Rows that have numbers but no counter, because a part of their scope is null
+    or deleted, are one more result, whose ``counter`` is ``""``.
     """
+    for name, value in {"field": field, "counter": counter, "period": period, "date": date}.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a str, not {value!r}")
     found: list[CounterAudit] = []
     done: set[tuple[str, str]] = set()
     for numbering in fields_of_model(model, field):
@@ -59,6 +55,8 @@ def audit(
                     if counter in (None, name) and (period is None or _is_in(name, period, series))
                 ]
                 found += reading.results(names)
+            if counter is None and period is None and reading.strays is not None:
+                found.append(reading.strays)
     return found
 
 
@@ -92,8 +90,6 @@ def _is_in(counter: str, period: str, series: Iterable[Any]) -> bool:
 def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> None:
     if period is None:
         return
-    if not isinstance(period, str):
-        raise TypeError(f"period must be a str such as '2026', not {period!r}")
     if not any(isinstance(part, Period) for field in series for part in field.scope_parts):
         raise ValueError(f"{numbering} has no period in its scope: leave out period={period!r}")
 
@@ -101,9 +97,11 @@ def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> 
 def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:
     for field in series if date is not None else ():
         try:
-            fields_of(field.model, date or "")
+            last = fields_of(field.model, date or "")[-1]
         except FieldDoesNotExist as error:
             raise ValueError(f"{field.model._meta.label} has no date {date!r}: {error}") from error
+        if not isinstance(last, models.DateField | models.IntegerField):
+            raise TypeError(f"{last} must be a field of dates or integers")
         if keys_of(field, connections[using]) is None:
             raise ValueError(
                 f"dates can't be compared, because the database can't group by the scope of {field}"

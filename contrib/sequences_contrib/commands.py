@@ -166,6 +166,11 @@ def _refuse_unexplained(results: Iterable[CounterAudit]) -> None:
 
 def findings(result: CounterAudit) -> Iterable[str]:
     """Yield the findings of a counter as text."""
+    if not result.counter:
+        yield (
+            "no counter, because a part of the scope is empty or deleted: correct the scope, or "
+            "set the number to null"
+        )
     missing: dict[str, list[str]] = {}
     for each in result.missing:
         missing.setdefault(each.explained, []).append(_range(each))

@@ -22,7 +22,7 @@ from django.db.models.functions import (
 from django.utils.deconstruct import deconstructible
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
-from .expressions import DateDigits, Digits, Moment
+from .expressions import BySQLite, Digits, Moment
 from .languages import DIGIT, Atom, Language, literal
 
 
@@ -32,25 +32,37 @@ class Code(NamedTuple):
     width: int
     number_of: Callable[[date], int]
     expression: Callable[..., Any]
+    sqlite: str
+    """The digits by functions that SQLite has in all its versions; null for a DAY that is null."""
 
 
 def _year_of_century(of: Any, tzinfo: tzinfo | None) -> Any:
     return ExtractYear(of, tzinfo=tzinfo) % 100
 
 
+# In ISO 8601, a week belongs to the year of its Thursday. SQLite has %G and %V since 3.46.
+THURSDAY = "DAY, '-3 days', 'weekday 4'"
+
 CODES = {
-    "Y": Code(4, lambda day: day.year, ExtractYear),
-    "y": Code(2, lambda day: day.year % 100, _year_of_century),
-    "m": Code(2, lambda day: day.month, ExtractMonth),
-    "d": Code(2, lambda day: day.day, ExtractDay),
-    "q": Code(1, lambda day: (day.month + 2) // 3, ExtractQuarter),
-    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear),
-    "V": Code(2, lambda day: day.isocalendar().week, ExtractWeek),
+    "Y": Code(4, lambda day: day.year, ExtractYear, "STRFTIME('%Y', DAY)"),
+    "y": Code(2, lambda day: day.year % 100, _year_of_century, "SUBSTR(STRFTIME('%Y', DAY), 3)"),
+    "m": Code(2, lambda day: day.month, ExtractMonth, "STRFTIME('%m', DAY)"),
+    "d": Code(2, lambda day: day.day, ExtractDay, "STRFTIME('%d', DAY)"),
+    "q": Code(
+        1,
+        lambda day: (day.month + 2) // 3,
+        ExtractQuarter,
+        "CAST((STRFTIME('%m', DAY) + 2) / 3 AS TEXT)",
+    ),
+    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear, f"STRFTIME('%Y', {THURSDAY})"),
+    "V": Code(
+        2,
+        lambda day: day.isocalendar().week,
+        ExtractWeek,
+        f"SUBSTR('0' || ((STRFTIME('%j', {THURSDAY}) + 6) / 7), -2)",
+    ),
 }
 """Codes of ``strftime`` whose results consist of digits, and ``%q``, the quarter."""
-
-NATIVE = frozenset("Ymd")
-"""The codes that SQLite's ``strftime`` supports in all its versions."""
 
 
 @deconstructible
@@ -118,7 +130,11 @@ class DateText:
         return (tuple(atoms),)
 
     def text(self, day: date) -> str | None:
-        """Return the text for a day, or None for "no number"."""
+        """Return the text for a date, or None for "no number".
+
+        Raises TypeError for a datetime, whose date depends on the time zone.
+        """
+        refuse_datetime(day)
         return "".join(
             f"{CODES[piece[1]].number_of(day):0{CODES[piece[1]].width}d}"
             if piece[0] == "%"
@@ -164,7 +180,7 @@ class DateText:
 
     def _digits(self, code: str, source: Any, zoned: bool) -> Expression:
         digits = Digits(self._number(code, source, zoned), width=CODES[code].width)
-        return DateDigits(digits, source, code=code) if code in NATIVE and not zoned else digits
+        return digits if zoned else BySQLite(digits, source, native=CODES[code].sqlite)
 
     def _number(self, code: str, source: Any, zoned: bool) -> Any:
         # EXTRACT returns decimals on PostgreSQL, and the ISO year is a decimal on MySQL.
@@ -172,6 +188,12 @@ class DateText:
             source = Moment(source, zone=self.tz or "")
         extract = CODES[code].expression(source, tzinfo=self.zone if zoned else None)
         return Cast(extract, IntegerField())
+
+
+def refuse_datetime(day: Any) -> None:
+    """Raise TypeError unless this is a date and not a datetime."""
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise TypeError(f"day must be a date, such as date(2026, 4, 1), not {day!r}")
 
 
 def zone_name(tz: str | tzinfo) -> str:

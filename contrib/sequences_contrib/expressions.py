@@ -51,30 +51,29 @@ class Digits(Func):
         return self.as_sql(compiler, connection, template=template)
 
 
-class DateDigits(Func):
-    """The digits of a part of a date; on SQLite, they are computed by ``strftime``.
+class BySQLite(Func):
+    """An expression; on SQLite, functions of SQLite compute the same from a date.
 
-    Django's own expression for SQLite calls a Python function for each row. It is used only for
-    dates that ``strftime`` doesn't parse but Django does, such as 2026-1-5, written by another
-    program.
+    Django's own expression for SQLite calls Python functions for each row. It is used only for
+    dates that Django parses and ``STRFTIME`` doesn't, such as 2026-1-5, written by another program.
+    A time is appended to the date, because ``STRFTIME`` would otherwise also accept "now" and
+    numbers.
 
-    :param digits: the expression for other databases.
+    :param general: the expression for other databases.
     :param day: the date.
-    :param code: the code of ``strftime``.
+    :param native: the SQL for SQLite, in which ``DAY`` stands for the date.
     """
 
-    output_field = CharField()
-
-    def __init__(self, digits: Any, day: Any, *, code: str) -> None:
-        super().__init__(digits, day, code=code)
+    def __init__(self, general: Any, day: Any, *, native: str) -> None:
+        super().__init__(general, day, native=native)
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         return compiler.compile(self.source_expressions[0])
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        (digits, others), (day, params) = map(compiler.compile, self.source_expressions)
-        sql = f"COALESCE(STRFTIME('%%{self.extra['code']}', {day}), {digits})"
-        return sql, (*params, *others)
+        (general, others), (day, params) = map(compiler.compile, self.source_expressions)
+        native = self.extra["native"].replace("%", "%%").replace("DAY", f"{day} || ' 00:00'")
+        return f"COALESCE({native}, {general})", (*params, *others)
 
 
 class Joined(Func):

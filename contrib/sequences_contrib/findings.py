@@ -44,6 +44,7 @@ class CounterAudit:
     """The result of the audit for one counter."""
 
     counter: str
+    """The counter's name; empty for rows that have numbers but no counter."""
     fields: tuple[str, ...]
     """The fields whose rows the counter numbers."""
     at: int | None
@@ -78,7 +79,8 @@ class CounterAudit:
     @property
     def is_clean(self) -> bool:
         """Whether nothing needs an explanation."""
-        return not (self.unexplained or self.duplicates or self.behind or self.early_dates)
+        found = self.unexplained or self.duplicates or self.behind or self.early_dates
+        return bool(self.counter and not found)
 
 
 class Reading:
@@ -94,15 +96,12 @@ class Reading:
         self.loops = any(field.reset_value is not None for field in series)
         self.skips = any(field.skip_used for field in series)
         self.reuse = next((field.reuse for field in series if field.reuse), None)
-        self.strays = 0
-        """How many rows have a number but no counter, because a part of their scope is null."""
         self._before = counters_of(series[0], using)
         self._groups: dict[str, list[Group]] = {name: [] for name in self._before}
         self._labels: dict[str, list[str]] = {}
         for field in series:
             for group in groups_of(field, using, unnamed=True):
-                if not group.name:
-                    self.strays += group.numbered
+                if not (group.name or group.numbered):
                     continue
                 self._groups.setdefault(group.name, []).append(group)
                 self._labels.setdefault(group.name, []).append(str(field))
@@ -113,7 +112,18 @@ class Reading:
     @property
     def counters(self) -> list[str]:
         """The names of the counters that exist, or that have rows or voids."""
-        return sorted(self._groups)
+        return sorted(filter(None, self._groups))
+
+    @property
+    def strays(self) -> CounterAudit | None:
+        """The result for rows that have a number but no counter; None if there are none.
+
+        A part of their scope is null or deleted.
+        """
+        if not (groups := self._groups.get("")):
+            return None
+        fields, rows = dict.fromkeys(self._labels[""]), sum(group.numbered for group in groups)
+        return CounterAudit("", tuple(fields), None, _low(groups), _high(groups), rows, drafts=0)
 
     def groups(self, counter: str) -> list[Group]:
         """Return the groups of rows of a counter."""

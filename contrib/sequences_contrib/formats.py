@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from .languages import Language
 from .periods import Period
 from .pieces import NUMBER, field_placeholders, pieces_of
 from .placeholders import Placeholder, Written, is_open, language_of, longest_of, path_of_piece
+
+MOST = 100
+"""More digits than a number can have, and than an error message repeats."""
 
 
 class Parsed(NamedTuple):
@@ -51,6 +55,8 @@ class NumberFormat:
     def __init__(self, template: str, *, tz: str | tzinfo | None = None, **periods: Period) -> None:
         if not isinstance(template, str):
             raise TypeError(f"a format must be text, not {template!r}")
+        if re.search("[\0\ud800-\udfff]", template):
+            raise ValueError(f"a format can't contain NUL or surrogates: {template!r}")
         self.template = template
         self.tz = None if tz is None else zone_name(tz)
         self.periods = periods
@@ -135,11 +141,11 @@ class NumberFormat:
         for piece, part in zip(self.pieces, found or (), strict=found is not None):
             if isinstance(piece, Placeholder):
                 if piece.part is None:
-                    number = int(part)
+                    number = int(part) if len(part) < MOST else -1
                 else:
                     parts[piece.written] = part
         if not 0 <= number <= MAX_VALUE:
-            raise ValueError(f"{text!r} is not a number of the format {self.template!r}")
+            raise ValueError(f"{text[:MOST]!r} is not a number of the format {self.template!r}")
         return Parsed(number, parts)
 
     def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant

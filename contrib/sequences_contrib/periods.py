@@ -16,8 +16,8 @@ from django.db.models import Case, Value, When
 from django.db.models.lookups import LessThan
 from django.utils.timezone import get_default_timezone, make_naive
 
-from .dates import DateText
-from .expressions import Digits
+from .dates import DateText, refuse_datetime
+from .expressions import BySQLite, Digits
 from .languages import TEXT, Language
 
 DAY = timedelta(days=1)
@@ -42,8 +42,10 @@ class Period(DateText):
     def range(self, day: date) -> tuple[date, date | None]:
         """Return the first day of the period that contains this day, and that of the next period.
 
-        The second is None if the period ends with the last day of the calendar, 9999-12-31.
+        The second is None if the period ends with the last day of the calendar, 9999-12-31. Raises
+        TypeError for a datetime, whose date depends on the time zone.
         """
+        refuse_datetime(day)
         first = self.first(day)
         try:
             return first, self.first(first + self.longest)
@@ -166,10 +168,12 @@ class FiscalYear(Period):
         if start is not None:
             try:
                 month, day = start
+                if isinstance(month, bool) or isinstance(day, bool):
+                    raise TypeError("bool")
                 date(2025, month, day)  # not a leap year: 29 February doesn't exist in every year
             except TypeError as error:
                 raise TypeError(f"start must be (month, day), not {start!r}") from error
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise ValueError(f"start must be a day of every year, not {start!r}") from error
         self.start = None if start is None else (start[0], start[1])
         self.named = named
@@ -195,6 +199,7 @@ class FiscalYear(Period):
         return set()
 
     def text(self, day: date) -> str | None:
+        refuse_datetime(day)
         if self.by is None:
             year = self._started(day)
             ends = year if self.start == (1, 1) else year + 1
@@ -211,6 +216,7 @@ class FiscalYear(Period):
         return day.year - ((day.month, day.day) < self.start)
 
     def range(self, day: date) -> tuple[date, date | None]:
+        refuse_datetime(day)
         if self.by is not None:
             return self._edge(day, -1), self._after(self._edge(day, 1))
         assert self.start is not None
@@ -246,6 +252,9 @@ class FiscalYear(Period):
         month, day = (self._number(code, source, zoned) for code in "md")
         start = self.start[0] * 100 + self.start[1]
         started = year - Case(When(LessThan(month * 100 + day, Value(start)), then=1), default=0)
+        if not zoned:
+            native = f"(STRFTIME('%Y%m%d', DAY) - {start}) / 10000"
+            started = BySQLite(started, source, native=native)
         ends = started if self.start == (1, 1) else started + 1
         if self.named == "both":
             return [Digits(started, width=4), Value("-"), Digits(ends % 100, width=2)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.core import checks
@@ -208,16 +208,16 @@ def _is_told(field: Any, part: Any, *, short: bool = False) -> bool:
     model, path = field.model, path_of(part) or ""
     names, codes = _names(model, path), set()
     tz = _zone(model, part)
-    for piece in field.format.placeholders:
-        if isinstance(piece.part, DateText):
-            alike = _names(model, piece.part.field) == names and _zone(model, piece.part) == tz
-            if alike and piece.part == part:
+    written = [piece.part for piece in field.format.placeholders]
+    for text in written:
+        if isinstance(text, DateText):
+            alike = _names(model, text.field) == names and _zone(model, text) == tz
+            if alike and text == part:
                 return True
-            codes |= piece.part.codes if alike else set()
-        elif piece.part is not None and any(
-            names[: len(known)] == known for known in _identified(model, piece.part)
-        ):
-            return True
+            codes |= text.codes if alike else set()
+    known = _identified(model, [text for text in written if isinstance(text, str)])
+    if any(tuple(names[:length]) in known for length in range(1, len(names) + 1)):
+        return True
     if short and "y" in codes:
         codes.add("Y")
     if isinstance(part, Period):
@@ -233,12 +233,30 @@ def _zone(model: Any, part: Any) -> str | None:
     return part.tz if has_moments(fields_of(model, part.field)[-1]) else None
 
 
-def _identified(model: Any, path: str) -> Iterator[list[str]]:
-    """Yield the path, and the paths of the related rows that it identifies by a unique field."""
-    fields: list[Any] = fields_of(model, path)
-    names = [field.name for field in fields]
-    while names:
-        yield names
-        if not fields[len(names) - 1].unique:
-            return
-        names = names[:-1]
+def _identified(model: Any, paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """Return the paths, and the paths of the related rows that they identify by unique fields."""
+    known: set[tuple[str, ...]] = set()
+    owners: dict[tuple[str, ...], Any] = {}
+    for path in paths:
+        fields: list[Any] = fields_of(model, path)
+        known.add(tuple(field.name for field in fields))
+        for length in range(1, len(fields)):
+            names = tuple(field.name for field in fields[:length])
+            owners[names] = fields[length - 1].related_model
+    # Longer paths come first, because a row that they identify may identify one of a shorter path.
+    for names, owner in sorted(owners.items(), key=lambda each: -len(each[0])):
+        if any(known.issuperset((*names, each) for each in group) for group in _unique(owner)):
+            known.add(names)
+    return known
+
+
+def _unique(model: Any) -> Iterator[Iterable[str]]:
+    """Yield the names of fields whose values together are unique among all rows of a model."""
+    yield [field.name for field in model._meta.pk_fields]
+    for field in model._meta.concrete_fields:
+        if field.unique:
+            yield [field.name]
+    for each in (model, *model._meta.get_parent_list()):
+        yield from each._meta.unique_together
+        for constraint in each._meta.total_unique_constraints:
+            yield constraint.fields

@@ -410,6 +410,17 @@ def test_bad_arguments(arguments: Any, error: type[Exception], text: str) -> Non
         audit(*arguments)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"field": ["number"]}, {"counter": 5}, {"date": date(2026, 1, 1)}, {"date": "note"}],
+    ids=str,
+)
+def test_bad_options(options: Any) -> None:
+    """Names are texts, and the order of numbers is compared with dates or integers only."""
+    with pytest.raises(TypeError, match=r"is a str|is no field of dates"):
+        audit(Invoice, **options)
+
+
 def audited_beside(
     write: Callable[[int], None], *audited: type[models.Model], writers: int, using: str
 ) -> list[CounterAudit]:

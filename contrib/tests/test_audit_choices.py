@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import models
 from django.test.utils import isolate_apps
 from pytest_django.asserts import assertNumQueries
 from sequences_contrib import findings
@@ -20,7 +21,7 @@ from sequences_contrib.upkeep import prune, sync
 from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
-from tests.numbered.blocks import model_with, tables
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import Bill, Company, Invoice, Ticket, Voucher
 
 APPS = ["sequences_contrib", "tests.numbered"]
@@ -47,6 +48,46 @@ def test_a_period_chooses_counters(using: str, period: str, months: list[str]) -
     assert [result.counter for result in found] == [
         f"vouchers.{company.pk}.2026-{month}" for month in months
     ]
+
+
+@pytest.mark.parametrize("by_function", [False, True])
+def test_numbers_without_a_counter(using: str, by_function: bool) -> None:
+    """Rows whose scope has become null have numbers that no counter gave: the audit says so."""
+    scope: Any = (lambda row: row.kind) if by_function else "kind"
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9, null=True),
+        "number": SequenceField("strays", scope=scope, null=True),
+    }
+    with letters(using, **fields) as rows:
+        rows.bulk_create(rows.model(kind=kind) for kind in ("a", "a", "a", None))
+        assert [(found.counter, found.drafts) for found in audit(rows.model, using=using)] == [
+            ("strays.a", 0)
+        ]
+        rows.filter(number__gt=1).update(kind=None)
+        counter, strays = audit(rows.model, using=using)
+        assert (counter.counter, counter.missing) == ("strays.a", (Missing(2, 3),))
+        assert (strays.counter, strays.at, strays.first, strays.last) == ("", None, 2, 3)
+        assert (strays.rows, strays.fields, strays.is_clean) == (
+            2,
+            ("numbered.Letter.number",),
+            False,
+        )
+        assert audit(rows.model, counter="strays.a", using=using) == [counter]
+
+
+def test_the_command_tells_of_numbers_without_a_counter(using: str) -> None:
+    """With a remedy; where one counter or one period is asked for, they are none of it."""
+    company = Company.objects.using(using).create(name="Acme")
+    vouchers(using, company, 1, 2)
+    Voucher.objects.using(using).filter(number=2).update(company=None)
+    set_last_value(1, counter := f"vouchers.{company.pk}.2026-01", force=True, using=using)
+    out = io.StringIO()
+    options: dict[str, Any] = {"database": using, "stdout": out, "no_color": True}
+    with pytest.raises(CommandError, match="1 counter with unexplained findings"):
+        call_command("sequences", "audit", "numbered.Voucher", **options)
+    assert "no counter, because a part of the scope is empty or deleted: cor" in out.getvalue()
+    call_command("sequences", "audit", "numbered.Voucher", counter=counter, **options)
+    call_command("sequences", "audit", "numbered.Voucher", period="2026", **options)
 
 
 def test_a_period_is_of_its_own_part(using: str) -> None:

@@ -151,6 +151,7 @@ def test_a_parent_that_is_gone(using: str, client: Client) -> None:
     assert f"{key} (deleted)" in text_of(client, FIELD)
     run_sql(using, "UPDATE numbered_voucher SET company_id = NULL")
     assert "2 rows have numbers but no counter" in text_of(client, FIELD)
+    assert b"no counter, because" in client.get(f"{FIELD}csv/").content
 
 
 def test_paths_constants_and_parents(using: str, client: Client) -> None:

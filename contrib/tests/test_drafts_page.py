@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connections
 from django.test import Client
+from django.utils import translation
 
 from sequences_core import set_last_value
 from tests.numbered.models import Company, Voucher
@@ -53,9 +55,26 @@ def test_drafts_are_counted_and_numbered(using: str, client: Client, company: Co
     assert sorted(number or 0 for number in numbers()) == [0, 1, 2, 3, 4, 5]
     entry = LogEntry.objects.get()
     assert str(entry.content_type) == "Numbered | voucher"
-    assert "3 rows were numbered" in entry.get_change_message()
+    told = "Changed number for vouchers “3 rows were numbered. Acme · April 2026: 3–5”."  # noqa: RUF001
+    assert entry.get_change_message() == told
     assert "No row was numbered." in client.post(PAGE, follow=True).content.decode()
     assert LogEntry.objects.count() == 1
+
+
+def test_the_history_is_in_the_language_of_its_reader(
+    using: str, client: Client, company: Company, settings: Any
+) -> None:
+    """Not in that of whoever has pressed the button, as with Django's own entries."""
+    settings.LANGUAGE_CODE = "de"
+    page = client.post(PAGE, follow=True).content.decode()
+    assert "3 Belege wurden nummeriert" in page
+    entry = LogEntry.objects.get()
+    for language, told in (
+        ("en", "Changed number for vouchers “3 rows were numbered. Acme · April 2026: 3–5”."),  # noqa: RUF001
+        ("de", "Nummer für vouchers „3 rows were numbered. Acme · April 2026: 3–5“ geändert."),  # noqa: RUF001
+    ):
+        with translation.override(language):
+            assert entry.get_change_message() == told
 
 
 def test_who_may_only_view_sees_no_button(using: str, company: Company) -> None:
@@ -94,7 +113,8 @@ def test_what_stops_the_numbering_is_said(using: str, client: Client, company: C
     set_last_value(2**63 - 1, f"vouchers.{other.pk}.2026-05")
     page = client.post(PAGE, follow=True).content.decode()
     assert "The numbering stopped after 3 rows" in page
-    assert "3 rows were numbered." in LogEntry.objects.get().get_change_message()
+    told = "Changed number for vouchers “3 rows were numbered”."
+    assert LogEntry.objects.get().get_change_message() == told
 
 
 def test_an_order_that_the_page_does_not_offer(

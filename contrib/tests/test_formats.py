@@ -154,6 +154,8 @@ def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> 
         ("{number}", {"tz": "Nowhere"}, ValueError),
         ("", {}, ValueError),
         ("INV", {}, ValueError),
+        ("a\0-{number}", {}, ValueError),
+        ("{number}\ud800", {}, ValueError),
         ("{number}-{number}", {}, ValueError),
         ("{number", {}, ValueError),
         ("number}", {}, ValueError),
@@ -226,6 +228,14 @@ def test_text_of_another_format(text: str) -> None:
     """parse() refuses texts that the format can't produce."""
     with pytest.raises(ValueError, match="is not a number of the format"):
         NumberFormat("INV-{issued_on:%Y}-{number:05d}").parse(text)
+
+
+@pytest.mark.parametrize("digits", [20, 100, 5000])
+def test_parse_of_too_many_digits(digits: int) -> None:
+    """However long the text is, the error is of one kind, and short."""
+    with pytest.raises(ValueError, match="no number is written as") as caught:
+        NumberFormat("INV-{number}").parse("INV-" + "9" * digits)
+    assert len(str(caught.value)) < 200
 
 
 def test_parse_needs_the_model() -> None:

@@ -11,6 +11,7 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import Q, UniqueConstraint
 from django.test.utils import isolate_apps
 from django.utils import timezone
 from sequences_contrib.fields import SequenceField
@@ -196,6 +197,41 @@ with isolate_apps("tests.numbered"):
 
         def __str__(self) -> str:
             return self.key
+
+
+@pytest.mark.parametrize("declared", ["constraint", "condition", "unique_together"])
+@pytest.mark.parametrize(
+    ("written", "scope", "told"),
+    [
+        ("{term.project.pk}/{term.name}-{number}", "term", True),
+        ("{term.project}/{term.name}-{number}", ["project", "term"], False),
+        ("{term.project}/{term.name}-{number}", "term__project", True),
+        ("{project}/{term.name}-{number}", "term", False),
+        ("{term.name}-{number}", "term", False),
+    ],
+)
+def test_fields_that_are_unique_together(
+    declared: str, written: str, scope: Any, told: bool
+) -> None:
+    """A text tells a row by fields that no two rows have both alike, whatever else they hold."""
+    options: dict[str, Any] = {"app_label": "numbered"}
+    if declared == "unique_together":
+        options["unique_together"] = [("project", "name")]
+    else:
+        condition = Q(name="x") if declared == "condition" else None
+        options["constraints"] = [
+            UniqueConstraint(fields=["project", "name"], name="u", condition=condition)
+        ]
+    with isolate_apps("tests.numbered"):
+        fields: dict[str, Any] = {
+            "__module__": __name__,
+            "Meta": type("Meta", (), options),
+            "project": models.ForeignKey(Project, models.CASCADE, related_name="+"),
+            "name": models.SlugField(max_length=9),
+        }
+        term = type("Term", (models.Model,), fields)
+    ids = found(written, scope, term=models.ForeignKey(term, models.CASCADE, related_name="+"))
+    assert ("E024" not in ids) == (told and (declared != "condition" or scope == "term__project"))
 
 
 def test_looping() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from argparse import ArgumentParser
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -15,6 +17,10 @@ from sequences_core.operations import install
 from sequences_core.registry import backend_choice, get_allocator, installed_backends
 from sequences_core.subcommands import Subcommand
 from sequences_core.taking import database_errors
+
+BACKEND = ("backend", "class", "distribution", "version", "vendors")
+DATABASE = ("database", "vendor", "backend", "class", "chosen by")
+"""The columns of the tables of backends and of databases."""
 
 
 class Install(Subcommand):
@@ -45,13 +51,23 @@ class Backends(Subcommand):
 
     help = "Show the installed backends, and which one each database uses, and why."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=("table", "json"), default="table")
+
     def handle(self, **options: Any) -> None:
-        header = ("backend", "class", "distribution", "version", "vendors")
-        self.write_table(header, map(_backend, installed_backends()))
-        self.command.stdout.write("")
         aliases = [options["database"]] if options["database"] else list(connections)
-        header = ("database", "vendor", "backend", "class", "chosen by")
-        self.write_table(header, map(_database, aliases))
+        backends = list(map(_backend, installed_backends()))
+        databases = list(map(_database, aliases))
+        if options["format"] == "json":
+            report = {
+                "backends": [dict(zip(BACKEND, each, strict=True)) for each in backends],
+                "databases": [dict(zip(DATABASE, each, strict=True)) for each in databases],
+            }
+            self.command.stdout.write(json.dumps(report, indent=2))
+            return
+        self.write_table(BACKEND, backends)
+        self.command.stdout.write("")
+        self.write_table(DATABASE, databases)
 
 
 def _backend(entry: EntryPoint) -> tuple[str, ...]:

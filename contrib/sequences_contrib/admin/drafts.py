@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from django.db import DatabaseError, models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
 from sequences_core import SequencesError
 
@@ -145,13 +146,10 @@ class DraftsPage:
             text = _("The numbering stopped after %(count)d rows: %(error)s")
             messages.error(request, text % {"count": done, "error": error})
             if done:
-                self._log(request, _counted(done))
+                self._log(request, done)
             return answer
         if assigned.rows:
-            self._log(
-                request,
-                f"{_counted(assigned.rows)} {self._listed(assigned, len(assigned.numbers))}",
-            )
+            self._log(request, assigned.rows, assigned)
             messages.success(request, f"{_counted(assigned.rows)} {self._listed(assigned, NAMED)}")
         else:
             messages.info(request, _("No row was numbered."))
@@ -175,13 +173,23 @@ class DraftsPage:
         ]
         return "; ".join(told) + ("; …" if len(assigned.numbers) > most else ".")
 
-    def _log(self, request: Any, text: str) -> None:
+    def _log(self, request: Any, rows: int, assigned: Assigned | None = None) -> None:
+        """Write into the admin's history what Django translates for whoever reads it."""
+        model = self.field.model
+        with override(None):  # as Django's construct_change_message() does
+            told = _counted(rows)
+            if assigned is not None:
+                told = f"{told} {self._listed(assigned, len(assigned.numbers))}"
+            name, fields = str(model._meta.verbose_name_plural), [str(self.field.verbose_name)]
         LogEntry.objects.create(
             user=request.user,
-            content_type=ContentType.objects.get_for_model(self.field.model),
+            content_type=ContentType.objects.get_for_model(model),
             object_repr=str(self.field)[:200],
             action_flag=CHANGE,
-            change_message=text,
+            change_message=json.dumps(
+                [{"changed": {"name": name, "object": told.removesuffix("."), "fields": fields}}],
+                ensure_ascii=False,
+            ),
         )
 
 

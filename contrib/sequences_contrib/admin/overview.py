@@ -126,8 +126,10 @@ class Overview:
         return Paginator(self.chosen, PER_PAGE).get_page(self.query.get("_page"))
 
     def all_results(self) -> Iterator[CounterAudit]:
-        """Yield the results of all counters that match the filters."""
+        """Yield the results of the counters that match the filters, and of stray rows."""
         yield from self.reading.results(sorted(self.chosen))
+        if self.reading.strays is not None and not self.is_filtered:
+            yield self.reading.strays
 
     @cached_property
     def rows(self) -> list[Row]:
