@@ -37,7 +37,7 @@ def test_installed_backends_and_databases() -> None:
 
 
 def test_the_setting_that_chooses_is_named(settings: Any) -> None:
-    """For the one database that is asked about."""
+    """The setting that selects the backend is shown only for the given database."""
     settings.SEQUENCES_BACKEND = {"default": "sequences_orm.ORMAllocator"}
     _, databases = backends("--database", "default")
     path = "sequences_orm.ORMAllocator"

@@ -1,4 +1,4 @@
-"""What is said when no allocator can be chosen: who asked, what is wrong, what is installed.
+"""Errors when no allocator can be chosen: the setting, the problem, and what is installed.
 
 The packages that are broken here are really installed: see ``odd_wheels``.
 """
@@ -44,7 +44,7 @@ def refusal(backend: Any, connection: BaseDatabaseWrapper, kind: type[Exception]
 
 
 def test_unknown_name(connection: BaseDatabaseWrapper) -> None:
-    """A name that isn't installed: who asked, what is, and what to do."""
+    """The error has the setting, the installed names, and the remedy."""
     assert refusal("akme", connection, BackendNotFound) == (
         "SEQUENCES_BACKEND = 'akme': the sequences backend 'akme' is not installed. Install the "
         "distribution that registers it in the group 'sequences_core.backends', or "
@@ -94,7 +94,7 @@ def test_failed_import_of_a_dotted_path(connection: BaseDatabaseWrapper) -> None
 
 
 def test_two_distributions_with_one_name(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """Both claimants are named, and the path that decides between them works."""
+    """Both distributions are named, and a dotted path selects one of them."""
     message = refusal("twin", connection, BackendConflict)
     assert message.startswith(
         "SEQUENCES_BACKEND = 'twin': the sequences backend 'twin' is claimed by odd-allocators "
@@ -117,7 +117,7 @@ def test_two_distributions_with_one_name(connection: BaseDatabaseWrapper, site: 
 def test_no_allocator(
     backend: str, shown: str, connection: BaseDatabaseWrapper, site: Path
 ) -> None:
-    """What is no Allocator class is shown, and what it should be is said."""
+    """The error shows the object that is not an Allocator, and what is expected."""
     message = refusal(backend, connection, BackendInvalid)
     assert message.startswith(f"SEQUENCES_BACKEND = {backend!r}: {backend!r} is {shown}")
     assert "which is no subclass of sequences_core.Allocator. Installed backends: " in message

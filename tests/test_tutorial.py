@@ -25,7 +25,7 @@ sys.exit(doctest.DocTestRunner().run(test).failed)
 
 
 def steps() -> Iterator[tuple[str, str]]:
-    """What the page tells one to do, in order: commands, files by their captions, sessions."""
+    """Return the steps of the page in order: commands, files with captions, and sessions."""
     for found in BLOCK.finditer(PAGE.read_text()):
         if found["session"]:
             yield "session", found["session"]
@@ -35,7 +35,7 @@ def steps() -> Iterator[tuple[str, str]]:
 
 
 def test_the_tutorial_can_be_followed(wheels: dict[str, Path], tmp_path: Path) -> None:
-    """Each command of the tutorial works, and prints what the page says."""
+    """Each command of the tutorial works, and prints what the page shows."""
     (_, setup), *rest = steps()
     install = shlex.split(setup.splitlines()[-1].removeprefix("$ "))
     assert install == ["pip", "install", "sequences-core[sqlite]", "sequences-contrib"]

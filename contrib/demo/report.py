@@ -1,4 +1,4 @@
-"""What the numbers look like afterwards, ours beside those of what people write today."""
+"""The comparison of the numbers that SequenceField and the other methods have produced."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from supervisor import Tally
 
 # The counter of AUTOINCREMENT is in the table sqlite_sequence: https://www.sqlite.org/autoinc.html
 SQLITE_NOTE = (
-    "The others run with the settings that Django has. Auto-increment is not shown: SQLite "
-    "has one writer at a time, and its counter rolls back with the transaction. On a server it has "
-    "holes: make demo DB=postgresql, mariadb or mysql."
+    "The other methods use Django's default settings. Auto-increment is not shown: SQLite allows "
+    "only one writer at a time, and a rollback also restores its counter. On a server, it leaves "
+    "gaps: make demo DB=postgresql, mariadb or mysql."
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers in a table after a load, in order."""
+    """The numbers in a table after a load, in ascending order."""
 
     way: str
     numbers: list[int]
@@ -36,9 +36,9 @@ class Result:
 
 
 def problems(result: Result, invoices: int) -> list[str]:
-    """Return what is wrong with gapless numbers; nothing if they are exactly 1 … ``invoices``.
+    """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``.
 
-    Whether a counter agrees with them, the audit tells.
+    The audit tells whether the counter agrees with them.
     """
     if result.numbers == list(range(1, invoices + 1)):
         return []
@@ -51,7 +51,7 @@ def problems(result: Result, invoices: int) -> list[str]:
 
 
 def table(title: str, results: list[Result], note: str | None) -> Table:
-    """Return the comparison, for rich to print."""
+    """Return the comparison as a table of rich."""
     shown = Table(title=title, caption=note, caption_justify="left")
     shown.add_column()
     for result in results:
@@ -60,7 +60,7 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
     def line(label: str, counts: list[float]) -> None:
         shown.add_row(label, *(f"{count:,.0f}" for count in counts))
 
-    line("asked for", [result.tally.answered for result in results])
+    line("requested", [result.tally.answered for result in results])
     line("issued", [len(result.numbers) for result in results])
     for reason in sorted({reason for result in results for reason in result.tally.refused}):
         line(reason, [result.tally.refused[reason] for result in results])
@@ -73,7 +73,7 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
 
 
 def verdict(result: Result, invoices: int) -> str:
-    """Return what the column of a result means, in a sentence."""
+    """Return a sentence that summarizes a result."""
     found = problems(result, invoices)
     if found:
         return f"{result.way}: {'; '.join(found)}."

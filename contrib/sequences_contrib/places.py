@@ -1,4 +1,4 @@
-"""The UPDATE that numbers rows by their places in an order, without reading them into Python."""
+"""The UPDATE that numbers rows in order without fetching them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
 PLACE = "sequences_place"
-"""The column of the rows' places, from 1 on."""
+"""The column of ROW_NUMBER(), which starts at 1."""
 
 UPDATE_FROM = """
 UPDATE {table}
@@ -19,9 +19,9 @@ UPDATE {table}
  WHERE {same}
 """
 
-# Without STRAIGHT_JOIN the server may read the table first, and without FORCE INDEX the whole of a
-# small one: it then locks rows, or waits for them, that were to be skipped. MySQL's ROW_NUMBER() is
-# unsigned (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
+# Without STRAIGHT_JOIN, the server may read the table first, and without FORCE INDEX, it may scan
+# a small table. In both cases, it locks, or waits for, rows that should be skipped. ROW_NUMBER() is
+# unsigned on MySQL (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
 UPDATE_JOIN = """
 UPDATE ({counted}) todo STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {same}
    SET {assignments}
@@ -36,7 +36,10 @@ STATEMENTS = {
     "sqlite": (UPDATE_FROM, NUMBER),
     "mysql": (UPDATE_JOIN, SIGNED_NUMBER),
 }
-"""By vendor: the statement, and the number of a row in it. Other databases number row by row."""
+"""The statement of each vendor, and the expression of a row's number in it.
+
+On other databases, rows are numbered one by one.
+"""
 
 
 def number_places(
@@ -47,11 +50,12 @@ def number_places(
     base: int,
     texts: Sequence[Any] = (),
 ) -> int:
-    """Number rows from ``base + 1`` on, and return how many there were.
+    """Number rows from ``base + 1``, and return how many there were.
 
-    :param counted: a query of the rows' primary keys and of their places, with its parameters.
-    :param keys: the columns of the primary key, and what the query calls them.
-    :param texts: the fields of text to write the number to as well.
+    :param counted: a query that selects the primary key and the place of each row, and its
+        parameters.
+    :param keys: the names in this query of the columns of the primary key.
+    :param texts: the FormattedNumberFields to write as well.
     """
     quote = connection.ops.quote_name
     statement, number = STATEMENTS[connection.vendor]
@@ -75,7 +79,7 @@ def _assignments(
     connection: BaseDatabaseWrapper, field: Any, targets: Mapping[Any, Any]
 ) -> tuple[list[str], list[Any]]:
     """Return the assignments to these fields, and their parameters."""
-    # A column of the table that is updated has its full name; only MySQL wants it on the left, too.
+    # Columns of the updated table are qualified; on the left of an assignment, only on MySQL.
     query = QuerySet(model=field.model).query
     query.get_initial_alias()
     compiler = query.get_compiler(connection.alias)

@@ -40,7 +40,7 @@ RUBBISH = ["x", "\0", "²", "٣-٣", "-1", "0-0", "1e400", "9" * 30, "9" * 30 + 
 
 @pytest.mark.parametrize("text", RUBBISH, ids=lambda text: ascii(text[:40]))
 def test_rubbish_in_an_address(client: Client, text: str) -> None:
-    """Whatever is asked for, there is a page, if only one that says that no counter fits."""
+    """Every query string returns a page, if only one without matching counters."""
     for key in ("company", "issued_on", "_dates", "_show", "_page", "_counter"):
         for page in ("", "csv/"):
             assert client.get(f"{FIELD}{page}?{key}={quote(text)}").status_code == 200
@@ -66,7 +66,7 @@ def test_rows_without_a_counter_are_a_finding(using: str, client: Client) -> Non
 
 
 def test_only_findings_are_findings(using: str) -> None:
-    """Not all counters whose sums prove nothing: those of two models, or with dates compared."""
+    """The filter doesn't show counters only because their summary proves nothing."""
     with isolate_apps("tests.numbered"):
         made = [
             model_with(
@@ -87,7 +87,7 @@ def test_only_findings_are_findings(using: str) -> None:
 
 
 def test_names_that_say_too_little(using: str, client: Client) -> None:
-    """Companies of one name have their keys beside it; so has one without a name."""
+    """Companies with the same name, or without one, are shown with their keys."""
     keys = [Company.objects.create(name=name).pk for name in ("Same", "Same", " ")]
     for company in Company.objects.filter(pk__in=keys):
         vouchers(company, 4, 1)
@@ -99,7 +99,7 @@ def test_names_that_say_too_little(using: str, client: Client) -> None:
 
 
 def test_companies_of_another_database(using: str, settings: Any) -> None:
-    """Their names are read where the router says; a scope of theirs needs no table of theirs."""
+    """Names are read from the router's database; such a scope needs no table of companies."""
     read: list[Any] = []
 
     class Elsewhere(ToUsing):
@@ -137,7 +137,7 @@ def test_moments_without_use_tz(using: str, settings: Any, zone: str) -> None:
 
 
 def test_a_draft_whose_parent_is_gone_stops_no_other(using: str) -> None:
-    """It has no counter, as one whose scope is null; the others get their numbers."""
+    """The draft has no counter, as if its scope were null; the others are numbered."""
     project = models.ForeignKey(Project, models.DO_NOTHING, db_constraint=False)
     posted = models.BooleanField(default=True)
     number = SequenceField("post", scope="project__code", when="posted")

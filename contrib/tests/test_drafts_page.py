@@ -59,7 +59,7 @@ def test_drafts_are_counted_and_numbered(using: str, client: Client, company: Co
 
 
 def test_who_may_only_view_sees_no_button(using: str, company: Company) -> None:
-    """Nor does a POST that is made by hand number anything."""
+    """Without the permission to change rows, there is no button, and a POST is forbidden."""
     viewer = client_with(using, "numbered.view_voucher")
     page = text_of(viewer, PAGE)
     assert "3 rows are posted" in page
@@ -79,7 +79,7 @@ def test_a_form_of_another_site_is_refused(using: str, company: Company) -> None
 def test_each_batch_is_committed_by_itself(
     using: str, client: Client, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ATOMIC_REQUESTS, too, which would put a transaction around the view."""
+    """This also works with ATOMIC_REQUESTS, which would wrap the view in a transaction."""
     monkeypatch.setitem(connections[using].settings_dict, "ATOMIC_REQUESTS", True)
     client.post(PAGE)
     assert Voucher.objects.filter(number=None).count() == 1
@@ -100,7 +100,7 @@ def test_what_stops_the_numbering_is_said(using: str, client: Client, company: C
 def test_an_order_that_the_page_does_not_offer(
     using: str, client: Client, company: Company
 ) -> None:
-    """It is refused before anything is written."""
+    """An unknown order is refused before anything is written."""
     page = client.post(PAGE, {"order": "company__name"}, follow=True).content.decode()
     assert "can&#x27;t be numbered in this order" in page
     assert Voucher.objects.filter(number=None).count() == 4
@@ -115,7 +115,7 @@ def test_rows_without_a_scope_wait_for_ever(using: str, client: Client) -> None:
 
 
 def test_a_field_without_when_has_no_drafts(using: str) -> None:
-    """Neither a link nor a page."""
+    """There is neither a link nor a page."""
     accountant = client_with(using, "numbered.view_invoice")
     assert "numbered.Invoice.number/drafts/" not in text_of(accountant, PAGES)
     assert accountant.get(f"{PAGES}numbered.Invoice.number/drafts/").status_code == 404

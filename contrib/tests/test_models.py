@@ -58,7 +58,7 @@ def test_multi_table_inheritance(using: str) -> None:
 
 
 def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
-    """When the child's row fails, the parent's number is free, and the instance gets a new one."""
+    """If the child's row fails, the parent's number is free, and the instance can get a new one."""
     SpecialInvoice.objects.using(using).create(own=5)
     with connections[using].cursor() as cursor:
         cursor.execute("CREATE UNIQUE INDEX own_uniq ON numbered_specialinvoice (own)")
@@ -83,7 +83,7 @@ def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
 def test_a_child_that_fails_takes_its_parents_key_back(
     generations: int, in_transaction: bool, using: str
 ) -> None:
-    """A number that is a primary key goes back, too: the next save stores a row of its own."""
+    """This includes a number that is the primary key, so the next save inserts a new row."""
     with isolate_apps("tests.numbered"):
         meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
         fields = {"id": SequenceField("papers", primary_key=True), "text": models.TextField()}
@@ -149,7 +149,7 @@ def test_abstract(using: str) -> None:
 
 
 def test_abstract_with_a_constraint(using: str) -> None:
-    """Each child of an abstract model has a constraint and numbers of its own."""
+    """Each child of an abstract model has its own constraint and its own numbers."""
     with isolate_apps("tests.numbered"):
 
         class Written(models.Model):
@@ -290,7 +290,7 @@ def test_routers(using: str, settings: Any) -> None:
 
 
 def test_validation(using: str, settings: Any) -> None:
-    """Validation finds nothing to complain of in a number that is yet to come."""
+    """Validation accepts a number that isn't set yet."""
     settings.DATABASE_ROUTERS = [ToUsing(using)]
     Invoice.objects.create()
     invoice = Invoice(note="n")
@@ -308,7 +308,7 @@ def test_forms_leave_the_number_out() -> None:
 
 
 def test_admin_shows_the_number_read_only() -> None:
-    """In the admin the number can be shown, read-only, and not entered."""
+    """The admin can show the number as a read-only field."""
 
     class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         readonly_fields = ("number",)
@@ -368,7 +368,7 @@ def test_serializers_ask_for_no_number_that_is_unique_with(
 
 
 def test_an_editable_number_is_in_forms() -> None:
-    """With editable=True a form has it, and may leave it empty."""
+    """With editable=True, a form has the field, which may be left empty."""
     with isolate_apps("tests.numbered"):
 
         class Letter(models.Model):

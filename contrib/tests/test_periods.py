@@ -78,7 +78,7 @@ PERIODS = [
     ],
 )  # fmt: skip
 def test_days(period: Period, day: Any, text: str | None, first: Any, following: Any) -> None:
-    """Each period has one text, a first day, and a day after its last."""
+    """Each period has one text, a first day, and the first day of the next period."""
     assert period.text(date(*day)) == text
     assert period.range(date(*day)) == (date(*first), following and date(*following))
 
@@ -293,7 +293,7 @@ def test_range_of_moments(zone: str, moment: datetime, hours: int) -> None:
 
 
 def test_without_time_zones(settings: Any) -> None:
-    """Without USE_TZ moments are of the zone of the settings."""
+    """Without USE_TZ, datetimes are in the time zone of the settings."""
     settings.USE_TZ = False
     settings.TIME_ZONE = "UTC"
     year = Year("d", tz="Pacific/Auckland")

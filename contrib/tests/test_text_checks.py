@@ -118,7 +118,7 @@ def found(
     ],
 )
 def test_fields(written: Any, options: dict[str, Any], expected: Any) -> None:
-    """Each thing that is wrong has an id and a hint."""
+    """Each problem has an id and a hint."""
     if expected == "ValueError":
         with pytest.raises(ValueError, match="in two ways"):
             found(written, **options)
@@ -176,7 +176,7 @@ def test_fields(written: Any, options: dict[str, Any], expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_scopes(written: Any, scope: Any, expected: list[str]) -> None:
-    """A text tells the parts of the scope, or two scopes could have the same."""
+    """A text must contain the parts of the scope, or two scopes could have the same text."""
     fields: dict[str, Any] = {}
     if "{x." in getattr(written, "template", written):
         fields["x"] = models.ForeignKey(Coded, models.CASCADE, related_name="+")
@@ -199,7 +199,7 @@ with isolate_apps("tests.numbered"):
 
 
 def test_looping() -> None:
-    """A number that comes again can't have a unique text."""
+    """A number of a sequence that loops can't have a unique text."""
     assert found("{number}", number={"reset_value": 5}) == ["E024"]
 
 
@@ -256,7 +256,7 @@ def test_a_changed_format_is_a_migration() -> None:
 
 
 def test_copies_of_the_field() -> None:
-    """What a history table gets is a plain column, which is never written by itself."""
+    """A copy in a history table is a plain column."""
     field: Any = Bill._meta.get_field("text")
     copied = field.__copy__()
     assert copied.is_copy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from django.db import connections, transaction
@@ -13,7 +14,7 @@ from sequences_core import get_allocator, get_next_value
 from sequences_core.diagnosis import Holder
 from sequences_core.testing.threads import PATIENCE, Elsewhere, end
 
-from .reading import execute
+from .reading import execute, only
 
 SESSION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 
@@ -110,6 +111,21 @@ def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
         name = None if connection.vendor == "sqlite" else "s"
         assert found == ([] if mariadb else [(name, session(alias), ())])
     assert ask(alias) == []
+
+
+def test_a_lock_that_the_kernel_lists_twice(
+    alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so now and then when a list of several pages changes while it is read."""
+    only(alias, "sqlite")
+    from sequences_sqlite import holders
+
+    with transaction.atomic(using=alias):
+        get_next_value("s", using=alias)
+        twice = tmp_path / "locks"
+        twice.write_text(holders.LOCKS.read_text() * 2)
+        monkeypatch.setattr(holders, "LOCKS", twice)
+        assert [each.session for each in ask(alias)] == [os.getpid()]
 
 
 ELSEWHERE = {

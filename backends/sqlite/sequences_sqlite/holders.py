@@ -30,7 +30,8 @@ def holders(connection: BaseDatabaseWrapper) -> Iterator[Holder]:
     """Yield the process with a lock on the database that keeps others from writing."""
     database = path(connection)
     for file, byte in ((f"{database}-shm", WAL_BYTE), (database, RESERVED_BYTE)):
-        for process in _writers(file, byte):
+        # The kernel writes the list page by page, and may write a lock twice if others come and go.
+        for process in sorted(set(_writers(file, byte))):
             yield Holder(
                 counter=None,
                 session=process,

@@ -1,7 +1,7 @@
-"""The query that gives each draft its place in the order, so that one UPDATE numbers them all.
+"""The query that numbers drafts in order without fetching them; an UPDATE joins it.
 
-Its innermost query locks the rows, because PostgreSQL and MySQL lock nothing beside a window
-function.
+The innermost query locks the rows, because PostgreSQL and MySQL don't lock rows in a query with a
+window function. The query around it counts them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SELECT {keys}, ROW_NUMBER() OVER (ORDER BY {order}) AS {place} FROM ({chosen}) c
 
 
 def number_rows(connection: Any, field: Any, order: Order, chosen: QuerySet[Any], base: int) -> int:
-    """Number the rows, from ``base + 1`` on, and return how many there were."""
+    """Number the rows from ``base + 1``, and return how many there were."""
     quote = connection.ops.quote_name
     keys = [key.column for key in field.model._meta.pk_fields]
     names = [key.attname for key in field.model._meta.pk_fields]
@@ -37,9 +37,9 @@ def number_rows(connection: Any, field: Any, order: Order, chosen: QuerySet[Any]
 
 
 def _terms(connection: Any, order: Order) -> list[str]:
-    """Return the order for the window, over the columns that the innermost query returns.
+    """Return the ORDER BY of the window, with the columns that the innermost query returns.
 
-    Those of a row that was locked only after others had changed it are as they are now.
+    If the query waited for a row that another transaction changed, they have the new values.
     """
     terms = []
     for field, descending in order.columns:
