@@ -237,7 +237,7 @@ def test_renaming_a_sequence(client: Client) -> None:
 def test_deleting_a_sequence(client: Client) -> None:
     """The page warns of the fields that use it; the history names its last number."""
     page = text(client.get(f"{INVOICES}delete/"))
-    assert "the sequence starts anew" in page
+    assert "the sequence starts again" in page
     assert "numbered.Invoice.number" in page
     assert "1234" in page
     page = text(change(client, "delete"))

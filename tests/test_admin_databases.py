@@ -185,7 +185,7 @@ def test_a_sequence_that_is_held(
         start = time.monotonic()
         page = text(change(client, kind, **ANSWERS[kind]))
         assert time.monotonic() - start < 10
-        assert "another transaction has held the sequence for more than 1 seconds" in page
+        assert "another transaction has locked the sequence for more than 1 seconds" in page
     assert counters() == [("invoices", 1234)]
     assert not LogEntry.objects.exists()
     change(client, kind, **ANSWERS[kind])
@@ -200,7 +200,7 @@ def test_renaming_to_a_name_that_is_just_being_used(
     monkeypatch.setattr(sequences_admin, "PATIENCE", 1)
     with held(name, using):
         page = text(change(client, "rename", new_name=name))
-        assert "another transaction has held the sequence" in page
+        assert "another transaction has locked the sequence" in page
     assert counters() == [("invoices", 1234)]
 
 
@@ -273,7 +273,7 @@ def test_with_a_transaction_for_each_request(
     monkeypatch.setattr(sequences_admin, "PATIENCE", 1)
     with held("invoices", using):
         page = text(change(client, kind, **ANSWERS[kind]))
-        assert "another transaction has held the sequence" in page
+        assert "another transaction has locked the sequence" in page
     change(client, kind, **ANSWERS[kind])
     assert counters() == AFTER[kind]
 

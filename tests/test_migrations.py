@@ -188,7 +188,7 @@ def test_sqlmigrate_shows_the_table(using: str) -> None:
         out = StringIO()
         call_command("sqlmigrate", "sequences_core", "0001", database=using, stdout=out)
         assert "CREATE TABLE" in out.getvalue()
-        assert "Prepare the database for the chosen sequences backend" in out.getvalue()
+        assert "Prepare the database for the configured sequences backend" in out.getvalue()
         assert TABLE not in tables(using)
     finally:
         migrate("0002", using)

@@ -193,7 +193,7 @@ def test_the_example_of_a_test_is_one() -> None:
 
 def test_the_tree_of_errors_is_the_codes() -> None:
     """The tree in docs/operating.rst is that of ``sequences_core.exceptions``."""
-    tree = (exceptions.__doc__ or "").split("::")[1].split("Bad arguments")[0]
+    tree = (exceptions.__doc__ or "").split("::")[1].split("Invalid arguments")[0]
     for line in filter(None, map(str.strip, tree.splitlines())):
         assert line in (DOCS / "operating.rst").read_text()
 

@@ -67,7 +67,7 @@ def test_what_cannot_be_renamed_stays(using: str, old: str, new: str, problem: s
 def test_a_name_is_text() -> None:
     """Something else is a TypeError, before the database is touched."""
     for names in ((1, "a"), ("a", None)):
-        with pytest.raises(TypeError, match="a sequence name is a str"):
+        with pytest.raises(TypeError, match="a sequence name must be a str"):
             rename(*names)
 
 

@@ -105,7 +105,7 @@ def test_a_bug_is_a_traceback(install: Install) -> None:
 BROKEN = {
     "no_such_module:Greet": "No module named",
     "greetings:NoSuchClass": "NoSuchClass",
-    "greetings:Stranger": "no subclass of sequences_core.subcommands.Subcommand",
+    "greetings:Stranger": "not a subclass of sequences_core.subcommands.Subcommand",
     "greetings:Unfinished": "abstract",
     "greetings:Clumsy": "--database",
 }

@@ -49,7 +49,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
 def test_without_the_setting_nothing_is_a_warning(
     using: str, records: Callable[[], list[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is logged unless DEBUG is on, which can be changed at any time."""
+    """Waits are logged only at level DEBUG, which can be enabled at any time."""
     with locked(using, lambda: take(using)):
         assert records() == []
     caplog.set_level(logging.DEBUG, "sequences_core")
@@ -155,7 +155,9 @@ def test_a_wrong_value_is_an_error(using: str, settings: Any, wrong: object) -> 
     """ImproperlyConfigured where a number would be taken, and a check that says the same."""
     settings.SEQUENCES_SLOW_WAIT = wrong
     for taking in (lambda: take(using), lambda: Invoice.objects.using(using).create()):
-        with pytest.raises(ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT is a number of sec"):
+        with pytest.raises(
+            ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT must be a number of sec"
+        ):
             taking()
     assert get_last_value("s", using=using) is None
     assert get_last_value("invoices", using=using) is None

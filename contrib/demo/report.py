@@ -38,7 +38,7 @@ class Result:
 def problems(result: Result, invoices: int) -> list[str]:
     """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``.
 
-    The audit tells whether the counter agrees with them.
+    The audit compares them with the counter.
     """
     if result.numbers == list(range(1, invoices + 1)):
         return []

@@ -50,7 +50,7 @@ class NumberFormat:
 
     def __init__(self, template: str, *, tz: str | tzinfo | None = None, **periods: Period) -> None:
         if not isinstance(template, str):
-            raise TypeError(f"a format is text, not {template!r}")
+            raise TypeError(f"a format must be text, not {template!r}")
         self.template = template
         self.tz = None if tz is None else zone_name(tz)
         self.periods = periods
@@ -139,7 +139,7 @@ class NumberFormat:
                 else:
                     parts[piece.written] = part
         if not 0 <= number <= MAX_VALUE:
-            raise ValueError(f"no number is written as {text!r}: {self.template!r}")
+            raise ValueError(f"{text!r} is not a number of the format {self.template!r}")
         return Parsed(number, parts)
 
     def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant

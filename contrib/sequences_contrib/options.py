@@ -82,12 +82,12 @@ class Options(Copied):
 
     def _refuse_bad_scope(self) -> None:
         if self.unique_with and self.scope is not None:
-            raise ValueError("unique_with is the scope already: give only one of them")
+            raise ValueError("unique_with sets the scope: give only one of unique_with and scope")
         for part in parts_of(self.scope) + list(self.unique_with):
             known = isinstance(part, str | int | F | Value | Period) or callable(part)
             if part == "" or not known:
                 raise TypeError(
-                    f"a part of a scope is a field's name or path, an F, a period, an int, a "
+                    f"a part of a scope must be a field's name or path, an F, a period, an int, a "
                     f"Value or a function, not {part!r}"
                 )
         if any(isinstance(part, Period) for part in self.unique_with):
@@ -95,17 +95,19 @@ class Options(Copied):
         separator = self.separator
         # White space, % and NUL are what counter names escape.
         if not isinstance(separator, str) or not separator or re.search(r"[\s%\0]", separator):
-            raise ValueError(f"a separator is text without white space, % and NUL: {separator!r}")
+            raise ValueError(
+                f"separator must be text without white space, % and NUL: {separator!r}"
+            )
 
     def _refuse_bad_reuse(self) -> None:
         if self.reuse not in REUSE:
-            raise ValueError(f"reuse is one of {REUSE}, not {self.reuse!r}")
+            raise ValueError(f"reuse must be one of {REUSE}, not {self.reuse!r}")
         if not (isinstance(self.skip_used, bool) or callable(self.skip_used)):
-            raise TypeError(f"skip_used is a bool or a function, not {self.skip_used!r}")
+            raise TypeError(f"skip_used must be a bool or a function, not {self.skip_used!r}")
         if self.reset_value is not None and (self.reuse or self.skip_used):
             raise ValueError("reset_value excludes reuse and skip_used: its numbers repeat anyway")
         if self.reuse and self.skip_used:
-            raise ValueError("reuse looks at all rows already: leave out skip_used")
+            raise ValueError("reuse can't be combined with skip_used")
         if self.reuse and callable(self.initial_value):
             raise ValueError("reuse needs a fixed initial_value")
         # Only a scope made of fields can be turned into a query for the rows in it.

@@ -45,7 +45,7 @@ def _pieces(template: str, periods: Mapping[str, Period], tz: str | None) -> Ite
             literal = ""
         written = f"{name}:{spec}" if spec else name
         if conversion or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-            raise ValueError(f"{{{written}}} names no field: {template!r}")
+            raise ValueError(f"{{{written}}} is not the name of a field: {template!r}")
         yield _placeholder(written, periods, tz)
     if literal:
         yield literal

@@ -1,4 +1,4 @@
-"""The UPDATE that numbers rows in order without fetching them."""
+"""The UPDATE that numbers rows by their places in an order, without reading them into Python."""
 
 from __future__ import annotations
 
@@ -52,10 +52,9 @@ def number_places(
 ) -> int:
     """Number rows from ``base + 1``, and return how many there were.
 
-    :param counted: a query that selects the primary key and the place of each row, and its
-        parameters.
-    :param keys: the names in this query of the columns of the primary key.
-    :param texts: the FormattedNumberFields to write as well.
+    :param counted: a query that returns primary keys and ``PLACE``, and its parameters.
+    :param keys: the columns of the primary key, with the names that the query gives them.
+    :param texts: the fields that store the number as text.
     """
     quote = connection.ops.quote_name
     statement, number = STATEMENTS[connection.vendor]
@@ -78,7 +77,7 @@ def number_places(
 def _assignments(
     connection: BaseDatabaseWrapper, field: Any, targets: Mapping[Any, Any]
 ) -> tuple[list[str], list[Any]]:
-    """Return the assignments to these fields, and their parameters."""
+    """Return the assignments to the fields, and their parameters."""
     # Columns of the updated table are qualified; on the left of an assignment, only on MySQL.
     query = QuerySet(model=field.model).query
     query.get_initial_alias()

@@ -366,7 +366,7 @@ def test_bad_arguments(rows: Any, using: str) -> None:
         (TypeError, "field_name must be a str", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
         (ValueError, "no SequenceField 'kind'", lambda: assign_numbers(rows.all(), "kind")),
         (ValueError, "no SequenceField 'x'", lambda: assign_numbers(rows.all(), "x")),
-        (ValueError, "always have numbers", lambda: assign_numbers(other)),
+        (ValueError, "already have numbers", lambda: assign_numbers(other)),
         (ValueError, "function", lambda: assign_numbers(by_function.objects.all())),
         (ValueError, "sliced", lambda: assign_numbers(rows.all()[:2])),
         (ValueError, "distinct", lambda: assign_numbers(rows.distinct())),
@@ -376,8 +376,12 @@ def test_bad_arguments(rows: Any, using: str) -> None:
             "aggregates",
             lambda: assign_numbers(rows.annotate(n=models.Count("kind"))),
         ),
-        (ValueError, "equal rows", lambda: assign_numbers(rows.all(), order_by=["issued_on"])),
-        (ValueError, "equal rows", lambda: assign_numbers(rows.all(), order_by=[])),
+        (
+            ValueError,
+            "rows with equal values",
+            lambda: assign_numbers(rows.all(), order_by=["issued_on"]),
+        ),
+        (ValueError, "rows with equal values", lambda: assign_numbers(rows.all(), order_by=[])),
         (ValueError, "of numbered.Letter itself", lambda: assign_numbers(rows, order_by=["x"])),
         (ValueError, "itself", lambda: assign_numbers(rows.all(), order_by=["?", "pk"])),
         (TypeError, "list", lambda: assign_numbers(rows.all(), order_by="pk")),

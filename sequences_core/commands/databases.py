@@ -18,9 +18,9 @@ from sequences_core.taking import database_errors
 
 
 class Install(Subcommand):
-    """Does what ``migrate`` did for the backend of that time."""
+    """Install the configured backend, which may have changed since ``migrate``."""
 
-    help = "Prepare the database for its backend, as migrate did for the one of that time."
+    help = "Prepare the database for the configured backend, as migrate does."
 
     def handle(self, **options: Any) -> None:
         alias = self.alias(options)
@@ -32,16 +32,18 @@ class Install(Subcommand):
             complete = not allocator.supports_function or allocator.is_installed(connection)
         said = " ".join(str(warning.message) for warning in caught)
         if not complete:
-            raise CommandError(said or f"Database {alias!r} has no function {FUNCTION} afterwards.")
+            raise CommandError(
+                said or f"Database {alias!r} has no function {FUNCTION} after the installation."
+            )
         if said:
             self.warn(said)
         self.report(f"Database {alias!r} is ready for {type(allocator).__name__}.")
 
 
 class Backends(Subcommand):
-    """Connects to no database."""
+    """Show the backends without connecting to a database."""
 
-    help = "Show the installed backends, and which of them serves each database, and why."
+    help = "Show the installed backends, and which one each database uses, and why."
 
     def handle(self, **options: Any) -> None:
         header = ("backend", "class", "distribution", "version", "vendors")
@@ -53,11 +55,11 @@ class Backends(Subcommand):
 
 
 def _backend(entry: EntryPoint) -> tuple[str, ...]:
-    """Return the cells of an installed backend; one that can't be imported says why."""
+    """Return the cells of an installed backend, or the error if it can't be imported."""
     try:
         vendors = entry.load().vendors
         served = "any" if vendors is None else ", ".join(sorted(vendors))
-    except Exception as error:  # noqa: BLE001 # whatever it is, the others can be shown
+    except Exception as error:  # noqa: BLE001 # after any error, the others are shown
         served = f"can't be used: {type(error).__name__}: {error}"
     dist = entry.dist
     name, version = (dist.name, dist.version) if dist else ("unknown", "")
@@ -65,7 +67,7 @@ def _backend(entry: EntryPoint) -> tuple[str, ...]:
 
 
 def _database(alias: str) -> tuple[str, ...]:
-    """Return the cells of a database; where no backend serves it, the error in place of one."""
+    """Return the cells of a database, or the error if it has no backend."""
     connection = connections[alias]
     backend = asked_by = ""
     try:

@@ -97,7 +97,7 @@ class TestFaults:
         ids=["holes", "duplicates", "dead writers"],
     )
     def test_a_faulty_allocator_is_reported(self, fault: str, said: str) -> None:
-        """Gaps, duplicates and missing rows are reported."""
+        """Gaps, duplicates and missing rows are reported, and the status is 1."""
         demo = run("sqlite", 40, 1, SEQUENCES_BACKEND=f"tests.demo.faults.{fault}")
         assert demo.returncode == 1, demo.stderr
         assert said in demo.stdout

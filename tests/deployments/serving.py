@@ -68,16 +68,16 @@ class Program(Server):
         self._environment = dict(environment)
 
     def prepare(self) -> None:
-        """There is nothing to make, and what it needs is installed."""
+        """Do nothing, because nothing needs to be prepared."""
 
     def install(self) -> None:
-        """It is installed."""
+        """Do nothing, because it is already installed."""
 
     def initialise(self, data: Path) -> None:
-        """It has no data."""
+        """Do nothing, because it has no data."""
 
     def owner(self) -> None:
-        """It runs as the tests do."""
+        """Do nothing: the server runs as the user of the tests."""
 
     def environment(self) -> dict[str, str]:
         """The project's settings."""

@@ -77,7 +77,7 @@ def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
 
 @on("sqlite")
 def test_greenlets_of_a_driver_that_blocks() -> None:
-    """One waits for the lock, and with it the whole process, in which another one has the lock.
+    """A greenlet that waits for the lock blocks its process, in which another one holds the lock.
 
     So requests fail that gevent's workers run at once. What is committed is exact all the same.
     """

@@ -1,4 +1,4 @@
-"""``Allocator.holders``: which transactions hold a counter, and who waits for it."""
+"""``Allocator.holders()``: the transactions that hold a counter, and those that wait for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Found = Sequence[Holder]
 
 
 def session(using: str) -> int:
-    """What the database calls this thread's session."""
+    """Return the id of this thread's session in the database."""
     if connections[using].vendor == "sqlite":
         return os.getpid()
     with connections[using].cursor() as cursor:
@@ -39,7 +39,7 @@ def take(using: str, name: str) -> None:
 
 
 def ask(using: str, name: str | None = None) -> Found:
-    """What another session than this thread's is told."""
+    """Return the holders as another session sees them."""
     other = connections[using].copy()
     try:
         return get_allocator(other).holders(other, name)
@@ -63,7 +63,7 @@ def nobody(found: Found) -> bool:
 @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
 @pytest.mark.parametrize("name", NAMES)
 def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists: bool) -> None:
-    """The holder and the two that wait are told, by the name of the counter; afterwards nobody."""
+    """The holder and both waiting sessions are returned, and nothing afterwards."""
     vendor = connections[alias].vendor
     if exists:
         take(alias, name)
@@ -100,7 +100,7 @@ def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists:
 
 
 def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
-    """The holder of a counter is told, without those of other rows; MariaDB keeps no such list."""
+    """Only the counter's holder is returned; MariaDB doesn't provide it."""
     connection = connections[alias]
     take(alias, "s")
     eventually(lambda: ask(alias), nobody)
@@ -137,7 +137,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("statement", ELSEWHERE.values(), ids=list(ELSEWHERE))
 def test_a_session_that_waits_for_something_else_is_not_told(alias: str, statement: str) -> None:
-    """Who waits for another row of the holder's doesn't wait for its counter."""
+    """A session that waits for another row of the holder isn't returned."""
     if connections[alias].vendor == "sqlite":
         pytest.skip("SQLite has one lock for all rows")
     take(alias, "s")

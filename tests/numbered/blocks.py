@@ -38,7 +38,7 @@ def model_with(name: str = "Letter", /, **fields: models.Field[Any, Any]) -> Any
 
 @contextmanager
 def tables(using: str, *models_: type[models.Model]) -> Iterator[None]:
-    """Make the tables of models that no migration made, for the length of the block."""
+    """Create the tables of models without migrations during the block."""
     with connections[using].schema_editor() as editor:
         for model in models_:
             editor.create_model(model)

@@ -45,7 +45,7 @@ def to_using(using: str, settings: Any) -> None:
 
 
 def client_with(using: str, *permissions: str, **options: Any) -> Client:
-    """Return the browser of somebody of the staff who has these permissions and no others."""
+    """Return the client of a staff user with exactly these permissions."""
     if not Permission.objects.exists():  # the test before has emptied the tables
         call_command("migrate", "auth", database=using, verbosity=0)
     user = User.objects.create(username="-".join(permissions) or "nobody", is_staff=True)

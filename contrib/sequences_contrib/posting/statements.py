@@ -1,7 +1,7 @@
-"""The query that numbers drafts in order without fetching them; an UPDATE joins it.
+"""The query that gives each draft its place in the order, so that one UPDATE numbers them all.
 
 The innermost query locks the rows, because PostgreSQL and MySQL don't lock rows in a query with a
-window function. The query around it counts them.
+window function.
 """
 
 from __future__ import annotations
