@@ -47,9 +47,10 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(connect(url)) as connection:
         cursor = connection.cursor()
         cursor.execute(statement)
-        rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        if cursor.description:  # a node of Galera that isn't ready answers SHOW, but no COMMIT
+            return [tuple(row) for row in cursor.fetchall()]
         connection.commit()
-        return rows
+        return []
 
 
 def setting(cursor: Any, name: str) -> str | None:
