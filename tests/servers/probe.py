@@ -8,6 +8,8 @@ from typing import Any
 
 import dj_database_url
 
+dj_database_url.register("firebird", "django_firebird")
+
 PATIENCE = 10
 """Seconds to wait for a connection."""
 
@@ -32,6 +34,11 @@ def connect(url: str) -> Any:
         port = int(settings["PORT"] or 3306)
         place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
         return MySQLdb.connect(**account, **place, connect_timeout=PATIENCE)
+    if engine == "django_firebird":
+        import firebird.driver
+
+        dsn = f"{settings['HOST']}/{settings['PORT']}:{settings['NAME']}"
+        return firebird.driver.connect(dsn, **account)
     if engine == "oracle":
         import oracledb
 
@@ -60,6 +67,8 @@ def describe(url: str) -> str:
                 title = "MariaDB" if "MariaDB" in version else "MySQL"
                 # MariaDB 10 puts the version of a MySQL before its own.
                 return f"{title} {version.removeprefix('5.5.5-').partition('-')[0]}"
+            case "firebird":
+                return f"Firebird {connection.info.version}"
             case "oracledb":
                 return f"Oracle {connection.version}"
             case _:

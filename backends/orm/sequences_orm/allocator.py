@@ -9,7 +9,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps.registry import Apps
-from django.db import DatabaseError, IntegrityError, OperationalError, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Value, When
 
@@ -23,7 +30,10 @@ if TYPE_CHECKING:
     from sequences_core.models import Counter
 
 SQLSTATES = ("sqlstate", "pgcode")
-"""Where the errors of psycopg and of psycopg2 have it."""
+"""Where the errors of psycopg, of Firebird's driver and of psycopg2 have it."""
+
+OF_LIBPQ = ("pgconn", "pgcode")
+"""What the errors of psycopg and of psycopg2 have, and no others."""
 
 ALIVE = frozenset({0, 1, 2})
 """libpq's numbers of a transaction that goes on: idle, active, in a transaction."""
@@ -101,10 +111,10 @@ class ORMAllocator(Allocator):
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
         # PostgreSQL goes on after no error, nor do those that speak its protocol, unless a
-        # savepoint has been rolled back since. Their drivers are those that give a SQLSTATE,
-        # psycopg and psycopg2, and know what the server has said with its last answer.
+        # savepoint has been rolled back since. Their drivers, psycopg and psycopg2, know what
+        # the server has said with its last answer.
         cause = error.__cause__
-        if not any(hasattr(cause, name) for name in SQLSTATES):
+        if not any(hasattr(cause, name) for name in OF_LIBPQ):
             return self.is_retryable(error)
         info = getattr(getattr(connection, "connection", None), "info", None)
         return getattr(info, "transaction_status", None) not in ALIVE
@@ -140,6 +150,8 @@ def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models
 
 def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
     """Lock and move the counter; return how many rows that were."""
+    if not vendors.update_waits(connections[counters.db]):
+        list(counters.select_for_update())
     if allocation.reset_value is None:
         movable = counters.filter(last__lte=allocation.highest_before)
         return movable.update(last=F("last") + allocation.count)

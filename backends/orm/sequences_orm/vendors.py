@@ -41,6 +41,16 @@ def reads_uncommitted(connection: Any) -> bool:
     return level == IsolationLevel.READ_UNCOMMITTED
 
 
+def update_waits(connection: Any) -> bool:
+    """Does an UPDATE wait for a transaction that has changed the row, and go on from there?
+
+    On Firebird it ends with a conflict, at every isolation level. A SELECT … WITH LOCK waits, at
+    READ COMMITTED (seen on 3.0.11;
+    https://firebirdsql.org/file/documentation/chunk/en/refdocs/fblangref50/fblangref50-dml.html).
+    """
+    return bool(connection.vendor != "firebird")
+
+
 def has_schemas(connection: Any) -> bool:
     """Does Django leave a schema in the name of a table? (What SQLite has is another file.)"""
     quoted = '"a"."b"'

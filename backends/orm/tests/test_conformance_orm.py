@@ -22,3 +22,18 @@ class TestORMOnMariaDB(AllocatorContract):
 class TestORMOnMySQL(AllocatorContract):
     using = "mysql"
     backend = "orm"
+
+
+class TestORMOnFirebird(AllocatorContract):
+    """A vendor that no backend is made for, with connections as ``tests.app.apps`` sets them."""
+
+    using = "firebird"
+    backend = "orm"
+    isolation_levels = ("READ COMMITTED", "SNAPSHOT")
+
+    def set_isolation_level(self, level: str) -> None:
+        from firebird.driver import Isolation, tpb
+
+        self.connection.ensure_connection()
+        transactions = self.connection.connection.main_transaction
+        transactions.default_tpb = tpb(Isolation[level.replace(" ", "_")])
