@@ -150,8 +150,8 @@ def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models
 
 def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
     """Lock and move the counter; return how many rows that were."""
-    if not vendors.update_waits(connections[counters.db]):
-        list(counters.select_for_update())
+    if not vendors.update_waits(connections[counters.db]) and not counters.select_for_update():
+        return 0
     if allocation.reset_value is None:
         movable = counters.filter(last__lte=allocation.highest_before)
         return movable.update(last=F("last") + allocation.count)
