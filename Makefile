@@ -44,7 +44,7 @@ faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill wr
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
 
 docs: .venv/.docs ## build the documentation into docs/_build/html
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
+	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
 messages: .venv/.dev ## take the strings of the code over into the catalogues of translations, and compile them
 	$(BIN)/python -m tests.servers install gettext

@@ -17,6 +17,8 @@ nitpick_ignore_regex = [("py:.*", r"(?!sequences_).*"), ("py:class", r"sequences
 
 html_theme = "furo"
 html_title = "sequences-core"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -1,4 +1,4 @@
-"""Gapless numbers for Django: no number is lost, none is given twice."""
+"""Gapless numbers for Django: no number is lost, and none is given twice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ __all__ = [
     "set_last_value",
 ]
 
-# These need the model, and Django imports this package before models can be.
+# These names need the model. Django imports this package before it can load models.
 _LATER = {
     "NextValue": "expressions",
     "Sequence": "api",

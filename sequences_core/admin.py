@@ -1,4 +1,4 @@
-"""The admin of sequences: changes are confirmed, made under the lock, and go into the history."""
+"""The admin of sequences. Users confirm changes, which are made under the lock and logged."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from .users import fields_using, known_fields
 CHANGES: tuple[type[Change], ...] = (Set, Rename, Delete)
 
 PATIENCE = 3
-"""Seconds that a page waits for the transaction that holds the counter."""
+"""The seconds that a page waits for a transaction that has locked the counter."""
 
 View = Callable[..., Any]
 
 
 def explained(view: View) -> View:
-    """Let a page of Django's say what is wrong where the table can't be read."""
+    """Decorate one of Django's views to show an error page if the table can't be read."""
 
     @functools.wraps(view)
     def wrapper(self: CounterAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         connection = connections[router.db_for_read(Counter)]
-        # No transaction where none is open: SQLite's may lock the database.
+        # Open no transaction outside one: on SQLite, BEGIN may lock the database.
         atomic = transaction.atomic(connection.alias) if connection.in_atomic_block else None
         try:
             with database_errors(connection), atomic or nullcontext():
@@ -57,7 +57,7 @@ def explained(view: View) -> View:
 
 
 class FieldFilter(admin.SimpleListFilter):
-    """The sequences that a field uses, or that no field is known to use."""
+    """Filter the sequences by the field that uses them."""
 
     title = gettext_lazy("field")
     parameter_name = "field"
@@ -78,25 +78,25 @@ class FieldFilter(admin.SimpleListFilter):
 
 @admin.register(Counter)
 class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
-    """Shows the sequences; sets, renames and deletes one at a time, while it is locked."""
+    """The admin of sequences: sets, renames and deletes one at a time, while it is locked."""
 
     list_display = ("name", "last", "used_by")
     ordering = ("name",)
     list_filter = (FieldFilter,)
     search_fields = ("name", "lowercase_name")
     fields = readonly_fields = ("name", "last", "used_by")
-    actions = None  # a warning for each sequence says more than one for many
+    actions = None  # each change shows the consequences for one sequence
     change_form_template = "admin/sequences_core/counter.html"
 
     class Media:
         css: ClassVar = {"all": ["sequences_core/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False: a sequence is there when its first number is taken."""
+        """Return False, because the first use of a sequence creates it."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: the form of Django's would write without a lock."""
+        """Return False, because Django's form would write without locking the counter."""
         return False
 
     def has_set_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -104,7 +104,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         return self._has_permission(request, "set_counter")
 
     def has_rename_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return whether the user may rename sequences: the permission to change them."""
+        """Return whether the user may rename sequences, by the permission to change them."""
         return self._has_permission(request, "change_counter")
 
     @admin.display(description=gettext_lazy("used by"))
@@ -118,22 +118,22 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Ignore case on every database: MySQL's collation of names doesn't."""
+        """Search without regard to case on every database; MySQL's collation doesn't allow it."""
         queryset = queryset.alias(lowercase_name=Lower("name"))
         found, duplicates = super().get_search_results(request, queryset, search_term.lower())
-        # LOWER() may know ASCII only; then a name is found as it is written.
+        # LOWER() may convert only ASCII, so search for the exact text, too.
         as_written = super().get_search_results(request, queryset, search_term)[0]
         return found | as_written, duplicates
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Show in the history of a sequence no other's, whose name differs in case only."""
+        """Exclude other sequences, whose names differ only in case, from a sequence's history."""
         if queryset.model is LogEntry:
             assert request.resolver_match is not None
             queryset = _of(unquote(request.resolver_match.kwargs["object_id"]), queryset)
         return super().get_paginator(request, queryset, *args, **kwargs)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Ask once for what uses the sequences of the page."""
+        """Find the fields that use the sequences of the page, all at once."""
         found = super().get_changelist_instance(request)
         users = self._users([counter.name for counter in found.result_list])
         for counter in found.result_list:
@@ -150,27 +150,27 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         """Show the sequence, with a link for each change that the user may make."""
         links = [
             (kind.title, self._url(kind.name, object_id))
-            for kind in (Set, Rename)  # Django's page has one for the deletion
+            for kind in (Set, Rename)  # Django's page already links to the deletion
             if self._may(request, kind)
         ]
         extra_context = {"change_links": links} | (extra_context or {})
         return super().change_view(request, object_id, form_url, extra_context)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages of the changes; that of the deletion comes before Django's."""
+        """Add the pages of the changes before Django's, so that the deletion page is ours."""
         return [*self._change_urls(), *super().get_urls()]
 
     def _change_urls(self) -> Iterator[URLPattern]:
         for kind in CHANGES:
             view: View = functools.partial(self._change, kind=kind)
             view = self.admin_site.admin_view(view)
-            for alias in connections:  # a change is a transaction of its own
+            for alias in connections:  # a change has a transaction of its own
                 view = transaction.non_atomic_requests(using=alias)(view)
             name = f"{self.opts.app_label}_{self.opts.model_name}_{kind.name}"
             yield path(f"<path:object_id>/{kind.name}/", view, name=name)
 
     def _change(self, request: HttpRequest, object_id: str, kind: type[Change]) -> HttpResponse:
-        """Ask for a change, ask to confirm it, and make it."""
+        """Show the form of a change, then its confirmation, then make the change."""
         if not self._may(request, kind):
             raise PermissionDenied
         alias, name = router.db_for_write(Counter), unquote(object_id)
@@ -193,7 +193,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
             return self._database_error(request, error)
 
     def _make(self, request: HttpRequest, form: Change) -> str:
-        """Make the change and record it; return what has kept it from being made, or ""."""
+        """Make the change and log it; return the reason if it wasn't made, else ""."""
         counter, after = form.counter, form.after()
         free = after.name if after and after.name != counter.name else None
         try:
@@ -207,22 +207,22 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
                 self._record(request, form)
         except SequenceLocked:
             return _(
-                "Nothing was changed, for another transaction has held the sequence for more than "
-                "%(seconds)s seconds. Try again later."
+                "Nothing was changed, because another transaction has locked the sequence for more "
+                "than %(seconds)s seconds. Try again later."
             ) % {"seconds": PATIENCE}
-        except DurabilityUnknown as error:  # it was changed
+        except DurabilityUnknown as error:  # the change was committed
             messages.warning(request, str(error))
         except (DatabaseError, ValueError) as error:
             return _("The database refused the change: %(error)s") % {"error": error}
         return ""
 
     def _record(self, request: HttpRequest, form: Change) -> None:
-        """Write what is done into the admin's history, in the language of the site."""
+        """Log the change in the admin's history, in the language of the site."""
         counter, after = form.counter, form.after()
         if after is None:
             self.log_deletions(request, [counter])  # type: ignore[arg-type] # it iterates
             return
-        if after.name != counter.name:  # the history goes on under the new name
+        if after.name != counter.name:  # move the history to the new name
             content_type = ContentType.objects.get_for_model(Counter)
             entries = LogEntry.objects.filter(content_type=content_type, object_id=counter.name)
             found = [entry.pk for entry in _of(counter.name, entries)]
@@ -237,10 +237,10 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         return HttpResponseRedirect(where)
 
     def _change_page(self, request: HttpRequest, form: Change) -> HttpResponse:
-        """Show what is asked, or what is to be confirmed."""
+        """Return the page with the form, or the page that asks for confirmation."""
         confirming = form.is_complete()
         visible = form.ticks() if confirming else form.asked
-        form_like: Any = form  # the stubs want a ModelForm; Django doesn't
+        form_like: Any = form  # the stubs require a ModelForm; Django doesn't
         fieldsets: Any = [(None, {"fields": visible})] if visible else []
         context = {
             **self.admin_site.each_context(request),
@@ -261,7 +261,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         return TemplateResponse(request, "admin/sequences_core/change.html", context)
 
     def _database_error(self, request: HttpRequest, error: DatabaseError) -> HttpResponse:
-        """Show the page by which Django says that the database isn't as it should be."""
+        """Return Django's error page for an invalid database, with the error as a message."""
         messages.error(request, str(error))
         context = {**self.admin_site.each_context(request), "title": _("Database error")}
         request.current_app = self.admin_site.name
@@ -283,12 +283,12 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
 
 
 def _of(name: str, entries: QuerySet[LogEntry]) -> list[LogEntry]:
-    """Return the entries of this sequence: MySQL's collation of their column ignores case."""
+    """Return the entries of this sequence. MySQL's collation of ``object_id`` ignores case."""
     return [entry for entry in entries if entry.object_id == name]
 
 
 def _counter(name: str, using: str) -> Counter:
-    """Read the counter; raise Counter.DoesNotExist also for a name that none can have."""
+    """Return the counter; raise Counter.DoesNotExist also for an invalid name."""
     try:
         check_sequence_name(name)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What the admin does to a sequence: what it asks, what it warns of, and what it then does."""
+"""The changes that the admin makes to a sequence: their forms, warnings and actions."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ NO_USERS = gettext_noop(
 
 
 class Change(forms.Form):
-    """A change of one sequence: asked for on one page, confirmed on the next.
+    """A change of one sequence. One page asks for the values, the next one for confirmation.
 
-    :param counter: the sequence as the database has it now.
-    :param using: the alias of that database.
+    :param counter: the counter as the database has it now.
+    :param using: the alias of the database.
     """
 
     name: ClassVar[str]
-    """What its URL ends with, and who may make it: ``has_…_permission`` of the admin says."""
+    """The last part of its URL, and the middle of the admin's ``has_…_permission()``."""
 
     title: ClassVar[Any]
-    """What the page is called: a text that is translated when it is shown."""
+    """The title of the page, as a lazy translation."""
 
     asked: ClassVar[tuple[str, ...]] = ()
-    """The fields of the first page. Without any, the page that asks to confirm is the first."""
+    """The fields of the first page. If there are none, the confirmation is the first page."""
 
     def __init__(self, counter: Counter, using: str, data: Any = None) -> None:
         super().__init__(data)
@@ -43,24 +43,24 @@ class Change(forms.Form):
         self.using = using
 
     def is_complete(self) -> bool:
-        """Return whether all that is asked is known, so that only the confirmation is left."""
-        self.is_valid()  # an error of a box that is not ticked is none of this
+        """Return whether all fields of the first page are valid, so that confirmation is next."""
+        self.is_valid()  # errors of the confirmation's boxes don't matter here
         return not self.asked or set(self.asked) <= set(getattr(self, "cleaned_data", ()))
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return what is and, when the form is complete, what will be: labels and values."""
+        """Return labels and values: the current ones and, if the form is complete, the new ones."""
         return [(_("Last number"), localize(self.counter.last))]
 
     def warnings(self) -> list[str]:
-        """Return the consequences, in sentences; the form is complete."""
+        """Return sentences that describe the consequences. The form must be complete."""
         return []
 
     def ticks(self) -> tuple[str, ...]:
-        """Return the boxes that have to be ticked to confirm; the form is complete."""
+        """Return the fields whose boxes the user must tick. The form must be complete."""
         return ()
 
     def is_confirmed(self) -> bool:
-        """Return whether the second page was sent; add errors to its boxes that are not ticked."""
+        """Return whether the user confirmed the change; add an error to each unticked box."""
         if "confirmed" not in self.data:
             return False
         missing = [name for name in self.ticks() if not self.cleaned_data.get(name)]
@@ -69,27 +69,27 @@ class Change(forms.Form):
         return not missing
 
     def users_of(self, name: str) -> str:
-        """Return the fields that use the sequence of this name, or "" if there are none."""
+        """Return the labels of the fields that use the sequence, or "" if there are none."""
         return ", ".join(fields_using([name], self.using)[name])
 
     def after(self) -> Counter | None:
-        """Return the counter as the change leaves it; None if there will be none."""
+        """Return the counter as it is after the change; None if it is deleted."""
         return None
 
     def make(self) -> None:
-        """Make the change, in a transaction that has locked the counter.
+        """Make the change in the open transaction, which has locked the counter.
 
-        Raises ValueError if it can't be made.
+        :raises ValueError: the change can't be made.
         """
         raise NotImplementedError
 
     def done(self) -> str:
-        """Return what was done, in a sentence for the user and the history."""
+        """Return a sentence about what was done, for the user and the history."""
         raise NotImplementedError
 
 
 class Set(Change):
-    """Makes another number the last one."""
+    """Set the last number."""
 
     name = "set"
     title = gettext_lazy("Set the last number")
@@ -100,7 +100,8 @@ class Set(Change):
         help_text=gettext_lazy("The next number will be one higher."),
         min_value=0,
         max_value=MAX_VALUE,
-        widget=AdminTextInputWidget(attrs={"inputmode": "numeric"}),  # a spinner would round
+        # A number input would round large numbers.
+        widget=AdminTextInputWidget(attrs={"inputmode": "numeric"}),
     )
     again = forms.BooleanField(label=gettext_lazy("Give these numbers again"), required=False)
 
@@ -161,7 +162,7 @@ class Set(Change):
 
 
 class Rename(Change):
-    """Lets the sequence go on under another name."""
+    """Rename the sequence."""
 
     name = "rename"
     title = gettext_lazy("Rename the sequence")
@@ -225,7 +226,7 @@ class Rename(Change):
 
 
 class Delete(Change):
-    """Deletes the counter, so that the sequence starts anew when it is next used."""
+    """Delete the counter, so that the sequence starts again when it is next used."""
 
     name = "delete"
     title = gettext_lazy("Delete the sequence")
@@ -233,7 +234,7 @@ class Delete(Change):
     def warnings(self) -> list[str]:
         found = [
             _(
-                "If a number of this sequence is asked for later, the sequence starts anew, and "
+                "If code asks for a number of this sequence later, the sequence starts again and "
                 "gives its numbers a second time."
             )
         ]

@@ -1,4 +1,4 @@
-"""The request for a block, checked once, before any database sees it."""
+"""The request for a block. Its arguments are validated once, before any statement."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ __all__ = ["Allocation", "checked"]
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """A checked request for ``count`` consecutive numbers of the counter ``name``.
+    """A validated request for ``count`` consecutive numbers of the sequence ``name``.
 
-    ``initial_value`` is the first number of a counter that does not exist yet; a callable is
-    called only then. At ``reset_value`` the counter restarts at ``initial_value``, so it is never
-    given out. ``timeout`` bounds the wait for another transaction, in seconds; 0 is "don't wait",
-    None is "as long as the database does".
+    ``initial_value`` is the first number if the counter doesn't exist yet; a callable is called
+    only then. The sequence restarts at ``initial_value`` instead of reaching ``reset_value``.
+    ``timeout`` limits the wait for another transaction, in seconds: 0 means no wait, None means
+    the database's own limit.
 
-    Raises TypeError and ValueError, in the same way for every database.
+    :raises TypeError, ValueError: an argument is invalid. The same arguments are invalid on every
+        database.
     """
 
     name: str
@@ -31,16 +32,16 @@ class Allocation:
     timeout: float | None = None
 
     first_last: int | None = field(init=False, repr=False, compare=False)
-    """The counter's value once this block has created it; None if that can't be said yet.
+    """The value of ``last`` if this block creates the counter.
 
-    That is while ``initial_value`` is a callable, or when the first block would not fit.
+    None if ``initial_value`` is a callable, or if a first block would exceed MAX_VALUE.
     """
 
     highest_before: int = field(init=False, repr=False, compare=False)
-    """The highest ``last`` from which the block still fits."""
+    """The highest value of ``last`` after which the block doesn't exceed MAX_VALUE."""
 
     def __post_init__(self) -> None:
-        keep = partial(object.__setattr__, self)  # plain values, whatever subclass came in
+        keep = partial(object.__setattr__, self)  # subclasses of str and int become plain values
         keep("name", check_sequence_name(self.name))
         keep("count", check_integer("count", self.count))
         if not callable(self.initial_value):
@@ -70,10 +71,10 @@ _BOUNDS = frozenset({int, float, type(None)})
 def checked(
     name: str, count: int = 1, first: Any = 1, reset: int | None = None, timeout: Any = None
 ) -> Allocation:
-    """Return the Allocation of these arguments; the same few come again, and are checked once.
+    """Return an Allocation of these arguments, from a cache if possible.
 
-    Not with a callable, which may be a new one each time, nor with subclasses of str and int, whose
-    equality may be their own.
+    The cache doesn't keep callables, because each call may pass a new one, or subclasses of str
+    and int, because they may define equality differently.
     """
     plain = type(name) is str and type(count) is type(first) is int
     if plain and type(reset) in _BOUNDS and type(timeout) in _BOUNDS:

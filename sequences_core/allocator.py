@@ -1,12 +1,12 @@
-"""The contract between Django, a database, and whoever wants numbers without holes.
+"""The contract of a backend: how it takes numbers from the counters of a database.
 
 A counter is a row ``(name, last)``. Taking a number updates that row inside the caller's
-transaction: a rollback gives the number back, and the row lock makes the next taker wait until
-the transaction ends.
+transaction: a rollback gives the number back, and the row lock makes the next transaction that
+asks for a number wait until this one ends.
 
-A backend subclasses :class:`Allocator` and writes two statements, :meth:`Allocator.upsert` and
-:meth:`Allocator.update`. An :class:`Allocation` is what they are asked for; it was checked before
-they see it. ``sequences_core.testing`` proves a backend.
+A backend subclasses :class:`Allocator` and implements two statements, :meth:`Allocator.upsert`
+and :meth:`Allocator.update`. Both receive an :class:`Allocation`, whose values were validated.
+The conformance kit ``sequences_core.testing`` tests a backend.
 """
 
 from __future__ import annotations
@@ -39,91 +39,94 @@ __all__ = [
 ]
 
 PROTOCOL = 1
-"""The version of this contract. A backend states the version it was written for."""
+"""The version of this contract. A backend states the version that it was written for."""
 
 FUNCTION = "sequences_next_value"
 """The database function that a backend may install, ``(name, initial_value, reset_value)``."""
 
 EXHAUSTED = f"{FUNCTION}: exhausted"
-"""How the function's error begins where a number would pass MAX_VALUE."""
+"""The first words of the function's error if a number would exceed MAX_VALUE."""
 
 
 class Allocator(Diagnosable, ABC):
-    """Takes blocks of numbers from counters in one kind of database.
+    """Take blocks of numbers from the counters of one kind of database.
 
-    Instances hold no state, and one serves all threads. Statements go through
+    Instances hold no state; all threads share one. Methods execute statements through
     ``connection.cursor()``, so that ``connection.queries`` and ``execute_wrapper`` see them, and
-    let the database's errors through: the core turns them into what the caller should see, by
-    the codes below. :meth:`upsert` and :meth:`update` each guarantee:
+    let the database's errors propagate: the core converts them by the error codes below.
+    :meth:`upsert` and :meth:`update` guarantee that:
 
-    - **one statement** does it all, in the transaction that is open, or by itself in autocommit
-      (but see ``single_statement``);
-    - it **locks the counter** to the end of the transaction: a second taker waits, then goes on
-      from the committed value. Takers of other names don't wait (but see ``locks_database``);
-    - ``last`` moves by ``count``, or, where ``last + 1`` would reach ``reset_value``, to
-      ``initial_value``; where it would pass ``MAX_VALUE``, it stays and None is returned;
-    - names compare byte for byte (the table's collation sees to it).
+    - **one statement** takes the block, in the open transaction or in autocommit (unless
+      ``single_statement`` is false);
+    - the statement **locks the counter** until the transaction ends. Another transaction that asks
+      for the same sequence waits, then continues after the committed value. Transactions that ask
+      for other sequences don't wait (unless ``locks_database`` is true);
+    - ``last`` increases by ``count``. If ``last + 1`` would reach ``reset_value``, ``last`` becomes
+      ``initial_value`` instead. If ``last`` would exceed ``MAX_VALUE``, it doesn't change and the
+      method returns None;
+    - names compare byte for byte, by the collation of the table's column.
     """
 
     protocol: ClassVar[int]
-    """Which version of this contract was it written for? Each backend states a literal number."""
+    """For which version of this contract was it written? Each backend states a literal number."""
 
     vendors: ClassVar[frozenset[str] | None] = None
-    """Which vendors of Django's connections does it serve? None is any."""
+    """Which values of ``connection.vendor`` does it serve? None means any."""
 
     single_statement: ClassVar[bool] = True
-    """Does one statement take a block, at least from the second use of a name on?"""
+    """Does one statement take a block, at least if the counter exists?"""
 
     first_use_may_conflict: ClassVar[bool] = False
-    """Can first takers of a name get a retryable error when the first of them rolls back?"""
+    """Can concurrent first uses of a name fail with a retryable error if one rolls back?"""
 
     can_limit_wait: ClassVar[bool] = False
-    """Does ``timeout`` bound the wait for a counter that exists?"""
+    """Does ``timeout`` limit the wait for a counter that exists?"""
 
     can_limit_first_wait: ClassVar[bool] = False
-    """Does ``timeout`` bound the wait for one that another transaction is just creating?"""
+    """Does ``timeout`` limit the wait for a counter that another transaction is creating?"""
 
     timeout_step: ClassVar[float] = 0.001
-    """To how many seconds is a ``timeout`` rounded up? (Zero stays "don't wait".)"""
+    """To a multiple of how many seconds is ``timeout`` rounded up? Zero always means no wait."""
 
     supports_function: ClassVar[bool] = False
-    """Does :meth:`install` make FUNCTION, so that numbers are taken inside other statements?"""
+    """Does :meth:`install` create FUNCTION, so that other statements can take numbers?"""
 
     function_of_connection: ClassVar[bool] = False
-    """Is FUNCTION not stored in the database, but made on each connection by is_installed()?"""
+    """Does :meth:`is_installed` define FUNCTION on each connection, not in the database?"""
 
     can_release_early: ClassVar[bool] = False
     """Can it release a counter before the commit is durable, and wait for that afterwards?"""
 
     locks_database: ClassVar[bool] = False
-    """Does taking one name make the takers of all names wait?"""
+    """Does taking a number of one sequence make requests for all sequences wait?"""
 
     retryable_codes: ClassVar[frozenset[str | int]] = frozenset()
-    """Which error codes mean "this transaction lost a conflict; run it again"?"""
+    """Which error codes report a serialization failure or a deadlock?"""
 
     lock_timeout_codes: ClassVar[frozenset[str | int]] = frozenset()
-    """Which error codes mean "waited for a lock for too long"?"""
+    """Which error codes report that the timeout of a lock expired?"""
 
     missing_table_codes: ClassVar[frozenset[str | int]] = frozenset()
-    """Which error codes mean "there is no such table"?"""
+    """Which error codes report a table that doesn't exist?"""
 
     names_missing_table: ClassVar[bool] = True
-    """Does the text of such an error say which?"""
+    """Does the text of such an error name the table?"""
 
     missing_function_codes: ClassVar[frozenset[str | int]] = frozenset()
-    """Which error codes mean "there is no such function"?"""
+    """Which error codes report a function that doesn't exist?"""
 
     def allocate(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> range:
         """Take the block and return it.
 
-        Raises SequenceExhausted when it would pass MAX_VALUE and, while ``initial_value`` is a
-        callable, when there is no counter: the core then calls it and asks again. Raises
-        NotSupportedError for a ``timeout`` that this database can't keep, and the database's own
-        errors.
+        :raises SequenceExhausted: the block would exceed MAX_VALUE; or ``initial_value`` is a
+            callable and there is no counter. In this case, the core calls the callable and
+            allocates again with its result.
+        :raises NotSupportedError: there is a ``timeout``, and ``can_limit_wait`` is false.
+        :raises django.db.Error: the database refused the statement.
         """
         if allocation.timeout is not None and not self.can_limit_wait:
             raise NotSupportedError(
-                f"{type(self).__name__} can't bound the wait for a counter on "
+                f"{type(self).__name__} can't limit the wait for a counter on "
                 f"{connection.vendor}: leave out timeout and nowait"
             )
         move = self.update if allocation.first_last is None else self.upsert
@@ -138,102 +141,109 @@ class Allocator(Diagnosable, ABC):
 
     @abstractmethod
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        """Move the counter, or create it at ``allocation.first_last``; return the new ``last``.
+        """Increase the counter, or create it at ``allocation.first_last``; return ``last``.
 
-        Concurrent first takers at READ COMMITTED all succeed: no IntegrityError, no deadlock.
+        Return None if the block would exceed MAX_VALUE. At READ COMMITTED, concurrent first uses
+        of a name all succeed, without an IntegrityError or a deadlock (unless
+        ``first_use_may_conflict`` is true).
         """
 
     @abstractmethod
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
-        """Move the counter and return the new ``last``; None also when there is no counter."""
+        """Increase the counter and return ``last``; also return None if there is no counter."""
 
     def limited(
         self, connection: BaseDatabaseWrapper, timeout: float
     ) -> AbstractContextManager[None]:
-        """Bound the waits inside the block: for a BEGIN that takes a lock. Most take none."""
+        """Limit how long a BEGIN inside the block may wait for a lock, in seconds.
+
+        Override this only where BEGIN takes a lock.
+        """
         return nullcontext()
 
     def is_retryable(self, error: BaseException) -> bool:
-        """Would the whole transaction, run again, have a fair chance?"""
+        """Return whether the error is a conflict, so that the transaction can be run again."""
         return isinstance(error, DatabaseError) and self.error_code(error) in self.retryable_codes
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        """Has this error ended the open transaction, or left it good for a rollback only?"""
+        """Return whether, after this error, the open transaction can only be rolled back."""
         return self.is_retryable(error)
 
     def error_code(self, error: BaseException) -> str | int | None:
-        """The database's code for an error that Django raised: SQLSTATE, errno, ORA number."""
+        """Return the database's code of a Django error: an SQLSTATE, errno or ORA number."""
         cause = error.__cause__
         return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)  # of psycopg2
 
     def error_text(self, error: BaseException) -> str:
-        """What the database says of an error that Django raised."""
+        """Return the database's text of a Django error."""
         return str(error)
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
-        """Add what the backend wants beside the bare table; run by ``migrate``, idempotent."""
+        """Create what the backend needs besides the table, such as FUNCTION; idempotent."""
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        """Undo :meth:`install`; idempotent too."""
+        """Undo :meth:`install`; idempotent."""
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
-        """Is FUNCTION there, as this version of the backend makes it, for this user to execute?"""
+        """Return whether this version's FUNCTION exists and the current user may execute it."""
         return False
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        """Return what commits wait for as this database is configured, in the backend's words.
+        """Return what commits wait for in this database's configuration.
 
-        None if counters can't be released early, or nothing is waited for anyway. Where it isn't
-        None, and ``early_release.durability_in_transaction`` isn't either, :meth:`upsert` and
-        :meth:`update` may let the transaction's COMMIT not wait; if they do, they call
-        ``early_release.wait_after_commit``.
+        The text is the backend's own. None means that counters can't be released early, or that
+        commits don't wait. If neither this nor ``early_release.durability_in_transaction()``
+        is None, :meth:`upsert` and :meth:`update` may make the transaction's COMMIT return before
+        it is durable. If they do, they must call ``early_release.wait_after_commit()``.
         """
         return None
 
     def releasing(self, sql: str, durability: str) -> str:
-        """Return the SQL of a call of FUNCTION, so that the COMMIT after it needn't wait."""
+        """Return the SQL of a call of FUNCTION that lets the next COMMIT return early."""
         return sql
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
-        """Wait, outside a transaction, until all that was committed is durable.
+        """Wait, outside a transaction, until everything that was committed is durable.
 
-        ``durability`` says what for; None is what the session's commits wait for now.
+        ``durability`` is a result of :meth:`durability`. None stands for the session's current
+        configuration.
         """
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
-        """Return an ``execute_wrapper`` that sends a statement and, with it, the wait for it.
+        """Return an ``execute_wrapper`` that executes a statement and waits, in one round trip.
 
-        For one statement in autocommit, whose COMMIT it makes not wait, so that :meth:`releasing`
-        needn't. None where the wait takes a second round trip anyway. Asked once for each alias.
+        It serves a single statement in autocommit and makes its COMMIT return early, so that the
+        statement doesn't need :meth:`releasing`. Return None if the wait needs a second round
+        trip. The core calls this once for each alias.
         """
         return None
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
-        """Return the schema that statements mean now, as far as that is known without asking."""
+        """Return the current schema if it is known without a query, else ""."""
         return ""
 
     def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
-        """What of ``Field.db_parameters`` lets the column of names compare byte for byte?"""
+        """Return what ``Field.db_parameters`` needs so that names compare byte for byte."""
         return {}
 
     def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
-        """Do this connection's settings ask for READ UNCOMMITTED, where numbers are given twice?"""
+        """Return whether the settings ask for READ UNCOMMITTED, which allows duplicates."""
         level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
         return str(level).lower() == "read uncommitted"
 
     def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
-        """May SEQUENCES_TABLE name a schema here?"""
+        """Return whether SEQUENCES_TABLE may name a schema on this connection."""
         return False
 
     def _check_seen(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-        """Raise the database's own conflict for a counter that was created after this snapshot."""
-        # Only creating it shows that it is there; the savepoint undoes what this has written.
-        if not callable(allocation.initial_value):  # the core asks again when it has called it
+        """Raise the database's conflict if a counter was created after this snapshot began."""
+        # Only an attempt to create the counter reveals it. The savepoint undoes the attempt.
+        if not callable(allocation.initial_value):  # else the core allocates again with its result
             with transaction.atomic(using=connection.alias):
                 self.upsert(connection, replace(allocation, count=1, initial_value=0))
                 transaction.set_rollback(True, using=connection.alias)
 
 
 def function_mark(source: str) -> str:
-    """Return the comment by which :meth:`Allocator.is_installed` knows this source again."""
+    """Return the comment by which :meth:`Allocator.is_installed` recognizes this source."""
     return f"sequences_core {zlib.crc32(source.encode()):08x}"

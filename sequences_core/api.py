@@ -1,4 +1,4 @@
-"""The public functions, named as in django-sequences."""
+"""The public functions. Those that django-sequences has, too, have the same names."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def get_next_value(
     timeout: float | None = None,
     using: str | None = None,
 ) -> int:
-    """Take the next number of a sequence, in the transaction that is open.
+    """Take the next number of a sequence in the current transaction.
 
-    The number is given back if that transaction, or a savepoint around this call, rolls back.
+    A rollback of the transaction, or to a savepoint before this call, gives the number back.
     Another transaction that asks for the same sequence waits until this one ends.
 
-    :param initial_value: the first number; a callable is called only if there is no counter yet.
-    :param reset_value: before reaching this the sequence restarts at ``initial_value``.
-    :param timeout: seconds to wait for another transaction; ``nowait=True`` is ``timeout=0``.
-    :param using: the database alias; by default the router says.
-    :raises TypeError, ValueError: for bad arguments, before the database is touched.
-    :raises SequenceLocked: another transaction held the sequence for longer than ``timeout``.
-    :raises SequenceExhausted: the number would be above 2**63 - 1.
+    :param initial_value: the first number. A callable is called only if there is no counter yet.
+    :param reset_value: the sequence restarts at ``initial_value`` instead of reaching this value.
+    :param timeout: the seconds to wait for another transaction; ``nowait=True`` means 0.
+    :param using: the database alias. By default, the database router chooses it.
+    :raises TypeError, ValueError: an argument is invalid. No statement was executed.
+    :raises SequenceLocked: another transaction locked the counter for longer than ``timeout``.
+    :raises SequenceExhausted: the number would exceed 2**63 - 1.
     """
     if nowait:
         timeout = _no_time(timeout)
@@ -67,9 +67,9 @@ def get_next_values(
     timeout: float | None = None,
     using: str | None = None,
 ) -> range:
-    """Take the next ``batch_size`` consecutive numbers; otherwise like :func:`get_next_value`.
+    """Take the next ``batch_size`` consecutive numbers, as :func:`get_next_value` takes one.
 
-    ``get_next_values(0)`` is an empty range and touches nothing.
+    ``get_next_values(0)`` returns an empty range and executes no statement.
     """
     if nowait:
         timeout = _no_time(timeout)
@@ -84,28 +84,27 @@ def get_next_blocks(
     timeout: float | None = None,
     using: str | None = None,
 ) -> dict[str, range]:
-    """Take the next numbers of several sequences, in an order that can't deadlock.
+    """Take the next numbers of several sequences, without the risk of a deadlock.
 
-    Transactions that take the same sequences in opposite orders end up waiting for each other.
-    This takes them in the order of their names, whoever asks; so let it be a transaction's only
-    way to numbers. All are taken or none: an error marks the transaction, or the savepoint around
-    this call, for rollback.
+    It always locks counters in the order of their names. Don't mix it with other ways of taking
+    numbers in one transaction. It takes all numbers or none: an error marks the transaction, or
+    the innermost ``atomic()`` block, for rollback.
 
     >>> get_next_blocks({"invoices": 1, "lines": 3})
     {'invoices': range(7, 8), 'lines': range(19, 22)}
 
-    :param batch_sizes: how many numbers of which sequence.
-    :param timeout: seconds to wait for other transactions, all in all.
+    :param batch_sizes: maps the name of each sequence to the number of values to take.
+    :param timeout: the seconds to wait for other transactions, in total.
     """
     if not isinstance(batch_sizes, Mapping):
-        raise TypeError(f"batch_sizes maps names to how many, not {batch_sizes!r}")
+        raise TypeError(f"batch_sizes must map names to block sizes, not {batch_sizes!r}")
     if nowait:
         timeout = _no_time(timeout)
     requests = [
         Allocation(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
     ]
     blocks = dict.fromkeys((request.name for request in requests), range(0))
-    if len(blocks) < len(requests):  # keys whose text is the same, though they say otherwise
+    if len(blocks) < len(requests):  # two keys are unequal subclasses of str with the same text
         raise ValueError(f"batch_sizes names a sequence twice: {batch_sizes!r}")
     if not any(request.count for request in requests):
         return blocks
@@ -123,7 +122,7 @@ def get_next_blocks(
 
 
 def get_last_value(sequence_name: str = "default", *, using: str | None = None) -> int | None:
-    """Return the last number taken, as this transaction sees it; None for no counter."""
+    """Return the last number as the current transaction sees it; None if there is no counter."""
     sequence_name = check_sequence_name(sequence_name)
     alias = using or router.db_for_read(Counter)
     with database_errors(connections[alias]):
@@ -137,10 +136,10 @@ def set_last_value(
     force: bool = False,
     using: str | None = None,
 ) -> None:
-    """Make ``value`` the last number taken, so that ``value + 1`` is next.
+    """Set the last number to ``value``, or create the counter, so that ``value + 1`` is next.
 
-    :param force: lower the counter too; the numbers above ``value`` will be given again.
-    :raises ValueError: the counter is past ``value`` already, and ``force`` is false.
+    :param force: also lower the counter; the numbers above ``value`` will be given again.
+    :raises ValueError: the last number is already above ``value``, and ``force`` is false.
     """
     sequence_name = check_sequence_name(sequence_name)
     value = check_integer("value", value)
@@ -151,13 +150,13 @@ def set_last_value(
         last = _move(alias, sequence_name, value, force)
     if last > value:
         raise ValueError(
-            f"sequence {sequence_name!r} is at {last}; to lower it to {value}, and give the "
-            f"numbers above that again, use force=True"
+            f"the last number of sequence {sequence_name!r} is {last}: use force=True to lower it "
+            f"to {value} and give the numbers above that again"
         )
 
 
 def delete(sequence_name: str = "default", *, using: str | None = None) -> bool:
-    """Delete the counter, so that the sequence starts anew; return whether there was one."""
+    """Delete the counter, so that the sequence starts again; return whether there was one."""
     sequence_name = check_sequence_name(sequence_name)
     alias = using or router.db_for_write(Counter)
     with database_errors(connections[alias]):
@@ -166,12 +165,12 @@ def delete(sequence_name: str = "default", *, using: str | None = None) -> bool:
 
 
 def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> None:
-    """Let the sequence ``new_name`` go on where ``sequence_name`` is; that name starts anew.
+    """Rename a sequence: ``new_name`` continues after the last number of ``sequence_name``.
 
-    Waits for the transactions that have taken numbers of it. Whoever asks for the old name
-    afterwards creates another counter, so first stop the code that uses that name.
+    The function waits for transactions that have taken numbers of the sequence. Code that asks
+    for the old name afterwards creates a new counter, so stop such code first.
 
-    :raises ValueError: there is no ``sequence_name``, or there is a ``new_name`` already.
+    :raises ValueError: there is no sequence ``sequence_name``, or ``new_name`` exists already.
     """
     old, new = check_sequence_name(sequence_name), check_sequence_name(new_name)
     if old == new:
@@ -180,11 +179,11 @@ def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> No
     counters = Counter.objects.using(alias)
     with database_errors(connections[alias]), transaction.atomic(using=alias):
         last = None
-        for name in sorted((old, new)):  # the order in which all who take several lock them
+        for name in sorted((old, new)):  # the order in which get_next_blocks() locks counters
             if name == old:
                 last = _locked(alias, old)
                 if last is None:
-                    raise ValueError(f"there is no sequence {old!r} on database {alias!r}")
+                    raise ValueError(f"there is no sequence {old!r} in database {alias!r}")
             else:
                 try:
                     counters.create(name=new, last=0)
@@ -196,7 +195,7 @@ def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> No
 
 
 class Sequence:
-    """A sequence with its arguments said once; iterating over it takes numbers without end.
+    """A sequence with its arguments. Iterating over it takes numbers without end.
 
     >>> invoice_numbers = Sequence("invoices", initial_value=1000)
     >>> with transaction.atomic():
@@ -231,7 +230,7 @@ class Sequence:
     def get_next_values(
         self, batch_size: int, *, nowait: bool = False, timeout: float | None = None
     ) -> range:
-        """See :func:`get_next_values`; ValueError for a sequence with a ``reset_value``."""
+        """See :func:`get_next_values`; with a ``reset_value``, ``batch_size`` must be 1."""
         if nowait:
             timeout = _no_time(timeout)
         allocation = Allocation(
@@ -260,18 +259,18 @@ class Sequence:
 
 def _no_time(timeout: float | None) -> float:
     if timeout is not None:
-        raise ValueError("nowait=True is timeout=0: give only one of them")
+        raise ValueError("nowait=True means timeout=0: pass only one of them")
     return 0
 
 
 def _last_value(alias: str, name: str) -> int | None:
     counters = Counter.objects.using(alias).filter(pk=name)
-    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    found = list(counters.values_list("last", flat=True))
     return found[0] if found else None
 
 
 def _move(alias: str, name: str, value: int, force: bool) -> int:
-    """Lock the counter, move it to ``value`` if allowed, and return where it is."""
+    """Lock the counter, set it to ``value`` if allowed, and return its last number."""
     counters = Counter.objects.using(alias).filter(pk=name)
     if (found := _locked(alias, name)) is not None:
         last = value if force else max(value, found)
@@ -279,8 +278,8 @@ def _move(alias: str, name: str, value: int, force: bool) -> int:
         return last
     connection = connections[alias]
     taken = get_allocator(connection).allocate(connection, Allocation(name, initial_value=value))
-    # Unless another transaction was faster in creating the counter, taken is [value]. It is
-    # locked by now, so going back from the number taken is safe.
+    # Unless another transaction has created the counter meanwhile, taken is [value]. The counter
+    # is locked now, so the number taken can be given back.
     last = value if force or taken[0] <= value else taken[0] - 1
     counters.update(last=last)
     return last
@@ -289,11 +288,12 @@ def _move(alias: str, name: str, value: int, force: bool) -> int:
 def _locked(alias: str, name: str) -> int | None:
     """Lock the counter until the transaction ends, and return its last number."""
     counters = Counter.objects.using(alias).filter(pk=name)
-    # Locked before it is changed: databases that lock by the update of a row, such as SQLite, do so
-    # by one that changes nothing; the others would call an update of what they see a conflict.
+    # SELECT FOR UPDATE locks the row and reads its current version. Databases without it, such as
+    # SQLite, lock by an update that changes nothing.
     if connections[alias].features.has_select_for_update:
         counters = counters.select_for_update()
     else:
         counters.update(last=F("last"))
-    found = list(counters.values_list("last", flat=True))  # Oracle locks no row with a LIMIT
+    # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
+    found = list(counters.values_list("last", flat=True))
     return found[0] if found else None

@@ -11,7 +11,7 @@ class SequencesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # Imported here because they need the model.
+        # These modules need the model, which can't be imported earlier.
         from . import checks  # noqa: F401 - importing registers the system checks
         from .early_release import forget_durabilities
         from .functions import forget_functions, make_function
@@ -21,8 +21,8 @@ class SequencesConfig(AppConfig):
         changes = (forget_allocators, forget_functions, forget_durabilities, read_slow_wait)
         for receiver in changes:
             setting_changed.connect(receiver, dispatch_uid=receiver)
-            receiver()  # for settings that have changed before
+            receiver()  # a setting may have changed before
         connection_created.connect(make_function, dispatch_uid=make_function)
         for connection in connections.all(initialized_only=True):
-            if connection.connection is not None:  # opened by the ready() of another app
+            if connection.connection is not None:  # another app's ready() has opened it
                 make_function(connection)

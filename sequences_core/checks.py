@@ -1,4 +1,4 @@
-"""System checks: what would break the promise, said before it does."""
+"""System checks for settings and code that would cause gaps, duplicates or errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .waits import slow_wait
 def check_settings(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
-    """Check the settings of every database that holds the table of counters."""
+    """Check the settings of every database where the router allows the table of counters."""
     mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
     if mode not in {"allow", "warn", "error"}:
         yield Error(
@@ -41,7 +41,7 @@ def check_settings(
     except ImproperlyConfigured as error:
         yield Error(
             f"{error}.",
-            hint="Use seconds, such as 1 or 0.5, or None to have no warnings.",
+            hint="Use a number of seconds, such as 1 or 0.5, or None to disable the warnings.",
             id="sequences_core.E005",
         )
     holders = [
@@ -52,14 +52,14 @@ def check_settings(
     found = [message for connection in holders for message in check_connection(connection)]
     yield from {str(message): message for message in found}.values()
     alias = router.db_for_write(Counter)
-    # Where no database may hold the table, the router's answer depends on more than the database,
-    # such as the current schema of django-tenants: it says nothing of where numbers are taken.
+    # If the router allows the table nowhere, its answer depends on more than the database, such as
+    # the current schema of django-tenants, and doesn't show where numbers are taken.
     if holders and alias not in {connection.alias for connection in holders}:
         yield Error(
-            f"Numbers are taken from database {alias!r}, where the router doesn't allow the table "
-            f"of counters.",
-            hint=f"Let allow_migrate({alias!r}, {Counter._meta.app_label!r}) be true, or "
-            f"db_for_write name the database that holds the counters.",
+            f"Numbers are taken from database {alias!r}, but the router doesn't allow the table "
+            f"of counters there.",
+            hint=f"Let allow_migrate({alias!r}, {Counter._meta.app_label!r}) return True, or let "
+            f"db_for_write() return the database that has the counters.",
             id="sequences_core.E004",
         )
 
@@ -68,7 +68,7 @@ def check_settings(
 def check_defaults(
     app_configs: Sequence[AppConfig] | None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
-    """Check that no field's default takes numbers: it is called for forms and discarded rows."""
+    """Check that no field's default takes numbers: Django calls it for unsaved instances, too."""
     labels = None if app_configs is None else {config.label for config in app_configs}
     for model in apps.get_models(include_auto_created=True):
         if labels is not None and model._meta.app_label not in labels:
@@ -76,10 +76,10 @@ def check_defaults(
         for field in model._meta.local_fields:
             if _takes_numbers(field.default):
                 yield Warning(
-                    "The default of this field takes a number whenever an instance is made: for "
-                    "each form, and for instances that are never saved, whose numbers are lost.",
-                    hint="Set the number in save(), in a transaction; or use the SequenceField of "
-                    "sequences-contrib, or db_default=NextValue(...) where the database has it.",
+                    "The default of this field takes a number whenever an instance is created, "
+                    "also for each form. The numbers of instances that are never saved are lost.",
+                    hint="Use the SequenceField of sequences-contrib, take the number in save() "
+                    "in a transaction, or use db_default=NextValue(...) if the database allows it.",
                     obj=field,
                     id="sequences_core.W002",
                 )
@@ -97,8 +97,8 @@ TAKERS = (
 
 
 def _takes_numbers(default: Any) -> bool:
-    """Is this one of our functions or methods, a partial of one, or decorated?"""
-    if isinstance(default, api.Sequence):  # the argument of a partial of next()
+    """Return whether this is one of our functions or methods, or wraps one."""
+    if isinstance(default, api.Sequence):  # as in partial(next, Sequence("name"))
         return True
     if isinstance(default, functools.partial):
         return any(map(_takes_numbers, (default.func, *default.args, *default.keywords.values())))
@@ -112,20 +112,19 @@ def _takes_numbers(default: Any) -> bool:
 def check_functions(
     app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
-    """Check that the function of NextValue is there and current, where the backend has one."""
+    """Check that the function of NextValue exists and is current, if the backend has one."""
     for alias in databases or ():
         connection = connections[alias]
         try:
             allocator = get_allocator(connection)
         except BackendError:
-            continue  # said by check_settings
+            continue  # check_settings() reports it
         if not allocator.supports_function:
             continue
         if has_table(connection) and not allocator.is_installed(connection):
             yield Warning(
                 f"Database {alias!r} has no current function {FUNCTION} that its user may "
-                f"execute: numbers are taken by statements of their own, and NextValue can't be "
-                f"used.",
+                f"execute: numbers are taken by separate statements, and NextValue can't be used.",
                 hint=f"Run manage.py sequences install --database={alias}",
                 id="sequences_core.W001",
             )
@@ -135,9 +134,9 @@ def check_functions(
 def check_early_release(
     app_configs: Sequence[AppConfig] | None, databases: Iterable[str] | None = None, **kwargs: Any
 ) -> Iterable[CheckMessage]:
-    """Check that the user of a database may do what releasing counters early needs."""
+    """Check that the database's user has the privileges that early release needs."""
     for connection in map(connections.__getitem__, databases or ()):
-        with suppress(BackendError):  # said by check_settings
+        with suppress(BackendError):  # check_settings() reports it
             allocator = get_allocator(connection)
             if asks_for_early_release(connection.alias):
                 yield from allocator.check_early_release(connection)
@@ -152,16 +151,15 @@ def check_connection(connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
         return
     if allocator.reads_uncommitted(connection):
         yield Error(
-            f"Database {connection.alias!r} is set to READ UNCOMMITTED: a number that is rolled "
-            f"back would have been seen, and could be given twice.",
+            f"Database {connection.alias!r} is set to READ UNCOMMITTED: transactions see numbers "
+            f"that are rolled back later, so that a number could be given twice.",
             hint="Use READ COMMITTED.",
             id="sequences_core.E002",
         )
     if not allocator.can_release_early and asks_for_early_release(connection.alias):
         yield Info(
-            f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, where "
-            f"{type(allocator).__name__} can't release a counter before its commit is durable: "
-            f"numbers are taken as without it.",
+            f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}: "
+            f"{type(allocator).__name__} can't release a counter before its commit is durable.",
             id="sequences_core.I001",
         )
     yield from allocator.check(connection)

@@ -1,6 +1,6 @@
-"""What a database can tell of the counters now: the second part of a backend's contract.
+"""The second, optional part of a backend's contract: what it reports about a database.
 
-None of it takes numbers, so each method has a default, and a backend may leave them all out.
+Each method has a default, so that a backend need not implement any.
 """
 
 from __future__ import annotations
@@ -20,63 +20,66 @@ __all__ = ["Diagnosable", "Holder", "read_only", "server"]
 
 @dataclass(frozen=True)
 class Holder:
-    """An open transaction that holds the lock of a counter."""
+    """An open transaction that has locked a counter."""
 
     counter: str | None
-    """The sequence's name. None if the database doesn't tell, as of a counter that is created."""
+    """The sequence's name. None if the database can't name it, e.g. of a new counter."""
 
     session: int
-    """The session's number on the server, such as PostgreSQL's pid; on SQLite the process's."""
+    """The session's id on the server, such as PostgreSQL's pid; on SQLite, the process id."""
 
     waiting: tuple[int, ...] = ()
-    """The sessions that wait for this counter, sorted."""
+    """The ids of the sessions that wait for this counter, sorted."""
 
     seconds: float | None = None
-    """For how long the transaction has been open, or at least idle; None if nobody tells."""
+    """The seconds since the transaction began or became idle; None if unknown."""
 
     activity: str = ""
-    """What else the database tells of the holder, for people to read."""
+    """Other facts about the holder, as text for people."""
 
     remedy: str = ""
-    """What to type to end the holder's session."""
+    """The command or statement that ends the holder's session."""
 
 
 class Diagnosable:
-    """The methods of an allocator that look at a database, and change nothing."""
+    """The methods of an allocator that examine a database without changing it."""
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check`` should say of this connection's settings."""
+        """Return messages about this connection's settings, for ``manage.py check``."""
         return ()
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        """What ``manage.py check --database`` should say if early release is asked for."""
+        """Return messages for ``manage.py check --database`` if early release is asked for."""
         return ()
 
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
-        """Return which other sessions' transactions hold counters now, in the order of the names.
+        """Return the transactions of other sessions that have locked counters, sorted by name.
 
-        ``name`` asks for one counter, and those that the database can't name. What a database
-        never tells is left out. Raises NotSupportedError, with the remedy, where it would tell
-        another user or if it were configured otherwise; and the database's own errors.
+        With ``name``, return only the holders of this counter and of counters that the database
+        can't name. Leave out what the database never reports.
+
+        :raises NotSupportedError: the database would report them to another user or in another
+            configuration. The message has the remedy.
+        :raises django.db.Error: a query failed.
         """
         return ()
 
     def describe(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
-        """Return what ``sequences doctor`` shows of a database, sound or not: labels and values."""
+        """Return facts about the database for ``sequences doctor``: labels and values."""
         return {"server": server(connection)}
 
     def diagnose(self, connection: BaseDatabaseWrapper) -> Iterable[CheckMessage]:
-        """Yield what is wrong with the table of counters and its database, as it is now.
+        """Yield a message for each current problem of the database and the table of counters.
 
-        Called only if the table is there. Nothing of what ``manage.py check`` says, and nothing
-        at all on a sound database. The hint of each message says what to type.
+        The core calls this only if the table exists. Don't repeat what ``manage.py check`` reports.
+        The hint of each message names the command or statement that solves the problem.
         """
         return ()
 
     def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
-        """Let statements in the block fail rather than wait for a lock, or write.
+        """Let statements in the block fail instead of waiting for a lock or writing.
 
-        As far as the database can; what it changes in the session is undone afterwards.
+        Do this as far as the database can. Restore the session's settings after the block.
         """
         return nullcontext()
 
@@ -85,16 +88,16 @@ def server(connection: BaseDatabaseWrapper) -> str:
     """Return the name and the version of the database, such as "PostgreSQL 15.14"."""
     try:
         version = ".".join(map(str, connection.get_database_version()))
-    except NotImplementedError:  # of an engine outside Django
+    except NotImplementedError:  # some engines outside Django don't implement it
         version = "of an unknown version"
     return f"{connection.display_name} {version}"
 
 
 def read_only(connection: BaseDatabaseWrapper, reason: str) -> CheckMessage:
-    """Return the message that a database refuses to write, such as a standby, and why."""
+    """Return the message that a database, such as a standby, allows no writes, and why."""
     alias = connection.alias
     return Error(
         f"Database {alias!r} is read-only: numbers can't be taken ({reason}).",
-        hint=f"Let DATABASES[{alias!r}] name a server, and OPTIONS, that writes are allowed with; "
-        f"or, if this is a replica, let the router's allow_migrate({alias!r}, …) be false.",
+        hint=f"Let DATABASES[{alias!r}] name a server and OPTIONS that allow writes. If this is a "
+        f"replica, let the router's allow_migrate({alias!r}, …) return False.",
     )

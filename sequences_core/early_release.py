@@ -1,8 +1,8 @@
-"""Releasing a counter before its commit is durable, and waiting for the disk afterwards.
+"""Release a counter before its commit is durable, and wait for the disk afterwards.
 
-``SEQUENCES_EARLY_RELEASE`` asks for it, a backend can do it (``Allocator.can_release_early``), and
-somebody must wait: a transaction is released early only where Django's own COMMIT ends it, for
-then the wait is the first thing that runs after that.
+``SEQUENCES_EARLY_RELEASE`` enables it for backends with ``Allocator.can_release_early``. A
+transaction releases its counters early only if Django itself executes its COMMIT, because then
+the wait is the first code that runs after it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = [
 Wrapper = Callable[..., Any]
 
 _known: dict[str, tuple[str | None, Wrapper | None]] = {}
-"""What the backend of each alias said: what a wait waits for, and what sends it together."""
+"""The results of ``Allocator.durability`` and ``Allocator.waiting_wrapper``, by alias."""
 
 
 def durability(connection: BaseDatabaseWrapper) -> str | None:
-    """Return what a wait of this connection waits for; None where nothing is released early.
+    """Return what a wait on this connection waits for; None if it releases nothing early.
 
-    The database is asked once for each alias.
+    The database is queried once for each alias.
     """
     return (_known.get(connection.alias) or _ask(connection))[0]
 
 
 def sends_together(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether, in autocommit, one round trip releases a counter, commits and waits."""
+    """Return whether one round trip can take a number in autocommit, commit and wait."""
     return (_known.get(connection.alias) or _ask(connection))[1] is not None
 
 
@@ -52,7 +52,7 @@ def _ask(connection: BaseDatabaseWrapper) -> tuple[str | None, Wrapper | None]:
     if not allocator.can_release_early or not asks_for_early_release(connection.alias):
         found = None
     else:
-        # Out of assertNumQueries' sight, which would depend on the test that came first.
+        # Hide the query from assertNumQueries(): the count must not depend on earlier tests.
         logged, connection.force_debug_cursor = connection.force_debug_cursor, False
         try:
             found = allocator.durability(connection)
@@ -64,9 +64,9 @@ def _ask(connection: BaseDatabaseWrapper) -> tuple[str | None, Wrapper | None]:
 
 
 def durability_in_transaction(connection: BaseDatabaseWrapper) -> str | None:
-    """Return the same for the open transaction: None also where Django doesn't commit it.
+    """Return the same for the open transaction; None if Django doesn't execute its COMMIT.
 
-    It doesn't in autocommit, in manual transaction management, and in a TestCase.
+    It doesn't in autocommit, in manual transaction management and in a TestCase.
     """
     found = durability(connection)
     if found is None or not connection.in_atomic_block or not connection.commit_on_exit:
@@ -76,11 +76,11 @@ def durability_in_transaction(connection: BaseDatabaseWrapper) -> str | None:
 
 
 def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
-    """Let the open transaction, which is released early, be waited for right after its COMMIT.
+    """Register a wait that runs directly after the COMMIT of the open transaction.
 
-    The other on_commit hooks run after it, whenever they were registered, and not at all if it
-    fails. Rolling back to a savepoint forgets the wait, as the server undoes the release; a wait
-    that is left is for later releases too, since what forgets it then undoes them.
+    It becomes the first on_commit hook, so that the others run only after it has succeeded. A
+    rollback to a savepoint removes the hook, and the server undoes the release. One hook serves all
+    releases of a transaction: a rollback that removes it undoes the later releases, too.
     """
     hooks = connection.run_on_commit
     if hooks and getattr(hooks[0][1], "func", None) is wait_now:
@@ -93,9 +93,12 @@ def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
 class WaitedFor:
     """A context manager that waits, in autocommit, until the INSERT in its block is durable.
 
-    The INSERT calls FUNCTION. Raises DurabilityUnknown, or the database's own error where both
-    were sent together. Fields that Django asks for their values meanwhile may execute statements,
-    open transactions and have blocks like this one: only the innermost wrapper in autocommit acts.
+    The INSERT calls FUNCTION. Fields may execute statements, open transactions and enter such a
+    block themselves when Django asks for their values, so only the innermost wrapper in autocommit
+    sends the wait.
+
+    :raises DurabilityUnknown: the wait failed. If INSERT and wait were sent together, the
+        database's own error is raised instead.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -123,22 +126,25 @@ class WaitedFor:
 
 
 def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> None:
-    """Wait until what was committed is durable; see :meth:`Allocator.wait_until_durable`.
+    """Wait until everything that was committed is durable.
 
-    Raises DurabilityUnknown.
+    See :meth:`Allocator.wait_until_durable`.
+
+    :raises DurabilityUnknown: the wait failed.
     """
     try:
         get_allocator(connection).wait_until_durable(connection, durability)
     except Error as error:
         unknown = DurabilityUnknown(
-            f"database {connection.alias!r} has committed the transaction, and others see it; but "
-            f"if the server crashes now it may be undone, for waiting for the disk failed: {error}"
+            f"database {connection.alias!r} has committed the transaction, and others see it, but "
+            f"a crash of the server could still undo it, because the wait for the disk failed: "
+            f"{error}"
         )
         unknown.using = connection.alias
         raise unknown from error
 
 
 def forget_durabilities(*, setting: str | None = None, **kwargs: object) -> None:
-    """Ask again: a setting changed."""
+    """Empty the cache after a setting has changed."""
     if setting in {None, "SEQUENCES_EARLY_RELEASE", "SEQUENCES_BACKEND", "DATABASES"}:
         _known.clear()

@@ -1,8 +1,9 @@
-"""What is wrong with the sequences of a project, for ``manage.py sequences doctor``.
+"""Find what is wrong with the sequences of a project, for ``manage.py sequences doctor``.
 
-The system checks know most of it. Beside them are asked the backend, for what only the database
-knows now, and what other distributions name in the entry-point group :data:`GROUP`. No statement
-waits for a lock, or writes; whatever can't be looked at is a finding, and the rest is looked at.
+The findings come from the system checks, from the backend, which queries the database's current
+state, and from functions that other distributions register in the entry-point group :data:`GROUP`.
+No statement waits for a lock or writes. If one examination fails, this is a finding, and the
+others go on.
 """
 
 from __future__ import annotations
@@ -29,37 +30,37 @@ from .table import table_parts
 from .taking import database_errors
 
 GROUP = "sequences_core.diagnoses"
-"""Each entry point is a function of a connection that returns messages, like a system check."""
+"""Each entry point is a function that takes a connection and returns a system check's messages."""
 
 LONG = 1.0
-"""After how many seconds is a transaction that others wait for worth a warning?"""
+"""The age, in seconds, from which a transaction that others wait for is a warning."""
 
 NO_DATABASE = "django.db.backends.dummy"
-"""The engine of an alias without settings, such as a default that nobody uses."""
+"""The engine of an alias without settings, such as an unused default."""
 
 
 @dataclass
 class Examination:
-    """What is true of a database, by label, and what is wrong with it."""
+    """The facts about a database, by label, and the problems found."""
 
     facts: dict[str, str] = field(default_factory=dict)
     findings: list[CheckMessage] = field(default_factory=list)
 
     def look(self, what: str, look: Callable[[], Iterable[CheckMessage]]) -> None:
-        """Add what ``look`` returns, or why it can't."""
+        """Add what ``look`` returns, or the reason why it fails; ``what`` begins that message."""
         try:
             found = list(look())
         except NotSupportedError as error:
             found = [_explained(Info, error)]
-        except Exception as error:  # noqa: BLE001 # whatever it is, the rest can be looked at
-            found = [Warning(f"{what} can't be told: {type(error).__name__}: {_line(error)}")]
+        except Exception as error:  # noqa: BLE001 # after any error, the examination goes on
+            found = [Warning(f"{what} can't be examined: {type(error).__name__}: {_line(error)}")]
         for finding in found:
             if finding not in self.findings and not finding.is_silenced():
                 self.findings.append(finding)
 
 
 def examined_aliases() -> list[str]:
-    """Return the databases that may hold the table of counters, and where numbers are taken."""
+    """Return the aliases where the router allows the table of counters or sends new numbers."""
     written = router.db_for_write(Counter)
     return [
         alias
@@ -70,18 +71,18 @@ def examined_aliases() -> list[str]:
 
 
 def examine_project() -> Examination:
-    """Return what the system checks say of the code and the settings, but for databases."""
+    """Return the messages of the system checks about the project, not about single databases."""
     examination = Examination()
-    examination.look("What the system checks say", lambda: _checks([], _of_settings()))
+    examination.look("The project", lambda: _checks([], _of_settings()))
     return examination
 
 
 def examine_database(alias: str, known: Iterable[CheckMessage] = ()) -> Examination:
-    """Return what is true of the database, and wrong with it, but for what is ``known``."""
+    """Return the facts about a database and its problems, except those in ``known``."""
     examination = Examination()
     try:
         connection = connections[alias]
-    except ImproperlyConfigured as error:  # of an engine, or a driver, that isn't installed
+    except ImproperlyConfigured as error:  # the engine or its driver isn't installed
         hint = f"Install its driver, or correct DATABASES[{alias!r}]."
         message = f"Database {alias!r} can't be used: {_line(error)}"
         examination.findings.append(Error(message, hint=hint))
@@ -91,7 +92,7 @@ def examine_database(alias: str, known: Iterable[CheckMessage] = ()) -> Examinat
         allocator = get_allocator(connection)
         asked_by, _ = backend_choice(connection)
     except BackendError:
-        return examination  # which the check has said
+        return examination  # check_connection() has reported it
     examination.facts["backend"] = f"{type(allocator).__name__} ({asked_by})"
     try:
         connection.ensure_connection()
@@ -108,7 +109,7 @@ def look_at_database(
     allocator: Allocator,
     known: Iterable[CheckMessage],
 ) -> None:
-    """Add what statements tell, each look in a transaction of its own where that needs one."""
+    """Add the results of queries. If one fails, the others are executed all the same."""
     alias, facts = connection.alias, examination.facts
 
     def look(what: str, function: Callable[[], Iterable[CheckMessage]]) -> None:
@@ -118,7 +119,7 @@ def look_at_database(
 
         examination.look(what, looking)
 
-    look("What the database is", lambda: _describe(facts, allocator, connection))
+    look("The database", lambda: _describe(facts, allocator, connection))
     look("The table", lambda: _check_table(facts, connection))
     if "counters" not in facts:
         return
@@ -126,11 +127,11 @@ def look_at_database(
     look("Early release", lambda: check_early_release(None, databases=[alias]))
     look("Early release", lambda: _describe_early_release(facts, connection))
     look("The state of the database", lambda: allocator.diagnose(connection))
-    look("Who holds counters", lambda: _locks(allocator, connection))
+    look("The locks of counters", lambda: _locks(allocator, connection))
     for entry in entry_points(group=GROUP):
-        asked = f"What {entry.name!r} of {_distribution(entry)} says"
+        asked = f"{entry.name!r} of {_distribution(entry)}"
         look(asked, partial(_ask, entry, connection))
-    look("What the system checks say", lambda: _checks([alias], [*_of_settings(), *known]))
+    look("The database", lambda: _checks([alias], [*_of_settings(), *known]))
 
 
 def _checks(databases: list[str], known: list[CheckMessage]) -> list[CheckMessage]:
@@ -142,7 +143,7 @@ def _checks(databases: list[str], known: list[CheckMessage]) -> list[CheckMessag
 
 
 def _of_settings() -> list[CheckMessage]:
-    """What the checks say of each database's settings, which is shown with that database."""
+    """Return the messages about databases' settings, which are shown with each database."""
     return [message for each in connections.all() for message in check_connection(each)]
 
 
@@ -156,7 +157,7 @@ def _unreachable(connection: BaseDatabaseWrapper, error: Exception) -> CheckMess
 
 
 def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list[CheckMessage]:
-    """Count the counters, or say why they can't be read."""
+    """Count the counters, or report why they can't be read."""
     alias, table = connection.alias, ".".join(table_parts())
     try:
         with database_errors(connection):
@@ -164,10 +165,10 @@ def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list
     except TableMissing as error:
         return [_explained(Error, error)]
     except AnyDatabaseError as error:
-        hint = "If a transaction has locked the table, wait for its end."
-        if user := connection.settings_dict["USER"]:  # others have no privileges, or no name
+        hint = "If a transaction has locked the table, wait until it ends."
+        if user := connection.settings_dict["USER"]:  # without a name, nothing can be granted
             granted = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {user}"
-            hint = f"If the user may not: {granted}. {hint}"
+            hint = f"If the user lacks the privilege: {granted}. {hint}"
         return [
             Error(f"Table {table} of database {alias!r} can't be read: {_line(error)}", hint=hint)
         ]
@@ -200,8 +201,8 @@ def _locks(allocator: Allocator, connection: BaseDatabaseWrapper) -> Iterator[Ch
         long = holder.waiting and (holder.seconds is None or holder.seconds >= LONG)
         yield (Warning if long else Info)(
             f"{what} of database {connection.alias!r}: locked{lasting} by session "
-            f"{holder.session} ({holder.activity}). Sessions that wait: {waiting}.",
-            hint=f"If that transaction should not be open: {holder.remedy}",
+            f"{holder.session} ({holder.activity}). Waiting sessions: {waiting}.",
+            hint=f"If this transaction should not be open: {holder.remedy}",
         )
 
 
@@ -216,7 +217,7 @@ def _distribution(entry: EntryPoint) -> str:
 
 
 def _explained(kind: Callable[..., CheckMessage], error: Exception) -> CheckMessage:
-    """Return the message of an error of ours, whose text has the remedy after the last colon."""
+    """Return the message of an error whose text has the remedy after the last colon."""
     problem, colon, remedy = _line(error).rpartition(": ")
     return kind(f"{_capital(problem)}.", hint=_capital(remedy)) if colon else kind(remedy)
 

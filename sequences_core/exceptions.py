@@ -1,4 +1,4 @@
-"""Every error that this package raises by itself.
+"""The exceptions that this package defines.
 
 ::
 
@@ -17,8 +17,8 @@
 
     GapWarning                (RuntimeWarning)
 
-Bad arguments are ``TypeError`` and ``ValueError``; whatever else the database says arrives as
-Django's own ``django.db`` exception, unchanged.
+Invalid arguments raise ``TypeError`` or ``ValueError``. All other errors of the database are
+Django's ``django.db`` exceptions, unchanged.
 """
 
 from django.core.exceptions import ImproperlyConfigured
@@ -43,21 +43,21 @@ __all__ = [
 
 
 class SequencesError(Exception):
-    """Base of all errors below."""
+    """The base class of all errors below."""
 
 
 class SequenceExhausted(SequencesError, DataError):
-    """The block would pass 2**63 - 1; the counter stays where it was."""
+    """The block would exceed 2**63 - 1. The counter didn't change."""
 
 
 class SequenceLocked(SequencesError, OperationalError):
-    """Another transaction held the counter for longer than ``timeout`` seconds."""
+    """Another transaction locked the counter for longer than ``timeout`` seconds."""
 
 
 class DurabilityUnknown(SequencesError, OperationalError):
-    """The transaction was committed; waiting until that is safe from a crash failed.
+    """The transaction was committed, but the wait until the commit is durable failed.
 
-    It has no error code, so it is never taken for a conflict and run again.
+    It has no error code, so that ``run_atomic()`` never runs the transaction again.
     """
 
     using: str | None = None
@@ -65,36 +65,36 @@ class DurabilityUnknown(SequencesError, OperationalError):
 
 
 class TableMissing(SequencesError, ProgrammingError):
-    """The table of counters is not in the database; the message names the command."""
+    """The table of counters doesn't exist. The message names the command that creates it."""
 
 
 class FunctionMissing(SequencesError, ProgrammingError):
-    """The function behind NextValue is not in the database; the message names the command."""
+    """The function of NextValue doesn't exist. The message names the command that creates it."""
 
 
 class AutocommitRefused(SequencesError, TransactionManagementError):
-    """A number was asked for outside a transaction and SEQUENCES_AUTOCOMMIT is "error"."""
+    """Code asked for a number outside a transaction, and SEQUENCES_AUTOCOMMIT is "error"."""
 
 
 class BackendError(SequencesError, ImproperlyConfigured):
-    """No allocator could be chosen; the message says who asked and what is installed."""
+    """No allocator can be chosen. The message lists what is installed."""
 
 
 class BackendNotFound(BackendError):
-    """No installed distribution registers a backend of that name."""
+    """No installed distribution registers a backend of this name."""
 
 
 class BackendConflict(BackendError):
-    """Two installed distributions register a backend of that name."""
+    """Several installed distributions register a backend of this name."""
 
 
 class BackendImportFailed(BackendError):
-    """The backend is installed, but importing it fails."""
+    """The backend is installed, but importing it failed."""
 
 
 class BackendInvalid(BackendError):
-    """What was named is no Allocator, or not one for this database or version of the contract."""
+    """The setting is invalid, or the class doesn't fit the database or the contract's version."""
 
 
 class GapWarning(RuntimeWarning):
-    """A number was taken outside a transaction: if what follows fails, it is lost."""
+    """A number was taken outside a transaction: if the code that uses it fails, it is lost."""

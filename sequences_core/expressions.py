@@ -1,4 +1,4 @@
-"""Numbers taken by the database, inside the statement that stores them."""
+"""Take numbers in-statement: in the INSERT or UPDATE that stores them."""
 
 from __future__ import annotations
 
@@ -25,30 +25,32 @@ __all__ = ["NextValue", "refuse_on_conflict"]
 
 READ = (
     "NextValue takes a number each time that it is evaluated, so it can't be part of a query that "
-    "reads: use it in create(), bulk_create(), update() and db_default only"
+    "only reads: use it only in create(), bulk_create(), update() and db_default"
 )
 
 
 @deconstructible(path="sequences_core.expressions.NextValue")
 class NextValue(Expression):
-    """The next number of a sequence, for ``create()``, ``bulk_create()``, ``update()``.
+    """The next number of a sequence, for ``create()``, ``bulk_create()`` and ``update()``.
 
-    No round trip of the client happens between taking the number and storing it. ``name`` may be
-    an expression; ``initial_value`` and ``reset_value`` are as for ``get_next_value``. Also a
-    ``db_default`` on PostgreSQL, and on SQLite for rows that Django inserts: the others allow no
-    such function there.
+    One statement takes the number and stores it, without a round trip in between. ``name`` may be
+    an expression. ``initial_value`` and ``reset_value`` mean the same as in ``get_next_value()``.
+    PostgreSQL also allows a NextValue as ``db_default``, and SQLite does for rows that Django
+    inserts; the other databases allow no such function there.
 
-    An UPDATE must not meet concurrent updates of the same rows: PostgreSQL would evaluate its
-    expressions once more, and a number would be lost. Lock the rows by ``select_for_update()``
-    in a statement before. ``bulk_create(ignore_conflicts=True)``, where a number would be taken
-    for a row that isn't stored, is refused, and so is whatever only reads: ``filter()``,
-    ``annotate()``, ``aggregate()``, a condition, a subquery.
+    Before you use it in an UPDATE, lock the rows by ``select_for_update()``: after a concurrent
+    update of the same rows, PostgreSQL evaluates the expressions again, and a number would be lost.
+    ``bulk_create()`` with ``ignore_conflicts`` or ``update_conflicts`` is refused, because it would
+    take numbers for rows that aren't inserted. Queries that only read are refused, too:
+    ``filter()``, ``annotate()``, ``aggregate()``, conditions and subqueries.
 
-    Raises TypeError and ValueError for bad arguments; NotSupportedError, when the statement is
-    built, for a use that is refused or a backend that has no function; FunctionMissing, if it isn't
-    installed. The statement itself raises DataError (Oracle: DatabaseError, SQLite:
-    OperationalError) where the function refuses a name that is an expression, or the sequence is
-    exhausted.
+    :raises TypeError, ValueError: an argument is invalid.
+    :raises NotSupportedError: the use is refused, or the backend has no function. Raised when the
+        query is built or compiled.
+    :raises FunctionMissing: the function isn't installed. Raised when the query is compiled.
+    :raises DataError: the sequence is exhausted, or ``name`` is an expression and its value isn't
+        a valid name. The statement raises it; on Oracle it is a DatabaseError, on SQLite an
+        OperationalError.
     """
 
     output_field = BigIntegerField()
@@ -62,7 +64,7 @@ class NextValue(Expression):
         reset_value: int | None = None,
     ) -> None:
         if callable(initial_value):
-            raise TypeError("the database can't call initial_value: give an int")
+            raise TypeError("the database can't call initial_value: pass an int")
         super().__init__()
         self._expressions: list[Any] = [name] if hasattr(name, "resolve_expression") else []
         checked = Allocation(
@@ -72,7 +74,7 @@ class NextValue(Expression):
             reset_value,
         )
         self._name = checked.name
-        # As literals, which are of one type whatever their size; they are plain ints by now.
+        # The values are plain ints, so they are safe as literals, whose type is always the same.
         last = "NULL" if checked.reset_value is None else checked.reset_value
         self._sql = f"{FUNCTION}(%s, {checked.initial_value}, {last})"
 
@@ -94,8 +96,8 @@ class NextValue(Expression):
             return super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
         if query.model is not None:
             raise NotSupportedError(READ)
-        # Q.check(), by which full_clean() validates constraints: it takes an error of the database
-        # for "can't say", so raise one when it executes.
+        # full_clean() validates constraints by Q.check(), which ignores database errors, but only
+        # those raised while it executes the query. So raise this error then.
         refused = self.copy()
         refused._is_read = True
         return refused
@@ -103,14 +105,14 @@ class NextValue(Expression):
     def waited_for(self) -> NextValue:
         """Return a copy for a statement in the block of ``early_release.WaitedFor``.
 
-        In autocommit only this is released early, for nobody else waits.
+        In autocommit, only such a copy releases its counter early, because only this block waits.
         """
         copy = self.copy()
         copy._is_waited_for = True
         return copy
 
     def uses_sequence(self, name: str) -> bool:
-        """Return whether the numbers are of this sequence; False for a name in the database."""
+        """Return whether this takes numbers of the sequence; False if its name is an expression."""
         return not self._expressions and self._name == name
 
     def get_source_expressions(self) -> list[Any]:
@@ -125,11 +127,11 @@ class NextValue(Expression):
         allocator = get_allocator(connection)
         if not allocator.supports_function:
             raise NotSupportedError(
-                f"{type(allocator).__name__} can't take a number inside a statement: use "
-                f"get_next_value, or a SequenceField"
+                f"{type(allocator).__name__} can't take a number in-statement: use "
+                f"get_next_value(), or a SequenceField"
             )
         if not has_function(connection):
-            forget_functions()  # it may have been made meanwhile
+            forget_functions()  # the function may have been created meanwhile
             if not has_function(connection):
                 raise function_missing(connection)
         refuse_on_conflict(compiler.query)
@@ -140,9 +142,9 @@ class NextValue(Expression):
         return self._released(sql, compiler, connection), tuple(params)
 
     def _released(self, sql: str, compiler: Any, connection: Any) -> str:
-        """Let the statement release the counter early, where somebody waits after its commit.
+        """Return SQL that releases the counter early if there will be a wait after the COMMIT.
 
-        A column's default, which is not compiled for an INSERT, is for all clients to evaluate.
+        Leave a column's default as it is, because all clients evaluate it.
         """
         if not isinstance(compiler, SQLInsertCompiler | SQLUpdateCompiler):
             return sql
@@ -155,7 +157,7 @@ class NextValue(Expression):
 
 
 def refuse_on_conflict(query: Any) -> None:
-    """Raise NotSupportedError for an INSERT that may drop rows after their numbers are taken."""
+    """Raise NotSupportedError for an INSERT that may skip rows after taking their numbers."""
     if getattr(query, "on_conflict", None) is not None:
         raise NotSupportedError(
             "bulk_create() with ignore_conflicts or update_conflicts would lose the numbers of "

@@ -1,4 +1,4 @@
-"""Is the function behind NextValue in the database? Asked once for each database and schema."""
+"""Find out whether the function of NextValue exists, once for each database and schema."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _unserved: set[str] = set()
 
 
 def has_function(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the function of NextValue is there and current."""
+    """Return whether the function of NextValue exists and is current."""
     allocator = get_allocator(connection)
     if not allocator.supports_function:
         return False
     if allocator.function_of_connection:
-        with connection.wrap_database_errors:  # it is made on the driver's own connection
+        with connection.wrap_database_errors:  # the driver's connection defines the function
             return allocator.is_installed(connection)
     namespace = allocator.namespace(connection)
     place = (connection.alias, str(connection.settings_dict["NAME"]), namespace)
     if place not in _functions:
-        # Out of assertNumQueries' sight, which would depend on the test that came first.
+        # Hide the query from assertNumQueries(): the count must not depend on earlier tests.
         logged, connection.force_debug_cursor = connection.force_debug_cursor, False
         try:
             _functions[place] = allocator.is_installed(connection)
@@ -37,7 +37,7 @@ def has_function(connection: BaseDatabaseWrapper) -> bool:
 
 
 def forget_functions(*, setting: str | None = None, **kwargs: Any) -> None:
-    """Ask again: a function was made or dropped, or a setting changed."""
+    """Empty the cache after a function was created or dropped, or a setting has changed."""
     if setting in {None, "SEQUENCES_BACKEND", "DATABASES"}:
         _functions.clear()
     if setting in {"SEQUENCES_BACKEND", "DATABASES"}:
@@ -45,35 +45,35 @@ def forget_functions(*, setting: str | None = None, **kwargs: Any) -> None:
 
 
 def make_function(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Give a new connection the function that its database can't store.
+    """Define the function on a new connection if its database can't store functions.
 
-    For statements that are not compiled with NextValue in them: from Django 6.0 on an INSERT leaves
-    out the column of a db_default, and SQLite takes it from the table's definition.
+    Statements that Django compiles without NextValue need it, too: since Django 6.0, an INSERT
+    omits the column of a db_default, so that SQLite evaluates the default of the table.
     """
     if connection.alias in _unserved:
         return
     try:
         allocator = get_allocator(connection)
-    except BackendError:  # said by check_settings
-        _unserved.add(connection.alias)  # for looking at what is installed takes milliseconds
+    except BackendError:  # check_settings() reports it
+        _unserved.add(connection.alias)  # because searching the entry points takes milliseconds
         return
     if allocator.function_of_connection:
         allocator.is_installed(connection)
 
 
 def function_missing(connection: BaseDatabaseWrapper) -> FunctionMissing:
-    """Make the error that says how to get the function."""
+    """Return the error that says how to create the function."""
     from .models import Counter  # NextValue may be imported before models can be
 
     return FunctionMissing(
         f"{place_of(connection)} has no current function {FUNCTION} that its user may execute: "
-        f"run manage.py sequences install --database={connection.alias}. If a migration has asked "
-        f"for the function, let that migration run after the one that makes it: "
+        f"run manage.py sequences install --database={connection.alias}. If a migration needs the "
+        f"function, let it depend on the migration that creates the function: "
         f'dependencies = [("{Counter._meta.app_label}", "0001_initial")]'
     )
 
 
 def place_of(connection: BaseDatabaseWrapper) -> str:
-    """Return the database for a message, with the schema if that is known."""
+    """Return the database, and its schema if that is known, for a message."""
     schema = get_allocator(connection).namespace(connection)
     return f"{f'schema {schema!r} of ' if schema else ''}database {connection.alias!r}"

@@ -1,4 +1,4 @@
-"""Holding a counter still while it is set, renamed or deleted, without waiting for ever."""
+"""Lock a counter while the admin sets, renames or deletes it, with a limit for the wait."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["locked"]
 def locked(
     sequence_name: str, *, free: str | None = None, timeout: float, using: str
 ) -> Iterator[int]:
-    """Open a transaction that locks a counter; the value of the block is its last number.
+    """Open a transaction that locks a counter, and yield the counter's last number.
 
-    Takers of the sequence wait until the block ends. Its transaction is committed then, or rolled
-    back if an error leaves the block.
+    Transactions that ask for the same sequence wait until the block ends. Then the transaction is
+    committed, or rolled back if the block raises an exception.
 
-    :param free: a name that no other transaction may begin to use either.
-    :param timeout: seconds to wait for the transaction that holds a counter.
-    :raises Counter.DoesNotExist: there is no such counter.
+    :param free: a name without a counter; other transactions can't create one in the meantime.
+    :param timeout: the seconds to wait for a transaction that has locked the counter.
+    :raises Counter.DoesNotExist: there is no counter ``sequence_name``.
     :raises ValueError: there is a counter ``free``.
-    :raises SequenceLocked: another transaction held a counter for longer than ``timeout``.
+    :raises SequenceLocked: another transaction locked the counter for longer than ``timeout``.
     """
     last = None
     connection = connections[using]
     with ExitStack() as stack:
         stack.push(begin(using, timeout))
         with database_errors(connection, timeout):
-            # In the order of their names, as all who lock several.
+            # In the order of the names, as get_next_blocks() does, so that nothing deadlocks.
             for name in sorted({sequence_name, free or sequence_name}):
                 if name == free:
                     _reserve(name, timeout, using)
@@ -48,10 +48,10 @@ def locked(
 
 
 def _lock(name: str, timeout: float, using: str) -> int:
-    """Lock the counter, leave it as it is, and return its last number.
+    """Lock the counter without changing it, and return its last number.
 
-    Only the backend knows how to bound a wait on its database, and does so when a number is taken:
-    so one is taken, and given back at once.
+    Only the backend can limit a wait on its database, and only when it takes a number. So this
+    takes a number and gives it back at once.
     """
     connection = connections[using]
     counter = Counter.objects.using(using).filter(pk=name)
@@ -60,24 +60,26 @@ def _lock(name: str, timeout: float, using: str) -> int:
             number = take(Allocation(name, 1, _no_counter, None, timeout), using)[0]
             counter.update(last=number - 1)
             return number - 1
-    # An exhausted counter, which no taker holds for long, or a backend that can't bound the wait.
+    # The sequence is exhausted, so that nobody locks it for long; or the backend can't limit waits.
     nowait = connection.features.has_select_for_update_nowait
     return counter.select_for_update(nowait=nowait).get().last
 
 
 def _no_counter() -> int:
-    """Refuse to start a sequence that is not there."""
+    """Raise DoesNotExist instead of starting a new sequence."""
     raise Counter.DoesNotExist
 
 
 def _reserve(name: str, timeout: float, using: str) -> None:
-    """Wait for those who are just creating a counter of this name, and keep others from it.
+    """Prevent other transactions from creating a counter of this name, until this one ends.
 
-    Raises ValueError if there is one.
+    Wait for transactions that are creating one now.
+
+    :raises ValueError: there is a counter of this name.
     """
     counter = Counter.objects.using(using).filter(pk=name)
     if not counter.exists() and get_allocator(connections[using]).can_limit_first_wait:
-        # The highest number is no other counter's next one.
+        # No existing counter would give MAX_VALUE next, so this number shows that it was created.
         taken = take(Allocation(name, 1, MAX_VALUE, None, timeout), using)[0]
         if taken == MAX_VALUE:
             counter.delete()

@@ -17,14 +17,14 @@ __all__ = ["Counter", "NameField", "has_table"]
 
 
 class NameField(models.CharField):  # type: ignore[type-arg] # not generic at run time
-    """Text that compares byte for byte on every database: its backend knows how."""
+    """Text that compares byte for byte on every database; its backend chooses the collation."""
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         return super().db_parameters(connection) | get_allocator(connection).name_column(connection)
 
 
 class Counter(models.Model):
-    """A sequence's counter. Numbers are taken by ``get_next_value``, never by this model."""
+    """The counter of a sequence. Take numbers by ``get_next_value()``, never by this model."""
 
     name = NameField(_("name"), max_length=MAX_NAME_LENGTH, primary_key=True)
     last = models.BigIntegerField(_("last number"), help_text=_("the last number taken"))
@@ -35,7 +35,7 @@ class Counter(models.Model):
         verbose_name_plural = _("sequences")
         permissions = [("set_counter", "Can set the last number of a sequence")]
         constraints = [
-            # -1 is where a counter stands that starts at 0 and was not taken from yet.
+            # -1 is the value of a counter that starts at 0 and whose first number wasn't taken yet.
             models.CheckConstraint(
                 condition=models.Q(last__gte=-1), name="sequences_core_last_from_minus_one"
             ),
@@ -46,7 +46,10 @@ class Counter(models.Model):
 
 
 def has_table(connection: BaseDatabaseWrapper) -> bool:
-    """Is the table there, and may be read? Introspection sees no table of another schema."""
+    """Return whether the table exists and can be read.
+
+    Introspection doesn't find a table in another schema, so this executes a query.
+    """
     alias = connection.alias
     savepoint = transaction.atomic(using=alias) if connection.in_atomic_block else nullcontext()
     try:

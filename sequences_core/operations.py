@@ -1,4 +1,4 @@
-"""The migration operation that lets the chosen backend prepare the database."""
+"""The migration operation that lets the configured backend prepare the database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
 from .exceptions import BackendError
@@ -17,28 +16,28 @@ from .registry import default_allocator, get_allocator
 
 
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Let the chosen backend prepare this database; idempotent."""
+    """Let the configured backend prepare this database; idempotent."""
     get_allocator(connection).install(connection)
     forget_functions()
 
 
 def uninstall(connection: BaseDatabaseWrapper) -> None:
-    """Undo what the chosen backend did to this database, and what the default one did; idempotent.
+    """Uninstall the configured backend and the default one from this database; idempotent.
 
-    The setting may have been another one when :func:`install` was called: most often none.
+    The setting may have been different, usually unset, when :func:`install` was called.
     """
     get_allocator(connection).uninstall(connection)
-    with suppress(BackendError):  # then it can't have installed anything
+    with suppress(BackendError):  # without a default backend, there is nothing to uninstall
         default_allocator(connection).uninstall(connection)
     forget_functions()
 
 
 class InstallBackend(Operation):
-    """Call ``Allocator.install`` on each database that holds the table of counters.
+    """Call ``Allocator.install`` on each database where the router allows the table of counters.
 
-    Installing is idempotent, so after choosing another backend run it again: by a migration of
-    your own with this operation, or by ``manage.py sequences install``. Backwards it undoes what
-    the backend that is chosen by then installs, and what the one that "auto" stands for does.
+    Installing is idempotent. After you have configured another backend, install it by a migration
+    of your own with this operation, or by ``manage.py sequences install``. The reverse operation
+    uninstalls the currently configured backend and the default one.
     """
 
     reduces_to_sql = False
@@ -48,26 +47,16 @@ class InstallBackend(Operation):
         """Change no model."""
 
     def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: Any,
-        to_state: Any,
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
     ) -> None:
-        connection = schema_editor.connection
-        if router.allow_migrate_model(connection.alias, Counter):
-            install(connection)
+        if router.allow_migrate_model(schema_editor.connection.alias, Counter):
+            install(schema_editor.connection)
 
     def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: Any,
-        to_state: Any,
+        self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
     ) -> None:
-        connection = schema_editor.connection
-        if router.allow_migrate_model(connection.alias, Counter):
-            uninstall(connection)
+        if router.allow_migrate_model(schema_editor.connection.alias, Counter):
+            uninstall(schema_editor.connection)
 
     def describe(self) -> str:
-        return "Prepare the database for the chosen sequences backend"
+        return "Prepare the database for the configured sequences backend"

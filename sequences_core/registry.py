@@ -1,4 +1,4 @@
-"""From the settings and the installed entry points to an Allocator."""
+"""Choose the allocator of a database by the settings and the installed entry points."""
 
 from __future__ import annotations
 
@@ -38,39 +38,42 @@ _allocators: dict[str, Allocator] = {}
 
 
 def get_allocator(connection: BaseDatabaseWrapper) -> Allocator:
-    """Return the allocator that serves this connection's alias; raise BackendError if none can.
+    """Return the allocator of this connection's alias; raise BackendError if there is none.
 
-    Looked up once for each alias. Threads that look at the same time all get the same one.
+    It is looked up once for each alias. All threads get the same instance.
     """
-    allocators = _allocators  # a reset meanwhile puts another dict in its place
+    allocators = _allocators  # forget_allocators() may replace the dict meanwhile
     allocator = allocators.get(connection.alias)
     if allocator is None:
         found = _load(connection, *backend_choice(connection))
         if len(table_parts()) > 1 and not found.has_schemas(connection):
             raise BackendInvalid(
-                f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, and database "
-                f"{connection.alias!r} of vendor {connection.vendor!r} has none"
+                f"SEQUENCES_TABLE = {'.'.join(table_parts())!r} names a schema, but database "
+                f"{connection.alias!r} of vendor {connection.vendor!r} has no schemas"
             )
-        asks_for_early_release(connection.alias)  # which raises for a wrong value
+        asks_for_early_release(connection.alias)  # raises BackendInvalid for an invalid setting
         allocator = allocators.setdefault(connection.alias, found)
     return allocator
 
 
 def asks_for_early_release(alias: str) -> bool:
-    """Return what ``SEQUENCES_EARLY_RELEASE`` says of this database; raise BackendInvalid."""
+    """Return the value of ``SEQUENCES_EARLY_RELEASE`` for this database.
+
+    :raises BackendInvalid: the setting is invalid.
+    """
     choice = getattr(settings, "SEQUENCES_EARLY_RELEASE", False)
     choices = choice if isinstance(choice, dict) else {alias: choice}
     if unknown := sorted(set(map(str, choices)) - {*connections, alias}):
         problem = f"DATABASES has no {' and no '.join(map(repr, unknown))}"
     elif not all(isinstance(each, bool) for each in choices.values()):
-        problem = "it is True, False, or a dict of these by database alias"
+        problem = "it must be True, False, or a dict that maps database aliases to these"
     else:
         return choices.get(alias, False)
     raise BackendInvalid(f"SEQUENCES_EARLY_RELEASE = {choice!r}: {problem}")
 
 
 def default_allocator(connection: BaseDatabaseWrapper) -> Allocator:
-    """Return the allocator that "auto" stands for here, whatever SEQUENCES_BACKEND says."""
+    """Return the allocator that "auto" would choose, regardless of SEQUENCES_BACKEND."""
     return _load(connection, *_automatic_choice(connection))
 
 
@@ -84,16 +87,16 @@ def _load(connection: BaseDatabaseWrapper, asked_by: str, choice: str) -> Alloca
         raise _error(
             BackendInvalid,
             asked_by,
-            f"{choice!r} serves databases of vendor {' or '.join(sorted(allocator.vendors))}, and "
-            f"database {connection.alias!r} is of vendor {connection.vendor!r}",
+            f"{choice!r} supports databases of vendor {' or '.join(sorted(allocator.vendors))}, "
+            f"but database {connection.alias!r} is of vendor {connection.vendor!r}",
         )
     return allocator
 
 
 def backend_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
-    """Return who asks for the backend of a database, and for what: a name or a dotted path.
+    """Return what chooses the backend of a database, and the choice: a name or a dotted path.
 
-    Raises BackendError for a setting that asks for nothing of the kind.
+    :raises BackendError: the setting is invalid, or no backend is installed for the database.
     """
     setting, choice = "SEQUENCES_BACKEND", getattr(settings, "SEQUENCES_BACKEND", "auto")
     if isinstance(choice, dict):
@@ -106,8 +109,8 @@ def backend_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
         raise _error(
             BackendInvalid,
             f"{setting} = {choice!r}",
-            "a backend is 'auto', the name of an entry point, a dotted path, or a dict of these "
-            "by database alias",
+            "it must be 'auto', the name of an entry point, a dotted path, or a dict that maps "
+            "database aliases to these",
         )
     if choice != "auto":
         return f"{setting} = {choice!r}", choice
@@ -117,7 +120,7 @@ def backend_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
 def _automatic_choice(connection: BaseDatabaseWrapper) -> tuple[str, str]:
     asked_by, vendor = f"Database {connection.alias!r}", connection.vendor
     engine = connection.settings_dict["ENGINE"]
-    if "." not in engine and _find(engine):  # it may borrow another database's vendor
+    if "." not in engine and _find(engine):  # an engine may reuse the vendor of another one
         return f"{asked_by} of engine {engine!r}", engine
     if _find(vendor):
         return f"{asked_by} of vendor {vendor!r}", vendor
@@ -140,8 +143,8 @@ def _from_name(name: str, asked_by: str) -> Any:
         raise _error(
             BackendConflict,
             asked_by,
-            f"the sequences backend {name!r} is claimed by {claims}. Uninstall one, or choose by "
-            f"dotted path, such as '{found[0].module}.{found[0].attr}'",
+            f"the sequences backend {name!r} is registered by {claims}. Uninstall one, or choose "
+            f"one by its dotted path, such as '{found[0].module}.{found[0].attr}'",
         )
     try:
         return _Driver(found[0]).driver
@@ -155,10 +158,10 @@ def _from_name(name: str, asked_by: str) -> Any:
 
 
 class _Driver(DriverManager):  # type: ignore[type-arg] # stevedore 5.4 has no parameter
-    """Loads the entry point that was diagnosed, not one that stevedore remembers.
+    """Load the given entry point, not one from stevedore's cache.
 
-    stevedore 5 keeps entry points without their distributions, in the process and in files that
-    outlive a reinstallation, and its DriverManager names no alternatives.
+    stevedore 5 caches entry points without their distributions, in the process and in files that
+    remain after a reinstallation, and its DriverManager doesn't report what else is installed.
     """
 
     def __init__(self, entry: EntryPoint) -> None:
@@ -182,15 +185,15 @@ def _instance(allocator_class: Any, choice: str, asked_by: str) -> Allocator:
         raise _error(
             BackendInvalid,
             asked_by,
-            f"{choice!r} is {allocator_class!r}, which is no subclass of sequences_core.Allocator",
+            f"{choice!r} is {allocator_class!r}, not a subclass of sequences_core.Allocator",
         )
     protocol = getattr(allocator_class, "protocol", None)
     if protocol != PROTOCOL:
         raise _error(
             BackendInvalid,
             asked_by,
-            f"{choice!r} was written for version {protocol} of the allocator protocol, and "
-            f"sequences_core speaks version {PROTOCOL}. Install releases of both that agree",
+            f"{choice!r} was written for version {protocol} of the allocator protocol, but "
+            f"sequences_core has version {PROTOCOL}. Install compatible releases of both",
         )
     try:
         return allocator_class()
@@ -200,12 +203,12 @@ def _instance(allocator_class: Any, choice: str, asked_by: str) -> Allocator:
 
 
 def installed_backends() -> list[EntryPoint]:
-    """Return the entry points of all backends, by name; importing one may fail."""
+    """Return the entry points of all backends, sorted by name; loading one may fail."""
     return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
 
 
 def _find(name: str) -> list[EntryPoint]:
-    """Return the entry points of that name; a distribution found twice on sys.path counts once."""
+    """Return the entry points of this name, once for each distribution."""
     return sorted(entry_points(group=GROUP, name=name), key=_distribution)
 
 
@@ -214,13 +217,13 @@ def _distribution(entry: EntryPoint) -> str:
 
 
 def _hint(name: str) -> str:
-    # The extras of the core are the backends that it knows, so that no code need name them.
+    # The core's extras list the known backends, so that no code has to name them.
     for core in distributions(name="sequences-core"):
         if name in (core.metadata.get_all("Provides-Extra") or ()):
             return f'Try: pip install "sequences-core[{name}]"'
     return (
-        f"Install the distribution that registers it in the group {GROUP!r}, or sequences-orm, "
-        f"which serves any database"
+        f"Install the distribution that registers it in the entry-point group {GROUP!r}, or "
+        f"sequences-orm, which supports any database"
     )
 
 
@@ -230,7 +233,7 @@ def _error(kind: type[BackendError], asked_by: str, problem: str) -> BackendErro
 
 
 def forget_allocators(*, setting: str | None = None, **kwargs: Any) -> None:
-    """Look again: a setting changed."""
+    """Empty the cache after a setting has changed."""
     global _allocators
     if setting in {None, "SEQUENCES_BACKEND", "SEQUENCES_EARLY_RELEASE", "DATABASES"}:
         _allocators = {}

@@ -1,4 +1,4 @@
-"""Signals for those who keep the names of counters in tables of their own."""
+"""Signals for code that stores the names of sequences in tables of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.dispatch import Signal
 __all__ = ["sequence_renamed"]
 
 sequence_renamed = Signal()
-"""Sent by ``rename()`` in its transaction, with ``old`` and ``new``, the names, and ``using``.
+"""Sent by ``rename()`` in its transaction, with the names ``old`` and ``new`` and ``using``.
 
-An error that a receiver raises undoes the renaming.
+If a receiver raises an exception, the sequence keeps its old name.
 """

@@ -1,7 +1,7 @@
 """Subcommands that other distributions add to ``manage.py sequences``.
 
-A distribution names each in its entry-point group :data:`GROUP`: the entry point's name is the
-subcommand's, and its value a subclass of :class:`Subcommand`.
+A distribution registers each subcommand in the entry-point group :data:`GROUP`: the name of the
+entry point is the name of the subcommand, and its value is a subclass of :class:`Subcommand`.
 """
 
 from __future__ import annotations
@@ -29,56 +29,61 @@ class Subcommand(ABC):
     """
 
     help: ClassVar[str] = ""
-    """What does it do? One sentence, for ``manage.py sequences --help``."""
+    """The description of the subcommand for ``manage.py sequences --help``, in one sentence."""
 
     verbosity = 1
-    """What did ``-v`` say? 0 is to print nothing but results."""
+    """The value of ``-v``. 0 means that only results are printed."""
 
     def __init__(self, command: BaseCommand) -> None:
         self.command = command
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare arguments beside ``--database``, which each subcommand has."""
+        """Add arguments besides ``--database``, which each subcommand has."""
 
     @abstractmethod
     def handle(self, **options: Any) -> None:
-        """Do the work; ``options["database"]`` is None where ``--database`` wasn't given.
+        """Execute the subcommand.
 
-        Raise CommandError to end with an exit status of 1. ValueError, TypeError,
-        ImproperlyConfigured, SequencesError and the errors of databases are shown in the same way,
-        without a traceback.
+        ``options["database"]`` is None if ``--database`` wasn't given. Raise CommandError to end
+        with an exit status of 1. ValueError, TypeError, ImproperlyConfigured, SequencesError and
+        ``django.db.Error`` are shown in the same way, without a traceback.
         """
 
     def alias(self, options: Mapping[str, Any]) -> str:
-        """Return the database to work on: that of ``--database``, or where numbers are taken."""
+        """Return the alias given by ``--database``, or the one that the router chooses."""
         return options["database"] or router.db_for_write(Counter)
 
     def write(self, line: str) -> None:
-        """Print the line, with escapes in place of what a terminal might obey."""
+        """Print the line, with nonprintable characters escaped."""
         self.command.stdout.write(plain(line))
 
     def report(self, message: str) -> None:
-        """Print what was done, unless ``-v 0`` was given."""
+        """Print a message about what was done, unless ``-v 0`` was given."""
         if self.verbosity:
             self.command.stdout.write(self.command.style.SUCCESS(message))
 
     def warn(self, message: str) -> None:
-        """Print a warning on the standard error."""
+        """Print a warning to the standard error stream."""
         self.command.stderr.write(self.command.style.WARNING(message))
 
     def confirm(self, question: str, options: Mapping[str, Any]) -> None:
-        """Ask, unless ``options["interactive"]`` is false; raise CommandError for a refusal."""
+        """Ask the question, unless ``options["interactive"]`` is false.
+
+        :raises CommandError: the answer isn't "yes".
+        """
         if not options["interactive"]:
             return
         try:
             answer = input(f"{question} Type 'yes' to do so: ")
         except EOFError:
-            raise CommandError("Nothing was changed: nobody answers; use --noinput.") from None
+            raise CommandError(
+                "Nothing was changed: the question wasn't answered. Use --noinput to skip it."
+            ) from None
         if answer.strip().lower() != "yes":
             raise CommandError("Nothing was changed.")
 
     def write_table(self, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print the rows under the header; numbers are aligned to the right, None is empty."""
+        """Print a table. Columns with integers are aligned right; None is shown as empty."""
         found = list(rows)
         texts = [["" if cell is None else plain(str(cell)) for cell in row] for row in found]
         widths = [max(map(len, column)) for column in zip(header, *texts, strict=True)]
@@ -97,9 +102,9 @@ class Subcommand(ABC):
 
 
 def plain(text: str) -> str:
-    """Return the text with escapes in place of what a terminal might obey, such as a newline.
+    """Return the text with nonprintable characters escaped, such as newlines.
 
-    The names of counters hold what users have typed in.
+    Names of sequences can contain users' input, which must not control the terminal.
     """
     if text.isprintable():
         return text
@@ -107,7 +112,7 @@ def plain(text: str) -> str:
 
 
 class _Broken(Subcommand):
-    """Stands for a subcommand that can't be used, and says why only when it is asked for."""
+    """A subcommand that can't be loaded. Calling it reports the reason."""
 
     def __init__(self, command: BaseCommand, problem: str) -> None:
         super().__init__(command)
@@ -123,9 +128,9 @@ class _Broken(Subcommand):
 def installed_subcommands(
     command: BaseCommand, add_parser: Callable[..., argparse.ArgumentParser], taken: set[str]
 ) -> dict[str, Subcommand]:
-    """Return the installed subcommands by name, but for those of names that are taken.
+    """Return the installed subcommands by name, except those whose names are in ``taken``.
 
-    One that can't be loaded doesn't keep the others from working.
+    The others work even if one can't be loaded.
     """
     found: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
@@ -139,7 +144,7 @@ def installed_subcommands(
         parser = add_parser(name, help=text.replace("%", "%%"), description=text)
         try:
             subcommand.add_arguments(parser)
-        except Exception as error:  # noqa: BLE001 # whatever it is, the others must work
+        except Exception as error:  # noqa: BLE001 # after any error, the others must work
             subcommand = _Broken(command, _problem(name, entries[0], error))
             subcommand.add_arguments(parser)
         subcommands[name] = subcommand
@@ -149,15 +154,17 @@ def installed_subcommands(
 def _load(command: BaseCommand, name: str, entries: list[EntryPoint]) -> Subcommand:
     if len(entries) > 1:
         claims = " and ".join(sorted(f"{_distribution(e)} ({e.value})" for e in entries))
-        return _Broken(command, f"The subcommand {name!r} is claimed by {claims}: uninstall one.")
+        return _Broken(
+            command, f"The subcommand {name!r} is registered by {claims}: uninstall one."
+        )
     (entry,) = entries
     try:
         kind = entry.load()
         if isinstance(kind, type) and issubclass(kind, Subcommand):
             return kind(command)
-    except Exception as error:  # noqa: BLE001 # whatever it is, the others must work
+    except Exception as error:  # noqa: BLE001 # after any error, the others must work
         return _Broken(command, _problem(name, entry, error))
-    reason = TypeError(f"{kind!r} is no subclass of sequences_core.subcommands.Subcommand")
+    reason = TypeError(f"{kind!r} is not a subclass of sequences_core.subcommands.Subcommand")
     return _Broken(command, _problem(name, entry, reason))
 
 

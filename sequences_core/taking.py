@@ -1,4 +1,4 @@
-"""Taking a block: in which transaction, with which warning, and as which error it fails."""
+"""Take a block: check for a transaction, and convert the database's errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Allocate = Callable[[BaseDatabaseWrapper, Allocation], range]
 
 
 def take(allocation: Allocation, using: str | None = None) -> range:
-    """Take the block, with the errors and the warning that the public functions promise."""
+    """Take the block, with the errors and the warning that the public functions document."""
     if not allocation.count:
         return range(0)
     connection = connections[using or router.db_for_write(Counter)]
@@ -47,7 +47,7 @@ def take(allocation: Allocation, using: str | None = None) -> range:
     if not in_users_transaction(connection):
         outside_transaction(allocation.name)
     allocate: Allocate = allocator.allocate
-    # Here, so that it costs those who don't want to know one call, that of the logger.
+    # Checked here, so that one call of the logger is all that unmeasured calls cost.
     if waits.always or waits.logger.isEnabledFor(DEBUG):
         allocate = partial(waits.allocate, allocator)
     if callable(allocation.initial_value):
@@ -55,7 +55,7 @@ def take(allocation: Allocation, using: str | None = None) -> range:
     try:
         return allocate(connection, allocation)
     except Exception:
-        # Only now, so that a number that is taken doesn't pay for a generator.
+        # Entered only after an error, so that a successful call doesn't create a generator.
         with database_errors(connection, allocation.timeout):
             raise
 
@@ -63,20 +63,20 @@ def take(allocation: Allocation, using: str | None = None) -> range:
 def _take_or_start(
     connection: BaseDatabaseWrapper, allocation: Allocation, allocate: Allocate
 ) -> range:
-    """Take the block; where there is no counter, start one at what the callable returns."""
+    """Take the block; if there is no counter, create one that starts at the callable's result."""
     assert callable(allocation.initial_value)
     with database_errors(connection, allocation.timeout):
-        with suppress(SequenceExhausted):  # which it may be; or there is no counter
+        with suppress(SequenceExhausted):  # also raised if there is no counter
             return allocate(connection, allocation)
         if Counter.objects.using(connection.alias).filter(pk=allocation.name).exists():
-            # Exhausted, or created since the first statement looked.
+            # The sequence is exhausted, or its counter was created after the first statement.
             return allocate(connection, allocation)
     try:
         first = allocation.initial_value()
-    except DatabaseError as error:  # the callable's own, whatever it is
+    except DatabaseError as error:  # of the callable's own statements
         mark_rollback(connection, error)
         raise
-    # Another taker may have created the counter meanwhile; the upsert then moves on from there.
+    # Another transaction may have created the counter meanwhile; then the upsert increases it.
     allocation = replace(allocation, initial_value=check_integer("initial_value", first))
     with database_errors(connection, allocation.timeout):
         return allocate(connection, allocation)
@@ -85,20 +85,21 @@ def _take_or_start(
 def in_users_transaction(connection: BaseDatabaseWrapper) -> bool:
     """Return whether the caller has opened a transaction on this connection.
 
-    Those that Django's TestCase opens around each test and class are not the caller's: what warns
-    or fails outside a transaction must do so in a test.
+    The transactions that Django's TestCase opens around each class and test don't count: code
+    that warns or fails outside a transaction must do so in a test, too.
     """
     if not connection.in_atomic_block:
         return not connection.get_autocommit()
-    # A TestCase's blocks are the outermost ones, so if the last is, all are.
+    # The outermost blocks are those of the TestCase, so if the last block is one, all are.
     blocks = connection.atomic_blocks
     return not (blocks and getattr(blocks[-1], "_from_testcase", False))
 
 
 def begin(using: str, timeout: float | None = None) -> transaction.Atomic:
-    """Enter ``atomic()``, waiting for ``timeout`` seconds at the most where that takes a lock.
+    """Enter ``atomic()``; where this takes a lock, wait for it for at most ``timeout`` seconds.
 
-    No savepoint is made in the caller's transaction: an error marks that for rollback.
+    In the caller's transaction, this creates no savepoint: an error marks the transaction for
+    rollback.
     """
     connection = connections[using]
     atomic = transaction.atomic(using=using, savepoint=not in_users_transaction(connection))
@@ -115,13 +116,13 @@ def begin(using: str, timeout: float | None = None) -> transaction.Atomic:
 def database_errors(
     connection: BaseDatabaseWrapper, timeout: float | None = None, *, ours: bool = True
 ) -> Iterator[None]:
-    """Turn the database's errors into ours, and tell Django when the transaction is dead.
+    """Convert the database's errors into ours, and set ``needs_rollback`` where it applies.
 
-    Errors of other databases pass unchanged. ``ours=False`` says that the block runs other
-    statements than ours, too: only an error that names our table or function is turned into ours.
+    Errors of other connections pass unchanged. Pass ``ours=False`` if the block also executes
+    statements of other code: then only errors that name our table or function are converted.
     """
     try:
-        # Django lets some errors of a driver through, such as those of closing a cursor.
+        # Django doesn't convert some errors of a driver, such as those of closing a cursor.
         with connection.wrap_database_errors if ours else nullcontext():
             yield
     except DatabaseError as error:
@@ -130,11 +131,11 @@ def database_errors(
 
 
 def mark_rollback(connection: BaseDatabaseWrapper, error: DatabaseError) -> None:
-    """Set ``needs_rollback`` if the error has ended the transaction that is open here."""
+    """Set ``needs_rollback`` if, after the error, the transaction can only be rolled back."""
     if not connection.in_atomic_block or is_foreign(connection, error):
         return
     if connection.connection is None or connection.closed_in_transaction:
-        return  # the transaction ended with its connection, and Django knows
+        return  # the transaction ended with its connection, and Django has recorded that
     if get_allocator(connection).aborts_transaction(connection, error):
         connection.needs_rollback = True
 
@@ -142,9 +143,9 @@ def mark_rollback(connection: BaseDatabaseWrapper, error: DatabaseError) -> None
 def _explain(
     connection: BaseDatabaseWrapper, error: DatabaseError, timeout: float | None, ours: bool = True
 ) -> None:
-    """Mark the transaction as the server has it, and raise our error where there is one."""
+    """Set ``needs_rollback`` where it applies, and raise our error if one fits."""
     if isinstance(error, SequencesError) or is_foreign(connection, error):
-        return  # said already, or not by this database
+        return  # it is converted already, or another database's
     mark_rollback(connection, error)
     allocator = get_allocator(connection)
     code, text = allocator.error_code(error), allocator.error_text(error)
@@ -153,16 +154,18 @@ def _explain(
     ):
         raise _table_missing(connection) from error
     if code in allocator.missing_function_codes and _names(text, FUNCTION):
-        forget_functions()  # it was there when somebody looked
+        forget_functions()  # the cache may say that the function exists
         raise function_missing(connection) from error
     if ours and timeout is not None and code in allocator.lock_timeout_codes:
-        raise SequenceLocked(f"the sequence was locked for {timeout} s: {error}") from error
+        raise SequenceLocked(
+            f"another transaction locked the sequence for more than {timeout} s: {error}"
+        ) from error
     if EXHAUSTED in text:
         raise SequenceExhausted(text) from error
 
 
 def _names(text: str, name: str) -> bool:
-    """Does the text of an error name this table or function, and not only one like it?"""
+    """Return whether the text names this table or function, not only a similar name."""
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
@@ -171,20 +174,23 @@ def _table_missing(connection: BaseDatabaseWrapper) -> TableMissing:
     label = Counter._meta.app_label
     remedy = f"run manage.py migrate {label} --database={alias}"
     if not router.allow_migrate_model(alias, Counter):
-        remedy = f"the router's allow_migrate({alias!r}, {label!r}) is false"
+        remedy = f"the router's allow_migrate({alias!r}, {label!r}) returns False"
     return TableMissing(f"{place_of(connection)} has no table {'.'.join(table_parts())}: {remedy}")
 
 
 CALLED = frozenset({__name__, f"{__package__}.api"})
-"""The modules that stand between a public function and the warning."""
+"""The modules whose frames are between the caller of a public function and the warning."""
 
 
 def outside_transaction(name: str) -> None:
-    """Warn, at the caller's line, of a number that is taken in autocommit; or refuse to take it."""
+    """Issue a GapWarning at the caller's line, or raise AutocommitRefused.
+
+    SEQUENCES_AUTOCOMMIT decides.
+    """
     mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
     message = (
-        f"a number of sequence {name!r} is taken outside a transaction: if what follows fails, "
-        f"the number is lost. Use transaction.atomic(), or set SEQUENCES_AUTOCOMMIT"
+        f"a number of sequence {name!r} is taken outside a transaction: if the code that uses it "
+        f"fails, the number is lost. Use transaction.atomic(), or set SEQUENCES_AUTOCOMMIT"
     )
     if mode == "error":
         raise AutocommitRefused(message)
@@ -195,5 +201,5 @@ def outside_transaction(name: str) -> None:
         warnings.warn(message, GapWarning, stacklevel=stacklevel)
     elif mode != "allow":
         raise ImproperlyConfigured(
-            f"SEQUENCES_AUTOCOMMIT is 'allow', 'warn' or 'error', not {mode!r}"
+            f"SEQUENCES_AUTOCOMMIT must be 'allow', 'warn' or 'error', not {mode!r}"
         )

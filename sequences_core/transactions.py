@@ -1,8 +1,7 @@
-"""Running a whole transaction again after a serialization failure or a deadlock.
+"""Run a whole transaction again after a serialization failure or a deadlock.
 
-A conflict can surface as late as at COMMIT, and after it nothing of the transaction is left. So
-the unit that is run again is everything from BEGIN to COMMIT; a call of ``get_next_value`` alone
-can't be.
+A conflict can be reported as late as at COMMIT, and undoes the whole transaction. So everything
+from BEGIN to COMMIT must be run again, not only a call of ``get_next_value()``.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_PAUSE = 0.01
-"""Seconds: a few commits on a local server."""
+"""In seconds: the time of a few commits on a local server."""
 
 LONGEST_PAUSE = 1.0
-"""Seconds: as long as PostgreSQL takes to notice a deadlock (deadlock_timeout)."""
+"""In seconds: the default of PostgreSQL's deadlock_timeout."""
 
 UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate)
-"""With awaitables and all of itertools, what is returned before its code has run."""
+"""Types of lazy results. Awaitables and the types of itertools are lazy, too."""
 
 
 class _Run:
-    """One run of a block: whether it was committed, and the errors of its statements."""
+    """One run of a block: records whether it was committed and the errors of its statements."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
@@ -59,17 +58,17 @@ class _Run:
             raise
 
     def fatal_errors(self) -> list[DatabaseError]:
-        """Return those after which the transaction can't be committed."""
-        if self.connection.closed_in_transaction:  # nobody can say, and nothing can be committed
+        """Return the errors after which the transaction can't be committed."""
+        if self.connection.closed_in_transaction:  # without a connection, nothing can be
             return self.errors
         aborts = self.allocator.aborts_transaction
         return [error for error in self.errors if aborts(self.connection, error)]
 
     @contextmanager
     def conflicts_first(self) -> Iterator[None]:
-        """Raise the conflict that a block has caught, also in place of what follows from it.
+        """Raise a conflict that the block has caught, instead of errors that result from it.
 
-        That may be a savepoint that the server no longer knows.
+        For example, a savepoint may no longer exist after a conflict.
         """
         try:
             yield
@@ -84,47 +83,49 @@ class _Run:
 
 
 def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None = None) -> T:
-    """Call ``block`` in a transaction of its own, and again when it lost a conflict.
+    """Call ``block`` in a transaction of its own, and again after a conflict.
 
-    ``block`` must be safe to run again: no e-mails, and no state kept from an earlier attempt.
-    Nothing that was committed is run again: an error of an ``on_commit`` hook is raised as it is,
-    and so is one of another database, for what the block did there may be committed. Pauses grow
-    from FIRST_PAUSE to LONGEST_PAUSE, with jitter.
+    Only serialization failures and deadlocks are retried. ``block`` must be safe to run again: it
+    must not send e-mails or keep state from an earlier attempt. Errors of ``on_commit`` hooks are
+    not retried, because the transaction was committed; errors of other databases aren't either,
+    because what the block did there may be committed. The pauses between attempts grow from
+    FIRST_PAUSE to LONGEST_PAUSE, with jitter.
 
-    :param attempts: how often at the most; the error of the last attempt is raised.
-    :raises RuntimeError: a transaction is open already, or autocommit is off, so that COMMIT would
-        not be in the block.
-    :raises TypeError: the block is, or returns, a coroutine or a generator: it would do its work
+    :param attempts: the maximum number of calls. The error of the last one is raised.
+    :param using: the database alias. By default, the database router chooses it.
+    :raises RuntimeError: a transaction is open already, or autocommit is off, so that this
+        function can't execute the COMMIT.
+    :raises TypeError: the block is, or returns, a coroutine or a generator, whose code would run
         only after the COMMIT.
-    :raises TransactionManagementError: the block caught an error that ended the transaction, or
-        called ``set_rollback(True)``: a result is returned only for what was committed.
+    :raises TransactionManagementError: the block returned, but its transaction can only be rolled
+        back: it caught an error that ended the transaction, or called ``set_rollback(True)``.
     """
     attempts = _check_attempts(attempts)
     _refuse_deferred(block)
     alias = using or router.db_for_write(Counter)
     connection = connections[alias]
     allocator = get_allocator(connection)
-    outermost = not connection.in_atomic_block  # else it is refused, but in a TestCase
+    outermost = not connection.in_atomic_block  # else durable=True raises, except in a TestCase
     if outermost and not connection.get_autocommit():
         raise RuntimeError(
-            f"database {alias!r} is in manual transaction management, so that what is run here "
+            f"database {alias!r} uses manual transaction management, so that this transaction "
             f"would not be committed: call set_autocommit(True) before"
         )
     for attempt in range(attempts):
         run = _Run(connection)
         try:
             with transaction.atomic(using=alias, durable=True):
-                if outermost:  # the first hook, so that it runs whatever another one raises
+                if outermost:  # it is the first hook, so that it runs even if another one raises
                     transaction.on_commit(run.note_commit, using=alias)
                 with connection.execute_wrapper(run.note_error), run.conflicts_first():
                     result = block()
                     _refuse_unfinished(result)
-                # atomic() would roll back without a word. Of an error of a cursor that the block
-                # caught Django doesn't know, and after it COMMIT doesn't fail.
+                # With needs_rollback, atomic() would roll back without an error. If the block has
+                # caught an error of a cursor, Django doesn't know of it, and COMMIT may not fail.
                 if connection.needs_rollback or run.fatal_errors():
                     raise transaction.TransactionManagementError(
-                        "the block returned, but its transaction can only be rolled back: let "
-                        "errors out of the block, or catch them around an atomic() of their own"
+                        "the block returned, but its transaction can only be rolled back: don't "
+                        "catch database errors in the block, or catch them around an inner atomic()"
                     )
             return result
         except DatabaseError as error:
@@ -133,8 +134,9 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
             if is_foreign(connection, error) or not allocator.is_retryable(error):
                 raise
         finally:
-            run.errors.clear()  # their tracebacks keep the block's locals
-        # Full jitter spreads those who collided; 2.0**attempt could overflow, so bound it first.
+            run.errors.clear()  # their tracebacks refer to the block's local variables
+        # Full jitter separates transactions that collided. The exponent is limited, because the
+        # power of a large one would overflow.
         time.sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempt, 30))))  # noqa: S311 - no secret
     raise AssertionError("unreachable")
 
@@ -142,10 +144,11 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
 def retry_atomic(
     *, attempts: int = 10, using: str | None = None
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorate a function so that each call is a :func:`run_atomic`.
+    """Decorate a function so that :func:`run_atomic` runs each call.
 
-    Use it above or below ``staticmethod`` and ``classmethod``. TypeError is raised for what isn't a
-    plain function: a class, a coroutine function, a generator function.
+    You can use it above or below ``staticmethod`` and ``classmethod``.
+
+    :raises TypeError: the function is a class, a coroutine function or a generator function.
     """
     attempts = _check_attempts(attempts)
 
@@ -171,15 +174,15 @@ def retry_atomic(
 def _check_attempts(attempts: int) -> int:
     attempts = check_integer("attempts", attempts)
     if attempts < 1:
-        raise ValueError("attempts is at least 1")
+        raise ValueError("attempts must be at least 1")
     return attempts
 
 
 def _refuse_deferred(function: Any) -> None:
-    """Raise TypeError for what can't be called, or does its work only after it has returned."""
+    """Raise TypeError for an object that isn't callable, or whose code runs after it returned."""
     if not callable(function):
         _close(function)
-        raise TypeError(f"only a function can be run in a transaction, not {function!r}")
+        raise TypeError(f"only a function can run in a transaction, not {function!r}")
     for each in (function, type(function).__call__):
         if (
             inspect.iscoroutinefunction(each)
@@ -187,14 +190,14 @@ def _refuse_deferred(function: Any) -> None:
             or inspect.isasyncgenfunction(each)
         ):
             raise TypeError(
-                f"{function!r} is a coroutine or generator function, so it would do its work "
-                f"after the COMMIT: put the work into a plain function"
+                f"{function!r} is a coroutine or generator function, whose code would run after "
+                f"the COMMIT: use a plain function"
             )
 
 
 def _refuse_unfinished(result: Any) -> None:
-    """Raise TypeError for a result whose code has not run yet."""
-    unfinished = getattr(result, "gen", result)  # of a function with @contextmanager
+    """Raise TypeError for a lazy result, whose code hasn't run yet."""
+    unfinished = getattr(result, "gen", result)  # @contextmanager functions have a generator there
     if (
         inspect.isawaitable(unfinished)
         or isinstance(unfinished, UNFINISHED)
@@ -202,13 +205,13 @@ def _refuse_unfinished(result: Any) -> None:
     ):
         _close(unfinished)
         raise TypeError(
-            f"the block returned {result!r}, which would do its work after the COMMIT: put the "
-            f"work into a plain function"
+            f"the block returned {result!r}, whose code would run after the COMMIT: use a plain "
+            f"function"
         )
 
 
 def _close(unfinished: Any) -> None:
-    """Close what will not be run, so that it doesn't warn of that; cancel a task."""
+    """Close an awaitable that will not be awaited, to prevent its warning; cancel a task."""
     for name in ("close", "cancel"):
         if hasattr(unfinished, name) and inspect.isawaitable(unfinished):
             getattr(unfinished, name)()

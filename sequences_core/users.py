@@ -1,4 +1,4 @@
-"""Which fields of the project use a sequence."""
+"""Find the fields of the project that use a sequence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class SequenceUser(Protocol):
     """A field that takes numbers of sequences, or an expression in the ``db_default`` of one."""
 
     def uses_sequence(self, name: str) -> bool:
-        """Return whether it may take numbers of the sequence of this name; ask no database."""
+        """Return whether it may take numbers of the sequence ``name``, without a query."""
 
 
 def fields_using(names: Iterable[str], using: str) -> dict[str, list[str]]:
-    """Return, for each name of a sequence, the fields that may use it, as ``app.Model.field``.
+    """Return, for each sequence, the labels ``app.Model.field`` of the fields that may use it.
 
-    The models say so, without a look at any row: a field with a scope uses each name that it could
-    make. Code that calls ``get_next_value`` isn't found. Of the database ``using`` are the models
-    that the router lets it have.
+    This inspects the models, not their rows: a field with a scope may use every name that its
+    scope can produce. Code that calls ``get_next_value()`` isn't found. Only models that the router
+    allows in the database ``using`` are inspected.
     """
     users = list(_users(using))
     return {
@@ -37,14 +37,15 @@ def fields_using(names: Iterable[str], using: str) -> dict[str, list[str]]:
 
 
 def known_fields(using: str) -> list[str]:
-    """Return the fields that may use sequences of the database, as ``app.Model.field``."""
+    """Return the labels ``app.Model.field`` of the fields that may use sequences of a database."""
     return sorted({label for label, _ in _users(using)})
 
 
 def _users(using: str) -> Iterator[tuple[str, SequenceUser]]:
-    """Yield what takes numbers in the database, with the field's label."""
+    """Yield the label of each field that takes numbers in the database, and what takes them."""
     connection = connections[using]
-    # The router of django-tenants speaks of the current schema; the table may be in another one.
+    # The router of django-tenants answers for the current schema; the model's table may be in
+    # another one.
     anywhere = bool(get_allocator(connection).namespace(connection)) and has_table(connection)
     for model in apps.get_models(include_auto_created=True):
         if anywhere or router.allow_migrate_model(using, model):
@@ -55,6 +56,6 @@ def _users(using: str) -> Iterator[tuple[str, SequenceUser]]:
 
 
 def _parts(expression: Any) -> Iterator[Any]:
-    """Yield the expressions that one consists of."""
+    """Yield an expression and its source expressions; nothing for other values."""
     if hasattr(expression, "flatten"):
         yield from expression.flatten()

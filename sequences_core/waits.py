@@ -1,4 +1,7 @@
-"""How long takings wait: to the log ``sequences_core``, and to OpenTelemetry if it is there."""
+"""Measure how long statements that take numbers wait.
+
+The results are sent to the logger ``sequences_core``, and to OpenTelemetry if it is installed.
+"""
 
 from __future__ import annotations
 
@@ -29,38 +32,41 @@ __all__ = ["are_measured", "measuring", "slow_wait"]
 logger = logging.getLogger("sequences_core")
 
 always = True
-"""Are takings measured whatever the logger's level is?"""
+"""Whether to measure regardless of the logger's level."""
 
 
 def are_measured() -> bool:
-    """Return whether anybody wants to know how long takings wait."""
+    """Return whether statements are measured: for a setting, OpenTelemetry or the log level."""
     return always or logger.isEnabledFor(logging.DEBUG)
 
 
 def slow_wait() -> float | None:
-    """Return ``SEQUENCES_SLOW_WAIT``, in seconds; raise ImproperlyConfigured for a bad value."""
+    """Return ``SEQUENCES_SLOW_WAIT``, in seconds, or None.
+
+    :raises ImproperlyConfigured: the setting is invalid.
+    """
     seconds = getattr(settings, "SEQUENCES_SLOW_WAIT", None)
     try:
         return None if seconds is None else check_timeout(seconds)
     except (TypeError, ValueError) as error:
         raise ImproperlyConfigured(
-            f"SEQUENCES_SLOW_WAIT is a number of seconds, or None, not {seconds!r}"
+            f"SEQUENCES_SLOW_WAIT must be a number of seconds or None, not {seconds!r}"
         ) from error
 
 
 def allocate(
     allocator: Allocator, connection: BaseDatabaseWrapper, allocation: Allocation
 ) -> range:
-    """Let the allocator take the block, and measure it."""
+    """Call ``allocator.allocate()`` and measure its time."""
     with measuring(connection, allocation.name, allocation.count):
         return allocator.allocate(connection, allocation)
 
 
 @contextmanager
 def measuring(connection: BaseDatabaseWrapper, name: str, count: int = 1) -> Iterator[None]:
-    """Measure the block, in which a statement takes ``count`` numbers, and log how long it took.
+    """Measure and log the time of the block, in which a statement takes ``count`` numbers.
 
-    Nobody tells how much of that was waiting: it is all but what a statement takes anyway.
+    The time includes the statement itself, because databases don't report how long it waited.
     """
     slow = slow_wait()
     wait = _Wait(connection, name)
@@ -77,7 +83,7 @@ def measuring(connection: BaseDatabaseWrapper, name: str, count: int = 1) -> Ite
 
 def _log(name: str, using: str, seconds: float, slow: float | None, holder: int | None) -> None:
     is_slow = slow is not None and seconds >= slow
-    by = f", which session {holder} held" if holder else ""
+    by = f", locked by session {holder}" if holder else ""
     logger.log(
         logging.WARNING if is_slow else logging.DEBUG,
         "waited %.4f s for sequence %r of database %r%s",
@@ -98,7 +104,7 @@ def _span(connection: BaseDatabaseWrapper, name: str, count: int) -> Any:
 
 
 class _Wait:
-    """A taking that may have to wait."""
+    """A statement that takes numbers and may wait."""
 
     def __init__(self, connection: BaseDatabaseWrapper, name: str) -> None:
         self.connection = connection
@@ -108,22 +114,26 @@ class _Wait:
         self.started = time.perf_counter()
 
     def find_holder(self) -> None:
-        """Ask over a connection that is closed at once, and be content with no answer."""
+        """Query the session that has locked the counter, over a connection of its own.
+
+        An error leaves ``holder`` None.
+        """
         self.asked = True
-        # Whatever goes wrong, such as for want of a privilege: it is only a hint.
+        # The holder is only a hint, so ignore every error, such as a missing privilege.
         with suppress(Exception), closing(self.connection.copy()) as asking:
-            # Those who wait may have emptied the pool.
+            # The waiting sessions may use all connections of the pool.
             asking.settings_dict["OPTIONS"].pop("pool", None)
             holders = get_allocator(asking).holders(asking, self.name)
-            # Those that the database can't name come last.
+            # Holders of counters that the database can't name come last.
             if len(holders) == 1 or (holders and holders[0].counter and not holders[1].counter):
                 self.holder = holders[0].session
 
 
 class _Watcher(threading.Thread):
-    """Asks, while others wait for longer than ``SEQUENCES_SLOW_WAIT``, who lets them wait.
+    """A thread that finds the holders of counters while statements wait for them.
 
-    Afterwards nobody knows any more, and a connection that waits can't ask.
+    It does so after ``SEQUENCES_SLOW_WAIT`` seconds. The database doesn't know the holder any more
+    after the wait, and the waiting connection can't execute a query.
     """
 
     def __init__(self) -> None:
@@ -131,7 +141,7 @@ class _Watcher(threading.Thread):
         self.waits: dict[_Wait, None] = {}
 
     def run(self) -> None:
-        with suppress(ImproperlyConfigured):  # which the takings raise, too
+        with suppress(ImproperlyConfigured):  # measuring() raises it in the application's thread
             while (slow := slow_wait()) is not None:
                 time.sleep(min(max(slow / 4, 0.01), 1))
                 for wait in list(self.waits):
@@ -143,9 +153,10 @@ _watcher: _Watcher | None = None
 
 
 def _watch(wait: _Wait) -> _Watcher | None:
-    """Start the watcher, unless it runs; after a fork it doesn't.
+    """Add the wait to the watcher, and return the watcher.
 
-    None where no thread can be started, such as when Python ends: the taking goes on without.
+    Start its thread if it doesn't run, for example after a fork. Return None if no thread can be
+    started, for example while the interpreter shuts down.
     """
     global _watcher
     watcher = _watcher
@@ -161,7 +172,7 @@ def _watch(wait: _Wait) -> _Watcher | None:
 
 
 def read_slow_wait(*, setting: str | None = None, **kwargs: Any) -> None:
-    """Look again whether takings are measured: a setting changed."""
+    """Update ``always`` after a setting has changed."""
     global always
     if setting in {None, "SEQUENCES_SLOW_WAIT"}:
         always = tracer is not None or getattr(settings, "SEQUENCES_SLOW_WAIT", None) is not None

@@ -1,4 +1,4 @@
-"""Counters that are really locked, and those who wait for them."""
+"""Locked counters, and transactions that wait for them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SLOW = 0.2
 """Seconds."""
 
 HELD = 1.0
-"""Seconds, for a busy machine's threads to look at the locks in."""
+"""Seconds that suffice for the threads of a busy machine to query the locks."""
 
 
 def session(using: str) -> int:
-    """The server's number of this thread's session; SQLite knows processes only."""
+    """Return the id of this thread's session; on SQLite, that of the process."""
     asked = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
     with connections[using].cursor() as cursor:
         if (sql := asked.get(connections[using].vendor)) is None:
@@ -31,7 +31,7 @@ def session(using: str) -> int:
 
 @contextmanager
 def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
-    """Lock counter "s", let each of the others wait for HELD seconds or more; yield who held it."""
+    """Lock counter "s" while the others wait for at least HELD seconds; yield its session."""
     with transaction.atomic(using=using):
         get_next_value("s", using=using)
         holder = session(using)
@@ -45,12 +45,12 @@ def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
 
 
 def take(using: str, timeout: float | None = None) -> None:
-    """Take a number in a transaction; on SQLite without, for there the BEGIN would wait."""
+    """Take a number in a transaction; on SQLite, without one, because its BEGIN would wait."""
     sqlite = connections[using].vendor == "sqlite"
     with nullcontext() if sqlite else transaction.atomic(using=using):
         get_next_value("s", timeout=timeout, using=using)
 
 
 def waits(caplog: Any) -> list[Any]:
-    """What was logged of waits so far."""
+    """Return what was logged about waits so far."""
     return [record for record in caplog.records if record.name == "sequences_core"]

@@ -31,7 +31,7 @@ class ReadsThenWrites(AcmeAllocator):
 
 
 class CommitsAtOnce(AcmeAllocator):
-    """Commits in mid-transaction, so that nobody need wait; no rollback gives a number back."""
+    """Commits within the transaction, so others needn't wait, but a rollback loses the number."""
 
     single_statement = False
 
@@ -45,7 +45,7 @@ class CommitsAtOnce(AcmeAllocator):
 
 
 class KeepsAStock(AcmeAllocator):
-    """Takes ten numbers at a time and hands them out of memory, whose rollback nobody knows."""
+    """Takes ten numbers at once and returns them from memory, which a rollback doesn't restore."""
 
     stock: ClassVar[dict[str, list[int]]] = defaultdict(list)
 

@@ -90,12 +90,17 @@ def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
 def try_run(
     *command: str | Path, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command, which may fail, without what configures the tests that run now."""
-    ours = ("PYTHON", "PYTEST", "DJANGO", "COV", "VIRTUAL_ENV")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    """Run the command, which may fail, outside the tests' own environment."""
+    environment = clean_environment() | variables
     return subprocess.run(
-        command, cwd=cwd, env=environment | variables, capture_output=True, text=True, timeout=240
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
     )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the variables of this process, without those that configure the tests."""
+    ours = ("PYTHON", "PYTEST", "DJANGO", "COV", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
 
 
 def build(folder: Path, wheels: Path, *options: str) -> None:

@@ -12,10 +12,15 @@ from django.db import connections
 from django.test import TestCase, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
-# Slow, or about no server of DB: left to a run of everything, or to who names them.
+# Files and folders that are slow, or about no server of DB: left to a run of everything, or to who
+# names them.
 UNHURRIED = {
+    "browser",
+    "demo",
+    "servers",
     "test_benchmarks.py",
     "test_celery.py",
+    "test_docs.py",
     "test_fuzz.py",
     "test_kit.py",
     "test_merge_on_h2.py",
@@ -34,6 +39,7 @@ UNHURRIED = {
 OF_REPOSITORY = {
     "test_benchmarks.py",
     "test_demo.py",
+    "test_docs.py",
     "test_interface.py",
     "test_matrix.py",
     "test_packaging.py",
@@ -106,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(*problems)
 
     def wanted(item: pytest.Item) -> bool:
-        if narrowed and not named and item.path.name in UNHURRIED:
+        if narrowed and not named and UNHURRIED & set(item.path.relative_to(config.rootpath).parts):
             return False
         if narrowed and _has_no_database(item):
             return False

@@ -1,4 +1,4 @@
-"""The admin shows the sequences; who may changes them, after a page that says what will happen."""
+"""The admin of sequences: the list, and the pages that change a counter after a confirmation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def invoices() -> Counter:
 
 @pytest.fixture
 def client(invoices: Counter) -> Client:
-    """A client of somebody who may do everything."""
+    """Return the client of a superuser."""
     return client_of(User.objects.create_superuser("root"))
 
 
@@ -43,7 +43,7 @@ def client_of(user: User) -> Client:
 
 
 def allowed(*codenames: str) -> Client:
-    """Return a client of somebody who has these permissions, and no others."""
+    """Return the client of a user with exactly these permissions."""
     user = User.objects.create_user("clerk", is_staff=True)
     user.user_permissions.set(
         Permission.objects.filter(
@@ -65,13 +65,13 @@ def text(response: Any) -> str:
 
 
 def confirmation(page: str) -> dict[str, str]:
-    """What the form of a page sends back by itself."""
+    """Return the hidden values of the confirmation form."""
     fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page)
     return {name: value for name, value in fields if name != "csrfmiddlewaretoken"}
 
 
 def change(client: Client, kind: str, name: str = "invoices", **answers: Any) -> Any:
-    """Go through both pages as somebody does who answers them so."""
+    """Submit the form, and then its confirmation."""
     page = f"{PAGES}{quote(name)}/{kind}/"
     ticks = {key: answers.pop(key) for key in {"again"} & answers.keys()}
     first = client.post(page, answers) if answers else client.get(page)
@@ -106,7 +106,7 @@ def test_the_list_shows_what_uses_a_sequence(
 
 
 def test_the_list_is_filtered_by_what_uses_a_sequence(client: Client) -> None:
-    """By a field, or by none; what is no field finds nothing."""
+    """The list can be filtered by field, or by no field; an unknown field matches nothing."""
     Counter.objects.bulk_create(Counter(name=name, last=7) for name in ("receipts.r.1", "by hand"))
     shown = {
         "numbered.Invoice.number": ["invoices"],
@@ -121,7 +121,7 @@ def test_the_list_is_filtered_by_what_uses_a_sequence(client: Client) -> None:
 
 
 def test_a_sequence_can_be_looked_at(client: Client) -> None:
-    """Its page has no field to fill in, and links to what can be done."""
+    """The page of a sequence is read-only, and links to the possible actions."""
     page = client.get(f"{INVOICES}change/").content.decode()
     assert "1234" in page
     assert 'name="last"' not in page
@@ -137,7 +137,7 @@ def test_nothing_is_added(client: Client) -> None:
 
 
 def test_nothing_is_changed_by_the_pages_of_django(client: Client) -> None:
-    """Neither by the form nor by an action of the list."""
+    """Neither Django's own form nor an action of the list changes a sequence."""
     answer = client.post(f"{INVOICES}change/", {"name": "invoices", "last": 1})
     assert answer.status_code == 403
     client.post(PAGES, {"action": "delete_selected", "_selected_action": "invoices", "post": "y"})
@@ -220,7 +220,7 @@ def test_bad_input(client: Client, kind: str, value: str, confirmed: dict[str, s
 
 
 def test_renaming_a_sequence(client: Client) -> None:
-    """It goes on under the new name, and so does its history."""
+    """The counter and its history have the new name."""
     change(client, "set", value=1240)
     page = client.post(f"{INVOICES}rename/", {"new_name": "numbered_plain.number"})
     assert "These fields take their numbers by the old name: numbered.Invoice.number" in text(page)
@@ -237,7 +237,7 @@ def test_renaming_a_sequence(client: Client) -> None:
 def test_deleting_a_sequence(client: Client) -> None:
     """The page warns of the fields that use it; the history names its last number."""
     page = text(client.get(f"{INVOICES}delete/"))
-    assert "the sequence starts anew" in page
+    assert "the sequence starts again" in page
     assert "numbered.Invoice.number" in page
     assert "1234" in page
     page = text(change(client, "delete"))
@@ -260,7 +260,7 @@ def test_a_sequence_that_no_field_uses(client: Client) -> None:
 
 
 def test_a_get_changes_nothing(client: Client) -> None:
-    """Whatever is in the address."""
+    """No GET request changes a counter, whatever its parameters."""
     sent = {"confirmed": "yes", "shown": "1234", "value": "1", "again": "on", "new_name": "x"}
     for kind in CHANGES:
         assert client.get(f"{INVOICES}{kind}/", sent).status_code == 200
@@ -282,7 +282,7 @@ def test_a_forged_post_is_refused(client: Client) -> None:
 )
 @pytest.mark.parametrize("shown", ["1234", "", "x", "1235 "])
 def test_two_at_once(client: Client, kind: str, answers: dict[str, str], shown: str) -> None:
-    """Who confirms what is no longer true is shown what is, and has to tick and confirm again."""
+    """If the counter has changed since, the current state is shown, and must be confirmed again."""
     Counter.objects.update(last=1235)  # by somebody else
     sent = {**answers, "confirmed": "yes", "shown": shown}
     page = client.post(f"{INVOICES}{kind}/", sent)
@@ -330,7 +330,7 @@ def test_any_name(client: Client, name: str) -> None:
 
 
 def test_an_exhausted_sequence_can_be_lowered(client: Client) -> None:
-    """Its next number would pass the highest there is, so none can be taken."""
+    """A counter at the maximum can't give a number, but can be lowered."""
     Counter.objects.update(last=MAX_VALUE)
     change(client, "set", value=1234, again="on")
     assert counters() == [("invoices", 1234)]
@@ -377,7 +377,7 @@ def test_who_may_not_look_may_not_change(invoices: Counter, codenames: list[str]
 
 
 def test_a_stranger_is_asked_to_log_in(invoices: Counter) -> None:
-    """As on every page of the admin."""
+    """As on every page of the admin, an anonymous user must log in."""
     for kind in CHANGES:
         answer = Client().post(f"{INVOICES}{kind}/", {"confirmed": "yes", "shown": "1234"})
         assert answer.status_code == 302
@@ -410,7 +410,7 @@ def test_nothing_is_inline(client: Client, kind: str, settings: Any) -> None:
 
 
 def test_each_field_has_a_label(client: Client) -> None:
-    """And each row of the table a heading; errors are tied to their page's title."""
+    """Each form field has a label, each row of the table a heading, and errors a reference."""
     for kind, data in (("set", {"value": 3}), ("set", {"value": "x"}), ("rename", {})):
         page = client.post(f"{INVOICES}{kind}/", data).content.decode()
         for name in re.findall(r'<input type="(?:text|checkbox)" name="(\w+)"', page):

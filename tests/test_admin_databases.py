@@ -22,19 +22,11 @@ from sequences_core.locking import locked
 from sequences_core.models import Counter
 from sequences_core.table import TABLE
 from sequences_core.testing.threads import PATIENCE, Elsewhere
-from tests.numbered.pages import ToUsing
+from tests.numbered import pages
+from tests.numbered.pages import to_using as to_using
 from tests.test_admin import CHANGES, INVOICES, PAGES, change, text
 
-APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.sessions",
-    "sequences_contrib",
-    "tests.numbered",
-    "tests.books",
-]
+APPS = [*pages.APPS, "tests.books"]
 
 ANSWERS: dict[str, dict[str, Any]] = {
     "set": {"value": 1200, "again": "on"},
@@ -45,9 +37,8 @@ AFTER = {"set": [("invoices", 1200)], "rename": [("bills", 1234)], "delete": []}
 
 
 @pytest.fixture
-def client(using: str, settings: Any) -> Client:
-    """A client of somebody who may do everything, of a site that has this database only."""
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
+def client(using: str) -> Client:
+    """Return the client of a superuser, on a site that has only this database."""
     ContentType.objects.clear_cache()
     Counter.objects.create(name="invoices", last=1234)
     client = Client()
@@ -133,7 +124,7 @@ def atomic_requests(using: str, monkeypatch: pytest.MonkeyPatch, value: bool = T
 
 
 def clerk(codenames: list[str]) -> Client:
-    """A client of somebody whose permissions have to be asked for."""
+    """Return the client of a user with only these permissions, who is no superuser."""
     content_type = ContentType.objects.get_for_model(Counter)
     user = User.objects.create_user("clerk", is_staff=True)
     for codename in codenames:
@@ -155,13 +146,13 @@ def test_the_search_ignores_case(client: Client, query: str) -> None:
 
 
 def test_the_search_finds_a_name_as_it_is_written(client: Client) -> None:
-    """Also where the database knows no lower case of its letters."""
+    """The search works even if the database can't convert the letters to lower case."""
     Counter.objects.create(name="ÄPFEL", last=77)
     assert "77" in text(client.get(PAGES, {"q": "ÄPFEL"}))
 
 
 def test_the_history_is_of_this_sequence(client: Client) -> None:
-    """And not of one whose name differs in case only, for the log's collation may ignore that."""
+    """It excludes names that differ only in case, even if the log's collation ignores case."""
     Counter.objects.create(name="Invoices", last=5)
     change(client, "set", value=1300)
     change(client, "set", "Invoices", value=6)
@@ -177,7 +168,7 @@ def test_the_history_is_of_this_sequence(client: Client) -> None:
 @pytest.mark.parametrize("kind", CHANGES)
 @pytest.mark.parametrize("backend", ["auto", "orm"])
 def test_a_change(client: Client, kind: str, backend: str, settings: Any) -> None:
-    """It is made, and recorded."""
+    """A change is made and recorded."""
     settings.SEQUENCES_BACKEND = backend
     change(client, kind, **ANSWERS[kind])
     assert counters() == AFTER[kind]
@@ -194,7 +185,7 @@ def test_a_sequence_that_is_held(
         start = time.monotonic()
         page = text(change(client, kind, **ANSWERS[kind]))
         assert time.monotonic() - start < 10
-        assert "another transaction has held the sequence for more than 1 seconds" in page
+        assert "another transaction has locked the sequence for more than 1 seconds" in page
     assert counters() == [("invoices", 1234)]
     assert not LogEntry.objects.exists()
     change(client, kind, **ANSWERS[kind])
@@ -205,11 +196,11 @@ def test_a_sequence_that_is_held(
 def test_renaming_to_a_name_that_is_just_being_used(
     client: Client, using: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it wait for ever for who takes the first number by the new name."""
+    """Renaming doesn't wait forever for a transaction that first uses the new name."""
     monkeypatch.setattr(sequences_admin, "PATIENCE", 1)
     with held(name, using):
         page = text(change(client, "rename", new_name=name))
-        assert "another transaction has held the sequence" in page
+        assert "another transaction has locked the sequence" in page
     assert counters() == [("invoices", 1234)]
 
 
@@ -217,7 +208,7 @@ def test_renaming_to_a_name_that_is_just_being_used(
 def test_two_at_the_same_moment(
     client: Client, kind: str, using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is the number when the lock is there, and not that when the page was asked."""
+    """The number is compared after the counter is locked, not when the page was requested."""
     asked = threading.Event()
 
     def noted(*args: Any, **kwargs: Any) -> Any:
@@ -258,7 +249,7 @@ def test_a_taker_waits_for_the_change(client: Client, using: str) -> None:
 
 
 def test_locking_changes_nothing(client: Client, using: str) -> None:
-    """Neither the counter, nor which names have one."""
+    """Locking changes no counter, and creates none."""
     for name, free in (("invoices", None), ("invoices", "bills"), ("invoices", "zebras")):
         with locked(name, free=free, timeout=5, using=using) as last:
             assert last == 1234
@@ -282,7 +273,7 @@ def test_with_a_transaction_for_each_request(
     monkeypatch.setattr(sequences_admin, "PATIENCE", 1)
     with held("invoices", using):
         page = text(change(client, kind, **ANSWERS[kind]))
-        assert "another transaction has held the sequence" in page
+        assert "another transaction has locked the sequence" in page
     change(client, kind, **ANSWERS[kind])
     assert counters() == AFTER[kind]
 

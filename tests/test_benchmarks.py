@@ -59,12 +59,12 @@ def texts(table: Any) -> list[list[str]]:
         ([1, 2, 3], 3, 3, None),
         ([3, 1, 2], None, 3, None),
         ([], None, 0, None),
-        ([1, 2, 2], 3, 3, "'one' has numbers too often: 2"),
-        ([1, 2, 4], 4, 3, "'one' has holes: 3"),
-        ([0, 1, 2], 2, 3, "'one' has numbers too often: 0"),
+        ([1, 2, 2], 3, 3, "'one' has duplicates: 2"),
+        ([1, 2, 4], 4, 3, "'one' has gaps: 3"),
+        ([0, 1, 2], 2, 3, "'one' has duplicates: 0"),
         ([1, 2, 3], 3, 2, "one, committed, has 2 rows"),
         ([1, 2], 2, 3, "one, committed, has 3 rows"),
-        ([1, 2, 3], 5, 3, "'one' has holes: 4, 5"),
+        ([1, 2, 3], 5, 3, "'one' has gaps: 4, 5"),
         ([1, 2, None], 2, 3, "1 rows without a number of 'one'"),
     ],
 )
@@ -142,7 +142,7 @@ def test_backend_that_is_none(tmp_path: Path) -> None:
 )
 def test_exit_status(kind: str, exact: bool, committed: int, failed: bool) -> None:
     """The run fails if one of ours is not exact or commits nothing, and not if a peer does so."""
-    fault = None if exact else "'one' has holes: 3"
+    fault = None if exact else "'one' has gaps: 3"
     cell = {"contestant": "it", "fault": fault, "committed": committed}
     assert results_of({"it": kind}, cell).ours_failed is failed
 

@@ -1,4 +1,4 @@
-"""What ``manage.py check`` says of settings that would break the promise."""
+"""System checks of settings that could break the guarantees."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_read_uncommitted_is_refused(
 def test_other_isolation_levels_are_fine(
     monkeypatch: pytest.MonkeyPatch, name: str, level: object
 ) -> None:
-    """Whatever else the databases offer keeps the promise."""
+    """All isolation levels except READ UNCOMMITTED are accepted."""
     set_option(monkeypatch, name, "isolation_level", level)
     assert ours() == []
 
@@ -180,7 +180,7 @@ class DefaultRouter:
 
 @pytest.mark.parametrize("name", ALL)
 def test_databases_without_counters_are_not_checked(settings: Any, name: str) -> None:
-    """Only where the router allows the table do the settings matter."""
+    """Settings are checked only where the router allows the table of counters."""
     settings.SEQUENCES_BACKEND = {name: "nosuch"}
     assert ids() == {"sequences_core.E001"}
     settings.DATABASE_ROUTERS = [DefaultRouter()]

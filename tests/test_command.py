@@ -87,7 +87,7 @@ def test_list_shows_names_last_numbers_and_users(using: str) -> None:
 
 
 def test_list_searches_names_and_users(using: str) -> None:
-    """Whatever the case of the letters, on every database."""
+    """The search ignores case on every database."""
     make(using, refunds=7, Été=1, invoices=1234)
 
     def found(text: str) -> list[str]:
@@ -101,7 +101,7 @@ def test_list_searches_names_and_users(using: str) -> None:
 
 
 def test_list_as_json(using: str) -> None:
-    """Numbers and fields are as they are, for other programs."""
+    """JSON has the numbers and fields unchanged, for other programs."""
     make(using, invoices=2**63 - 1)
     assert json.loads(run("list", "--format=json", using=using)) == [
         {"name": "invoices", "last": 2**63 - 1, "fields": ["numbered.Invoice.number"]}
@@ -109,7 +109,7 @@ def test_list_as_json(using: str) -> None:
 
 
 def test_a_terminal_obeys_no_name(using: str) -> None:
-    """What a name could do to a terminal or to the table is shown, not done."""
+    """Control characters in names are escaped, so they don't affect the terminal or the table."""
     make(using, **{"a\x1b[2Jb\nc": 1})
     assert "a\\x1b[2Jb\\nc" in run("list", using=using)
 
@@ -128,7 +128,7 @@ def test_next_creates_no_sequence(using: str) -> None:
     make(using, a=2**63 - 2)
     with pytest.raises(CommandError, match="has no sequence 'b'"):
         run("next", "b", using=using)
-    with pytest.raises(CommandError, match="count is between 0 and"):
+    with pytest.raises(CommandError, match="count must be between 0 and"):
         run("next", "a", "--count", "-1", using=using)
     with pytest.raises(CommandError, match="would pass"):
         run("next", "a", "--count", "2", using=using)
@@ -150,7 +150,7 @@ def test_set_raises_and_lowers_by_force_only(using: str) -> None:
 
 
 def test_set_sees_what_is_locked(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not what REPEATABLE READ showed before others took numbers, so that --force works."""
+    """It reads the locked counter, not a REPEATABLE READ snapshot, so that --force works."""
     make(using, a=10)
     connection = connections[using]
     if connection.vendor == "mysql":
@@ -199,7 +199,7 @@ def test_set_creates_if_told_to(using: str) -> None:
 def test_set_refuses_what_no_sequence_can_be(
     create: list[str], name: str, value: str, problem: str, using: str
 ) -> None:
-    """Whatever options there are, nothing changes."""
+    """Invalid values are refused with any options, and nothing changes."""
     make(using, a=9)
     with pytest.raises(CommandError, match=problem):
         run("set", name, value, *create, using=using)
@@ -220,7 +220,7 @@ def test_rename(using: str) -> None:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
-    """Let somebody type ``text``; return the questions, which come later."""
+    """Type ``text`` as the answer; return the list to which questions are added."""
     asked: list[str] = []
 
     def type_in(question: str) -> str:
@@ -238,7 +238,7 @@ CHANGES = {("delete", "invoices"): {}, ("rename", "invoices", "bills"): {"bills"
 def test_a_used_sequence_is_asked_for(
     change: tuple[str, ...], using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The warning names the fields; anything but "yes", or nobody there, changes nothing."""
+    """The warning names the fields; without the answer "yes", nothing changes."""
     make(using, invoices=9)
     err = StringIO()
     for text in ("", "no", "y"):
@@ -249,7 +249,7 @@ def test_a_used_sequence_is_asked_for(
     assert "'invoices' is used by numbered.Invoice.number" in err.getvalue()
     monkeypatch.undo()
     monkeypatch.setattr("sys.stdin", StringIO())
-    with pytest.raises(CommandError, match="nobody answers; use --noinput"):
+    with pytest.raises(CommandError, match="Use --noinput"):
         run(*change, using=using, stderr=err)
     assert counters(using) == {"invoices": 9}
     answer(monkeypatch, "yes")
@@ -260,7 +260,7 @@ def test_a_used_sequence_is_asked_for(
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("option", ["--noinput", "--no-input"])
 def test_noinput_asks_nothing(change: tuple[str, ...], option: str, using: str) -> None:
-    """For scripts; the warning is written all the same."""
+    """With --noinput, there is no question, but the warning is printed."""
     make(using, invoices=9)
     err = StringIO()
     run(*change, option, using=using, stderr=err)
@@ -288,7 +288,7 @@ def test_install_can_be_run_again(using: str) -> None:
 def test_copy_from_takes_over_django_sequences(
     using: str, django_sequences: type[models.Model]
 ) -> None:
-    """Its counters become ours, and numbering goes on where it was."""
+    """The counters of django-sequences are copied, and numbering continues after them."""
     with table_of(django_sequences, using, **{"default": 3, "é": 2**40, "100 %s": 5}):
         assert "Copied 3 of 3" in run("copy-from", using=using)
         assert counters(using) == {"default": 3, "é": 2**40, "100 %s": 5}
@@ -297,7 +297,7 @@ def test_copy_from_takes_over_django_sequences(
 
 
 def test_copy_from_never_lowers(using: str, django_sequences: type[models.Model]) -> None:
-    """A second run copies what has moved there, and leaves what is further here."""
+    """A second run copies counters that have increased there, and never lowers one here."""
     with table_of(django_sequences, using, a=10, b=20) as rows:
         make(using, a=11, c=1)
         assert "Copied 1 of 2" in run("copy-from", using=using)
@@ -310,7 +310,7 @@ def test_copy_from_never_lowers(using: str, django_sequences: type[models.Model]
 
 @pytest.mark.parametrize(("name", "last"), [("z ", 1), ("z" * 256, 1), ("z", -1)])
 def test_copy_from_is_all_or_nothing(using: str, name: str, last: int) -> None:
-    """A name or value that is refused here is named, and then nothing is copied."""
+    """An invalid name or value is an error that names it, and nothing is copied."""
     table = Numbers._meta.db_table
     with table_of(Numbers, using, a=1, **{name: last}) as rows:
         with pytest.raises(CommandError, match=f"'{name}'"):
@@ -321,7 +321,7 @@ def test_copy_from_is_all_or_nothing(using: str, name: str, last: int) -> None:
 
 
 def test_copy_from_needs_the_table(using: str) -> None:
-    """A table that isn't there, or has other columns, is a CommandError with the reason."""
+    """A table that doesn't exist, or has other columns, is a CommandError with the reason."""
     with pytest.raises(CommandError, match=r"'no_such'.*no_such"):
         run("copy-from", "no_such", using=using)
     with pytest.raises(CommandError, match="'django_migrations'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,21 @@ def test_installed_backends_and_databases() -> None:
     assert " ".join(databases["default"][4:]) == f"Database 'default' of vendor '{vendor}'"
 
 
+def test_programs_read_json() -> None:
+    """With the names of the columns, and what the tables say."""
+    out = StringIO()
+    call_command("sequences", "backends", "--format", "json", stdout=out)
+    report = json.loads(out.getvalue())
+    installed, databases = backends()
+    assert [each["backend"] for each in report["backends"]] == list(installed)[1:]
+    assert [each["database"] for each in report["databases"]] == list(databases)[1:]
+    (mysql,) = [each for each in report["backends"] if each["backend"] == "mysql"]
+    assert list(mysql.values()) == installed["mysql"]
+    assert report["databases"][0]["chosen by"].startswith("Database 'default' of vendor")
+
+
 def test_the_setting_that_chooses_is_named(settings: Any) -> None:
-    """For the one database that is asked about."""
+    """The setting that selects the backend is shown only for the given database."""
     settings.SEQUENCES_BACKEND = {"default": "sequences_orm.ORMAllocator"}
     _, databases = backends("--database", "default")
     path = "sequences_orm.ORMAllocator"

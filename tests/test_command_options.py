@@ -78,7 +78,7 @@ def test_options_before_and_after_the_subcommand(project: Any) -> None:
     ],
 )
 def test_a_subcommand_keeps_what_was_given_before_it(given: list[str], verbosity: int) -> None:
-    """Its defaults don't replace that; of two values the last one counts."""
+    """Its defaults don't override earlier options; of two values, the last one wins."""
     parser = Command().create_parser("manage.py", "sequences")
     assert parser.parse_args(given).verbosity == verbosity
 
@@ -99,7 +99,7 @@ def run(*args: str, using: str) -> str:
 
 @contextmanager
 def read_only(using: str) -> Iterator[None]:
-    """Let nothing be written: as a user who may only read, where there are users."""
+    """Make the database read-only, by a user without write privileges where there are users."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         with connected_as(using, "SELECT"):
@@ -137,7 +137,7 @@ def test_no_privilege(using: str) -> None:
 
 
 def test_install_without_the_privilege(using: str) -> None:
-    """It says what is missing, and fails; as the right user it works."""
+    """It fails with the missing privilege; as a privileged user, it succeeds."""
     connection = connections[using]
     if connection.vendor == "sqlite":  # whose function is the connection's
         return

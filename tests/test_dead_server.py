@@ -38,7 +38,7 @@ def private(
 
 
 def next_request(alias: str) -> None:
-    """What Django does with each connection between two requests."""
+    """Do with each connection what Django does between two requests."""
     connections[alias].close_if_unusable_or_obsolete()
 
 

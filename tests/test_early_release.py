@@ -98,13 +98,13 @@ def ask(sql: str, using: str = DIRECT) -> Any:
 
 
 def level(using: str = DIRECT) -> str:
-    """What would the COMMIT wait for?"""
+    """Return what the COMMIT would wait for."""
     return str(ask("SHOW synchronous_commit", using))
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Let no commit of the server become durable in the block, for a standby is missing."""
+    """Prevent all commits from becoming durable in the block, by a missing standby."""
     try:
         for value in ("nobody", ""):
             with connections[DIRECT].cursor() as cursor:
@@ -143,7 +143,7 @@ def create(using: str) -> Any:
 
 
 def create_in_atomic(using: str) -> Any:
-    """So it does in a transaction."""
+    """Do the same in a transaction."""
     with transaction.atomic(using=using):
         return Invoice.objects.using(using).create().number
 
@@ -279,7 +279,7 @@ class TestTogether(Server):
     """In autocommit the INSERT and the wait are one round trip."""
 
     def test_create_is_one_statement(self) -> None:
-        """It uses two transactions, that of the row and that of the message."""
+        """It uses two transactions: that of the row and that of the message."""
         before = int(ask("SELECT pg_current_xact_id()"))
         with CaptureQueriesContext(connections[DIRECT]) as queries:
             assert create(DIRECT) == 1
@@ -287,7 +287,7 @@ class TestTogether(Server):
         assert int(ask("SELECT pg_current_xact_id()")) == before + 3
 
     def test_an_insert_that_fails_leaves_no_transaction_open(self) -> None:
-        """Its own error is raised, the number is given back, and the session goes on."""
+        """The original error is raised, the number is given back, and the session can be used."""
         create(DIRECT)
         set_last_value(0, "invoices", force=True, using=DIRECT)
         row = Invoice(note="x")
@@ -321,7 +321,7 @@ class TestTogether(Server):
                 cursor.execute("ALTER TABLE numbered_invoice DROP CONSTRAINT odd; DROP TABLE odd")
 
     def test_a_number_that_is_given_is_sent_alone(self) -> None:
-        """Only a statement that takes a number is waited for."""
+        """Only a statement that takes a number is followed by a wait."""
         with waits(1):  # of the transaction that moves the counter
             Invoice.objects.using(DIRECT).create(number=7)
         assert create(DIRECT) == 8
@@ -344,7 +344,7 @@ class TestTogether(Server):
 
     @pytest.mark.parametrize("begin", ["by SQL", "by the driver"])
     def test_a_transaction_that_django_does_not_know_of(self, begin: str) -> None:
-        """It isn't committed by an INSERT in it."""
+        """An INSERT in it doesn't commit it."""
         driver = connections[DIRECT].connection
         with waits(0):
             if begin == "by SQL":
@@ -358,7 +358,7 @@ class TestTogether(Server):
         assert invoices() == []
 
     def test_a_pipeline_of_the_driver(self) -> None:
-        """It has one statement at a time."""
+        """A pipeline supports only one statement at a time."""
         create(DIRECT)
         with waits(0), connections[DIRECT].connection.pipeline():
             assert create(DIRECT) == 2
@@ -408,7 +408,7 @@ class TestTogether(Server):
         assert create(DIRECT) == 1
 
     def test_an_insert_that_fails_is_logged(self) -> None:
-        """By its own text, and not by that of the ROLLBACK after it."""
+        """The log has the text of the INSERT, not of the ROLLBACK after it."""
         with CaptureQueriesContext(connections[DIRECT]) as queries, pytest.raises(DataError):
             Invoice.objects.using(DIRECT).create(note="x" * 51)
         (query,) = queries
@@ -416,7 +416,7 @@ class TestTogether(Server):
 
     @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
     def test_parameters_that_the_server_binds(self, alias: str) -> None:
-        """They allow one statement at a time, so that the wait is one of its own."""
+        """They allow only one statement at a time, so the wait is a separate statement."""
         with CaptureQueriesContext(connections[alias]) as queries, waits(1, alias):
             assert create(alias) == 1
         assert len(queries) == (1 if alias == DIRECT else 2)
@@ -425,10 +425,10 @@ class TestTogether(Server):
 
 
 class TestLevel(Server):
-    """What synchronous_commit is in the transaction, and after it."""
+    """The value of synchronous_commit in the transaction, and after it."""
 
     def test_each_take_releases_its_transaction(self) -> None:
-        """And nothing is left of it in the session."""
+        """Each take is released, and leaves nothing in the session."""
         set_last_value(5, "s", using=DIRECT)
         takes: list[Callable[[], Any]] = [
             lambda: get_next_value("s", using=DIRECT),
@@ -454,7 +454,7 @@ class TestLevel(Server):
             assert level() == "on"
 
     def test_what_the_session_has_set_is_left_alone(self) -> None:
-        """For the session or the transaction; nothing is waited for that isn't released."""
+        """Settings of the session or transaction are kept; without a release, there is no wait."""
         for scope in ("LOCAL", "SESSION"):
             for value in ("off", "local", "remote_apply"):
                 with waits(0), transaction.atomic(using=DIRECT):
@@ -471,7 +471,7 @@ class TestLevel(Server):
                 connections[DIRECT].close()
 
     def test_a_database_that_doesn_t_wait_anyway(self) -> None:
-        """As its OPTIONS say."""
+        """If the OPTIONS turn synchronous_commit off, nothing is changed."""
         assert durability(connections[ASYNC]) is None
         for way in WAYS:
             with waits(0, ASYNC):
@@ -498,7 +498,7 @@ class TestLevel(Server):
                 assert level() == "on"
 
     def test_the_default_of_a_column_releases_nothing(self) -> None:
-        """Other clients evaluate it, who wait for nothing."""
+        """Other clients evaluate it, too, and they don't wait."""
         with isolate_apps("tests.numbered"), transaction.atomic(using=DIRECT):
 
             class Defaulted(models.Model):
@@ -564,7 +564,7 @@ class TestPrivilege(Server):
     def test_rows_know_their_numbers_when_the_wait_fails(
         self, model: type[Invoice], way: Callable[[Invoice], Any]
     ) -> None:
-        """They are in the database, so to save an instance once more neither doubles nor clears."""
+        """The rows are stored, so saving an instance again neither duplicates nor clears it."""
         create(UNPRIVILEGED_BOUND)
         with connections[DIRECT].cursor() as cursor:
             cursor.execute(f"REVOKE EXECUTE ON {function()} FROM PUBLIC")
@@ -583,7 +583,7 @@ class TestPrivilege(Server):
         assert create(UNPRIVILEGED_BOUND) == 3
 
     def test_a_row_that_is_numbered_later_knows_its_number_when_the_wait_fails(self) -> None:
-        """It was posted, or moved: to save it once more doesn't give the old number back."""
+        """After posting or moving, saving again doesn't restore the old number."""
         using = UNPRIVILEGED_BOUND
         delivery = Delivery.objects.using(using).create()
         projects = [Project.objects.using(using).create(code=code) for code in "ab"]

@@ -35,7 +35,7 @@ WRONG = [
 
 
 def messages() -> dict[str | None, CheckMessage]:
-    """What the system checks say of the setting, by their ids."""
+    """Return the messages of the system checks about the setting, by id."""
     found = run_checks(databases=[])
     return {m.id: m for m in found if m.id in {"sequences_core.E001", "sequences_core.I001"}}
 
@@ -83,7 +83,7 @@ def test_a_right_value_is_no_error(using: str, settings: Any, good: object) -> N
 
 
 def test_the_info_names_the_database(using: str, settings: Any) -> None:
-    """One for each database that is asked for and can't."""
+    """There is one message for each database that is named but doesn't support it."""
     settings.SEQUENCES_EARLY_RELEASE = {using: True}
     allocator = get_allocator(connections[using])
     found = messages()

@@ -1,4 +1,4 @@
-"""Each error says what went wrong, and only where it did."""
+"""Error messages describe the problem, and are raised only if there is one."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_wait_of_the_callable_is_its_own(using: str) -> None:
 
 @pytest.mark.parametrize("returned", [None, "1", 1.0, True, -1, lambda: 1])
 def test_a_wrong_first_number(using: str, returned: Any) -> None:
-    """What the callable returns is checked as if it had been given."""
+    """The result of the callable is validated like an explicit initial value."""
     with pytest.raises((TypeError, ValueError), match="initial_value"), transaction.atomic(using):
         get_next_value("s", lambda: returned, using=using)
 
@@ -175,7 +175,7 @@ class TestTwoDatabases:
             assert get_next_value("s", using=using) == 1
 
     def test_by_a_callable(self, using: str) -> None:
-        """So it is if the callable of initial_value asks the other database."""
+        """The same applies if the callable of initial_value queries the other database."""
         with transaction.atomic(using=using):
             with pytest.raises(DatabaseError) as caught:
                 get_next_value("s", self.lose, using=using)
@@ -185,7 +185,7 @@ class TestTwoDatabases:
 
     @pytest.mark.parametrize("ours", [True, False])
     def test_its_missing_table_is_not_ours(self, using: str, ours: bool) -> None:
-        """That a table of that name is missing there isn't said of this database."""
+        """A missing table of that name there isn't reported as missing on this database."""
         with (
             pytest.raises(DatabaseError) as caught,
             database_errors(connections[using], ours=ours),
@@ -237,7 +237,7 @@ CALLS: dict[str, Callable[[str], object]] = {
 @pytest.mark.parametrize("opened", [True, False])
 @pytest.mark.parametrize("call", CALLS)
 def test_no_error_of_the_driver_escapes(using: str, call: str, opened: bool) -> None:
-    """On a connection that was closed in its transaction the error is Django's own."""
+    """On a connection that was closed in its transaction, the error is one of Django's."""
     connection = connections[using]
     with pytest.raises(Error), transaction.atomic(using=using):  # noqa: PT012
         if opened:

@@ -44,7 +44,7 @@ def never_come_back(using: str) -> None:
 
 
 class Odd(Exception):
-    """What a thread raises."""
+    """An exception that a thread raises."""
 
 
 def test_all_threads_have_ended_before_an_error_is_raised(using: str) -> None:
@@ -66,7 +66,7 @@ def test_all_threads_have_ended_before_an_error_is_raised(using: str) -> None:
 
 
 def test_the_errors_of_all_threads_are_raised(using: str) -> None:
-    """One error is raised as it is, several together; a barrier that broke for it is none."""
+    """One error is raised as it is, several as a group; a barrier broken by them is ignored."""
     barrier = threading.Barrier(2)
 
     def fail() -> None:
@@ -84,7 +84,7 @@ def test_the_errors_of_all_threads_are_raised(using: str) -> None:
 
 
 def test_a_thread_that_hangs_is_cut_off(using: str) -> None:
-    """Its statement is cancelled, and the error says where it was, beside what others raised."""
+    """Its statement is cancelled, and the error names its position, beside other errors."""
     before = threading.active_count()
     begin = time.monotonic()
 
@@ -109,7 +109,7 @@ def test_a_thread_that_hangs_is_cut_off(using: str) -> None:
 def test_a_thread_that_hangs_outside_the_database_is_named(
     using: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What can't be cut off is left behind, with its session closed; the error says where it is."""
+    """It can't be stopped, so its session is closed, and the error names its position."""
     monkeypatch.setattr(threads, "GRACE", 0.1)
     forever = threading.Event()
 
@@ -126,7 +126,7 @@ def test_a_thread_that_hangs_outside_the_database_is_named(
 
 
 def test_a_test_that_hangs_is_cut_off(using: str) -> None:
-    """So is the statement in which the test itself is."""
+    """The statement in the test's own thread is cancelled as well."""
     begin = time.monotonic()
 
     def hang() -> None:
@@ -184,7 +184,9 @@ def test_what_is_unknown_is_skipped(
     monkeypatch.setattr(Contract, "using", using)
     monkeypatch.setattr(connections[using], "vendor", "unheard-of")
     for leave_out in (Contract().levels, Isolation().test_isolation_levels):
-        with pytest.raises(pytest.skip.Exception, match="unheard-of sets an isolation level"):
+        with pytest.raises(
+            pytest.skip.Exception, match="isolation levels of unheard-of are unknown"
+        ):
             leave_out()
     with pytest.raises(pytest.skip.Exception, match="a session of unheard-of"):
         Session()._unchanged().__enter__()
@@ -230,7 +232,7 @@ def run_kit(
 
 
 class Broken:
-    """Each flaw, and the test that finds it with the words that it says."""
+    """A faulty allocator, and the test that detects it with its message."""
 
     using: ClassVar[str]
     module: ClassVar[str] = "tests.broken_allocators"

@@ -10,14 +10,14 @@ SAME = {"title": "PostgreSQL 18.4", "python": "3.11.7", "django": "6.1", "status
 
 
 def test_the_page_has_the_table_of_the_committed_results() -> None:
-    """Neither was written by hand, and all releases are known."""
+    """The table is generated from the results, and all releases are known."""
     results = json.loads(RESULTS.read_text())
     assert TABLE.read_text() == table(results)
     assert set(results) <= set(RELEASES)
 
 
 def test_a_row_says_what_passed_and_what_did_not() -> None:
-    """It has the counts of each part, and says which part was not run."""
+    """A row has the counts of each part, and which part was not run."""
     results = {
         "backends": {**SAME, "counts": {"passed": 284, "skipped": 3}},
         "contrib": {**SAME, "counts": {"passed": 1007, "failed": 1}},

@@ -50,7 +50,7 @@ def test_the_models_are_as_the_migrations_say() -> None:
 def test_names_have_a_binary_collation(
     vendor: str, display_name: str, collation: str | None
 ) -> None:
-    """Also on databases that don't run here, by what their documentation says."""
+    """This includes databases that don't run here, according to their documentation."""
     connection: Any = connections["default"].copy(alias=f"elsewhere on {display_name}")
     connection.vendor, connection.display_name = vendor, display_name
     if display_name == "TiDB":
@@ -60,7 +60,7 @@ def test_names_have_a_binary_collation(
 
 
 def test_migrate_forward_and_backward(using: str) -> None:
-    """To zero and back, twice, on the one database that is named: no other one is asked."""
+    """Migrate to zero and back, twice, on one database; no other one is queried."""
     # The others may not be used here: pytest-django would raise.
     try:
         for _ in range(2):
@@ -93,7 +93,7 @@ def stores_function(using: str) -> bool:
 
 
 def has_function(using: str) -> bool:
-    """Is the function there, whatever the backend that is chosen says?"""
+    """Return whether the function exists, whatever backend is configured."""
     connection = connections[using]
     if connection.vendor not in CATALOGS:
         return False
@@ -104,7 +104,7 @@ def has_function(using: str) -> bool:
 
 @pytest.mark.parametrize("later", ["orm", "sequences_orm.ORMAllocator"])
 def test_zero_after_another_backend_was_chosen(later: str, settings: Any, using: str) -> None:
-    """Backwards undoes what "auto" installed, whichever backend is chosen by then."""
+    """The reverse migration uninstalls what "auto" installed, whatever backend is configured."""
     assert has_function(using) is stores_function(using)
     settings.SEQUENCES_BACKEND = later
     try:
@@ -188,14 +188,14 @@ def test_sqlmigrate_shows_the_table(using: str) -> None:
         out = StringIO()
         call_command("sqlmigrate", "sequences_core", "0001", database=using, stdout=out)
         assert "CREATE TABLE" in out.getvalue()
-        assert "Prepare the database for the chosen sequences backend" in out.getvalue()
+        assert "Prepare the database for the configured sequences backend" in out.getvalue()
         assert TABLE not in tables(using)
     finally:
         migrate("0002", using)
 
 
 def test_the_permission_changes_no_table(using: str) -> None:
-    """What the admin needs is known to Django only: no table is locked, none is made anew."""
+    """The migration for the admin changes only Django's state: no table is locked or rebuilt."""
     out = StringIO()
     call_command("sqlmigrate", "sequences_core", "0002", database=using, stdout=out)
     statements = [line for line in out.getvalue().splitlines() if not line.startswith("--")]
@@ -217,7 +217,7 @@ def test_names_compare_byte_for_byte(using: str) -> None:
 
 
 def test_the_database_refuses_what_no_counter_can_be(using: str) -> None:
-    """A CHECK keeps ``last`` from -1 up, whoever writes to the table."""
+    """A CHECK constraint limits ``last`` to -1 and above for all clients."""
     Counter.objects.using(using).create(name="starts at 0", last=-1)
     with pytest.raises(IntegrityError):
         Counter.objects.using(using).create(name="s", last=-2)

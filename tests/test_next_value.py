@@ -127,7 +127,7 @@ def test_what_is_updated(rows: QuerySet, wrapped: str) -> None:
 
 
 def test_a_conditional_update(rows: QuerySet) -> None:
-    """Only the rows that are stored with a number take one."""
+    """Only rows whose number is updated take one."""
     first = rows.get(number=-1).pk
     rows.update(number=Case(When(pk=first, then=NextValue("s")), default=F("number")))
     assert sorted(rows.values_list("number", flat=True)) == [-2, 1]
@@ -191,13 +191,13 @@ class TestPostgreSQL:
         forget_functions()
 
     def set_schema(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As django-tenants does it."""
+        """Set the schema as django-tenants does."""
         monkeypatch.setattr(self.connection, "schema_name", name, raising=False)
         with self.connection.cursor() as cursor:
             cursor.execute(f"SET search_path = {name}")
 
     def test_the_answer_is_kept_for_each_schema(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What is there in one schema isn't in another, and neither answer costs a round trip."""
+        """Whether the function exists is cached for each schema, so no query is needed."""
         for schema, there in [("public", True), ("tenant", False)] * 2:
             self.set_schema(schema, monkeypatch)
             assert has_function(self.connection) is there
@@ -222,7 +222,7 @@ class TestPostgreSQL:
         assert not has_function(self.connection)
 
     def test_the_messages_name_the_schema(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So that it is clear where the function is missing."""
+        """The messages name the schema in which the function is missing."""
         self.set_schema("tenant", monkeypatch)
         with pytest.raises(FunctionMissing, match="schema 'tenant' of database 'postgresql'"):
             Invoice.objects.using(self.using).create(number=NextValue("s"))

@@ -1,4 +1,4 @@
-"""What is built: its files, what it depends on, and how it installs."""
+"""The built distributions: files, dependencies and installation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def metadata(wheel: Path) -> Message:
 
 
 def requirements(wheel: Path, extra: str = "") -> dict[str, Requirement]:
-    """What the wheel depends on: always, or in addition for an extra."""
+    """Return the dependencies of a wheel, in total or of one extra."""
     found = [Requirement(text) for text in metadata(wheel).get_all("Requires-Dist") or ()]
     return {
         requirement.name: requirement
@@ -54,7 +54,7 @@ def requirements(wheel: Path, extra: str = "") -> dict[str, Requirement]:
 
 
 def test_every_folder_is_a_distribution(wheels: dict[str, Path]) -> None:
-    """Each pyproject.toml of the repository makes one wheel, named like its folder."""
+    """Each pyproject.toml of the repository builds one wheel, named after its folder."""
     for name, folder in FOLDERS.items():
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
         assert project["name"] == name
@@ -91,7 +91,7 @@ def test_core_wheel_holds_what_django_and_backends_need(wheels: dict[str, Path])
 
 @pytest.mark.parametrize("name", ["sequences-core", "sequences-contrib"])
 def test_wheels_hold_compiled_translations(wheels: dict[str, Path], name: str) -> None:
-    """Django reads the compiled catalogues; nobody has to compile them after the installation."""
+    """Wheels contain the compiled catalogues, so they needn't be compiled after installation."""
     with zipfile.ZipFile(wheels[name]) as archive:
         for language in ("de", "es", "fr", "it", "nl", "pl", "pt"):
             file = f"{import_name(name)}/locale/{language}/LC_MESSAGES/django.mo"
@@ -122,7 +122,7 @@ def test_others_depend_on_the_core_only(wheels: dict[str, Path], name: str) -> N
 
 
 def test_others_depend_on_this_series_of_the_core() -> None:
-    """Whatever builds on the core, the samples too, asks for a release with the same interface."""
+    """Everything that builds on the core requires a release with the same interface."""
     core = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     for folder in [*FOLDERS.values(), *SAMPLES]:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
@@ -254,7 +254,7 @@ def test_imports_run_one_way(name: str) -> None:
 
 
 def test_only_the_registry_imports_stevedore() -> None:
-    """Of all modules one knows what loads the backends."""
+    """Only one module depends on the library that loads the backends."""
     files = {
         file.name
         for name, folder in FOLDERS.items()

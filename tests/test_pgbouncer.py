@@ -40,7 +40,7 @@ class TestTransactionMode:
         Counter.objects.using(DIRECT).all().delete()
 
     def session(self) -> tuple[int, str]:
-        """What a new client of the pool finds: the session's id, and its lock_timeout."""
+        """Return the session's id and its lock_timeout, as a new client of the pool finds them."""
         connections[POOLED].close()
         with connections[POOLED].cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid(), current_setting('lock_timeout')")
@@ -92,13 +92,13 @@ class TestTransactionMode:
         assert self.synchronous_commit() == "on"
 
     def synchronous_commit(self) -> str:
-        """What the COMMITs of this client wait for now."""
+        """Return what the COMMITs of this client wait for."""
         with connections[POOLED].cursor() as cursor:
             cursor.execute("SHOW synchronous_commit")
             return str(cursor.fetchone()[0])
 
     def test_a_session_setting_would_be_left(self) -> None:
-        """So the tests above look at the right session: SET by one client is found by the next."""
+        """The tests above use the right session: a client finds what another one has SET."""
         before = self.session()
         for statement, found in (("SET lock_timeout = '5s'", "5s"), ("RESET lock_timeout", "0")):
             with connections[POOLED].cursor() as cursor:
@@ -118,7 +118,7 @@ class TestStatementMode:
         Counter.objects.using(DIRECT).all().delete()
 
     def test_a_transaction_is_refused(self) -> None:
-        """It has no transactions, and a number belongs into one: nothing is taken."""
+        """Statement pooling lacks the transactions that numbers need; nothing is taken."""
         for timeout in (None, 1):
             take = partial(get_next_value, "s", using=BY_STATEMENT, timeout=timeout)
             with pytest.raises(OperationalError, match=REFUSAL), transaction.atomic(BY_STATEMENT):

@@ -1,4 +1,4 @@
-"""Each run, narrowed by DB or not, has the tests of its databases and no others."""
+"""Each run, with or without DB, has exactly the tests of its databases."""
 
 from __future__ import annotations
 

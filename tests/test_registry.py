@@ -121,7 +121,7 @@ def test_one_distribution_found_twice(
 
 
 def test_only_the_chosen_is_imported(site: Path) -> None:
-    """No backend is imported before a number is asked for, and then no other one."""
+    """The selected backend is imported when an allocator is first needed, and no other one is."""
     program = """
 import sys
 import django
@@ -185,7 +185,7 @@ def test_failure_is_not_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is installed after a failure is found, in the same process."""
+    """A backend that is installed after a failure is found in the same process."""
     monkeypatch.syspath_prepend(tmp_path)
     assert chosen("orm", connection) == "ORMAllocator"
     with override_settings(SEQUENCES_BACKEND="late"):

@@ -1,4 +1,4 @@
-"""What is said when no allocator can be chosen: who asked, what is wrong, what is installed.
+"""Errors when no allocator can be chosen: the setting, the problem, and what is installed.
 
 The packages that are broken here are really installed: see ``odd_wheels``.
 """
@@ -44,11 +44,11 @@ def refusal(backend: Any, connection: BaseDatabaseWrapper, kind: type[Exception]
 
 
 def test_unknown_name(connection: BaseDatabaseWrapper) -> None:
-    """A name that isn't installed: who asked, what is, and what to do."""
+    """The error has the setting, the installed names, and the remedy."""
     assert refusal("akme", connection, BackendNotFound) == (
         "SEQUENCES_BACKEND = 'akme': the sequences backend 'akme' is not installed. Install the "
-        "distribution that registers it in the group 'sequences_core.backends', or "
-        f"sequences-orm, which serves any database. Installed backends: {OURS}."
+        "distribution that registers it in the entry-point group 'sequences_core.backends', or "
+        f"sequences-orm, which supports any database. Installed backends: {OURS}."
     )
 
 
@@ -94,12 +94,12 @@ def test_failed_import_of_a_dotted_path(connection: BaseDatabaseWrapper) -> None
 
 
 def test_two_distributions_with_one_name(connection: BaseDatabaseWrapper, site: Path) -> None:
-    """Both claimants are named, and the path that decides between them works."""
+    """Both distributions are named, and a dotted path selects one of them."""
     message = refusal("twin", connection, BackendConflict)
     assert message.startswith(
-        "SEQUENCES_BACKEND = 'twin': the sequences backend 'twin' is claimed by odd-allocators "
+        "SEQUENCES_BACKEND = 'twin': the sequences backend 'twin' is registered by odd-allocators "
         "(odd_allocators:Twin) and rival-allocators (rival_allocators:MicrosoftAllocator). "
-        "Uninstall one, or choose by dotted path, such as 'odd_allocators.Twin'. Installed "
+        "Uninstall one, or choose one by its dotted path, such as 'odd_allocators.Twin'. Installed "
     )
     with override_settings(SEQUENCES_BACKEND="odd_allocators.Twin"):
         assert type(get_allocator(connection)).__name__ == "Twin"
@@ -117,10 +117,10 @@ def test_two_distributions_with_one_name(connection: BaseDatabaseWrapper, site: 
 def test_no_allocator(
     backend: str, shown: str, connection: BaseDatabaseWrapper, site: Path
 ) -> None:
-    """What is no Allocator class is shown, and what it should be is said."""
+    """The error shows the object that is not an Allocator, and what is expected."""
     message = refusal(backend, connection, BackendInvalid)
     assert message.startswith(f"SEQUENCES_BACKEND = {backend!r}: {backend!r} is {shown}")
-    assert "which is no subclass of sequences_core.Allocator. Installed backends: " in message
+    assert "not a subclass of sequences_core.Allocator. Installed backends: " in message
 
 
 @pytest.mark.parametrize(("backend", "version"), [("future", 2), ("undated", None)])
@@ -131,8 +131,8 @@ def test_wrong_protocol(
     message = refusal(backend, connection, BackendInvalid)
     assert message.startswith(
         f"SEQUENCES_BACKEND = {backend!r}: {backend!r} was written for version {version} of the "
-        f"allocator protocol, and sequences_core speaks version 1. Install releases of both that "
-        f"agree. Installed backends: "
+        f"allocator protocol, but sequences_core has version 1. Install compatible releases of "
+        f"both. Installed backends: "
     )
 
 
@@ -151,8 +151,8 @@ def test_bad_setting(backend: Any, connection: BaseDatabaseWrapper) -> None:
         ({"default": backend}, f"SEQUENCES_BACKEND['default'] = {backend!r}: "),
     ):
         assert refusal(setting, connection, BackendInvalid) == (
-            f"{shown}a backend is 'auto', the name of an entry point, a dotted path, or a dict of "
-            f"these by database alias. Installed backends: {OURS}."
+            f"{shown}it must be 'auto', the name of an entry point, a dotted path, or a dict that "
+            f"maps database aliases to these. Installed backends: {OURS}."
         )
 
 
@@ -168,7 +168,7 @@ def test_a_backend_of_another_vendor(
     finally:
         connection.vendor = vendor
     assert (
-        f"{backend!r} serves databases of vendor {backend}, and database 'default' is of vendor "
+        f"{backend!r} supports databases of vendor {backend}, but database 'default' is of vendor "
         f"'microsoft'. Installed backends: {OURS}."
     ) in message
 

@@ -1,4 +1,4 @@
-"""What ``make release`` builds, and the way from there to somebody who installs it."""
+"""``make release``, and the installation of what it builds."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def about(dist: Path, name: str) -> Message:
 
 @needs_clone
 def test_each_distribution_has_an_sdist_and_a_wheel(dist: Path) -> None:
-    """Each folder is what one job of the workflow publishes."""
+    """Each folder contains what one job of the workflow publishes."""
     version = PROJECTS["sequences-core"]["version"]
     assert {str(path.relative_to(dist)) for path in dist.glob("*/*")} == {
         f"{name}/{import_name(name)}-{version}{end}"
@@ -91,7 +91,7 @@ def test_each_distribution_has_an_sdist_and_a_wheel(dist: Path) -> None:
 def test_the_same_commit_gives_the_same_bytes(
     dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the time, the time zone nor the umask of a build shows in what it builds."""
+    """The build doesn't depend on the time, the time zone or the umask."""
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     before = os.umask(0o077)
     try:
@@ -174,7 +174,7 @@ def test_the_tests_of_an_sdist_are_found(dist: Path, tmp_path: Path) -> None:
 
 @needs_clone
 def test_the_sdist_of_the_core_holds_the_samples(dist: Path) -> None:
-    """Who writes a backend finds a complete one to copy."""
+    """The sdist contains a complete sample of a backend to copy."""
     with tarfile.open(only(dist / "sequences-core", "*.tar.gz")) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     samples = script.git("ls-files", *map(str, SAMPLES)).split()
@@ -187,7 +187,7 @@ def test_the_sdist_of_the_core_holds_the_samples(dist: Path) -> None:
 
 @DISTRIBUTIONS
 def test_all_distributions_say_the_same_of_themselves(name: str) -> None:
-    """One version, one set of authors, one licence, and the same Pythons and Djangos."""
+    """All have the same version, authors, licence, and versions of Python and Django."""
     for key in ("version", "authors", "license", "requires-python", "classifiers"):
         assert PROJECTS[name][key] == PROJECTS["sequences-core"][key]
     assert PROJECTS[name]["keywords"]
@@ -228,7 +228,7 @@ def numbers(classifiers: list[str], start: str) -> set[str]:
     ],
 )
 def test_the_address_is_what_a_browser_opens(remote: str) -> None:
-    """However a clone was made, its remote is turned into a public address, without secrets."""
+    """Every form of a remote is converted to a public URL without secrets."""
     assert script.address(remote) == URL
 
 
@@ -342,7 +342,7 @@ def test_publishing_needs_no_secret(job: str) -> None:
 
 @needs_clone
 def test_the_workflow_builds_with_the_command_that_is_tested() -> None:
-    """Its one command of its own is ``make release``, for the tag."""
+    """The only command of the workflow is ``make release`` for the tag."""
     (command,) = (step["run"] for step in workflow()["jobs"]["build"]["steps"] if "run" in step)
     assert command == 'make release ARGS="--tag=$GITHUB_REF_NAME"'
     quiet = ("--dry-run", "--always-make", "--no-print-directory")  # the tests may run under make
@@ -480,7 +480,7 @@ def test_a_new_project_numbers_its_rows(index: str, tmp_path: Path) -> None:
 
 @needs_clone
 def test_an_sdist_installs_as_well(index: str, tmp_path: Path) -> None:
-    """Who takes no wheels gets the same packages from the sources."""
+    """Installing from the sdists gives the same packages."""
     options = ("--no-binary", "sequences-core", "--no-binary", "sequences-sqlite")
     python = make_environment(tmp_path, "--index", index, *options, "sequences-core[sqlite]")
     there = run(python, "-W", "error", "-c", IMPORTED, cwd=tmp_path).split()

@@ -1,4 +1,4 @@
-"""``rename()``: the counter goes on under its new name, beside those who take numbers."""
+"""``rename()``: a counter continues under its new name, while others take numbers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def counters(using: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("new", ["a", "z", "M", "m.1"])
 def test_the_new_name_goes_on(using: str, new: str) -> None:
-    """Also if it differs in case only; the old name starts anew."""
+    """This includes names that differ only in case; the old name starts again."""
     make(using, m=41, other=7)
     rename("m", new, using=using)
     assert counters(using) == {new: 41, "other": 7}
@@ -67,7 +67,7 @@ def test_what_cannot_be_renamed_stays(using: str, old: str, new: str, problem: s
 def test_a_name_is_text() -> None:
     """Something else is a TypeError, before the database is touched."""
     for names in ((1, "a"), ("a", None)):
-        with pytest.raises(TypeError, match="a sequence name is a str"):
+        with pytest.raises(TypeError, match="a sequence name must be a str"):
             rename(*names)
 
 
@@ -83,7 +83,7 @@ def test_it_belongs_to_the_transaction(using: str) -> None:
 
 @pytest.mark.parametrize("new", ["a", "z"])
 def test_it_waits_for_those_who_have_taken_numbers(using: str, new: str) -> None:
-    """Their numbers go along, whether they commit or not."""
+    """It waits for open transactions, and includes their numbers if they commit."""
     make(using, m=1)
     for commit, last in ((True, 2), (False, 2)):
         with transaction.atomic(using=using):

@@ -87,7 +87,7 @@ def test_a_hook_that_runs_a_transaction_of_its_own(using: str) -> None:
 
 
 def test_a_hook_of_a_savepoint(using: str) -> None:
-    """It is as late as the others; one that was rolled back with its savepoint isn't run."""
+    """It runs after the commit, unless its savepoint was rolled back."""
     calls: list[str] = []
 
     def block() -> None:
@@ -104,7 +104,7 @@ def test_a_hook_of_a_savepoint(using: str) -> None:
 
 
 def test_a_conflict_before_the_commit_is_run_again(using: str) -> None:
-    """As before: the hooks of the attempt that failed are not called, those of the last one are."""
+    """Only the hooks of the last attempt are called."""
     called: list[int] = []
     block = Block(using)
     cause = code_of_a_conflict(using)
@@ -171,7 +171,7 @@ def test_a_result_after_what_failed_was_rolled_back(using: str) -> None:
 
 
 def test_an_error_whose_frames_are_cleared(using: str) -> None:
-    """As by unittest's assertRaises: it says no longer which database it came from."""
+    """unittest's assertRaises clears them, so the error's database is unknown."""
 
     def block() -> None:
         try:
@@ -226,7 +226,7 @@ class TestPostgreSQL:
 
 @pytest.mark.django_db(transaction=True, databases="__all__", available_apps=["sequences_core"])
 def test_a_conflict_of_another_database(using: str) -> None:
-    """What the block has done there may be committed, so it is not run again."""
+    """The other database may have committed, so the block is not run again."""
     block = Block(using)
 
     def elsewhere() -> None:
@@ -331,14 +331,14 @@ DEFERRED: list[Any] = [
 
 @pytest.mark.parametrize("function", [*DEFERRED, AsyncCallable])
 def test_what_can_not_be_decorated(function: Any) -> None:
-    """What would do its work after the COMMIT, or is no function: TypeError, at once."""
+    """What would run after the COMMIT, or isn't a function, raises TypeError immediately."""
     with pytest.raises(TypeError):
         retry_atomic()(function)
 
 
 @pytest.mark.parametrize("attempts", [0, True])
 def test_bad_attempts_of_a_decorator(attempts: Any) -> None:
-    """They are refused where they are written."""
+    """They are refused when the function is decorated."""
     with pytest.raises((TypeError, ValueError), match="attempts"):
         retry_atomic(attempts=attempts)
 
@@ -384,7 +384,7 @@ def test_what_returns_before_its_work_is_done(using: str, block: Any) -> None:
 
 
 def test_a_coroutine_in_place_of_a_function() -> None:
-    """It is closed, so that Python doesn't warn of it."""
+    """It is closed, so that Python doesn't warn about it."""
     with pytest.raises(TypeError, match="only a function"):
         run_atomic(coroutine())  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What a take with a timeout leaves in the database session: nothing."""
+"""A take with a timeout leaves no settings in the database session."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOUNDS = {
 
 
 def takes(using: str, name: str) -> list[Callable[[], object]]:
-    """Each form of a take, with a timeout."""
+    """Return each kind of take, with a timeout."""
     return [
         partial(take, using=using, **kwargs)
         for kwargs in ({"timeout": 0.01}, {"nowait": True})
@@ -38,7 +38,7 @@ def takes(using: str, name: str) -> list[Callable[[], object]]:
 
 
 class Session:
-    """This thread's session, with a bound of its own."""
+    """The session of this thread, with its own limit of waits."""
 
     def __init__(self, using: str) -> None:
         self.connection = connections[using]
@@ -69,7 +69,7 @@ def _allow_autocommit(settings: Any) -> None:
 
 
 def test_a_take_leaves_the_sessions_own_bound(using: str) -> None:
-    """Whoever bounds all waits of a session finds that bound again, in and after a transaction."""
+    """The session keeps its own limit of waits, in and after a transaction."""
     with Session(using) as session:
         for take in [*takes(using, "s"), *takes(using, "t")]:
             take()
@@ -81,7 +81,7 @@ def test_a_take_leaves_the_sessions_own_bound(using: str) -> None:
 
 
 def test_a_take_that_fails_leaves_the_sessions_own_bound(using: str) -> None:
-    """So does whoever waited in vain."""
+    """The session keeps it even if the take timed out."""
 
     def fail() -> None:
         with Session(using) as session:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__", availa
 
 
 class Books:
-    """What the people of the story do, on one database."""
+    """The actions of the people in the story, on one database."""
 
     def __init__(self, using: str) -> None:
         self.using = using

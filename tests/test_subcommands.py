@@ -49,7 +49,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Install a distribution with the entry points, for the length of the test."""
+    """Install a distribution with the entry points during the test."""
 
     def install(distribution: str, **entries: str) -> None:
         folder = tmp_path / distribution
@@ -72,7 +72,7 @@ def run(*args: str) -> str:
 
 
 def test_an_installed_subcommand_runs(install: Install) -> None:
-    """It gets its own arguments and --database, and stands in the help with its sentence."""
+    """It gets its own arguments and --database, and is listed in the help."""
     install("greetings", greet="greetings:Greet")
     assert run("greet", "Ada") == "Hello Ada on None\n"
     assert run("greet", "Ada", "--database", "default") == "Hello Ada on default\n"
@@ -96,7 +96,7 @@ def test_expected_errors_are_command_errors(error: int, install: Install) -> Non
 
 
 def test_a_bug_is_a_traceback(install: Install) -> None:
-    """An error that nobody expects is raised as it is."""
+    """An unexpected error is raised unchanged."""
     install("greetings", greet="greetings:Greet")
     with pytest.raises(KeyError):
         run("greet", "Ada", "--error", "6")
@@ -105,7 +105,7 @@ def test_a_bug_is_a_traceback(install: Install) -> None:
 BROKEN = {
     "no_such_module:Greet": "No module named",
     "greetings:NoSuchClass": "NoSuchClass",
-    "greetings:Stranger": "no subclass of sequences_core.subcommands.Subcommand",
+    "greetings:Stranger": "not a subclass of sequences_core.subcommands.Subcommand",
     "greetings:Unfinished": "abstract",
     "greetings:Clumsy": "--database",
 }
@@ -114,7 +114,7 @@ BROKEN = {
 @pytest.mark.django_db
 @pytest.mark.parametrize("value", BROKEN)
 def test_a_broken_one_breaks_no_other(value: str, install: Install) -> None:
-    """It says what is wrong, and which distribution to blame, when it is called; others work."""
+    """When it is called, the error names its distribution; others still work."""
     install("greetings", greet="greetings:Greet", broken=value)
     for args in ([], ["any.Model", "--thing", "else"]):
         with pytest.raises(CommandError, match=r"broken.*greetings.*") as caught:
@@ -127,7 +127,7 @@ def test_a_broken_one_breaks_no_other(value: str, install: Install) -> None:
 
 @pytest.mark.django_db
 def test_names_are_unique(install: Install) -> None:
-    """Of two distributions that claim a name neither gets it, and the core's are taken."""
+    """If two distributions have the same name, neither is used; the core's names are reserved."""
     install("greetings", greet="greetings:Greet", list="greetings:Greet")
     install("rival", greet="greetings:Greet")
     with pytest.raises(CommandError, match=r"greetings .*rival .*uninstall one"):

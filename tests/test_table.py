@@ -1,4 +1,4 @@
-"""Another name for the app, by a label of the user's, and for the table, by SEQUENCES_TABLE.
+"""Another app label, and another table name by SEQUENCES_TABLE.
 
 Each project runs in processes of its own, for a name is read once.
 """
@@ -135,7 +135,7 @@ Run = Callable[..., str]
 
 
 class Failed(Exception):
-    """What a process wrote before it failed."""
+    """The output of a process that failed."""
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ BAD: list[Any] = [
 
 @pytest.mark.parametrize("table", BAD, ids=repr)
 def test_a_bad_name(table: Any, settings: Any) -> None:
-    """It is refused with the setting and its value, wherever Django starts."""
+    """It is refused when Django starts, with the setting and its value."""
     settings.SEQUENCES_TABLE = table
     with pytest.raises(ImproperlyConfigured) as caught:
         table_parts.__wrapped__()

@@ -63,7 +63,7 @@ class Takes:
         assert not in_users_transaction(connection)
 
     def test_begin(self) -> None:
-        """A transaction of ours is the user's, for as long as it is open."""
+        """Our transaction counts as the user's while it is open."""
         atomic = begin("default")
         assert in_users_transaction(connection)
         with override_settings(SEQUENCES_AUTOCOMMIT="error"):
@@ -72,7 +72,7 @@ class Takes:
         assert not in_users_transaction(connection)
 
     def test_an_error_of_a_statement_of_its_own(self) -> None:
-        """It undoes that statement, and what follows is not refused."""
+        """Only that statement is rolled back, and later ones work."""
         with override_settings(SEQUENCES_AUTOCOMMIT="allow"):
             set_last_value(2**63 - 1, "t")
             with pytest.raises(SequenceExhausted):
@@ -92,7 +92,7 @@ class TestInTransactionTestCase(Takes, TransactionTestCase):
 
 
 class TestWithClassData(TestCase):
-    """What setUpTestData takes is in the transaction of the class."""
+    """Numbers taken in setUpTestData belong to the transaction of the class."""
 
     caught: ClassVar[list[warnings.WarningMessage]]
 
@@ -110,7 +110,7 @@ class TestWithClassData(TestCase):
 
 
 def test_with_the_fixture_of_pytest_django(db: Any) -> None:
-    """Its ``db`` is such a TestCase, too."""
+    """The ``db`` fixture uses such a TestCase as well."""
     with pytest.warns(GapWarning):
         get_next_value("s")
     with transaction.atomic():

@@ -153,7 +153,7 @@ DATABASES["default"]["ENGINE"] = "noisy"
 
 
 def test_a_drivers_warnings_are_not_the_samples(python: Path, tmp_path: Path) -> None:
-    """What the driver warns of, at connecting and at exit, fails no test of the sample's."""
+    """Warnings of the driver, at connecting and at exit, fail no test of the sample."""
     folder = copy_tests(tmp_path)
     (folder / "tests" / "noisy").mkdir()
     (folder / "tests" / "noisy" / "__init__.py").touch()

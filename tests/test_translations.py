@@ -43,7 +43,7 @@ def read(path: Path) -> Catalog:
 
 
 def strings(catalogue: Catalog) -> dict[Any, tuple[str, ...]]:
-    """What is translated into what: without the header, and without what is empty."""
+    """Return the translated strings, without the header and empty ones."""
     found = {}
     for message in catalogue:
         if message.id and any(forms(message.string)):
@@ -52,7 +52,7 @@ def strings(catalogue: Catalog) -> dict[Any, tuple[str, ...]]:
 
 
 def forms(text: Any) -> tuple[str, ...]:
-    """The forms of a string: for one, for many."""
+    """Return the singular and plural forms of a string."""
     return (text,) if isinstance(text, str) else tuple(text)
 
 
@@ -89,14 +89,14 @@ def test_catalogues_hold_the_strings_of_the_code(package: Path, copy: Path) -> N
 
 @each_package
 def test_whole_languages_lack_nothing(package: Path) -> None:
-    """No string of theirs is empty, in no form of its plural."""
+    """No string is empty, in any plural form."""
     for language in WHOLE:
         for message in read(catalogues(package)[language]):
             assert all(forms(message.string)), f"{language}: {message.id!r}: {HOW}"
 
 
 def test_other_languages_have_the_names() -> None:
-    """They have those of the app, the model and its fields."""
+    """They have the names of the app, the model and its fields."""
     names = ("Sequences", "sequence", "sequences", "name", "last number")
     for language in NAMES_ONLY:
         translated = strings(read(catalogues(PACKAGES[0])[language]))
@@ -112,7 +112,7 @@ def test_placeholders_are_kept(package: Path, copy: Path) -> None:
 
 @each_package
 def test_compiled_catalogues_are_current(package: Path) -> None:
-    """What Django reads is what the translators have written."""
+    """The compiled catalogues have the same strings as the sources."""
     compiled = catalogues(package, "mo")
     assert set(compiled) == set(catalogues(package))
     for language, path in catalogues(package).items():
@@ -121,7 +121,7 @@ def test_compiled_catalogues_are_current(package: Path) -> None:
 
 @each_package
 def test_translations_are_said_to_be_made_by_machine(package: Path) -> None:
-    """Each catalogue says at its top where it comes from."""
+    """Each catalogue states its origin at the top."""
     for language, path in catalogues(package).items():
         about = path.read_text().splitlines()[1]
         assert about.startswith("# "), language
@@ -134,7 +134,7 @@ def test_translations_are_said_to_be_made_by_machine(package: Path) -> None:
 
 @pytest.fixture
 def client(db: None, settings: Any) -> Iterator[Client]:
-    """A client of somebody who may do everything; the site speaks what the browser asks for."""
+    """Return the client of a superuser, on a site that uses the browser's language."""
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
     Counter.objects.create(name="invoices", last=12)
     client = Client()

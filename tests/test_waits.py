@@ -41,7 +41,7 @@ def _allow_autocommit(settings: Any) -> None:
 
 @pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
-    """What was logged of waits so far."""
+    """Return the log records of waits so far."""
     caplog.set_level(logging.WARNING, "sequences_core")
     return lambda: waits(caplog)
 
@@ -49,7 +49,7 @@ def records(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Any]]:
 def test_without_the_setting_nothing_is_a_warning(
     using: str, records: Callable[[], list[Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And nothing is logged unless DEBUG is on, which may be turned on at any time."""
+    """Waits are logged only at level DEBUG, which can be enabled at any time."""
     with locked(using, lambda: take(using)):
         assert records() == []
     caplog.set_level(logging.DEBUG, "sequences_core")
@@ -99,7 +99,7 @@ def test_every_way_to_take_numbers_is_measured(
     records: Callable[[], list[Any]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """No statement is sent for it, and none of a field's."""
+    """Measuring sends no statement."""
     function, names = EVERY_WAY[way]
     function(using)
 
@@ -122,7 +122,7 @@ def test_every_way_to_take_numbers_is_measured(
 def test_a_server_that_tells_nothing(
     using: str, settings: Any, records: Callable[[], list[Any]]
 ) -> None:
-    """Without the privilege to look at locks the warning names nobody, and the number is taken."""
+    """Without the privilege to read locks, the warning has no names, and the number is taken."""
     if connections[using].vendor != "mysql":  # PostgreSQL tells everybody
         return
     settings.SEQUENCES_SLOW_WAIT = SLOW
@@ -155,7 +155,9 @@ def test_a_wrong_value_is_an_error(using: str, settings: Any, wrong: object) -> 
     """ImproperlyConfigured where a number would be taken, and a check that says the same."""
     settings.SEQUENCES_SLOW_WAIT = wrong
     for taking in (lambda: take(using), lambda: Invoice.objects.using(using).create()):
-        with pytest.raises(ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT is a number of sec"):
+        with pytest.raises(
+            ImproperlyConfigured, match="SEQUENCES_SLOW_WAIT must be a number of sec"
+        ):
             taking()
     assert get_last_value("s", using=using) is None
     assert get_last_value("invoices", using=using) is None

@@ -40,9 +40,7 @@ class Contestant:
     bulk: Callable[[int], object] | None = None
     """Stores that many rows at once, with the next numbers of one scope."""
     calls: Mapping[str, Call] = field(default_factory=dict)
-    """Ways to take numbers by a call, in an open transaction: plain, batch, looping, nowait."""
-    block: Callable[[int, str], Any] | None = None
-    """Takes that many numbers at once."""
+    """Ways to take numbers by a call, in an open transaction: plain, looping, nowait."""
     last: Callable[[str], int | None] = lambda scope: None
     """Where the counter of that scope stands; None if there is no counter."""
     models: Sequence[type[Model]] = (Invoice,)
@@ -58,8 +56,6 @@ class Contestant:
     """Is it for the questions Disk or Posting alone?"""
     in_transaction: bool = True
     """Does its documentation ask for a transaction around create()?"""
-    needs_transaction: bool = False
-    """Do its calls fail outside a transaction?"""
     gapless: bool = True
     """Does it promise numbers without gaps?"""
 
@@ -123,11 +119,10 @@ def empty(*models: type[Model], alias: str = "default") -> None:
             cursor.execute(statement)
 
 
-def calls(take: Any, block: Any) -> dict[str, Call]:
-    """Those of functions with the names and arguments of django-sequences."""
+def calls(take: Any) -> dict[str, Call]:
+    """Those of a function with the arguments of django-sequences."""
     return {
         "plain": take,
-        "batch": lambda name: block(100, name),
         "looping": lambda name: take(name, reset_value=1000),
         "nowait": lambda name: take(name, nowait=True),
     }

@@ -42,7 +42,7 @@ def able() -> str | None:
 
 def allocate(backend: str = "auto", *, early: bool = False) -> Contestant:
     """get_next_value, then INSERT, in a transaction."""
-    ways = calls(get_next_value, get_next_values)
+    ways = calls(get_next_value)
     if backend != "auto" or not get_allocator(connection).can_limit_wait:
         del ways["nowait"]
     return ours(
@@ -52,7 +52,6 @@ def allocate(backend: str = "auto", *, early: bool = False) -> Contestant:
         kind="ours" if backend in {"auto", "orm"} else "third party",
         bulk=storing_many(get_next_values),
         calls=ways,
-        block=get_next_values,
         settings={"SEQUENCES_BACKEND": backend},
     )
 

@@ -21,8 +21,7 @@ def django_sequences(alias: str = "default", differs: str = "") -> Contestant:
         "peer",
         storing(get_next_value),
         bulk=storing_many(get_next_values),
-        calls=calls(get_next_value, get_next_values) if usual else {},
-        block=get_next_values,
+        calls=calls(get_next_value) if usual else {},
         last=get_last_value,
         models=(Invoice, Sequence),
         alias=alias,
@@ -42,7 +41,6 @@ def django_seq() -> Contestant:
         last=lambda scope: int(counters.get_current_value(f"benchmarks.{scope}")),
         models=(SeqInvoice, counters),
         app="django_seq",
-        needs_transaction=True,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE
+from benchmarks.questions import TURNS, turns
 from benchmarks.scale import scaled
 
 ROWS = scaled(1000, 10_000)
@@ -22,15 +22,10 @@ class Cell:
     rows: int = ROWS
 
 
-def cells() -> Iterator[tuple[Cell, int]]:
-    parties = [Cell(one.name) for one in contestants() if one.bulk]
-    for turn in range(PASSES):
-        # There and back, so that nobody always comes after the same one.
-        for cell in parties if turn % 2 == 0 else reversed(parties):
-            yield cell, turn
+CELLS = [Cell(one.name) for one in contestants() if one.bulk]
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, turns(CELLS, PASSES), ids=str)
 def test_bulk(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """One bulk_create in autocommit, which Django makes one transaction."""
     contestant = by_name(cell.contestant)

@@ -1,23 +1,22 @@
-"""Call: how long does one call take, and one row with its number?
+"""Call: how long does one call take in an open transaction, and one row with number and commit?
 
-In a transaction that is open, and by itself, commit included; and what does the core's import add
-to a process that starts Django?
+And what does the core's import add to a process that starts Django?
 """
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from benchmarks.contestants import by_name, contestants
-from benchmarks.contestants.base import ONE, Contestant
+from benchmarks.contestants.base import ONE
+from benchmarks.questions import TURNS, turns
 from benchmarks.questions.rows import Transactions
 from benchmarks.scale import scaled
 
@@ -28,67 +27,46 @@ STARTS = scaled(2, 15)
 WARMUP = 20
 """Calls before the timed ones: the first creates the counter, others fill caches."""
 
-VARIANTS = ("plain", "batch", "looping", "nowait", "row")
+VARIANTS = ("plain", "looping", "nowait", "row")
 
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
     variant: str
-    """plain, batch (of 100), looping, nowait; row: a row with its number; start: of a process."""
+    """plain, looping, nowait; row: a row with its number; start: of a process."""
     mode: str
-    """transaction: in one that is open; autocommit: by itself, with its commit; process."""
+    """transaction: calls, in one that is open; autocommit: a row, with its commit; process."""
 
 
-def cells() -> Iterator[tuple[Cell, int]]:
-    """What is compared is measured side by side, in another order each turn.
-
-    For a server may still be busy with what the cell before has left behind, rows above all.
-    """
-    for turn in range(PASSES):
-        chance = random.Random(turn)
-        for mode in ("transaction", "autocommit"):
-            for variant in chance.sample(VARIANTS, len(VARIANTS)):
-                names = [
-                    one.name
-                    for one in contestants()
-                    if (one.create if variant == "row" else variant in one.calls)
-                ]
-                for name in chance.sample(names, len(names)):
-                    yield Cell(name, variant, mode), turn
+def cells() -> Iterator[Cell]:
+    for variant in VARIANTS:
+        for one in contestants():
+            if one.create if variant == "row" else variant in one.calls:
+                yield Cell(one.name, variant, "autocommit" if variant == "row" else "transaction")
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
 def test_call(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     contestant = by_name(cell.contestant)
-    scope = f"{cell.contestant}, {cell.variant}, {cell.mode}, turn {turn}"
-    if cell.variant == "row":
-        scope = ONE
+    is_row = cell.variant == "row"
+    scope = ONE if is_row else f"{cell.contestant}, {cell.variant}, turn {turn}"
+    if is_row:
         contestant.clear()
     with contestant.active(), Transactions(contestant.alias) as transactions:
         last = benchmark.pedantic(
-            target(contestant, cell),
+            contestant.issue if is_row else contestant.calls[cell.variant],
             args=(scope,),
-            setup=transactions.renew if cell.mode == "transaction" else None,
+            setup=None if is_row else transactions.renew,
             rounds=ROUNDS,
             warmup_rounds=WARMUP,
         )
         numbers = sorted(number or 0 for _, number in contestant.numbers())
     calls = ROUNDS + WARMUP
-    if cell.variant == "row":
+    if is_row:
         assert not contestant.gapless or numbers == list(range(1, calls + 1))
     elif contestant.kind != "limit":
-        batch, looping = range(calls * 100 - 99, calls * 100 + 1), (calls - 1) % 999 + 1
-        assert last == {"batch": batch, "looping": looping}.get(cell.variant, calls)
-
-
-def target(contestant: Contestant, cell: Cell) -> Callable[[str], Any]:
-    if cell.variant == "row":
-        inside = cell.mode == "transaction"
-        return contestant.create if inside and contestant.create else contestant.issue
-    call = contestant.calls[cell.variant]
-    by_itself = cell.mode == "autocommit" and contestant.needs_transaction
-    return transaction.atomic(call) if by_itself else call
+        assert last == ((calls - 1) % 999 + 1 if cell.variant == "looping" else calls)
 
 
 START = """
@@ -102,8 +80,10 @@ django.db.connection.ops
 APPS = {"Django": [], "Django with sequences_core": ["sequences_core"]}
 
 
-@pytest.mark.parametrize("turn", range(STARTS))
-@pytest.mark.parametrize("cell", [Cell(name, "start", "process") for name in APPS], ids=str)
+STARTED = [Cell(name, "start", "process") for name in APPS]
+
+
+@pytest.mark.parametrize(TURNS, turns(STARTED, STARTS), ids=str)
 def test_start(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """A process that sets Django up, database backend included, and ends."""
     engine = connection.settings_dict["ENGINE"]

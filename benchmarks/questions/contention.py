@@ -21,6 +21,7 @@ from django.db import connection
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE, Contestant
 from benchmarks.contestants.limits import PgBench
+from benchmarks.questions import TURNS, turns
 from benchmarks.questions.exactness import fault_in
 from benchmarks.questions.writers import Outcome, Task, Writers
 from benchmarks.scale import BUSIEST, scaled
@@ -128,13 +129,9 @@ def shapes() -> Iterator[tuple[int, str, int, bool]]:
     """Writers, counters, latency, rollbacks."""
     for writers in WRITERS:
         yield writers, "one", 0, False
-    for writers in WRITERS:
-        if writers > 1:  # one writer alone has one counter, whichever way it is put
-            yield writers, "own", 0, False
-    if connection.vendor != "sqlite":
-        for counters in ("one", "own"):
-            for latency in LATENCIES:
-                yield BUSIEST, counters, latency, False
+    for latency in LATENCIES if connection.vendor != "sqlite" else ():
+        yield BUSIEST, "one", latency, False
+    yield BUSIEST, "own", 0, False
     yield BUSIEST, "one", 0, True
 
 
@@ -148,12 +145,9 @@ def cells() -> Iterator[Cell]:
 
 
 def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
-    """All cells with their first turns, then all with their second ones, and so on."""
-    found = []
-    for cell in cells:
-        passes = COMPARED_PASSES if cell.is_compared else PASSES
-        found += [(cell, turn) for turn in range(passes)]
-    return sorted(found, key=lambda pair: pair[1])
+    """The turns of the cells; what is compared first has more of them."""
+    pairs = turns(cells, COMPARED_PASSES)
+    return [(cell, turn) for cell, turn in pairs if cell.is_compared or turn < PASSES]
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +164,7 @@ def ports() -> Iterator[dict[int, int | None]]:
         yield found
 
 
-@pytest.mark.parametrize(("cell", "turn"), alternating(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
 def test_contention(
     cell: Cell, turn: int, tally: Tally, writers: Writers, ports: dict[int, int | None]
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contestants import contestants
+from benchmarks.questions import TURNS
 from benchmarks.questions.contention import Cell, Tally, alternating, measure
 from benchmarks.questions.writers import Writers
 from benchmarks.scale import DISK, scaled
@@ -34,7 +35,7 @@ def cells() -> Iterator[Cell]:
                 yield Cell(party.name, writers, "one", 0, rollbacks=False, sync=sync)
 
 
-@pytest.mark.parametrize(("cell", "turn"), alternating(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
 def test_disk(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
     SlowDisk(Path(os.environ[DISK])).delay(cell.sync)
     measure(cell, tally, writers)

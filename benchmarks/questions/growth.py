@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from django.db.models import Model
 from sequences.models import Sequence
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
+from benchmarks.questions import TURNS, turns
 from benchmarks.questions.rows import Transactions, concatenated, integers, settle
 from benchmarks.scale import URL, scaled
-from sequences_core import get_allocator
+from sequences_core import get_allocator, get_next_value, get_next_values
 from sequences_core.models import Counter
 from tests.servers.probe import connect
 
@@ -45,8 +45,10 @@ OPEN = {
 }
 """How a snapshot begins."""
 
-PARTIES = [one.name for one in contestants() if "batch" in one.calls]
-"""Those that take blocks from counters in a table (name, last)."""
+FUNCTION = "get_next_value"
+
+PARTIES = [one.name for one in contestants() if "looping" in one.calls]
+"""Those that take from counters in a table (name, last)."""
 
 
 @dataclass(frozen=True)
@@ -59,61 +61,48 @@ class Cell:
     storage: str = "chosen"
     """chosen: the table as migrate makes it; default: with the database's own settings."""
 
-    @property
-    def model(self) -> type[Model]:
-        """The table of the counters."""
-        return Sequence if self.contestant.startswith("django-sequences") else Counter
+
+NUMBERS = [Cell(FUNCTION, "numbers", size) for size in BATCHES]
 
 
-def numbers() -> Iterator[tuple[Cell, int]]:
-    for turn in range(PASSES):
-        for size in BATCHES:
-            for name in PARTIES:
-                yield Cell(name, "numbers", size), turn
-
-
-@pytest.mark.parametrize(("cell", "turn"), list(numbers()), ids=str)
+@pytest.mark.parametrize(TURNS, turns(NUMBERS, PASSES), ids=str)
 def test_numbers(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    contestant = by_name(cell.contestant)
-    arguments = (cell.size, f"{cell.contestant}, {cell.size} numbers {turn}")
-    with contestant.active(), Transactions() as transactions:
+    arguments = (cell.size, f"{cell.size} numbers {turn}")
+    with Transactions() as transactions:
         last = benchmark.pedantic(
-            contestant.block, arguments, setup=transactions.renew, rounds=CALLS, warmup_rounds=1
+            get_next_values, arguments, setup=transactions.renew, rounds=CALLS, warmup_rounds=1
         )
     assert last[-1] == (CALLS + 1) * cell.size
 
 
-def counters() -> Iterator[tuple[Cell, int]]:
-    """Table after table: two large ones together would not fit into memory by default."""
-    for size in COUNTERS:
-        for name in sorted(PARTIES, key=lambda name: name.startswith("django-sequences")):
-            for turn in range(PASSES):
-                yield Cell(name, "counters", size), turn
-                yield Cell(name, "counter", size), turn
+# Table after table: to fill one takes longer than to measure.
+COUNTED = [
+    pair
+    for size in COUNTERS
+    for pair in turns([Cell(FUNCTION, kind, size) for kind in ("counters", "counter")], PASSES)
+]
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(counters()), ids=str)
+@pytest.mark.parametrize(TURNS, COUNTED, ids=str)
 def test_counters(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    contestant = by_name(cell.contestant)
-    fill(cell.model, cell.size)
+    fill(cell.size)
     chance = random.Random(turn)
-    with contestant.active(), Transactions() as transactions:
+    with Transactions() as transactions:
 
         def setup() -> Any:
             transactions.renew()
             number = chance.randrange(cell.size) if cell.growth == "counters" else cell.size // 2
             return (f"c{number}",), {}
 
-        take = contestant.calls["plain"]
-        benchmark.pedantic(take, setup=setup, rounds=CALLS, warmup_rounds=10)
+        benchmark.pedantic(get_next_value, setup=setup, rounds=CALLS, warmup_rounds=10)
 
 
-def fill(model: type[Model], size: int) -> None:
+def fill(size: int) -> None:
     """Make the table hold that many counters, or leave it if it does."""
-    if model._default_manager.filter(pk=f"c{size - 1}").exists():
+    if Counter.objects.filter(pk=f"c{size - 1}").exists():
         return
-    empty(Counter, Sequence)
-    table, name = model._meta.db_table, concatenated("'c'", "i")
+    empty(Counter)
+    table, name = Counter._meta.db_table, concatenated("'c'", "i")
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} (name, last) SELECT {name}, 0 FROM {integers(size)} numbers"
@@ -121,18 +110,17 @@ def fill(model: type[Model], size: int) -> None:
     settle(table)
 
 
-def snapshots() -> Iterator[Cell]:
-    for name in PARTIES:
-        if "backend" not in name and connection.vendor in OPEN:
-            yield Cell(name, "snapshot", TAKES)
-    if connection.vendor == "postgresql":
-        yield Cell("get_next_value", "snapshot", TAKES, "default")
+SNAPSHOTS = [
+    *(Cell(name, "snapshot", TAKES) for name in PARTIES if "backend" not in name),
+    *[Cell(FUNCTION, "snapshot", TAKES, "default")] * (connection.vendor == "postgresql"),
+]
 
 
-@pytest.mark.parametrize("cell", list(snapshots()), ids=str)
+@pytest.mark.parametrize("cell", SNAPSHOTS if connection.vendor in OPEN else [], ids=str)
 def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
     """What is timed by the benchmark is a call after the snapshot's end; the rest is details."""
     contestant = by_name(cell.contestant)
+    table = contestant.models[-1]._meta.db_table
     take, seconds = contestant.calls["plain"], list[float]()
 
     def call() -> None:
@@ -140,30 +128,30 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
         take("snapshot")
         seconds.append(time.perf_counter() - start)
 
-    with contestant.active(), fresh(cell), Transactions() as transactions:
+    with contestant.active(), fresh(table, cell.storage), Transactions() as transactions:
         take("snapshot")
-        with snapshot(cell.model._meta.db_table):
+        with snapshot(table):
             deadline = time.monotonic() + SECONDS
-            while len(seconds) < TAKES and time.monotonic() < deadline:
+            while time.monotonic() < deadline or len(seconds) < 2 * CHUNK:  # a line has two points
                 with transaction.atomic():
                     for _ in range(CHUNK):
                         call()
+                if len(seconds) >= TAKES:
+                    break
         benchmark.pedantic(call, setup=transactions.renew, rounds=CALLS, warmup_rounds=20)
     # A straight line through what is not an outlier: each chunk's median.
     chunks = range(0, len(seconds) - CALLS - 20, CHUNK)
     costs = [statistics.median(seconds[chunk : chunk + CHUNK]) * 1e6 for chunk in chunks]
-    slope, first = 0.0, costs[0]
-    if len(costs) > 1:
-        slope, first = statistics.linear_regression(chunks, costs)
-    times.details |= {"taken": len(costs) * CHUNK, "first": round(first, 1), "slope": slope}
+    slope = statistics.linear_regression(chunks, costs).slope
+    times.details |= {"taken": len(costs) * CHUNK, "slope": slope}
 
 
 @contextmanager
-def fresh(cell: Cell) -> Iterator[None]:
+def fresh(table: str, storage: str) -> Iterator[None]:
     """Have no counters, in a table as migrate makes it or as the database does by default."""
     empty(Counter, Sequence)
-    settle(cell.model._meta.db_table)
-    if cell.storage == "chosen":
+    settle(table)
+    if storage == "chosen":
         yield
         return
     allocator = get_allocator(connection)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE, empty
 from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, post
 from benchmarks.models import Bill, BillByHand, Posted
+from benchmarks.questions import TURNS, turns
 from benchmarks.questions.contention import Tally
 from benchmarks.questions.exactness import fault_in
 from benchmarks.questions.rows import SETTLE, concatenated, integers, settle
@@ -27,7 +27,8 @@ from benchmarks.scale import BUSIEST, scaled
 from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter as CounterRow
 
-PASSES = scaled(1, 4)
+PASSES = scaled(1, 4) if connection.vendor in SETTLE else 0
+"""None where the tables can't be filled in."""
 SECONDS = scaled(1.0, 3.0)
 """Of inserting, per turn."""
 ASSIGNED, UPDATED, AUDITED = scaled((10_000, 1000, 100_000), (100_000, 10_000, 10**6))
@@ -50,17 +51,10 @@ class Cell:
     rows: int = 0
 
 
-def turns(*cells: Cell) -> Iterator[tuple[Cell, int]]:
-    """The cells in alternating turns, where the tables can be filled in."""
-    for turn in range(PASSES if connection.vendor in SETTLE else 0):
-        for cell in cells:
-            yield cell, turn
-
-
 INSERTS = [Cell(one.name, "inserts") for one in contestants(NAMES)]
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(turns(*INSERTS)), ids=str)
+@pytest.mark.parametrize(TURNS, turns(INSERTS, PASSES), ids=str)
 def test_inserts(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
     """The time ends when the last row has its number."""
     contestant = by_name(cell.contestant)
@@ -82,7 +76,7 @@ ASSIGN = (
 )
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(turns(*ASSIGN)), ids=str)
+@pytest.mark.parametrize(TURNS, turns(ASSIGN, PASSES), ids=str)
 def test_assign(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     fill(Bill, cell)
     number = in_sql if cell.contestant == "assign_numbers" else by_orm
@@ -114,7 +108,7 @@ def check(rows: int) -> None:
     assert fault_in(Counter(name for name, _ in numbers), numbers, lasts.get) is None
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(turns(Cell("audit", "audit", AUDITED))), ids=str)
+@pytest.mark.parametrize(TURNS, turns([Cell("audit", "audit", AUDITED)], PASSES), ids=str)
 def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """The rows are there already; the memory is Python's, at its highest."""
     if turn == 0:
@@ -136,7 +130,7 @@ def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
 CREATE = (Cell("FormattedNumberField", "create"), Cell("get_next_value, by hand", "create"))
 
 
-@pytest.mark.parametrize(("cell", "turn"), list(turns(*CREATE)), ids=str)
+@pytest.mark.parametrize(TURNS, turns(CREATE, PASSES), ids=str)
 def test_create(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     def by_field() -> None:
         Bill.objects.create(**VALUES, posted=True)

@@ -1,8 +1,10 @@
-"""Writers race, roll back and get killed; then the numbers are counted, ours and others'.
+"""Issue invoices from concurrent processes, roll some back, kill some processes; check the numbers.
 
-DB names the database: sqlite (the default), postgresql, mariadb or mysql. Its server is private
-and throw-away, unless its URL is in the environment, such as POSTGRESQL_URL; there too the demo
-works in a database of its own. The exit status is 0 if the numbers are gapless.
+SequenceField is compared with MAX + 1, COUNT + 1 and, on servers, auto-increment.
+
+The variable DB selects the database: sqlite (the default), postgresql, mariadb or mysql. The demo
+starts a temporary server, unless a variable such as POSTGRESQL_URL contains the URL of one. In both
+cases, it creates its own database. The exit status is 0 if SequenceField's numbers are gapless.
 """
 
 from __future__ import annotations
@@ -32,16 +34,16 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--invoices", type=int, default=1000, help="to ask for, in each way (default: 1000)"
+        "--invoices", type=int, default=1000, help="requests for each method (default: 1000)"
     )
-    parser.add_argument("--kills", type=int, default=12, help="of writers (default: 12)")
+    parser.add_argument("--kills", type=int, default=12, help="writers to kill (default: 12)")
     parser.add_argument(
         "--serve", action="store_true", help="serve the data in Django's admin afterwards"
     )
     arguments = parser.parse_args()
     if arguments.invoices < 1 or arguments.kills < 0:
-        parser.error("there is at least one invoice, and no less than no kill")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
+        parser.error("--invoices must be at least 1, and --kills must not be negative")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM also cleans up
     try:
         names = chosen(os.environ.get("DB") or "sqlite")
         if len(names) > 1:
@@ -66,7 +68,7 @@ def main() -> int:
 
 @contextmanager
 def database(name: str, settings: str) -> Iterator[str]:
-    """Set Django up on empty databases, which are removed afterwards."""
+    """Set up Django with empty databases, which are removed afterwards."""
     os.environ["DATABASE_URL"] = url = start([name], durable=True)[name]
     os.environ["DJANGO_SETTINGS_MODULE"] = settings
     django.setup()
@@ -83,13 +85,12 @@ def database(name: str, settings: str) -> Iterator[str]:
 
 
 def demo(title: str, invoices: int, kills: int) -> int:
-    """Put the same load on all tables, show what came of it, and return the exit status."""
-    # Models can be imported only now.
+    """Run the same load with each method, show the results, and return the exit status."""
+    # Models can be imported only after django.setup().
     import documents
     import report
     from invoices.models import AutoInvoice, CountInvoice, Invoice, MaxInvoice
     from invoices.services import TODAY
-    from sequences_core import get_last_value
     from supervisor import WRITERS, Supervisor, Tally, WriterDied
 
     console = Console()
@@ -120,7 +121,7 @@ def demo(title: str, invoices: int, kills: int) -> int:
     if connection.vendor != "sqlite":
         ways["auto-increment"] = AutoInvoice
     console.print(
-        f"{WRITERS} processes ask for {invoices:,} invoices on {title}. One transaction in five is "
+        f"{WRITERS} processes request {invoices:,} invoices on {title}. One transaction in five is "
         f"rolled back after it has taken its number, and {kills} processes are killed."
     )
     try:
@@ -133,8 +134,7 @@ def demo(title: str, invoices: int, kills: int) -> int:
     for way, model in ways.items():
         alias = "default" if model is Invoice else TODAY
         numbers = model.objects.using(alias).order_by("number").values_list("number", flat=True)
-        counter = get_last_value("invoices") or 0 if model is Invoice else None
-        results.append(report.Result(way, list(numbers), tallies[way], counter))
+        results.append(report.Result(way, list(numbers), tallies[way]))
     note = report.SQLITE_NOTE if connection.vendor == "sqlite" else None
     console.print(report.table(title, results, note))
     for result in results:

@@ -1,4 +1,4 @@
-"""Invoices that are numbered when they are posted, per year, and audited in the end."""
+"""Invoices that are numbered when they are posted, per year, and then audited."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ ORDER = ("issued_on", "pk")
 
 
 def show(console: Console) -> bool:
-    """Show how documents are numbered; return whether the audit has nothing to ask."""
+    """Show how documents are numbered; return whether the audit found nothing."""
     start = date(2025, 7, 1)
     days = [start + timedelta(days=number) for number in range(DRAFTS)]
     random.shuffle(days)
     PostedInvoice.objects.bulk_create(
         PostedInvoice(customer="Ada", amount=Decimal(10), issued_on=day) for day in days
     )
-    console.print(f"\n{DRAFTS} drafts, whose dates are in two years and in no order, are posted.")
+    console.print(f"\n{DRAFTS} drafts of two years are posted, in random order of their dates.")
     PostedInvoice.objects.update(posted=True)
     ours, theirs = new_process(number_and_hold, str(connection.settings_dict["NAME"]))
     ours.recv()
     theirs.kill()
     theirs.join()
-    console.print("A worker numbers them, and is killed before it commits. Another takes over:")
+    console.print("A worker numbers them, but is killed before it commits. Another one repeats it:")
     assigned = assign_numbers(PostedInvoice.objects.all(), order_by=ORDER)
     texts = list(PostedInvoice.objects.order_by(*ORDER).values_list("text", flat=True))
     for year in ("2025", "2026"):
@@ -48,7 +48,8 @@ def show(console: Console) -> bool:
     console.print("INV-2026-0007 is deleted and recorded as void. manage.py sequences audit:")
     out = StringIO()
     try:
-        call_command("sequences", "audit", "invoices.PostedInvoice", stdout=out)
+        for model in ("invoices.Invoice", "invoices.PostedInvoice"):
+            call_command("sequences", "audit", model, stdout=out)
     except CommandError as error:
         console.print(f"FAILED: {out.getvalue()}{error}", style="bold red")
         return False
@@ -57,7 +58,7 @@ def show(console: Console) -> bool:
 
 
 def number_and_hold(pipe: Connection, database: str) -> None:
-    """Number the drafts, and wait in the middle of the transaction to be killed."""
+    """Number the drafts, but stop within the transaction until the process is killed."""
     connection.settings_dict["NAME"] = database
 
     def hold(execute: Callable[..., Any], sql: str, *args: Any) -> Any:

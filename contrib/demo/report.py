@@ -1,4 +1,4 @@
-"""What the numbers look like afterwards, ours beside those of what people write today."""
+"""The comparison of the numbers that SequenceField and the other methods have produced."""
 
 from __future__ import annotations
 
@@ -11,28 +11,24 @@ from supervisor import Tally
 
 # The counter of AUTOINCREMENT is in the table sqlite_sequence: https://www.sqlite.org/autoinc.html
 SQLITE_NOTE = (
-    "The others run with the settings that Django has. Auto-increment is not shown: SQLite "
-    "has one writer at a time, and its counter rolls back with the transaction. On a server it has "
-    "holes: make demo DB=postgresql, mariadb or mysql."
+    "The other methods use Django's default settings. Auto-increment is not shown: SQLite allows "
+    "only one writer at a time, and a rollback also restores its counter. On a server, it leaves "
+    "gaps: make demo DB=postgresql, mariadb or mysql."
 )
 
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers in a table after a load, and where the counter stands, if there is one."""
+    """The numbers in a table after a load, in ascending order."""
 
     way: str
     numbers: list[int]
     tally: Tally
-    counter: int | None = None
-
-    @property
-    def highest(self) -> int:
-        return max(self.numbers, default=0)
 
     @cached_property
     def missing(self) -> list[int]:
-        return sorted(set(range(1, self.highest + 1)).difference(self.numbers))
+        """The numbers from 1 to the highest one that no row has."""
+        return sorted(set(range(1, max(self.numbers, default=0) + 1)).difference(self.numbers))
 
     @property
     def duplicates(self) -> int:
@@ -40,23 +36,22 @@ class Result:
 
 
 def problems(result: Result, invoices: int) -> list[str]:
-    """Return what is wrong with gapless numbers; nothing if they are exactly 1 … ``invoices``."""
+    """Return the problems of the numbers, or an empty list if they are exactly 1 … ``invoices``.
+
+    The audit compares them with the counter.
+    """
+    if result.numbers == list(range(1, invoices + 1)):
+        return []
     found = [f"{count:,} {reason}" for reason, count in result.tally.refused.items()]
-    if not found and len(result.numbers) != invoices:
-        found.append(f"{len(result.numbers):,} rows instead of {invoices:,}")
     if result.missing:
         found.append(f"{_some(result.missing)} missing")
     if result.duplicates:
         found.append(f"{result.duplicates:,} duplicates")
-    if min(result.numbers, default=1) < 1:
-        found.append(f"the lowest number is {min(result.numbers)}")
-    if result.counter is not None and result.counter != result.highest:
-        found.append(f"the counter is at {result.counter}, the highest number is {result.highest}")
-    return found
+    return found or [f"{_some(result.numbers)} instead of 1 to {invoices:,}"]
 
 
 def table(title: str, results: list[Result], note: str | None) -> Table:
-    """Return the comparison, for rich to print."""
+    """Return the comparison as a table of rich."""
     shown = Table(title=title, caption=note, caption_justify="left")
     shown.add_column()
     for result in results:
@@ -65,7 +60,7 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
     def line(label: str, counts: list[float]) -> None:
         shown.add_row(label, *(f"{count:,.0f}" for count in counts))
 
-    line("asked for", [result.tally.answered for result in results])
+    line("requested", [result.tally.answered for result in results])
     line("issued", [len(result.numbers) for result in results])
     for reason in sorted({reason for result in results for reason in result.tally.refused}):
         line(reason, [result.tally.refused[reason] for result in results])
@@ -78,11 +73,11 @@ def table(title: str, results: list[Result], note: str | None) -> Table:
 
 
 def verdict(result: Result, invoices: int) -> str:
-    """Return what the column of a result means, in a sentence."""
+    """Return a sentence that summarizes a result."""
     found = problems(result, invoices)
     if found:
         return f"{result.way}: {'; '.join(found)}."
-    return f"{result.way}: 1 to {result.highest:,} with no gap and no duplicate."
+    return f"{result.way}: 1 to {invoices:,} with no gap and no duplicate."
 
 
 def _some(numbers: list[int], limit: int = 8) -> str:

@@ -1,4 +1,4 @@
-"""Settings of the demo that is served: those of the demo, and what Django's admin needs."""
+"""Settings of the demo with Django's admin."""
 
 from settings import *  # noqa: F403
 from settings import INSTALLED_APPS
@@ -34,7 +34,7 @@ TEMPLATES = [
         },
     }
 ]
-# The terminal tells the story, not each request.
+# Don't log requests, so that the terminal shows only the demo's output.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,4 +1,4 @@
-"""The demo's data in Django's admin, for whoever wants to look at it."""
+"""Serve the demo's data in Django's admin."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ urlpatterns = [
 
 
 def serve() -> None:
-    """Serve the admin to a new user on a free port, until Ctrl-C."""
+    """Create a user, and serve the admin on a free port until Ctrl-C."""
     password = secrets.token_urlsafe(8)
     User.objects.create_superuser(NAME, password=password)
     days = [date(2026, 5, 1) + timedelta(days=number) for number in range(DRAFTS)]
     PostedInvoice.objects.bulk_create(
         PostedInvoice(customer="Grace", amount=Decimal(20), issued_on=day) for day in days
     )
-    # update() numbers nothing: they wait for the button of the page.
+    # update() numbers no rows, so these can be numbered on the page of drafts.
     PostedInvoice.objects.filter(posted=False).update(posted=True)
     with ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler) as server:
         server.set_app(StaticFilesHandler(get_wsgi_application()))

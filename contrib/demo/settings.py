@@ -1,4 +1,4 @@
-"""Settings of the demo, on the database at DATABASE_URL."""
+"""Settings of the demo, with the database at DATABASE_URL."""
 
 import os
 
@@ -11,15 +11,15 @@ INSTALLED_APPS = ["sequences_core", "sequences_contrib", "invoices"]
 
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file with Django's own settings, for the ways of numbering that people start with.
+    # A second database with Django's default settings, for the other methods.
     DATABASES["as_django_does"] = {**DATABASES["default"], "OPTIONS": {}}
-    SILENCED_SYSTEM_CHECKS = ["sequences_sqlite.W001"]  # which is about that
+    SILENCED_SYSTEM_CHECKS = ["sequences_sqlite.W001"]  # it warns about these default settings
     DATABASES["default"]["OPTIONS"] = {
-        # Wait for the lock when the transaction begins, instead of failing when it first writes.
+        # Wait for the lock when the transaction begins, instead of failing at the first write.
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
         "init_command": "PRAGMA journal_mode = WAL",
     }
 
-# "auto" is the backend made for the database; another one by its name or dotted path.
+# "auto" selects the backend of the database. A name or a dotted path selects another one.
 SEQUENCES_BACKEND = os.environ.get("SEQUENCES_BACKEND", "auto")

@@ -1,10 +1,9 @@
-"""Writers at work, side by side. Now and then one is killed, and another takes its place."""
+"""Run concurrent writers. Kill some of them, and start others in their place."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import random
 import signal
 import time
 from collections import Counter
@@ -21,24 +20,24 @@ from writer import COMMITTED, GO, HOLD, HOLDING, READY, ROLLED_BACK, write
 
 WRITERS = 8
 
-# New processes are forked from one that has loaded Django, so that a new writer is there at once.
+# New processes are forked from one that has loaded Django, so that they start fast.
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["writer"])
 
 
 class WriterDied(Exception):
-    """A writer ended that was not killed."""
+    """A writer ended without being killed."""
 
 
 @dataclass
 class Tally:
-    """What the writers have done, and in how many seconds."""
+    """What the writers have done, and how many seconds it took."""
 
     commits: int = 0
     rollbacks: int = 0
     kills: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """How many invoices were not issued, by the reason."""
+    """How many invoices were not issued, by reason."""
     seconds: float = 0.0
 
     @property
@@ -49,7 +48,7 @@ class Tally:
 
 @dataclass(eq=False)
 class Writer:
-    """A process, and how many invoices it has still to ask for."""
+    """A writer process, and how many invoices it still has to request."""
 
     process: BaseProcess
     pipe: Connection
@@ -58,10 +57,13 @@ class Writer:
 
 
 class Supervisor:
-    """Has writers ask for invoices in one of the ways of invoices.services.
+    """Run writers that request invoices by one of the methods of ``invoices.services``.
 
-    ``kills`` writers are killed, spread over the load, each while it is in a transaction that has
-    taken its number and not committed. ``show`` is called after each change of the tally.
+    :param way: the name of the method.
+    :param invoices: how many invoices to request.
+    :param kills: how many writers to kill, at regular intervals, each in a transaction that has
+        taken a number but is not committed.
+    :param show: a function that is called after each change of the tally.
     """
 
     def __init__(self, way: str, invoices: int, kills: int, show: Callable[[Tally], None]) -> None:
@@ -75,7 +77,10 @@ class Supervisor:
         self.started: float | None = None
 
     def run(self) -> Tally:
-        """Return the tally when all invoices are answered; raise WriterDied if that can't be."""
+        """Return the tally when all invoices are issued or refused.
+
+        :raises WriterDied: a writer ended early.
+        """
         _ignoring_ctrl_c(forkserver.ensure_running)
         try:
             for quota in self.quotas:
@@ -84,7 +89,6 @@ class Supervisor:
                 for pipe in wait(list(self.crew)):
                     assert isinstance(pipe, Connection)
                     self._hear(self.crew[pipe])
-                self._choose_victim()
         finally:
             for writer in list(self.crew.values()):
                 self._end(writer)
@@ -96,9 +100,9 @@ class Supervisor:
         process = _processes.Process(
             target=write, args=(theirs, self.way, databases, quota), daemon=True
         )
-        with _deferring_ctrl_c():  # until the writer is known, so that it is ended, too
+        with _deferring_ctrl_c():  # until the writer is in the crew, so that run() ends it
             process.start()
-            # The writer has the only other end: when it is gone, ours reads the end of the file.
+            # Only the writer has the other end now, so recv() raises EOFError when it has ended.
             theirs.close()
             self.crew[ours] = Writer(process, ours, quota)
 
@@ -113,20 +117,14 @@ class Supervisor:
             self._start(writer)
         elif message == HOLDING:
             self._kill(writer)
-        elif message == ROLLED_BACK:
-            self.tally.rollbacks += 1
         else:
-            assert self.started
-            writer.quota -= 1
-            if message == COMMITTED:
-                self.tally.commits += 1
-            else:
-                self.tally.refused[message] += 1
-            self.tally.seconds = time.perf_counter() - self.started
+            self._count(message, writer)
+            if writer.quota:
+                self._go_on(writer)
         self.show(self.tally)
 
     def _start(self, newcomer: Writer) -> None:
-        """Let the first writers begin together, and a newcomer at once."""
+        """Start the first writers together, and each later one immediately."""
         if self.started:
             newcomer.pipe.send(GO)
         elif all(writer.working for writer in self.crew.values()):
@@ -134,15 +132,23 @@ class Supervisor:
             for writer in self.crew.values():
                 writer.pipe.send(GO)
 
-    def _choose_victim(self) -> None:
-        if self.victim or not self.kills_due or self.tally.answered < self.kills_due[0]:
+    def _count(self, message: str, writer: Writer) -> None:
+        if message == ROLLED_BACK:
+            self.tally.rollbacks += 1
             return
-        candidates = [writer for writer in self.crew.values() if writer.working and writer.quota]
-        if candidates:
-            self.victim = random.choice(candidates)
-            # It may just have finished: then its end is heard next.
-            with contextlib.suppress(BrokenPipeError):
-                self.victim.pipe.send(HOLD)
+        assert self.started
+        writer.quota -= 1
+        if message == COMMITTED:
+            self.tally.commits += 1
+        else:
+            self.tally.refused[message] += 1
+        self.tally.seconds = time.perf_counter() - self.started
+
+    def _go_on(self, writer: Writer) -> None:
+        """Order the next transaction. If a kill is due, the writer is killed in it."""
+        if not self.victim and self.kills_due and self.tally.answered >= self.kills_due[0]:
+            self.victim = writer
+        writer.pipe.send(HOLD if writer is self.victim else GO)
 
     def _kill(self, writer: Writer) -> None:
         self._end(writer)
@@ -153,15 +159,15 @@ class Supervisor:
         self._hire(writer.quota)
 
     def _dismiss(self, writer: Writer) -> None:
-        """Let a writer go that has closed its end: it is done, or something went wrong."""
+        """Remove a writer that has ended; raise WriterDied if it wasn't finished."""
         writer.process.join()
         self._end(writer)
         if writer.quota:
             raise WriterDied(
-                f"A writer ended by itself (status {writer.process.exitcode}), with {writer.quota} "
-                f"invoices to ask for."
+                f"A writer ended unexpectedly (status {writer.process.exitcode}), with "
+                f"{writer.quota} invoices to request."
             )
-        if writer is self.victim:  # it was faster than the order
+        if writer is self.victim:  # all its remaining requests were refused, so it was never held
             self.victim = None
 
     def _end(self, writer: Writer) -> None:
@@ -172,7 +178,7 @@ class Supervisor:
 
 
 def new_process(work: Callable[..., None], *arguments: Any) -> tuple[Connection, BaseProcess]:
-    """Start a process that calls ``work`` with a pipe; return our end of it, and the process."""
+    """Start a process that calls ``work`` with one end of a pipe; return the other end and it."""
     ours, theirs = _processes.Pipe()
     process = _processes.Process(target=work, args=(theirs, *arguments), daemon=True)
     process.start()
@@ -181,7 +187,7 @@ def new_process(work: Callable[..., None], *arguments: Any) -> tuple[Connection,
 
 
 def _ignoring_ctrl_c(start: Callable[[], None]) -> None:
-    """Start processes that ignore the Ctrl-C which the terminal sends to all: we end them."""
+    """Start processes that ignore Ctrl-C. The terminal sends it to all, but we end them."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     start()
     signal.signal(signal.SIGINT, handler)
@@ -189,7 +195,10 @@ def _ignoring_ctrl_c(start: Callable[[], None]) -> None:
 
 @contextlib.contextmanager
 def _deferring_ctrl_c() -> Iterator[None]:
-    """Raise KeyboardInterrupt only at the end. (Other threads would receive a blocked signal.)"""
+    """Raise KeyboardInterrupt only at the end.
+
+    Blocking the signal wouldn't suffice, because another thread would receive it.
+    """
     caught: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
     try:

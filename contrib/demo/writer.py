@@ -1,4 +1,4 @@
-"""A process that issues invoices, until it is done or killed."""
+"""A process that issues invoices until it is finished or killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import django
 
-django.setup()  # before the models, in each process
+django.setup()  # each process needs this before it imports models
 
 from django.db import DatabaseError, IntegrityError, connections  # noqa: E402
 from django.db.models.signals import post_save  # noqa: E402
@@ -22,33 +22,32 @@ from invoices.services import SERVICES  # noqa: E402
 CUSTOMERS = ("Ada", "Edsger", "Grace", "Katherine", "Margaret", "Tim")
 
 READY, COMMITTED, ROLLED_BACK, HOLDING = "ready", "committed", "rolled back", "holding"
-"""What a writer reports. HOLDING: it stays where it is in its transaction, until it is killed."""
+"""The reports of a writer. HOLDING: it has stopped in a transaction, and waits to be killed."""
 
 DUPLICATE, LOCKED = "refused: duplicate", "refused: locked"
-"""Why an invoice was refused: its number was given already; "database is locked". A writer reports
-this too, and other errors by their class."""
+"""Further reports, of refused invoices: the number already exists, or "database is locked". Other
+errors are reported by the name of their class."""
 
 GO, HOLD = "go", "hold"
-"""What a writer is told. HOLD: stop in the middle of your next transaction."""
+"""The commands to a writer before each transaction. HOLD: stop in the middle of it."""
 
 ROLLBACK_EVERY = 5
-"""One in so many transactions rolls back, after it has taken its number."""
+"""One in this many transactions is rolled back after it has taken its number."""
 
 
 class CardDeclined(Exception):
-    """What makes a transaction roll back."""
+    """The error that makes a transaction roll back."""
 
 
 def write(pipe: Connection, way: str, databases: dict[str, str], quota: int) -> None:
-    """Ask for ``quota`` invoices in the given way; an error is reported, and not tried again."""
+    """Request ``quota`` invoices by a method. Errors are reported, and not retried."""
     for alias, name in databases.items():
         connections[alias].settings_dict["NAME"] = name
-    # Without a supervisor there is nobody to write for.
+    # Stop silently if the supervisor has ended.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError, EOFError):
         for connection in connections.all():
             connection.ensure_connection()
         pipe.send(READY)
-        pipe.recv()
         _issue(pipe, SERVICES[way], quota)
     connections.close_all()
 
@@ -57,11 +56,11 @@ def _issue(pipe: Connection, issue: Callable[[str, Decimal], object], quota: int
     hold = declined = False
 
     def mid_transaction(using: str, **kwargs: Any) -> None:
-        """After the number was taken and the row was inserted, before the commit."""
+        """Stop or fail after the number was taken and the row was inserted, before the commit."""
         assert connections[using].in_atomic_block
         if hold:
             pipe.send(HOLDING)
-            pipe.recv()  # nothing ever comes but the end
+            pipe.recv()  # blocks until the process is killed
         if declined:
             raise CardDeclined
 
@@ -69,7 +68,7 @@ def _issue(pipe: Connection, issue: Callable[[str, Decimal], object], quota: int
     for transaction in itertools.count(1):
         if not quota:
             break
-        hold = hold or (pipe.poll() and pipe.recv() == HOLD)
+        hold = pipe.recv() == HOLD
         declined = transaction % ROLLBACK_EVERY == 0
         try:
             issue(random.choice(CUSTOMERS), Decimal(random.randrange(100, 100_000)) / 100)

@@ -1,4 +1,4 @@
-"""Taking over the numbers of other packages, and of what was written by hand."""
+"""Continue the numbers of other packages, of database sequences and of handwritten code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .scopes import CHOICES, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
-"""How the tables of django-sequences and django-seq name their columns."""
+"""The columns of the tables of django-sequences and django-seq."""
 
 
 def adopt(
@@ -35,37 +35,44 @@ def adopt(
     apply: bool = False,
     using: str | None = None,
 ) -> list[Change]:
-    """Let the counters of a field go on from where numbers have been given; return which move.
+    """Raise the counters of a field to the highest numbers used so far.
 
-    For each scope that is the highest number of the rows, whoever has given it, or what another
-    package or the database remembers, if that is higher, because rows were deleted. Nothing is
-    written unless ``apply`` is true, and no counter is lowered, so it can be repeated.
+    For each scope, this is the highest number of the rows, or the last number that the other
+    package or the database sequence has stored, if that is higher because rows were deleted. No
+    counter is lowered, so this can be repeated.
 
-    :param table: a table of counters with the columns name and last, or key and value, as
-        django-sequences and django-seq have them. ``row`` is required then.
-    :param row: the name of the table's row; where the field has a scope of one part, how the
-        names of the rows begin: what follows is the value of the scope.
-    :param sequence: a sequence of the database (PostgreSQL, MariaDB).
-    :param text: a text column with numbers such as ``INV-2026-00042``. Rows that have a text and no
-        number get the number that the text says; all of them, or none where one can't be read.
-    :param format: how the text is written, unless the column is a FormattedNumberField.
-    :raises TypeError, ValueError: for bad arguments, and for a row that is refused here.
-    :raises SequenceExhausted: a number is above the field's ``maximum``; where that is a function,
-        which is asked about rows, the number of a text.
-    :raises NotSupportedError: the database has no sequences that can be read.
+    :param table: a table of counters with the columns name and last, or key and value, as in
+        django-sequences and django-seq. It requires ``row``.
+    :param row: the name of the table's row. If the field has a scope of one part, this is the
+        beginning of the rows' names, and the rest is the value of the scope.
+    :param sequence: the name of a database sequence (PostgreSQL, MariaDB).
+    :param text: the name of a text field with numbers such as ``INV-2026-00042``. Rows that have a
+        text but no number get the number that is parsed from the text. If a text can't be parsed,
+        no row is changed.
+    :param format: the format of the text, unless the field is a FormattedNumberField.
+    :param apply: write the changes. By default, they are only returned.
+    :returns: the changes of the counters.
+    :raises TypeError, ValueError: an argument is invalid, or a text or a counter can't be used.
+    :raises SequenceExhausted: a number is above the field's ``maximum``. If that is a function of
+        the instance, only numbers parsed from texts are checked.
+    :raises NotSupportedError: the database has no sequences whose last number can be read.
     """
     ((alias, series),) = all_series(model, field, using)
     numbered = next(each for each in series if each.name == field)
     if (table is None) != (row is None):
-        raise ValueError("table and row go together: give both")
+        raise ValueError("table and row must be given together")
     if len([source for source in (table, sequence, text) if source is not None]) > 1:
-        raise ValueError("give a table, a sequence or a text, and no two of them")
+        raise ValueError("only one of table, sequence and text can be given")
     if any(each.reset_value is not None for each in series):
-        raise ValueError(f"{numbered} has a reset_value: its rows don't tell its last number")
+        raise ValueError(
+            f"{numbered} has a reset_value, so its last number can't be determined from its rows"
+        )
     if sequence and numbered.scope_parts:
-        raise ValueError(f"{numbered} has a scope, and so more counters than one sequence")
+        raise ValueError(f"{numbered} has a scope, so one sequence can't set all its counters")
     if table and len(numbered.scope_parts) > 1:
-        raise ValueError(f"{numbered} has a scope of more than one part: no row tells its values")
+        raise ValueError(
+            f"{numbered} has a scope of more than one part, which the names of rows can't contain"
+        )
     connection = connections[alias]
     texts = None if text is None else _Texts(numbered, text, format, connection)
     with database_errors(connection, ours=False):
@@ -92,7 +99,7 @@ def adopt(
 
 
 class _Texts:
-    """The rows that have the text of a number, and not the number."""
+    """The rows that have the text of a number, but no number."""
 
     def __init__(self, field: Any, text: str, format: Any, connection: Any) -> None:
         self.field = field
@@ -100,15 +107,15 @@ class _Texts:
         try:
             self.column: Any = field.model._meta.get_field(text)
         except FieldDoesNotExist as error:
-            raise ValueError(f"{field.model._meta.label} has no text {text!r}") from error
+            raise ValueError(f"{field.model._meta.label} has no field {text!r}") from error
         self.format: Any = format if format is not None else getattr(self.column, "format", None)
         if not isinstance(self.format, NumberFormat):
             raise TypeError(f"{self.column} needs a NumberFormat, not {self.format!r}")
         if not field.null:
-            raise ValueError(f"all rows of {field} have numbers: only with null=True some need one")
+            raise ValueError(f"{field} isn't null=True, so no row needs a number from its text")
 
     def highest(self) -> dict[str, int]:
-        """Return the highest number that a text says, for each counter."""
+        """Return the highest number in the texts of each counter."""
         found: dict[str, int] = {}
         for rows in self._read():
             names = self.field.names_of(rows, self.connection)
@@ -122,14 +129,15 @@ class _Texts:
         return found
 
     def write(self) -> None:
-        """Store the numbers; raise ValueError where a constraint allows them to one row only."""
+        """Store the numbers; raise ValueError if a unique constraint refuses one."""
         for rows in self._read():
             objects = rows_in(self.field.model, self.connection.alias)
             try:
                 objects.bulk_update(rows, [self.field.name], batch_size=CHOICES)
             except IntegrityError as error:
                 raise ValueError(
-                    f"{self.column} says a number twice that {self.field} may have once: {error}"
+                    f"two texts of {self.column} have the same number, but {self.field} must be "
+                    f"unique: {error}"
                 ) from error
 
     def _read(self) -> Iterator[list[Any]]:
@@ -147,14 +155,14 @@ class _Texts:
 
 
 def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, int]:
-    """Return the last numbers that another table of counters remembers for a field."""
+    """Return the last numbers that another package's table of counters has stored for a field."""
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
         description = connection.introspection.get_table_description(cursor, table)
         there = {column.name for column in description}
         columns = next((pair for pair in COLUMNS if there.issuperset(pair)), None)
         if columns is None:
-            raise ValueError(f"table {table!r} has neither name and last nor key and value")
+            raise ValueError(f"table {table!r} has no columns name and last, or key and value")
         name, last = map(quote, columns)
         cursor.execute(f"SELECT {name}, {last} FROM {quote(table)}")
         rows = cursor.fetchall()
@@ -173,7 +181,7 @@ def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, 
 
 
 def _of_sequence(sequence: str, connection: Any) -> int:
-    """Return the last number that a sequence of the database has given, or may have given."""
+    """Return the last number that a database sequence has returned, or may have returned."""
     quoted = connection.ops.quote_name(sequence)
     if connection.vendor == "postgresql":
         # https://www.postgresql.org/docs/15/sql-createsequence.html, "Notes"
@@ -181,7 +189,7 @@ def _of_sequence(sequence: str, connection: Any) -> int:
             f"SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {quoted}"
         )
     elif connection.vendor == "mysql" and connection.mysql_is_mariadb:
-        # The server may have given what it caches: https://mariadb.com/kb/en/create-sequence/
+        # The server may have used the numbers it caches: https://mariadb.com/kb/en/create-sequence/
         statement = f"SELECT next_not_cached_value - increment FROM {quoted}"
     else:
         raise NotSupportedError(

@@ -1,4 +1,4 @@
-"""What may happen to a row that has its number: it moves, it is made void, or neither."""
+"""Renumber a row whose scope has changed, or make its number void."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from django.db import connections, router, transaction
 from django.db.models import Model
 
 from .exceptions import is_committed
-from .numbering import Numbers, lock_counter
+from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
+from .taking import lock_counter
 from .voids import record_void
 
 RELEASED = "sequences_released"
-"""Where the state of an instance says that a function of this module saves or deletes it."""
+"""The attribute of ``instance._state`` that lets this module save or delete a protected row."""
 
 
 def renumber(
@@ -28,18 +29,20 @@ def renumber(
     user: Any = None,
     using: str | None = None,
 ) -> bool:
-    """Save a row whose scope you have changed, with the next number of its new scope.
+    """Save a row whose scope has changed with the next number of its new scope.
 
-    The number that it had is recorded as void, unless the field gives it again by itself
-    (``reuse``). A row whose counter is the same as before is saved with the number that it has. A
-    row that has a number gets another also if the condition, ``when``, is true of it no longer.
-    Change the instance, but don't save it before: the scope that it leaves is read from the
-    database. All is one transaction, or part of the caller's.
+    The old number is recorded as void, unless the field assigns it again (``reuse``). If the row's
+    counter is still the same, the row keeps its number. A numbered row gets a new number even if
+    its condition, ``when``, is no longer true.
 
-    :param field: the name of the number; by default all SequenceFields of the model.
-    :param user: who did it, for the register of voids: a user of Django's, or text.
-    :returns: whether the row got another number.
-    :raises ValueError: the row isn't stored yet, or its new scope is null and the number can't be.
+    Change the instance, but don't save it before calling this: the old scope is read from the
+    database. Everything is done in one transaction, or in the caller's.
+
+    :param field: the name of a SequenceField; by default all SequenceFields of the model.
+    :param reason: the reason, for the register of voids.
+    :param user: who did it, for the register of voids: a user object, or text.
+    :returns: whether the row got a new number.
+    :raises ValueError: the row isn't stored yet, or its new scope is null but the number can't be.
     :raises OutOfOrder, SequenceExhausted: as for a row that is created in the new scope.
     """
     using = _database_of(instance, using)
@@ -64,7 +67,7 @@ def renumber(
                     setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True, due=True)
             with numbers, released(instance):
-                for each in moved:  # to save() the number is one that somebody has set
+                for each in moved:  # so that save() treats the number as explicit
                     vars(instance._state).pop(each.memory, None)
                 instance.save(using=using)
             numbers.remember()
@@ -97,26 +100,28 @@ def void(
     delete: bool = False,
     using: str | None = None,
 ) -> None:
-    """Record that a row's number is void, and keep the row with its number, or delete it.
+    """Record that a row's number is void. The row keeps its number, or is deleted.
 
-    All is one transaction, or part of the caller's.
+    Everything is done in one transaction, or in the caller's.
 
-    :param field: the name of the number; by default all SequenceFields of the model.
-    :param user: who did it, for the register of voids: a user of Django's, or text.
-    :raises ValueError: the row isn't stored or has no number, the number is void already, or the
-        field would give it again (``reuse``).
+    :param field: the name of a SequenceField; by default all SequenceFields of the model.
+    :param reason: the reason, for the register of voids.
+    :param user: who did it, for the register of voids: a user object, or text.
+    :param delete: delete the row.
+    :raises ValueError: the row isn't stored or has no number, the number is already void, or the
+        field would assign it again (``reuse``).
     """
     using = _database_of(instance, using)
     fields = fields_of_model(type(instance), field)
     for each in fields:
         if each.reuse:
-            raise ValueError(f"{each} gives the numbers of deleted rows again: none is void")
+            raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
     counters = _counters(instance, fields, using)
     with transaction.atomic(using=using):
         stored = _lock(instance, counters, using)
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:
-            raise ValueError(f"{instance!r} has no number that could be void")
+            raise ValueError(f"{instance!r} has no number, so it can't be void")
         if delete:
             with released(instance):
                 instance.delete(using=using)
@@ -126,7 +131,7 @@ def void(
 
 @contextmanager
 def released(instance: Model) -> Iterator[None]:
-    """Let the row be saved and deleted in the block, though it may be protected."""
+    """Allow the block to save or delete the row even if it is protected."""
     setattr(instance._state, RELEASED, True)
     try:
         yield
@@ -136,16 +141,17 @@ def released(instance: Model) -> Iterator[None]:
 
 def _database_of(instance: Model, using: str | None) -> str:
     if not isinstance(instance, Model):
-        raise TypeError(f"an instance of a model is needed, not {instance!r}")
+        raise TypeError(f"instance must be an instance of a model, not {instance!r}")
     if instance.pk is None or instance._state.adding:
         raise ValueError(f"{instance!r} is not stored yet: save it first")
     return using or router.db_for_write(type(instance), instance=instance)
 
 
 def _counters(instance: Model, fields: Iterable[Any], using: str) -> dict[str, tuple[Any, Any]]:
-    """Return the counters that the row leaves and comes to, each with a field and a row of it.
+    """Return the counters of the stored and of the changed row, each with a field and a row.
 
-    To be called before the transaction begins, for one of SQLite that reads first may fail later.
+    This must be called before the transaction begins, because on SQLite a transaction that reads
+    before it writes can fail.
     """
     stored = rows_in(type(instance), using).get(pk=instance.pk)
     return {
@@ -157,10 +163,9 @@ def _counters(instance: Model, fields: Iterable[Any], using: str) -> dict[str, t
 
 
 def _lock(instance: Model, counters: dict[str, tuple[Any, Any]], using: str) -> Any:
-    """Lock the counters by name, then the row; return that.
+    """Lock the counters in the order of their names, then the row; return the row.
 
-    Counters come before rows everywhere in this package, so that nobody waits for a row while
-    somebody who has it waits for the counter.
+    Everything in this package locks counters before rows, to prevent deadlocks.
     """
     for name, (field, row) in sorted(counters.items(), key=itemgetter(0)):
         lock_counter(field, row, name, using)

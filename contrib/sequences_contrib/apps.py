@@ -5,13 +5,16 @@ from sequences_core.signals import sequence_renamed
 
 
 class SequencesContribConfig(AppConfig):
-    """The app is in INSTALLED_APPS only where the register of voids and the pages are wanted."""
+    """The app, which adds the register of voids and the audit pages.
+
+    The fields and functions of the package work without it in ``INSTALLED_APPS``.
+    """
 
     name = "sequences_contrib"
     verbose_name = _("Sequences: audit")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .voids import follow_rename  # which needs the models
+        from .voids import follow_rename  # only now: the import needs the models to be loaded
 
         sequence_renamed.connect(follow_rename, dispatch_uid=follow_rename)

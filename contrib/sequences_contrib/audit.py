@@ -1,4 +1,4 @@
-"""Proof that no number is missing, and the findings where one is."""
+"""The audit: prove that no number is missing or duplicated, or report those that are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Model
 
 from sequences_core.taking import database_errors
@@ -32,17 +32,13 @@ def audit(
 ) -> list[CounterAudit]:
     """Compare the numbers of all rows with their counters; return one result for each counter.
 
-    All rows count, whatever the model's managers leave out. Models that share counters are audited
-    together.
-
-    :param field: one SequenceField of the model; by default all.
-    :param counter: only the counter of this name.
-    :param period: only counters of this period, such as ``"2026-Q1"``, or of one inside it:
-        ``"2026"`` chooses the months of 2026, too.
-    :param date: a date field, or the path to one: numbers must be in the order of its values.
-    :param using: the database alias; by default the one that the router chooses for writing.
-    :raises TypeError, ValueError: no such model, field or date, or no period in the scope.
+    All rows are read, also those that the model's managers exclude. Models that share counters are
+    audited together. Rows that have numbers but no counter, because a part of their scope is null
+    or deleted, are one more result, whose ``counter`` is ``""``.
     """
+    for name, value in {"field": field, "counter": counter, "period": period, "date": date}.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{name} must be a str, not {value!r}")
     found: list[CounterAudit] = []
     done: set[tuple[str, str]] = set()
     for numbering in fields_of_model(model, field):
@@ -59,13 +55,15 @@ def audit(
                     if counter in (None, name) and (period is None or _is_in(name, period, series))
                 ]
                 found += reading.results(names)
+            if counter is None and period is None and reading.strays is not None:
+                found.append(reading.strays)
     return found
 
 
 def texts_of_parts(field: Any, counter: str) -> list[str] | None:
-    """Return the text of each part of a field's scope, from the name of a counter.
+    """Return the text of each part of a field's scope, parsed from the name of a counter.
 
-    A function may return several, which are joined. None if the field doesn't make such a name.
+    Several texts of one function are joined. None means that the field has no such counter.
     """
     texts = texts_of_name(counter, field.base, field.separator)
     parts = field.scope_parts
@@ -81,7 +79,7 @@ def texts_of_parts(field: Any, counter: str) -> list[str] | None:
 
 
 def _is_in(counter: str, period: str, series: Iterable[Any]) -> bool:
-    """Is the counter one of this period, or of one inside it?"""
+    """Return whether the counter belongs to this period, or to a period in it."""
     return any(
         isinstance(part, Period) and (text == period or text.startswith(f"{period}-"))
         for field in series
@@ -92,8 +90,6 @@ def _is_in(counter: str, period: str, series: Iterable[Any]) -> bool:
 def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> None:
     if period is None:
         return
-    if not isinstance(period, str):
-        raise TypeError(f"period is a str such as '2026', not {period!r}")
     if not any(isinstance(part, Period) for field in series for part in field.scope_parts):
         raise ValueError(f"{numbering} has no period in its scope: leave out period={period!r}")
 
@@ -101,10 +97,12 @@ def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> 
 def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:
     for field in series if date is not None else ():
         try:
-            fields_of(field.model, date or "")
+            last = fields_of(field.model, date or "")[-1]
         except FieldDoesNotExist as error:
             raise ValueError(f"{field.model._meta.label} has no date {date!r}: {error}") from error
+        if not isinstance(last, models.DateField | models.IntegerField):
+            raise TypeError(f"{last} must be a field of dates or integers")
         if keys_of(field, connections[using]) is None:
             raise ValueError(
-                f"{field} has a scope that the database can't group by: dates can't be compared"
+                f"dates can't be compared, because the database can't group by the scope of {field}"
             )

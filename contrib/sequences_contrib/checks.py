@@ -1,4 +1,4 @@
-"""System checks of SequenceField: what would go wrong, said with the remedy."""
+"""System checks of SequenceField."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .counters import Numbering
 from .dates import DateText
 from .identity import column_of
 from .scopes import fields_of, path_of
-from .text_checks import check_period, is_set_by_insert
+from .text_checks import check_insert, check_period
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
-"""Fields whose columns have no one text for values that they hold to be equal."""
+"""Fields whose columns can store equal values as different texts."""
 
 TIMES = (models.DateTimeField, models.TimeField)
-"""Fields whose columns round in ways that only Django's own types tell."""
+"""Fields whose subclasses may define a column that rounds in another way."""
 
 
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
-    """Yield what is wrong with one field of one model."""
+    """Yield the problems of one field of one model."""
     yield from _check_default(field)
     paths: list[tuple[str, list[Any]]] = []
     for part in field.scope_parts:
@@ -42,7 +42,7 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
-                hint="Name fields of the model, or of what its foreign keys lead to.",
+                hint="Name fields of the model, or of models that its foreign keys refer to.",
                 obj=field,
                 id="sequences_contrib.E001",
             )
@@ -60,7 +60,7 @@ def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
     if not field.has_default() and field.db_default is models.NOT_PROVIDED:
         return
     yield checks.Error(
-        "A number can't have a default: every row would get the same.",
+        "A number can't have a default: every row would get the same number.",
         hint="For a table that has rows, add the field with null=True, number the rows in a data "
         "migration, and then remove null=True.",
         obj=field,
@@ -71,35 +71,30 @@ def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
 def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.CheckMessage]:
     if not field.null and any(step.null for step in fields):
         yield checks.Warning(
-            f"The scope {path!r} can be null, the number can't: saving would fail.",
+            f"The scope {path!r} can be null, but the number can't: saving such a row would fail.",
             hint="Set null=True on the number, or null=False on the scope's fields.",
             obj=field,
             id="sequences_contrib.W001",
         )
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
-        return  # an unknown model, of which Django's own check tells
+        return  # an unknown model, which Django's own check reports
     column = column_of(fields[-1])
     of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
     if isinstance(column, NO_IDENTITY) or of_its_own:
         yield checks.Error(
-            f"The scope {path!r} is a {type(column).__name__}, whose equal values can look "
-            f"different: one scope could have two counters.",
+            f"The scope {path!r} is a {type(column).__name__}, whose equal values can be stored "
+            f"differently: one scope could have two counters.",
             hint="Use a field of text, integers, decimals, dates or UUIDs.",
             obj=field,
             id="sequences_contrib.E005",
         )
-    if is_set_by_insert(fields[0], field.model):
-        yield checks.Error(
-            f"The scope {path!r} is set while the row is inserted, after the number is taken.",
-            hint="Give the field a default, such as timezone.now, in place of auto_now_add, "
-            "auto_now, an expression or a pre_save of its own; or leave it out of the scope.",
-            obj=field,
-            id="sequences_contrib.E006",
-        )
+    yield from check_insert(
+        field, fields[0], f"The scope {path!r}", "taken", "scope", id="sequences_contrib.E006"
+    )
 
 
 def _models(field: Any) -> list[Any]:
-    """Return all models of the project; of a test, those of an application that isn't there too."""
+    """Return all models of the project, and those in the app registry of the field's model."""
     parents = field.model._meta.get_parent_list()
     isolated = [m for of in field.model._meta.apps.all_models.values() for m in of.values()]
     found = dict.fromkeys((field.model, *parents, *isolated, *apps.get_models()))
@@ -107,7 +102,10 @@ def _models(field: Any) -> list[Any]:
 
 
 def _check_children(field: Any) -> Iterator[checks.CheckMessage]:
-    """Look for models that insert the field's row before another's, and for others after it."""
+    """Report models whose rows are inserted before this model's in one save and after in another.
+
+    Both are numbered, so the two saves would lock the counters in opposite orders.
+    """
     before: dict[Any, Any] = {}
     after: dict[Any, Any] = {}
     for model in _models(field):
@@ -119,17 +117,17 @@ def _check_children(field: Any) -> Iterator[checks.CheckMessage]:
         after |= dict.fromkeys(inserted[place + 1 :], model)
     for other in before.keys() & after.keys():
         yield checks.Error(
-            f"Rows of {before[other]._meta.label} are inserted along with one of "
-            f"{other._meta.label} first, those of {after[other]._meta.label} with one of this "
-            f"model first: both are numbered, so such saves would deadlock.",
-            hint="Name the bases of the two models in the same order.",
+            f"Saving {before[other]._meta.label} inserts a row of {other._meta.label} before one "
+            f"of this model, and saving {after[other]._meta.label} inserts it after: both rows are "
+            f"numbered, so two such saves could deadlock.",
+            hint="List the bases of the two models in the same order.",
             obj=field,
             id="sequences_contrib.E009",
         )
 
 
 def _inserted(model: Any) -> list[Any]:
-    """Return the numbered models of which a row is inserted with one of this, in that order."""
+    """Return the numbered models whose rows are inserted when this one is saved, in that order."""
     found: list[Any] = []
     for parent, link in model._meta.parents.items():
         found += _inserted(parent) if link else []
@@ -138,7 +136,7 @@ def _inserted(model: Any) -> list[Any]:
 
 
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
-    """Compare the field with every other one of the project."""
+    """Compare the field with every other numbered field of the project."""
     others = [
         other
         for model in _models(field)
@@ -149,25 +147,25 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     if shared:
         names = ", ".join(map(str, shared))
         yield checks.Warning(
-            f"The counter {field.base!r} numbers {names} too.",
-            hint="Give each its own sequence_name. If they are to share one series of numbers, "
-            "silence this check.",
+            f"The counter {field.base!r} also numbers {names}.",
+            hint="Give each its own sequence_name. If they should share a sequence, silence this "
+            "check.",
             obj=field,
             id="sequences_contrib.W002",
         )
         choosy = field.reuse or field.skip_used or field.ascending
         if choosy or any(other.reuse or other.ascending for other in shared):
             yield checks.Error(
-                f"The counter {field.base!r} numbers {names} too, and reuse, skip_used and "
-                f"ascending look at the rows of one model only.",
+                f"The counter {field.base!r} also numbers {names}, but reuse, skip_used and "
+                f"ascending read the rows of only one model.",
                 hint="Give each its own sequence_name, or leave these options out.",
                 obj=field,
                 id="sequences_contrib.E004",
             )
         if any(_are_related(field.model, other.model) for other in shared):
             yield checks.Error(
-                f"The counter {field.base!r} numbers {names} too, whose rows are inserted along "
-                f"with these, by another statement: such saves would deadlock.",
+                f"The counter {field.base!r} also numbers {names}, whose rows are inserted in the "
+                f"same save by another statement: two such saves could deadlock.",
                 hint="Give each its own sequence_name.",
                 obj=field,
                 id="sequences_contrib.E008",
@@ -175,22 +173,22 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
     meeting = [other for other in others if other not in shared and _could_meet(field, other)]
     if meeting:
         yield checks.Error(
-            f"Counters of {', '.join(map(str, meeting))} could have the names of this field's, "
-            f"which begin with {field.base!r}.",
-            hint="Choose a sequence_name that isn't the beginning of another's.",
+            f"The counters of {', '.join(map(str, meeting))} could have the same names as the "
+            f"counters of this field, which begin with {field.base!r}.",
+            hint="Choose a sequence_name that isn't the beginning of another one.",
             obj=field,
             id="sequences_contrib.E003",
         )
 
 
 def _is_same(field: Any, other: Any) -> bool:
-    """Are they one column, perhaps of two models of a table?"""
+    """Return whether both are the same column, perhaps in two models of one table."""
     one, two = ((each.model._meta.db_table, each.column) for each in (field, other))
     return one == two
 
 
 def _share(field: Any, other: Any) -> bool:
-    """Can one counter number rows of both, by the names that were chosen for them?"""
+    """Return whether one counter can number rows of both: name, separator and scope allow it."""
     if (field.base, field.separator) != (other.base, other.separator):
         return False
     parts = list(zip_longest(field.scope_parts, other.scope_parts))
@@ -205,18 +203,18 @@ def _varies(part: Any) -> bool:
 
 
 def _could_meet(field: Any, other: Any) -> bool:
-    """Could a counter of one have a name of the other's, though they aren't named alike?"""
+    """Return whether counters of two differently named fields could have the same name."""
     one, two = (
         each.base + each.separator if each.scope_parts else each.base for each in (field, other)
     )
     if (field.base, field.separator) == (other.base, other.separator):
-        return False  # what they share they share by name
+        return False  # the same sequence: _share() reports it
     scoped_one, scoped_two = bool(field.scope_parts), bool(other.scope_parts)
     return (scoped_one and two.startswith(one)) or (scoped_two and one.startswith(two))
 
 
 def _are_related(one: Any, other: Any) -> bool:
-    """Is one model the other's parent, by multi-table inheritance?"""
+    """Return whether one model is an ancestor of the other, by multi-table inheritance."""
     return one is not other and (issubclass(one, other) or issubclass(other, one))
 
 
@@ -224,13 +222,14 @@ def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
     connection = connections[alias]
-    # The router of django-tenants speaks of the current schema; the table may be in another one.
+    # The router of django-tenants answers for the current schema, but the table of counters may be
+    # in another one.
     elsewhere = get_allocator(connection).namespace(connection) and has_table(connection)
     if not elsewhere and not router.allow_migrate_model(alias, Counter):
         yield checks.Error(
-            f"The table of counters is not on database {alias!r}, where this model's is.",
-            hint=f"Let the router's allow_migrate({alias!r}, {Counter._meta.app_label!r}) be "
-            f"true: a number and its row are one transaction.",
+            f"The table of counters is not on database {alias!r}, where this model's table is.",
+            hint=f"Let the router return True for allow_migrate({alias!r}, "
+            f"{Counter._meta.app_label!r}): the number and its row belong to one transaction.",
             obj=field,
             id="sequences_contrib.E002",
         )
@@ -240,9 +239,9 @@ def _check_database(
         collation = column.db_parameters(connection).get("collation")
         if _ignores_case(connection, collation):
             yield checks.Error(
-                f"The column of {column}, which is in the scope, holds 'a' and 'A' (or 'á') "
-                f"to be equal on database {alias!r}: one scope would have two counters.",
-                hint="Give it a db_collation that compares bytes, such as utf8mb4_0900_bin on "
+                f"The column of {column}, which is in the scope, compares 'a' and 'A' (or 'á') "
+                f"as equal on database {alias!r}: one scope would have two counters.",
+                hint="Set a db_collation that compares bytes, such as utf8mb4_0900_bin on "
                 "MySQL, utf8mb4_nopad_bin on MariaDB, C on PostgreSQL.",
                 obj=field,
                 id="sequences_contrib.E005",
@@ -250,7 +249,7 @@ def _check_database(
 
 
 def _ignores_case(connection: Any, collation: str | None) -> bool:
-    """Ask the database what a collation makes of different texts; None is its default."""
+    """Return whether a collation ignores case or accents; None is the database's default."""
     with connection.cursor() as cursor:
         if collation is None:
             if connection.vendor != "mysql":

@@ -1,8 +1,8 @@
-"""Forms that move a row to another scope, where its number is another row's.
+"""Validation of forms that move a row to another scope, where another row has the same number.
 
-A ModelForm doesn't validate a constraint that has a field which the form doesn't show, in all
-versions of Django up to 6.1 (``BaseModelForm._get_validation_exclusions``), and it doesn't show
-numbers. The constraint of scope and number would then fail by an IntegrityError of ``save()``.
+In all versions of Django up to 6.1, a ModelForm doesn't validate constraints with fields that the
+form doesn't contain (``BaseModelForm._get_validation_exclusions``), such as the number. Without
+this module, ``save()`` would then raise an IntegrityError for the constraint of scope and number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .series import is_numbered
 
 
 def validate_numbers(cls: Any) -> None:
-    """Let rows of ``cls`` and its children tell of a collision when they are validated."""
+    """Make ``cls`` and its subclasses validate the unique constraints of numbers."""
     cls.validate_unique = _with_numbers(cls.validate_unique)
     cls.validate_constraints = _with_numbers(cls.validate_constraints)
 
@@ -33,7 +33,7 @@ def _with_numbers(validate: Any) -> Any:
         except ValidationError as error:
             if hidden.isdisjoint(error.error_dict):
                 raise
-            # A form takes no errors of fields that it doesn't show.
+            # A form doesn't accept errors of fields that it doesn't contain.
             errors: dict[str, list[ValidationError]] = {}
             for name, messages in error.error_dict.items():
                 errors.setdefault(NON_FIELD_ERRORS if name in hidden else name, []).extend(messages)
@@ -43,9 +43,9 @@ def _with_numbers(validate: Any) -> Any:
 
 
 def _hidden(row: Any, excluded: set[str]) -> set[str]:
-    """Return the fields that are left out, but that are unique together with those that aren't.
+    """Return the excluded fields that share a unique constraint with a number and a shown field.
 
-    Of a row that is there already, for a new one has no number yet.
+    Nothing is returned for a new row, which has no number yet.
     """
     hidden: set[str] = set()
     if row._state.adding or not excluded:

@@ -1,4 +1,4 @@
-"""The subcommands of ``manage.py sequences`` that look after numbered models."""
+"""The subcommands of ``manage.py sequences`` for numbered models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = ("counter", "rows", "first", "last", "at", "drafts", "findings")
 
 
 def named_model(label: str) -> tuple[type[Model], str | None]:
-    """Return the model, and the field's name if there is one, of ``app.Model[.field]``."""
+    """Return the model and the name of the field, or None, for ``app.Model[.field]``."""
     parts = label.split(".")
     if len(parts) not in {2, 3} or not all(parts):
         raise CommandError(f"name a model as app.Model or app.Model.field, not {label!r}")
@@ -44,9 +44,9 @@ class Audit(Subcommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", help="app.Model or app.Model.field")
         parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
-        parser.add_argument("--counter", help="Only the counter of this name.")
-        parser.add_argument("--period", help="Only counters of this period, such as 2026-Q1.")
-        parser.add_argument("--date", help="A date field that numbers must be in the order of.")
+        parser.add_argument("--counter", help="Audit only the counter of this name.")
+        parser.add_argument("--period", help="Audit only counters of this period: 2026-Q1.")
+        parser.add_argument("--date", help="A date field that must ascend with the numbers.")
 
     def handle(self, **options: Any) -> None:
         model, field = named_model(options["model"])
@@ -71,16 +71,16 @@ class Audit(Subcommand):
 
 
 class _Changing(Subcommand):
-    """Shows what would change, and changes it with ``--apply``."""
+    """A subcommand that shows changes of counters, and makes them with ``--apply``."""
 
     change: Callable[..., list[Change]]
     done: str
-    """What has been done to the counters, after how many."""
+    """The verb for a change that was made, such as "raised"."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", help="app.Model or app.Model.field")
         parser.add_argument(
-            "--apply", action="store_true", help="Write what is only shown without it."
+            "--apply", action="store_true", help="Make the changes instead of only showing them."
         )
 
     def handle(self, **options: Any) -> None:
@@ -89,18 +89,18 @@ class _Changing(Subcommand):
         self.show(type(self).change(model, field, apply=apply, using=options["database"]), apply)
 
     def show(self, changes: list[Change], apply: bool) -> None:
-        """Print the changes, and how to make them."""
+        """Print the changes, and whether they were made."""
         for change in changes:
             before, after = ("-" if n is None else n for n in (change.before, change.after))
             self.write(f"{change.counter}: {before} -> {after}")
-        verb = self.done if apply else f"would be {self.done}; --apply does it"
+        verb = self.done if apply else f"would be {self.done}; use --apply to do it"
         self.command.stdout.write(f"{_counted(len(changes), 'counter')} {verb}.")
 
 
 class Sync(_Changing):
     """See :func:`sequences_contrib.upkeep.sync`."""
 
-    help = "Raise the counters that are behind the rows of a model. Shows them only, by default."
+    help = "Raise the counters that are behind the rows of a model, or only show them."
     change = staticmethod(sync)
     done = "raised"
 
@@ -108,7 +108,7 @@ class Sync(_Changing):
 class Prune(_Changing):
     """See :func:`sequences_contrib.upkeep.prune`."""
 
-    help = "Delete the counters of scopes that have no rows. Shows them only, by default."
+    help = "Delete the counters of scopes that have no rows, or only show them."
     change = staticmethod(prune)
     done = "deleted"
 
@@ -116,7 +116,7 @@ class Prune(_Changing):
 class Adopt(_Changing):
     """See :func:`sequences_contrib.adopt.adopt`."""
 
-    help = "Let a field's counters go on from existing rows, another package's table or a sequence."
+    help = "Raise a field's counters to the numbers of rows, another package's table or a sequence."
     done = "raised"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -125,18 +125,20 @@ class Adopt(_Changing):
             "--from-table", metavar="TABLE", help="The table of django-sequences or django-seq."
         )
         parser.add_argument(
-            "--row", help="The row of that table; with a scope, how the names of its rows begin."
+            "--row", help="The name of that table's row; with a scope, the beginning of the names."
         )
-        parser.add_argument("--from-sequence", metavar="NAME", help="A sequence of the database.")
-        parser.add_argument("--from-text", metavar="FIELD", help="A field of text numbers.")
+        parser.add_argument("--from-sequence", metavar="NAME", help="A database sequence.")
         parser.add_argument(
-            "--format", help="How the text is written, such as INV-{issued_on:%%Y}-{number:05d}."
+            "--from-text", metavar="FIELD", help="A field with numbers as text: INV-2026-00042."
+        )
+        parser.add_argument(
+            "--format", help="The format of the text, such as INV-{issued_on:%%Y}-{number:05d}."
         )
 
     def handle(self, **options: Any) -> None:
         model, field = named_model(options["model"])
         if field is None:
-            raise CommandError("name the field, too: app.Model.field")
+            raise CommandError("name the field as well: app.Model.field")
         changes = adopt(
             model,
             field,
@@ -156,14 +158,19 @@ class Adopt(_Changing):
 
 
 def _refuse_unexplained(results: Iterable[CounterAudit]) -> None:
-    """End with an exit status of 1 if anything needs an explanation."""
+    """Raise CommandError if a counter has a finding without an explanation."""
     unclean = sum(not result.is_clean for result in results)
     if unclean:
         raise CommandError(f"{_counted(unclean, 'counter')} with unexplained findings.")
 
 
 def findings(result: CounterAudit) -> Iterable[str]:
-    """Yield what was found of a counter, as text."""
+    """Yield the findings of a counter as text."""
+    if not result.counter:
+        yield (
+            "no counter, because a part of the scope is empty or deleted: correct the scope, or "
+            "set the number to null"
+        )
     missing: dict[str, list[str]] = {}
     for each in result.missing:
         missing.setdefault(each.explained, []).append(_range(each))
@@ -188,7 +195,7 @@ def _cells(result: CounterAudit) -> list[object]:
 
 
 def write_table(subcommand: Subcommand, results: Iterable[CounterAudit]) -> None:
-    """Print what the audit found of each counter."""
+    """Print the results of the audit as a table."""
     subcommand.write_table(COLUMNS, map(_cells, results))
 
 
@@ -198,14 +205,14 @@ def _write_json(results: list[CounterAudit], out: Any) -> None:
 
 
 def write_csv(results: Iterable[CounterAudit], out: Any) -> None:
-    """Write a line for each counter, of which a spreadsheet takes no cell for a formula."""
+    """Write a line for each counter, without cells that a spreadsheet would run as formulas."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(map(_harmless, _cells(result)) for result in results)
 
 
 def _harmless(cell: object) -> object:
-    """Put an apostrophe before what would be a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    """Put an apostrophe before a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
     is_formula = isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     return f"'{cell}" if is_formula else cell
 

@@ -1,7 +1,7 @@
 """The condition under which a row gets its number: ``SequenceField(when=…)``.
 
-It is evaluated in Python for a row that is saved, and in SQL for rows that are numbered together,
-with the same outcome: so it is about the row's own columns, and knows few lookups.
+``save()`` evaluates it in Python, ``assign_numbers()`` in SQL. Both must have the same result, so
+it may use only the row's own columns, and few lookups.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ LOOKUPS = ("exact", "in", "isnull")
 
 
 def check(when: Any) -> None:
-    """Raise TypeError or ValueError for what is no condition, whatever the model."""
+    """Raise TypeError or ValueError for a condition that no model can have."""
     if isinstance(when, str):
         if not when or LOOKUP_SEP in when:
-            raise ValueError(f"when is a field of the row itself, or a Q, not {when!r}")
+            raise ValueError(f"when must be a field of the row itself, or a Q, not {when!r}")
         return
     if not isinstance(when, Q):
-        raise TypeError(f"when is a field's name or a Q, not {when!r}")
+        raise TypeError(f"when must be a field's name or a Q, not {when!r}")
     if not when:
-        raise ValueError("when is an empty Q, which says nothing")
+        raise ValueError("when must not be an empty Q")
     for name, lookup, value in _lookups(when):
         if lookup not in LOOKUPS:
             raise ValueError(
-                f"when knows the lookups {', '.join(LOOKUPS)} of the row's own fields, not "
+                f"when supports the lookups {', '.join(LOOKUPS)} of the row's own fields, not "
                 f"{name}{LOOKUP_SEP}{lookup}"
             )
         several = isinstance(value, list | tuple | set)
         values = value if several else [value]
         if several != (lookup == "in") or any(map(_is_expression, values)):
-            raise ValueError(f"when compares {name} with constants, not with {value!r}")
+            raise ValueError(f"when must compare {name} with constants, not with {value!r}")
         if lookup == "isnull" and not isinstance(value, bool):
-            raise ValueError(f"when has {name}__isnull={value!r}, which is True or False")
+            raise ValueError(f"when: {name}__isnull must be True or False, not {value!r}")
 
 
 def names_in(when: str | Q) -> list[str]:
-    """Return the names of the fields that the condition is about."""
+    """Return the names of the fields that the condition compares."""
     if isinstance(when, str):
         return [when]
     return list(dict.fromkeys(name for name, _, _ in _lookups(when)))
 
 
 def as_q(model: type[Model], when: str | Q) -> Q:
-    """Return the condition as a filter of the model's rows."""
+    """Return the condition as a Q that filters the model's rows."""
     if not isinstance(when, str):
         return when
     boolean = isinstance(field_of(model, when), BooleanField)
@@ -60,9 +60,9 @@ def as_q(model: type[Model], when: str | Q) -> Q:
 
 
 def is_met(when: str | Q, row: Model, connection: BaseDatabaseWrapper) -> bool:
-    """Will the row, stored as it is now, fulfil the condition?
+    """Return whether the condition is true of the instance's current values.
 
-    Raises ValueError if the database is to say a value that the condition is about.
+    :raises ValueError: a field of the condition has an expression as its value.
     """
     if isinstance(when, str):
         field = field_of(type(row), when)
@@ -100,7 +100,9 @@ def _lookups(node: Any) -> Iterator[tuple[str, str, Any]]:
         for child in node.children:
             yield from _lookups(child)
     else:
-        raise ValueError(f"when compares fields with constants, by & and | and ~: not {node!r}")
+        raise ValueError(
+            f"when must compare fields with constants, combined by &, | and ~, not {node!r}"
+        )
 
 
 def _split(key: str) -> tuple[str, str]:
@@ -122,7 +124,7 @@ def _value(row: Model, field: Any) -> Any:
     if _is_expression(value):
         raise ValueError(
             f"{field} decides whether the row gets a number, so its value must be known before "
-            f"the row is saved: give a value, such as timezone.now(), in place of an expression"
+            f"the row is saved: set a value, such as timezone.now(), instead of an expression"
         )
     return value_or_key(row, field, value)
 

@@ -1,4 +1,4 @@
-"""Copies of fields, which packages that keep history make for models of their own."""
+"""Copies of fields that other packages add to their models, such as packages that store history."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from django.db.models import Field
 
 
 class Copied:
-    """A field whose copy belongs to another model, and is a plain field there."""
+    """A mixin for fields whose copy in another model behaves like a plain field."""
 
     plain: ClassVar[type[Field[Any, Any]]]
-    """What migrations know a copy as."""
+    """The class of a copy in migrations."""
 
     is_copy = False
-    """Was this field copied from a model that it belongs to?"""
+    """Is this field a copy of a concrete model's field?"""
 
     def __copy__(self) -> Any:
         copied: Any = super().__copy__()  # type: ignore[misc] # of Field
-        vars(copied).pop("unique", None)  # remembered by Django, and other packages change it
+        vars(copied).pop("unique", None)  # Django caches it, but other packages change it
         model = getattr(self, "model", None)
         # Django copies the fields of an abstract model into its children.
         copied.is_copy = self.is_copy or (model is not None and not model._meta.abstract)
         return copied
 
     def clone(self) -> Any:
-        """Return a new field; of a copy, the plain one that migrations know."""
+        """Return a new field: for a copy, a plain one."""
         field: Any = super()
         return self.plain(**self.deconstruct()[3]) if self.is_copy else field.clone()
 
     def deconstruct(self) -> Any:
-        """Return what migrations write; of a copy, the plain field."""
+        """Return the arguments of the field: for a copy, those of a plain field."""
         field: Any = super()
         name, path, args, kwargs = field.deconstruct()
         return (

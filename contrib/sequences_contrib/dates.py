@@ -1,4 +1,4 @@
-"""Parts of dates as text, in Python and in the databases."""
+"""Parts of dates as text, in Python and in SQL."""
 
 from __future__ import annotations
 
@@ -22,44 +22,57 @@ from django.db.models.functions import (
 from django.utils.deconstruct import deconstructible
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
-from .expressions import DateDigits, Digits, Moment
+from .expressions import BySQLite, Digits, Moment
 from .languages import DIGIT, Atom, Language, literal
 
 
 class Code(NamedTuple):
-    """What a code such as ``%Y`` stands for: a number of so many digits, in Python and in SQL."""
+    """A code such as ``%Y``: a number of ``width`` digits, computed in Python or in SQL."""
 
     width: int
     number_of: Callable[[date], int]
     expression: Callable[..., Any]
+    sqlite: str
+    """The digits by functions that SQLite has in all its versions; null for a DAY that is null."""
 
 
 def _year_of_century(of: Any, tzinfo: tzinfo | None) -> Any:
     return ExtractYear(of, tzinfo=tzinfo) % 100
 
 
-CODES = {
-    "Y": Code(4, lambda day: day.year, ExtractYear),
-    "y": Code(2, lambda day: day.year % 100, _year_of_century),
-    "m": Code(2, lambda day: day.month, ExtractMonth),
-    "d": Code(2, lambda day: day.day, ExtractDay),
-    "q": Code(1, lambda day: (day.month + 2) // 3, ExtractQuarter),
-    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear),
-    "V": Code(2, lambda day: day.isocalendar().week, ExtractWeek),
-}
-"""The codes of ``strftime`` that only digits can result from, and ``%q``, the quarter."""
+# In ISO 8601, a week belongs to the year of its Thursday. SQLite has %G and %V since 3.46.
+THURSDAY = "DAY, '-3 days', 'weekday 4'"
 
-NATIVE = frozenset("Ymd")
-"""Those that SQLite's ``strftime`` has too, in all its versions."""
+CODES = {
+    "Y": Code(4, lambda day: day.year, ExtractYear, "STRFTIME('%Y', DAY)"),
+    "y": Code(2, lambda day: day.year % 100, _year_of_century, "SUBSTR(STRFTIME('%Y', DAY), 3)"),
+    "m": Code(2, lambda day: day.month, ExtractMonth, "STRFTIME('%m', DAY)"),
+    "d": Code(2, lambda day: day.day, ExtractDay, "STRFTIME('%d', DAY)"),
+    "q": Code(
+        1,
+        lambda day: (day.month + 2) // 3,
+        ExtractQuarter,
+        "CAST((STRFTIME('%m', DAY) + 2) / 3 AS TEXT)",
+    ),
+    "G": Code(4, lambda day: day.isocalendar().year, ExtractIsoYear, f"STRFTIME('%Y', {THURSDAY})"),
+    "V": Code(
+        2,
+        lambda day: day.isocalendar().week,
+        ExtractWeek,
+        f"SUBSTR('0' || ((STRFTIME('%j', {THURSDAY}) + 6) / 7), -2)",
+    ),
+}
+"""Codes of ``strftime`` whose results consist of digits, and ``%q``, the quarter."""
 
 
 @deconstructible
 class DateText:
-    """The parts of a date that a pattern such as ``"%Y-%m"`` names, as text.
+    """The text of a date by a pattern such as ``"%Y-%m"``.
 
     :param field: the name or the path of a DateField or a DateTimeField.
-    :param tz: the time zone in which a DateTimeField's moment has a date, by name
-        (``"Pacific/Auckland"``) or as ``ZoneInfo``. A DateTimeField needs one, a DateField none.
+    :param tz: the time zone in which to take the date of a DateTimeField, by name
+        (``"Pacific/Auckland"``) or as a ``ZoneInfo``. It is required for a DateTimeField, and not
+        allowed for a DateField.
     """
 
     pattern: str
@@ -70,11 +83,11 @@ class DateText:
         unknown = [code for code in re.findall("%(.?)", pattern) if code not in CODES]
         if unknown or "%" not in pattern:
             known = ", ".join(f"%{code}" for code in CODES)
-            raise ValueError(f"a pattern of date parts has {known}, and no others: {pattern!r}")
+            raise ValueError(f"a pattern of date parts supports only {known}: {pattern!r}")
 
     def _set(self, field: str, tz: str | tzinfo | None) -> None:
         if not isinstance(field, str) or not field:
-            raise TypeError(f"a period is of a date field, by name, not of {field!r}")
+            raise TypeError(f"a period needs the name of a date field, not {field!r}")
         self.field = field
         self.tz = None if tz is None else zone_name(tz)
 
@@ -97,17 +110,17 @@ class DateText:
 
     @property
     def pieces(self) -> list[str]:
-        """The pattern, cut into codes, such as ``"%Y"``, and what stands between them."""
+        """The pattern, split into codes, such as ``"%Y"``, and the text between them."""
         return [piece for piece in re.split("(%.)", self.pattern) if piece]
 
     @property
     def codes(self) -> set[str]:
-        """The codes that the text consists of."""
+        """The codes of the pattern."""
         return {piece[1] for piece in self.pieces if piece[0] == "%"}
 
     @property
     def language(self) -> Language:
-        """What the text can look like."""
+        """The texts that are possible."""
         atoms: list[Atom] = []
         for piece in self.pieces:
             if piece[0] == "%":
@@ -117,7 +130,11 @@ class DateText:
         return (tuple(atoms),)
 
     def text(self, day: date) -> str | None:
-        """Return the text for a day; None for "no number"."""
+        """Return the text for a date, or None for "no number".
+
+        Raises TypeError for a datetime, whose date depends on the time zone.
+        """
+        refuse_datetime(day)
         return "".join(
             f"{CODES[piece[1]].number_of(day):0{CODES[piece[1]].width}d}"
             if piece[0] == "%"
@@ -126,16 +143,16 @@ class DateText:
         )
 
     def text_of_stored(self, text: str) -> str | None:
-        """Return the text for what a column stores, which is written in its canonical form."""
+        """Return the text for a stored date or datetime, in ISO 8601 format."""
         return self.text(self.day(text))
 
     def day(self, text: str) -> date:
-        """Return the day of what a column stores, in this time zone."""
+        """Return the date of a stored date or datetime, in this time zone."""
         if len(text) == 10:
             return date.fromisoformat(text)
         if (zone := self.zone) is None:
             raise ValueError(
-                f"{self!r} needs a time zone, tz=…, since {self.field!r} is a DateTimeField"
+                f"{self!r} needs a time zone, tz=…, because {self.field!r} is a DateTimeField"
             )
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None:  # without USE_TZ
@@ -143,16 +160,19 @@ class DateText:
         return moment.astimezone(zone).date()
 
     def refuse_naive(self, value: Any) -> None:
-        """Raise ValueError for a moment without a time zone, whose day could be either of two."""
+        """Raise ValueError for a date or naive datetime, whose date in the time zone is unknown."""
         naive = isinstance(value, date) and (not isinstance(value, datetime) or is_naive(value))
         if naive and settings.USE_TZ:
             raise ValueError(
-                f"{self.field!r} is {value}, without a time zone, and decides on a number: give "
-                f"it one, such as django.utils.timezone.make_aware() does"
+                f"{self.field!r} is {value}, without a time zone, but the number depends on it: "
+                f"set an aware datetime, for example with django.utils.timezone.make_aware()"
             )
 
     def expressions(self, source: Any, *, zoned: bool) -> list[Any]:
-        """Return the database expressions that, joined, are the text for the column ``source``."""
+        """Return database expressions that, concatenated, are the text for the column ``source``.
+
+        :param zoned: whether the column is a DateTimeField.
+        """
         return [
             self._digits(piece[1], source, zoned) if piece[0] == "%" else Value(piece)
             for piece in self.pieces
@@ -160,23 +180,32 @@ class DateText:
 
     def _digits(self, code: str, source: Any, zoned: bool) -> Expression:
         digits = Digits(self._number(code, source, zoned), width=CODES[code].width)
-        return DateDigits(digits, source, code=code) if code in NATIVE and not zoned else digits
+        return digits if zoned else BySQLite(digits, source, native=CODES[code].sqlite)
 
     def _number(self, code: str, source: Any, zoned: bool) -> Any:
-        # ISO years are decimals on MySQL, and all parts are on PostgreSQL.
+        # EXTRACT returns decimals on PostgreSQL, and the ISO year is a decimal on MySQL.
         if zoned:
             source = Moment(source, zone=self.tz or "")
         extract = CODES[code].expression(source, tzinfo=self.zone if zoned else None)
         return Cast(extract, IntegerField())
 
 
+def refuse_datetime(day: Any) -> None:
+    """Raise TypeError unless this is a date and not a datetime."""
+    if not isinstance(day, date) or isinstance(day, datetime):
+        raise TypeError(f"day must be a date, such as date(2026, 4, 1), not {day!r}")
+
+
 def zone_name(tz: str | tzinfo) -> str:
-    """Return the name of a time zone, which is what a migration can write down."""
+    """Return the name of a time zone, which migrations can serialize.
+
+    :raises TypeError, ValueError: ``tz`` is not a time zone with a name, or is unknown.
+    """
     if tz is UTC:
         return "UTC"
     name = tz.key if isinstance(tz, ZoneInfo) else tz
     if not isinstance(name, str):
-        raise TypeError(f"tz is a time zone's name or a ZoneInfo, not {tz!r}")
+        raise TypeError(f"tz must be a time zone's name or a ZoneInfo, not {tz!r}")
     try:
         ZoneInfo(name)
     except (ValueError, OSError, KeyError) as error:

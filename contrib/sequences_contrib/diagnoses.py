@@ -1,4 +1,4 @@
-"""What ``manage.py sequences doctor`` says of numbered rows."""
+"""The check of ``manage.py sequences doctor`` that compares counters with numbered rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def counters_behind(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         if not router.allow_migrate_model(alias, field.model):
             continue
         needed = {each.model._meta.db_table for each in series_of(field, alias)}
-        # A name with its schema, which is in quotation marks, is in no such list.
+        # A quoted name with a schema can't be looked up in this list.
         if any(table not in tables and '"' not in table for table in needed):
             continue  # not migrated yet
         changes = sync(field.model, field.name, using=alias)
@@ -34,7 +34,7 @@ def counters_behind(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             yield Error(
                 f"Counter {first.counter!r} of database {alias!r} is at {first.before}, behind "
                 f"the number {first.after} of a row{others}: the next rows would get numbers that "
-                f"are there already.",
+                f"other rows already have.",
                 hint=f"Run manage.py sequences sync {field.model._meta.label}.{field.name} "
                 f"--database={alias} --apply",
                 obj=field,

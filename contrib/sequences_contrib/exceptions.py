@@ -1,4 +1,4 @@
-"""The errors of this package; each is one of Django's, too.
+"""The errors of this package. Each is also a subclass of one of Django's.
 
 ::
 
@@ -19,14 +19,14 @@ from sequences_core import DurabilityUnknown, SequencesError
 
 
 class OutOfOrder(SequencesError, IntegrityError):
-    """A document's date doesn't fit those of the numbers around its own.
+    """The date of a row contradicts the dates of the numbers before and after its own.
 
-    An IntegrityError, because it depends on the rows that others have stored: whoever turns that
-    of a unique constraint into a message turns this one, too.
+    This is an IntegrityError because it depends on other rows, as a unique constraint does. Code
+    that already handles IntegrityError handles this error too.
 
     :ivar counter: the name of the counter.
-    :ivar date: the date of the document that was refused.
-    :ivar last: the date that it lies before; that of the next number, if it lies after that.
+    :ivar date: the date of the row that was refused.
+    :ivar last: the date that it contradicts: that of the previous number, or that of the next.
     :ivar row: the instance that was refused.
     """
 
@@ -47,7 +47,10 @@ class OutOfOrder(SequencesError, IntegrityError):
 
 
 class NumberProtected(SequencesError, ProtectedError):
-    """A numbered row would lose its number, its scope or its date, or would be deleted."""
+    """Saving would change the number, scope or date of a numbered row, or the row would be deleted.
+
+    :class:`~sequences_contrib.protection.ProtectNumbered` raises it.
+    """
 
     def __init__(self, message: str = "", protected_objects: Iterable[Model] = ()) -> None:
         super().__init__(message, set(protected_objects))
@@ -57,9 +60,9 @@ class NumberProtected(SequencesError, ProtectedError):
 
 
 def is_committed(error: BaseException, using: str) -> bool:
-    """Return whether an error that ends a transaction of this database came after its COMMIT.
+    """Return whether the transaction on this database was committed despite the error.
 
-    The rows are stored then, and their instances keep the numbers that were taken: a second save()
-    would store what the instances have instead. Nobody waits while a transaction is open.
+    That is so for DurabilityUnknown, which is raised after the COMMIT. The rows are stored, so
+    their instances must keep the numbers: a later ``save()`` would overwrite them.
     """
     return isinstance(error, DurabilityUnknown) and error.using == using

@@ -1,4 +1,4 @@
-"""Numbering rows that are there already: by one statement where the database can."""
+"""Number existing rows: with one UPDATE where the database supports it, otherwise row by row."""
 
 from __future__ import annotations
 
@@ -16,36 +16,27 @@ from sequences_core import get_last_value
 from sequences_core.taking import database_errors, take
 
 from .groups import Keys, keys_of
+from .places import PLACE, STATEMENTS, number_places
 from .rules import check_end, maximum_of
 from .scopes import rows_in
 
 CHUNK = 1000
-"""How many rows are written by one statement where Python has to name their counters."""
+"""How many rows are written by one statement if Python determines their counters."""
 
 ATTEMPTS = 10
-"""How often the rows are counted again because others have inserted or deleted some."""
-
-# The numbers are those that row_number() gives, which is unsigned on MySQL, and an offset.
-FROM = (
-    "UPDATE {table} SET {column} = sequences_rows.sequences_place + %s FROM ({rows}) sequences_rows"
-    " WHERE {table}.{key} = sequences_rows.sequences_key"
-)
-JOIN = (
-    "UPDATE {table} JOIN ({rows}) sequences_rows ON {table}.{key} = sequences_rows.sequences_key"
-    " SET {table}.{column} = CAST(sequences_rows.sequences_place AS SIGNED) + %s"
-)
-STATEMENTS = {"postgresql": FROM, "sqlite": FROM, "mysql": JOIN}
-"""By vendor; other databases are written to row by row."""
+"""How often to start over because rows were inserted or deleted in the meantime."""
 
 
 def number_rows(
     field: Any, order_by: Sequence[str], connection: BaseDatabaseWrapper, *, null: bool
 ) -> None:
-    """Number the rows that have no number, in an order, and move the counters past them.
+    """Number the rows that have no number, in this order, and set the counters.
 
-    Rows that a field's condition, ``when``, leaves out have none yet.
+    Rows for which the field's condition, ``when``, is false stay without a number.
 
-    :param null: rows whose scope is null stay without a number; else they are a ValueError.
+    :param null: whether rows whose scope is null may stay without a number.
+    :raises ValueError: ``null`` is false and the scope of a row is null.
+    :raises RuntimeError: rows were inserted or deleted during each attempt.
     """
     order = [*order_by, *({"pk", "-pk"}.isdisjoint(order_by) * ["pk"])]
     by_statement = (
@@ -57,7 +48,7 @@ def number_rows(
     )
     number = _by_statement if by_statement else _one_by_one
     for _ in range(ATTEMPTS):
-        # The counters are locked before the rows are written, as everywhere.
+        # As everywhere in this package, the counters are locked before the rows.
         with (
             database_errors(connection, ours=False),
             transaction.atomic(using=connection.alias),
@@ -66,23 +57,23 @@ def number_rows(
                 return
             transaction.set_rollback(True, using=connection.alias)
     raise RuntimeError(
-        f"rows of {field.model._meta.label} were inserted or deleted while they were numbered, "
-        f"{ATTEMPTS} times: stop the programs that do so"
+        f"rows of {field.model._meta.label} were inserted or deleted while they were numbered, in "
+        f"{ATTEMPTS} attempts: stop the programs that do so"
     )
 
 
 def refuse_rows(field: Any, connection: BaseDatabaseWrapper, *, null: bool) -> None:
-    """Raise what numbering the rows would; before there is a column, which is not read.
+    """Raise the errors that :func:`number_rows` would raise, before the column is added.
 
-    Not every database takes the column back when a migration fails.
+    Not every database removes the column again when a migration fails. The column is not read.
 
-    :raises ValueError: rows have no scope, and ``null`` is false, or no date to ascend with.
-    :raises SequenceExhausted: there are more rows than numbers.
+    :raises ValueError: a row has no scope, and ``null`` is false, or no date to ascend with.
+    :raises SequenceExhausted: there are more rows than numbers up to the maximum.
     """
     rows = rows_in(field.model, connection.alias).filter(field.condition)
     if field.ascending and rows.filter(**{f"{field.ascending}__isnull": True}).exists():
         raise ValueError(
-            f"{field} can't number all rows: the {field.ascending} of some is null. Set it before"
+            f"{field} can't number all rows: the {field.ascending} of some is null. Set it first"
         )
     if (null and field.maximum is None) or (keys := keys_of(field, connection)) is None:
         return
@@ -108,14 +99,14 @@ def _refuse_null(field: Any, null: bool) -> None:
     if not null:
         raise ValueError(
             f"{field} can't number all rows: the scope {field.scope_parts!r} of some is null. Set "
-            f"it before, or declare the field with null=True"
+            f"it first, or declare the field with null=True"
         )
 
 
 def _by_statement(
     field: Any, order: Sequence[str], connection: BaseDatabaseWrapper, null: bool
 ) -> bool:
-    """Number them by SQL; return False if the rows have changed since they were counted."""
+    """Number the rows in SQL; return False if other rows were updated than had been counted."""
     keys = Keys(field, connection)
     rows = _unnumbered(field, connection).alias(**keys.expressions)
     groups: dict[str, tuple[tuple[Any, ...], int]] = {}
@@ -128,7 +119,7 @@ def _by_statement(
                     rows = rows.filter(**{f"{key}__isnull": False})
                 elif value == "":
                     rows = rows.exclude(**{key: value})
-        elif name in groups:  # values that are written differently, and name one counter
+        elif name in groups:  # different values that name the same counter
             return _one_by_one(field, order, connection, null)
         else:
             groups[name] = (values, count)
@@ -176,28 +167,17 @@ def _update(
     start: int,
     connection: BaseDatabaseWrapper,
 ) -> int:
-    """Write the numbers from ``start`` on, for each group by itself; return of how many rows."""
-    options = field.model._meta
+    """Number the rows of each group from ``start``; return how many rows were updated."""
     place = Window(
         RowNumber(),
         partition_by=list(keys.expressions.values()) or None,
         order_by=[_ordered(name) for name in order],
     )
-    chosen = rows.order_by().annotate(sequences_key=F("pk"), sequences_place=place)
-    query = chosen.values("sequences_key", "sequences_place").query
-    inner, params = query.get_compiler(using=connection.alias).as_sql()
-    quote = connection.ops.quote_name
-    statement = STATEMENTS[connection.vendor].format(
-        table=quote(options.db_table),
-        column=quote(field.column),
-        key=quote(options.pk.column),
-        rows=inner,
-    )
-    offset = (start - 1,)
-    arguments = (*params, *offset) if connection.vendor == "mysql" else (*offset, *params)
-    with connection.cursor() as cursor:
-        cursor.execute(statement, arguments)
-        return int(cursor.rowcount)
+    chosen = rows.order_by().annotate(sequences_key=F("pk"), **{PLACE: place})
+    query = chosen.values("sequences_key", PLACE).query
+    counted = query.get_compiler(using=connection.alias).as_sql()
+    named = {field.model._meta.pk.column: "sequences_key"}
+    return number_places(connection, field, counted, named, start - 1)
 
 
 def _ordered(name: str) -> Any:
@@ -207,7 +187,7 @@ def _ordered(name: str) -> Any:
 def _one_by_one(
     field: Any, order: Sequence[str], connection: BaseDatabaseWrapper, null: bool
 ) -> bool:
-    """Ask each row for its counter, and write chunks of rows."""
+    """Determine the counter of each row in Python, and update the rows in chunks."""
     rows = _unnumbered(field, connection)
     keys = list(rows.order_by(*order).values_list("pk", flat=True))
     for start in range(0, len(keys), CHUNK):

@@ -1,4 +1,4 @@
-"""Database expressions that write what Python's formats write."""
+"""Database expressions with the same results as the formats in Python."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import GreaterThanOrEqual
 
 
-class Digits(Func):
-    """An integer in decimal, with zeros in front up to ``width`` places.
+def is_expression(value: Any) -> bool:
+    """Return whether a value is an expression, which only the database can evaluate."""
+    return hasattr(value, "resolve_expression")
 
-    ``LPAD`` alone cuts longer numbers on PostgreSQL, MySQL, MariaDB and Oracle: 10000 in four
-    places would be 1000, a duplicate. The integer is evaluated twice.
+
+class Digits(Func):
+    """An integer in decimal, padded with zeros to ``width`` digits.
+
+    ``LPAD`` alone truncates longer numbers on PostgreSQL, MySQL, MariaDB and Oracle: 10000 in four
+    digits would be 1000, a duplicate. The integer is evaluated twice.
     """
 
     output_field = CharField()
@@ -33,7 +38,7 @@ class Digits(Func):
         return sql, (*params, *params)
 
     def as_mysql(self, compiler: Any, connection: Any) -> Any:
-        # Without CAST, whose collation could be another one than that of a column beside it.
+        # No CAST: its collation could differ from that of a column in the same expression.
         template = "LPAD(%(expressions)s, GREATEST(%(width)s, CHAR_LENGTH(%(expressions)s)), '0')"
         return self.as_sql(compiler, connection, template=template)
 
@@ -46,29 +51,33 @@ class Digits(Func):
         return self.as_sql(compiler, connection, template=template)
 
 
-class DateDigits(Func):
-    """Digits of a date, or the same by SQLite's ``strftime`` of the second expression, the date.
+class BySQLite(Func):
+    """An expression; on SQLite, functions of SQLite compute the same from a date.
 
-    For what Django does on SQLite calls Python, for each row. It does that too for a date that
-    Django reads and ``strftime`` doesn't, such as 2026-1-5, which another program has written.
+    Django's own expression for SQLite calls Python functions for each row. It is used only for
+    dates that Django parses and ``STRFTIME`` doesn't, such as 2026-1-5, written by another program.
+    A time is appended to the date, because ``STRFTIME`` would otherwise also accept "now" and
+    numbers.
+
+    :param general: the expression for other databases.
+    :param day: the date.
+    :param native: the SQL for SQLite, in which ``DAY`` stands for the date.
     """
 
-    output_field = CharField()
-
-    def __init__(self, digits: Any, day: Any, *, code: str) -> None:
-        super().__init__(digits, day, code=code)
+    def __init__(self, general: Any, day: Any, *, native: str) -> None:
+        super().__init__(general, day, native=native)
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         return compiler.compile(self.source_expressions[0])
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        (digits, others), (day, params) = map(compiler.compile, self.source_expressions)
-        sql = f"COALESCE(STRFTIME('%%{self.extra['code']}', {day}), {digits})"
-        return sql, (*params, *others)
+        (general, others), (day, params) = map(compiler.compile, self.source_expressions)
+        native = self.extra["native"].replace("%", "%%").replace("DAY", f"{day} || ' 00:00'")
+        return f"COALESCE({native}, {general})", (*params, *others)
 
 
 class Joined(Func):
-    """Texts one after the other; null if one of them is, which Django's Concat isn't."""
+    """Concatenated texts. Unlike Django's Concat, this is null if one of them is null."""
 
     output_field = CharField()
     template = "(%(expressions)s)"
@@ -81,23 +90,23 @@ class Joined(Func):
 
 
 class Filled(Func):
-    """A text, with null in the place of the empty one."""
+    """A text, or null if it is empty."""
 
     output_field = CharField()
     template = "NULLIF(%(expressions)s, '')"
 
     def as_mysql(self, compiler: Any, connection: Any) -> Any:
-        # '' is equal to spaces and control characters in most collations.
+        # In most collations, '' is equal to spaces and control characters.
         template = "CASE WHEN LENGTH(%(expressions)s) > 0 THEN %(expressions)s END"
         sql, params = self.as_sql(compiler, connection, template=template)
         return sql, (*params, *params)
 
     def as_oracle(self, compiler: Any, connection: Any) -> Any:
-        return self.as_sql(compiler, connection, template="%(expressions)s")  # '' is null there
+        return self.as_sql(compiler, connection, template="%(expressions)s")  # '' is null
 
 
 class Moment(Func):
-    """A moment of which parts are extracted in a time zone."""
+    """A datetime whose parts are extracted in a time zone."""
 
     template = "%(expressions)s"
 
@@ -105,36 +114,33 @@ class Moment(Func):
         super().__init__(moment, zone=zone)
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
-        # Without USE_TZ, Django extracts parts of what is stored, whatever zone it is told.
+        # Without USE_TZ, Django extracts parts of the stored value and ignores the time zone.
         zone, stored = self.extra["zone"], connection.timezone_name
         if zone != stored and not settings.USE_TZ:
             raise NotSupportedError(
-                f"without USE_TZ a database can't tell the date in {zone!r} of a moment, which is "
-                f"stored in TIME_ZONE {stored!r}"
+                f"without USE_TZ, the database can't convert a datetime from TIME_ZONE {stored!r} "
+                f"to {zone!r}"
             )
         return super().as_sql(compiler, connection, *args, **context)
 
     def as_mysql(self, compiler: Any, connection: Any) -> Any:
-        # Where the server's table of zones is empty, CONVERT_TZ returns null, without an error.
+        # If the server's time zone tables are empty, CONVERT_TZ returns null without an error.
         zone = self.extra["zone"]
         if zone != connection.timezone_name and not connection.features.has_zoneinfo_database:
             raise NotSupportedError(
-                f"database {connection.alias!r} doesn't know the time zone {zone!r}: load its "
-                f"table of time zones (mysql_tzinfo_to_sql)"
+                f"database {connection.alias!r} doesn't know the time zone {zone!r}: load its time "
+                f"zone tables (mysql_tzinfo_to_sql)"
             )
         return self.as_sql(compiler, connection)
 
 
 def padded(number: Any, width: int) -> Any:
-    """Return a column's integer in so many places; null if it is negative."""
+    """Return an integer as text of at least ``width`` digits; null if it is negative."""
     return Case(When(GreaterThanOrEqual(number, Value(0)), then=Digits(number, width=width)))
 
 
 class Stored:
-    """What the end of a path of columns holds, also inside an UPDATE, which may join no tables.
-
-    Like an ``F``, it becomes an expression where a query resolves it, which knows the model.
-    """
+    """The column at the end of a path, like ``F`` but without a JOIN, so that UPDATE can use it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -143,10 +149,7 @@ class Stored:
         return self.source(query.model).resolve_expression(query, *args, **kwargs)
 
     def source(self, model: Any) -> Any:
-        """Return the column of the model's table, or the query that looks up what it refers to.
-
-        So does the link to the row of a parent, whose columns an UPDATE can't join either.
-        """
+        """Return the column, or a subquery for one of a related model or of a parent model."""
         first, _, rest = self.path.partition(LOOKUP_SEP)
         field = model._meta.pk if first == "pk" else model._meta.get_field(first)
         if field.model._meta.concrete_model is not model._meta.concrete_model:
@@ -154,7 +157,7 @@ class Stored:
         if not rest:
             return F(field.attname)
         if not field.is_relation:
-            raise FieldDoesNotExist(f"{field} is no relation, so no {rest!r} follows")
+            raise FieldDoesNotExist(f"{field} is not a relation, so {rest!r} can't follow it")
         target = field.target_field
         related: QuerySet[Any] = QuerySet(model=target.model).filter(
             **{target.attname: OuterRef(field.attname)}

@@ -1,4 +1,4 @@
-"""A model field that is numbered without gaps when its row is inserted."""
+"""A model field that takes the next number of a sequence when its row is inserted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, overloa
 from django.db.backends.utils import truncate_name
 from django.db.models import BigIntegerField, Model, Q, UniqueConstraint
 
-from . import checks, hooks, previews, renames, rule_checks, updates
-from .counters import DEFAULTS, Numbering
+from . import checks, previews, renames, rule_checks
+from .counters import Numbering
+from .options import DEFAULTS
+from .saving import hooks, updates
+from .saving.memory import remember_update
+from .saving.texts import text_for_update
 
-# What an instance takes and gives, as type checkers see it. Fields are not generic at run time.
+# The types that type checkers see when the attribute is set and read. At run time, Django's fields
+# are not generic.
 Set = TypeVar("Set", contravariant=True)
 Get = TypeVar("Get", covariant=True)
 
 if TYPE_CHECKING:
 
     class _Expression(Protocol):
-        """An expression of Django's."""
+        """A database expression of Django."""
 
         def resolve_expression(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -34,45 +39,47 @@ else:
 
 
 class SequenceField(_Integer[Set, Get]):
-    """An integer that the next number of a sequence is stored in when the row is inserted.
+    """An integer field that stores the next number of a sequence when a row is inserted.
 
-    Where the database can do it, the INSERT takes the number by itself; otherwise, in autocommit,
-    the number is taken and the row is inserted in one transaction. Either way a save that fails
-    consumes no number. An explicit value is kept, and moves the counter past it. A row that is
-    inserted as a copy of another, loaded or saved before, gets a number of its own, unless
-    somebody sets one after the copy.
+    If the database supports it, the INSERT itself takes the number. Otherwise, in autocommit mode,
+    one transaction takes the number and inserts the row. In both cases, a save that fails consumes
+    no number. An explicit value is stored as it is, and raises the counter if the counter is lower.
+    A copy of an instance that was loaded or saved gets its own number when it is inserted, unless
+    the number was set after copying.
 
-    :param sequence_name: the sequence. By default ``"table.column"``, which follows migrations
-        that rename the table or the column.
-    :param scope: one counter for each value of this: a field's name or path (``"project"``,
-        ``F("project__company")``), a period of a date (``Year("issued_on")``), a constant (an int,
-        a ``Value``), a function of the instance (which may return a list of values), or a list of
-        these. Null or "" in it means "no
-        number": None is stored if the field is ``null=True``, else ValueError is raised.
-    :param separator: between the parts of the counter's name.
-    :param unique_with: field names that are the scope, and together with the number unique.
-    :param initial_value: the first number; a callable gets the instance, and is called only if
-        there is no counter yet.
-    :param reset_value: before reaching this the sequence restarts at ``initial_value``.
-    :param timeout: seconds to wait for another transaction; ``nowait=True`` is ``timeout=0``.
-    :param reuse: ``"gaps"`` gives the lowest free number of the scope, that of a deleted row
-        included; ``"last"`` goes on from the highest number that is left.
-    :param skip_used: skip numbers above the counter that rows of the scope already have, so that
-        a counter that was deleted or lowered heals by itself; True, or a function of the instance.
-    :param ascending: a field of dates or integers that must ascend with the numbers of a counter;
-        otherwise OutOfOrder is raised, and ValueError if it is null.
-    :param maximum: the highest number, or a function of the instance that returns it, or None;
-        past it SequenceExhausted is raised, and ValueError for an explicit number.
-    :param warn_below: log a warning when fewer numbers than this are left until the maximum.
-    :param when: number a row when this is true, in the INSERT or in a later ``save()``: the name of
-        a boolean field, or of one that can be null, where any value counts as true; or a ``Q`` of
-        the row's own fields, with the lookups ``exact``, ``in`` and ``isnull``. The number is null
-        before, so ``null=True`` follows.
+    :param sequence_name: the name of the sequence. It defaults to ``"table.column"``; migrations
+        that rename the table or the column rename it too.
+    :param scope: use one counter for each value of this: a field's name or path (``"project"``,
+        ``F("project__company")``), a period of a date (``Year("issued_on")``), a constant (an int
+        or a ``Value``), a function of the instance (which may return a list of values), or a list
+        of these. A row gets no number if a part of its scope is null or ``""``: None is stored if
+        the field has ``null=True``, otherwise ValueError is raised.
+    :param separator: the text between the parts of the counter's name.
+    :param unique_with: the names of the fields that are the scope. A unique constraint of these
+        fields and the number is added to the model.
+    :param initial_value: the first number, or a function of the instance that returns it. The
+        function is called only if there is no counter yet.
+    :param reset_value: the sequence restarts at ``initial_value`` instead of reaching this value.
+    :param timeout: how many seconds to wait for another transaction; ``nowait=True`` is
+        ``timeout=0``.
+    :param reuse: ``"gaps"`` assigns the lowest number that no row of the scope has, such as that of
+        a deleted row; ``"last"`` assigns the number after the highest one of the scope.
+    :param skip_used: whether to skip numbers above the counter that rows of the scope already have,
+        for example after the counter was deleted or lowered: a bool, or a function of the instance.
+    :param ascending: the name of a field of dates or integers whose values must ascend with the
+        numbers of a counter. Otherwise OutOfOrder is raised; if the value is null, ValueError.
+    :param maximum: the highest number, or a function of the instance that returns it or None.
+        Taking a higher number raises SequenceExhausted; an explicit one raises ValueError.
+    :param warn_below: log a warning when fewer numbers than this are left below the maximum.
+    :param when: number a row only when this condition is true, on insertion or in a later
+        ``save()``: the name of a boolean field; the name of a nullable field, which must not be
+        null; or a ``Q`` of the row's own fields with the lookups ``exact``, ``in`` and ``isnull``.
+        Until then the number is null, so this implies ``null=True``.
     """
 
     plain = BigIntegerField
     descriptor_class = previews.Previewed
-    db_returning = True  # Django then reads the number back with the INSERT, where it can
+    db_returning = True  # Django reads the number with RETURNING, if the database supports it
 
     @overload
     def __init__(
@@ -106,9 +113,9 @@ class SequenceField(_Integer[Set, Get]):
         kwargs.setdefault("blank", True)
         super().__init__(sequence_name, **kwargs)
 
-    if TYPE_CHECKING:  # also for those who check without Django's stubs
+    if TYPE_CHECKING:  # for type checkers with and without Django's stubs
 
-        @overload  # type: ignore[override] # the stubs have a protocol of their own
+        @overload  # type: ignore[override] # the stubs declare their own protocol
         def __get__(self, instance: None, owner: Any) -> Self: ...
         @overload
         def __get__(self, instance: Model, owner: Any) -> Get: ...
@@ -136,13 +143,13 @@ class SequenceField(_Integer[Set, Get]):
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)
         for cached in ("base", "texts"):
-            vars(self).pop(cached, None)  # they depend on the model
+            vars(self).pop(cached, None)  # these cached properties depend on the model
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_inserts(cls)
         if self.when is not None:
-            updates.number_updates(cls)
-        # A migration's models have the constraints that migrations gave them, and no others.
+            hooks.number_updates(cls)
+        # The models of migrations have only the constraints that the migrations declare.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
 
@@ -158,16 +165,17 @@ class SequenceField(_Integer[Set, Get]):
             updates.announce(self, model_instance)
         elif not add:
             if not model_instance._state.adding:
-                for text in self.texts:  # while it is known that the number has changed
-                    written = hooks.follow_number(text, self, model_instance)
+                for text in self.texts:  # before remember_update(), which overwrites the old number
+                    written = text_for_update(text, self, model_instance)
                     setattr(model_instance, text.attname, written)
-            hooks.remember_update(self, model_instance)
+            remember_update(self, model_instance)
         return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> int | None:
         """Return the number that the instance has, or would get if it were inserted now.
 
-        None is "no number". Nothing is taken or promised: somebody else may be faster.
+        None means that it gets no number. Nothing is taken: another transaction can take the
+        number first.
         """
         return previews.next_number(self, instance, previews.database_of(self, instance, using))
 

@@ -1,9 +1,9 @@
-"""What is found when the numbers of rows are compared with their counters.
+"""The findings of the audit, which compares the numbers of rows with their counters.
 
-The counters are read first, then the rows, and what looks wrong is compared with the counters
-once more. A number up to the first reading was committed before, together with its row, so the rows
-that are read later have it; numbers above it may be those of transactions that commit meanwhile. So
-an audit beside writers gives no false alarm and takes no lock.
+The counters are read first, then the rows, and then the counters that seem to be behind once more.
+Each number up to the first reading was committed together with its row, so it must be found in the
+rows. Higher numbers may belong to transactions that commit in the meantime. Therefore, an audit
+needs no locks, and reports no false findings while other transactions take numbers.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .voids import highest_voids, voided
 
 @dataclass(frozen=True)
 class Missing:
-    """Numbers that were given and that no row has, from ``first`` to ``last``."""
+    """Consecutive numbers that were taken but that no row has."""
 
     first: int
     last: int
     explained: str = ""
-    """``"void"``, ``"reuse"`` where the field gives them again, or empty."""
+    """``"void"``; ``"reuse"`` if the field will assign them again; or ``""``."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,12 @@ class EarlyDate:
 
 @dataclass(frozen=True)
 class CounterAudit:
-    """What was found of one counter."""
+    """The result of the audit for one counter."""
 
     counter: str
+    """The counter's name; empty for rows that have numbers but no counter."""
     fields: tuple[str, ...]
-    """The fields whose rows it numbers."""
+    """The fields whose rows the counter numbers."""
     at: int | None
     """The last number taken; None if there is no such counter."""
     first: int | None
@@ -55,33 +56,37 @@ class CounterAudit:
     rows: int
     """How many rows have a number."""
     drafts: int
-    """How many rows have none yet."""
+    """How many rows have no number yet."""
     behind: int = 0
-    """How far the counter is behind the highest number of the rows and the voids."""
+    """By how much the counter is behind the highest number of the rows and voids."""
     missing: tuple[Missing, ...] = ()
     duplicates: tuple[int, ...] = ()
     early_dates: tuple[EarlyDate, ...] = ()
 
     @property
     def ahead(self) -> int:
-        """How far the counter is ahead of the highest number; each is among the missing, too."""
+        """By how much the counter is ahead of the highest number of the rows.
+
+        These numbers are also included in ``missing``.
+        """
         return max(0, self.at - self.last) if self.at is not None and self.last is not None else 0
 
     @property
     def unexplained(self) -> tuple[Missing, ...]:
-        """The missing numbers that nothing explains."""
+        """The missing numbers without an explanation."""
         return tuple(missing for missing in self.missing if not missing.explained)
 
     @property
     def is_clean(self) -> bool:
-        """Is there nothing that needs an explanation?"""
-        return not (self.unexplained or self.duplicates or self.behind or self.early_dates)
+        """Whether nothing needs an explanation."""
+        found = self.unexplained or self.duplicates or self.behind or self.early_dates
+        return bool(self.counter and not found)
 
 
 class Reading:
-    """The counters and the rows of the fields whose counters' names begin alike, as they were read.
+    """The counters of a sequence and a summary of their rows, as they were read.
 
-    Nothing is compared yet: whoever wants to see some of the counters names those.
+    Call :meth:`results` to compare them, for some or all of the counters.
     """
 
     def __init__(self, series: list[Any], using: str, date: str | None = None) -> None:
@@ -91,15 +96,12 @@ class Reading:
         self.loops = any(field.reset_value is not None for field in series)
         self.skips = any(field.skip_used for field in series)
         self.reuse = next((field.reuse for field in series if field.reuse), None)
-        self.strays = 0
-        """How many rows have a number and no counter, for a part of their scope is null."""
         self._before = counters_of(series[0], using)
         self._groups: dict[str, list[Group]] = {name: [] for name in self._before}
         self._labels: dict[str, list[str]] = {}
         for field in series:
             for group in groups_of(field, using, unnamed=True):
-                if not group.name:
-                    self.strays += group.numbered
+                if not (group.name or group.numbered):
                     continue
                 self._groups.setdefault(group.name, []).append(group)
                 self._labels.setdefault(group.name, []).append(str(field))
@@ -109,19 +111,30 @@ class Reading:
 
     @property
     def counters(self) -> list[str]:
-        """The names of the counters that there are, and of those that rows or voids tell of."""
-        return sorted(self._groups)
+        """The names of the counters that exist, or that have rows or voids."""
+        return sorted(filter(None, self._groups))
+
+    @property
+    def strays(self) -> CounterAudit | None:
+        """The result for rows that have a number but no counter; None if there are none.
+
+        A part of their scope is null or deleted.
+        """
+        if not (groups := self._groups.get("")):
+            return None
+        fields, rows = dict.fromkeys(self._labels[""]), sum(group.numbered for group in groups)
+        return CounterAudit("", tuple(fields), None, _low(groups), _high(groups), rows, drafts=0)
 
     def groups(self, counter: str) -> list[Group]:
-        """Return the rows of a counter, as the database grouped them."""
+        """Return the groups of rows of a counter."""
         return self._groups[counter]
 
     def is_plain(self, counter: str) -> bool:
-        """Do the sums alone say that no number of this counter is missing, or given twice?"""
+        """Return whether the summary proves that no number is missing or duplicated."""
         return self._end(counter, self._before.get(counter)) is None
 
     def results(self, counters: Collection[str]) -> Iterator[CounterAudit]:
-        """Yield what is found of these counters, in their order."""
+        """Yield the results for these counters, in their order."""
         before, gone = self._before, self._gone
         moved = [
             name
@@ -146,7 +159,7 @@ class Reading:
                 )
 
     def _portions(self, ends: Mapping[str, int | None]) -> Iterator[list[str]]:
-        """Yield together as many counters as have few numbers to be read, which one query does."""
+        """Yield lists of counters whose numbers one query can read (``PAGE``, ``TOGETHER``)."""
         portion: list[str] = []
         rows = read = 0
         for name, end in ends.items():
@@ -160,7 +173,7 @@ class Reading:
             yield portion
 
     def _findings(self, name: str, after: int | None, end: int | None) -> dict[str, Any]:
-        """Return what a counter's rows say; up to ``end`` number by number, if it isn't None."""
+        """Return the findings of a counter; read its numbers up to ``end``, unless that is None."""
         groups = self._groups[name]
         low, high = _low(groups), _high(groups)
         rows = sum(group.numbered for group in groups)
@@ -172,7 +185,7 @@ class Reading:
             "missing": [],
         }
         if self.loops:
-            return found  # its numbers are given again and again
+            return found  # its numbers repeat
         first = self._first(low, self._before.get(name))
         if (behind := self._behind(name, first, after)) > 0:
             found["behind"] = behind
@@ -183,12 +196,12 @@ class Reading:
         return found | self._detail(items, first, end, tail=tail)
 
     def _end(self, name: str, after: int | None) -> int | None:
-        """Return up to which number to look for gaps; None if the sums say that there are none."""
+        """Return the number up to which to search for gaps, or None if the summary shows none."""
         if self.loops:
             return None
         groups, before = self._groups[name], self._before.get(name)
         first = self._first(_low(groups), before)
-        # What is above the counter was not given by it, but if that was put back later.
+        # Rows can have numbers above the counter only if it was lowered after these were taken.
         behind = self._behind(name, first, after) > 0
         end = max(self._given(name)) if behind else before
         sums_suffice = not (behind or self.date)
@@ -201,23 +214,23 @@ class Reading:
 
     def _given(self, name: str) -> list[int]:
         """Return the highest numbers that the counter must not be behind."""
-        # What rows have is skipped by those that skip; a void is not.
+        # With skip_used, the numbers of rows are skipped, but voids are not.
         groups = self._groups[name]
         high = None if self.skips or _low(groups) is None else _high(groups)
         return [number for number in (high, self._gone.get(name)) if number is not None]
 
     def _first(self, low: int | None, before: int | None) -> Any:
-        """Return the number that the counter is taken to have given first."""
+        """Return the number that is assumed to be the first one taken."""
         firsts = [field.first for field in self.series if not callable(field.initial_value)]
         if low is not None and (low in firsts or len(firsts) < len(self.series)):
             return low
         if firsts:
             return min(firsts)
-        return before or 0  # nobody knows where it started; its last number was given
+        return before or 0  # the start is unknown, but the last number was taken
 
     @staticmethod
     def _fits(groups: list[Group], first: int, before: int | None, after: int | None) -> bool:
-        """Do the sums of a single group say by themselves that nothing is wrong?"""
+        """Return whether the summary of a single group proves that nothing is wrong."""
         if before is None or len(groups) != 1:
             return not groups and before is not None and before < first
         (group,) = groups
@@ -255,7 +268,10 @@ class Reading:
 
 
 def _at(before: int | None, after: int | None, high: int | None) -> int | None:
-    """Return where the counter was when the rows were read: between the two, if it moved."""
+    """Return the last number of the counter when the rows were read.
+
+    If the counter changed meanwhile, this is an estimate between the two readings.
+    """
     if before is None or after is None or high is None:
         return after
     return max(before, min(after, high))
@@ -270,7 +286,7 @@ def _high(groups: Iterable[Group]) -> int:
 
 
 def _explained(missing: Iterable[Missing], voids: Sequence[int]) -> Iterator[Missing]:
-    """Cut the ranges into those that voids, in their order, explain and those that they don't."""
+    """Split the ranges into void numbers and others. ``voids`` must be sorted."""
     for found in missing:
         start = found.first
         inside = voids[bisect_left(voids, found.first) : bisect_right(voids, found.last)]

@@ -1,90 +1,77 @@
-"""Numbers as people write them: ``INV-2026-00042``."""
+"""Numbers as people write them, such as ``INV-2026-00042``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from functools import lru_cache
-from string import Formatter
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Expression, F, Model, Value
-from django.db.models.constants import LOOKUP_SEP
 from django.utils.deconstruct import deconstructible
 from django.utils.functional import cached_property
 
 from sequences_core.arguments import MAX_VALUE, check_integer
 
 from . import languages
-from .copied import Copied
-from .dates import DateText, zone_name
+from .affixes import Affixes, affixes_of
+from .dates import zone_name
 from .expressions import Digits, Joined
 from .languages import Language
 from .periods import Period
-from .placeholders import (
-    Piece,
-    Placeholder,
-    Written,
-    in_places,
-    is_open,
-    language_of,
-    longest_of,
-    path_of_piece,
-)
-from .scopes import ALIKE, fields_of, is_automatic, text_of_one, texts_of
+from .pieces import NUMBER, field_placeholders, pieces_of
+from .placeholders import Placeholder, Written, is_open, language_of, longest_of, path_of_piece
 
-NUMBER = "number"
-"""What stands for the number in a format, however its field is called."""
-
-Affixes = tuple[str, str]
-"""What stands before the number, and what after it."""
+MOST = 100
+"""More digits than a number can have, and than an error message repeats."""
 
 
 class Parsed(NamedTuple):
-    """A text number, read."""
+    """A text number that was parsed."""
 
     number: int
     parts: dict[str, str]
-    """What stood for each other placeholder, by what the format has between the braces."""
+    """The text of each other placeholder, by what the format has between the braces."""
 
 
 @deconstructible
 class NumberFormat:
-    """How a number is written, such as ``NumberFormat("INV-{issued_on:%Y}-{number:05d}")``.
+    """The format of a text number, such as ``NumberFormat("INV-{issued_on:%Y}-{number:05d}")``.
 
-    :param template: text with placeholders in braces: ``{number}`` or, with zeros in front up to
-        five places, ``{number:05d}``; a field of text or integers, by name or path
-        (``{company.code}``, ``{branch:03d}``); parts of a date (``{issued_on:%Y%m}``), of the codes
-        ``%Y %y %m %d``, ``%G`` and ``%V`` (the ISO year and week) and ``%q`` (the quarter);
-        and the names of periods. ``{{`` is a brace.
-    :param tz: the time zone in which moments of DateTimeFields have a date.
-    :param periods: a :class:`Period` for each further name, such as
+    :param template: text with placeholders in braces. ``{number}`` is the number, and
+        ``{number:05d}`` writes it in at least five places, with zeros in front. A field of text or
+        integers is written by its name or its path (``{company.code}``, ``{branch:03d}``), parts of
+        a date by the codes ``%Y %y %m %d``, ``%G`` and ``%V`` (the ISO year and week) and ``%q``
+        (the quarter): ``{issued_on:%Y%m}``. Write ``{{`` and ``}}`` for braces.
+    :param tz: the time zone in which the moments of DateTimeFields have a date.
+    :param periods: a :class:`Period` for each further name in the template, such as
         ``year=FiscalYear("issued_on", start=(4, 1))`` for ``{year}``.
 
-    Longer numbers are never cut. Raises TypeError and ValueError for a template that is wrong, or
-    whose texts could be read in two ways, whatever the fields hold.
+    A number with more digits than places is written whole. Raises TypeError or ValueError if the
+    template is malformed, or if its texts could be read in two ways whatever the fields hold.
     """
 
     def __init__(self, template: str, *, tz: str | tzinfo | None = None, **periods: Period) -> None:
         if not isinstance(template, str):
-            raise TypeError(f"a format is text, not {template!r}")
+            raise TypeError(f"a format must be text, not {template!r}")
+        if re.search("[\0\ud800-\udfff]", template):
+            raise ValueError(f"a format can't contain NUL or surrogates: {template!r}")
         self.template = template
         self.tz = None if tz is None else zone_name(tz)
         self.periods = periods
         for name, period in periods.items():
             if not isinstance(period, Period):
-                raise TypeError(f"{name} is to be a period, such as Year(…), not {period!r}")
-        self.pieces = list(self._parsed())
+                raise TypeError(f"{name} must be a period, such as Year(…), not {period!r}")
+        self.pieces = pieces_of(template, periods, self.tz)
         numbers = [piece for piece in self.placeholders if piece.part is None]
         if len(numbers) != 1:
             raise ValueError(f"a format has {{{NUMBER}}} exactly once: {template!r}")
         self.width = max(1, numbers[0].width)
-        unused = periods.keys() - {piece.written for piece in self.placeholders}
-        if unused or NUMBER in periods:
-            raise ValueError(f"the format doesn't say {{{min(unused or {NUMBER})}}}: {template!r}")
+        if NUMBER in periods:
+            raise ValueError(f"{{{NUMBER}}} is the number, so no period can have this name")
+        if unused := periods.keys() - {piece.written for piece in self.placeholders}:
+            raise ValueError(f"the format doesn't use the period {{{min(unused)}}}: {template!r}")
         if languages.is_ambiguous(self.languages(None)):
             raise ValueError(f"texts of this format could be read in two ways: {template!r}")
 
@@ -100,60 +87,35 @@ class NumberFormat:
     def _options(self) -> tuple[Any, ...]:
         return self.template, self.tz, self.periods
 
-    def _parsed(self) -> Iterator[Piece]:
-        literal = ""
-        for text, name, spec, conversion in Formatter().parse(self.template):
-            literal += text
-            if name is None:
-                continue
-            if literal:
-                yield literal
-                literal = ""
-            yield self._placeholder(name, spec or "", conversion)
-        if literal:
-            yield literal
-
-    def _placeholder(self, name: str, spec: str, conversion: str | None) -> Placeholder:
-        written = f"{name}:{spec}" if spec else name
-        width = re.fullmatch("0([1-9][0-9]?)d", spec)
-        places = int(width[1]) if width else 0
-        known = width or spec in ("", "d")
-        if conversion or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-            raise ValueError(f"{{{written}}} names no field: {self.template!r}")
-        path = name.replace(".", LOOKUP_SEP)
-        if "%" in spec and name != NUMBER and name not in self.periods:
-            return Placeholder(written, DateText(path, spec, tz=self.tz))
-        if not known or (spec and name in self.periods):
-            raise ValueError(
-                f"{{{written}}}: write integers as {{{name}:05d}}, dates as {{{name}:%Y}}, and "
-                f"text and periods as {{{name}}}"
-            )
-        if name == NUMBER:
-            return Placeholder(name, None, places)
-        return Placeholder(written, self.periods.get(name, path), places)
-
     @cached_property
     def paths(self) -> list[str]:
         """The paths of the fields that are written."""
-        return [path_of_piece(piece) for piece in self.placeholders if piece.part is not None]
+        return [path_of_piece(piece) for piece in field_placeholders(self.pieces)]
 
     @property
     def placeholders(self) -> list[Placeholder]:
+        """The pieces that aren't literal text, that of the number included."""
         return [piece for piece in self.pieces if not isinstance(piece, str)]
 
     def format(self, instance: Model, number: int | None = None, using: str | None = None) -> str:
-        """Return the text for the instance, and for its attribute ``number`` unless one is given.
+        """Return the text of an instance's number.
 
-        The end of a path is looked up in the database. Raises ValueError where a field is null or
-        empty, and for a negative number.
+        :param number: the number; by default the instance's attribute ``number``.
+        :param using: the database alias where fields of related rows are looked up; by default
+            the one that the instance was loaded from.
+
+        Raises ValueError if a field is null or empty, or if the number is negative.
         """
         alias = using or instance._state.db or DEFAULT_DB_ALIAS
         value = getattr(instance, NUMBER) if number is None else number
-        (affixes,) = self.affixes([instance], connections[alias])
+        (affixes,) = affixes_of(self.pieces, [instance], connections[alias])
         return self.text(affixes, check_integer(NUMBER, value))
 
     def text(self, affixes: Affixes | None, number: int) -> str:
-        """Return the text of a number between its affixes."""
+        """Return the text of a number between its affixes.
+
+        Raises ValueError if the affixes are None, or if the number is negative.
+        """
         if affixes is None:
             raise ValueError(
                 f"a field of {self.template!r} is null or empty, so the number can't be written"
@@ -163,73 +125,38 @@ class NumberFormat:
         before, after = affixes
         return f"{before}{number:0{self.width}d}{after}"
 
-    def affixes(
-        self, rows: Sequence[Model], connection: BaseDatabaseWrapper
-    ) -> list[Affixes | None]:
-        """Return what the rows' numbers stand between; None where a field is null or empty."""
-        model, alias = type(rows[0]), connection.alias
-        columns = _own_columns(self, model)
-        if columns is None:
-            return self._looked_up(rows, connection)
-        keys = [tuple([getattr(row, column.attname) for column in columns]) for row in rows]
-        kinds = {tuple(map(type, key)) for key in keys}
-        if len(kinds) > 1 or not ALIKE.issuperset(*kinds):
-            return self._looked_up(rows, connection)
-        (types,) = kinds
-        known = {key: _affixes(self, model, types, key, alias) for key in set(keys)}
-        return [known[key] for key in keys]
-
-    def _looked_up(
-        self, rows: Sequence[Model], connection: BaseDatabaseWrapper
-    ) -> list[Affixes | None]:
-        texts = [
-            [in_places(piece, text) for (text,) in texts_of(piece.part, rows, connection)]
-            for piece in self.placeholders
-            if piece.part is not None
-        ]
-        return [self.joined(each) for each in zip(*texts, strict=True)]
-
-    def joined(self, texts: Sequence[str | None]) -> Affixes | None:
-        """Put the texts of the fields between the other ones."""
-        if None in texts:
-            return None
-        before, after, following = "", "", iter(texts)
-        for piece in self.pieces:
-            if isinstance(piece, str):
-                after += piece
-            elif piece.part is None:
-                before, after = after, ""
-            else:
-                after += next(following) or ""
-        return before, after
-
     def parse(self, text: str, model: type[Model] | None = None) -> Parsed:
-        """Read a text number.
+        """Parse a text number.
 
-        The model tells which fields are integers, which some formats can't be read back without.
-        Raises ValueError for text of another format.
+        :param model: the model whose rows have such texts. Some formats can't be parsed without it,
+            because it says which fields are integers.
+
+        Raises ValueError for a text that doesn't have this format.
         """
-        pieces, ambiguous = _reading(self, model)
+        expected, ambiguous = _parsed_as(self, model)
         if ambiguous:
             raise ValueError(f"without the model, {self.template!r} could be read in two ways")
-        found = languages.fullmatch(pieces, text)
+        found = languages.fullmatch(expected, text)
         number, parts = -1, {}
         for piece, part in zip(self.pieces, found or (), strict=found is not None):
             if isinstance(piece, Placeholder):
                 if piece.part is None:
-                    number = int(part)
+                    number = int(part) if len(part) < MOST else -1
                 else:
                     parts[piece.written] = part
         if not 0 <= number <= MAX_VALUE:
-            raise ValueError(f"no number is written as {text!r}: {self.template!r}")
+            raise ValueError(f"{text[:MOST]!r} is not a number of the format {self.template!r}")
         return Parsed(number, parts)
 
     def expression(self, number: Any = F(NUMBER)) -> Expression:  # noqa: B008 # it is constant
-        """Return the database expression of the text, for SELECT and UPDATE.
+        """Return a database expression of the text, for SELECT and UPDATE.
 
-        It is null where :meth:`format` would raise. ``number`` is an expression too, which is
-        evaluated twice: it must not be a ``NextValue``. Raises NotSupportedError for a period that
-        only a function knows.
+        Its value is null for rows for which :meth:`format` raises ValueError.
+
+        :param number: an expression of the number. The database evaluates it twice, so it must not
+            be a ``NextValue``.
+
+        Raises NotSupportedError for a period that only a Python function can tell.
         """
         parts: list[Any] = []
         for piece in self.pieces:
@@ -242,73 +169,29 @@ class NumberFormat:
         return Joined(*parts)
 
     def languages(self, model: type[Model] | None) -> list[Language]:
-        """Return what each piece can look like; without a model, as little as its fields can hold.
+        """Return the set of texts that each piece can have.
 
-        Raises FieldDoesNotExist and TypeError for fields that aren't there or can't be written.
+        Without a model, of fields whose type decides on that, they are the texts of natural numbers
+        only. Raises FieldDoesNotExist or TypeError for fields that don't exist or can't be written.
         """
         return [language_of(piece, model) for piece in self.pieces]
 
-    def longest(self, model: type[Model], number: int = len(str(MAX_VALUE))) -> float:
-        """Return the length of the longest text, with numbers of so many digits.
+    def longest(self, model: type[Model], digits: int) -> float:
+        """Return the length of the longest text of a number with so many digits.
 
-        Infinite if a field has text of any length. Names that a function gives don't count.
+        It is infinite if a field can hold text of any length. The names that a function returns for
+        fiscal years are not counted.
         """
-        return sum(longest_of(piece, model, number) for piece in self.pieces)
-
-
-class Formatted(Copied):
-    """A field that holds a number as text: its options, and the texts of rows."""
-
-    format: NumberFormat
-    number: str
-    """The name of the SequenceField whose number it is."""
-
-    # Set by Django.
-    attname: str
-    max_length: int | None
-
-    @property
-    def memory(self) -> str:
-        """Where the state of an instance remembers the text that nobody has set."""
-        return f"sequences_{self.attname}"
-
-    def text(self, affixes: Affixes | None, number: int) -> str:
-        """Return the text of a number; ValueError if it can't be written or stored."""
-        text = self.format.text(affixes, number)
-        if self.max_length is not None and len(text) > self.max_length:
-            raise ValueError(f"{self} has {self.max_length} characters, too few for {text!r}")
-        return text
+        return sum(longest_of(piece, model, digits) for piece in self.pieces)
 
 
 @lru_cache(maxsize=1024)
-def _own_columns(of: NumberFormat, model: type[Model]) -> list[Any] | None:
-    """Return the columns of the row that are written, unless others have to be looked up."""
-    fields = [fields_of(model, path) for path in of.paths]
-    if any(len(path) > 1 or is_automatic(path[0]) for path in fields):
-        return None
-    return [path[0] for path in fields]
-
-
-@lru_cache(maxsize=1024)
-def _affixes(
-    of: NumberFormat, model: type[Model], types: Any, values: Any, using: str
-) -> Affixes | None:
-    """Return the affixes for values of the row's own columns; the types, for 1 is equal to True."""
-    pieces = [piece for piece in of.placeholders if piece.part is not None]
-    columns, connection = _own_columns(of, model) or (), connections[using]
-    texts = [
-        in_places(piece, text_of_one(piece.part or "", column, value, connection))
-        for piece, column, value in zip(pieces, columns, values, strict=True)
-    ]
-    return of.joined(texts)
-
-
-@lru_cache(maxsize=1024)
-def _reading(of: NumberFormat, model: type[Model] | None) -> tuple[list[Language], bool]:
-    pieces = [
+def _parsed_as(of: NumberFormat, model: type[Model] | None) -> tuple[list[Language], bool]:
+    """Return the set of texts that each piece is parsed as, and whether these are ambiguous."""
+    expected = [
         languages.TEXT
         if model is None and isinstance(piece, Placeholder) and is_open(piece)
         else language
         for piece, language in zip(of.pieces, of.languages(model), strict=True)
     ]
-    return pieces, languages.is_ambiguous(pieces)
+    return expected, languages.is_ambiguous(expected)

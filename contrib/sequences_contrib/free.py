@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from .counters import Numbering
 
 
-def reusable(
-    field: Numbering, others: QuerySet[Any], taken: range, explicit: Collection[int]
-) -> Iterator[int]:
-    """Yield the numbers that a field with ``reuse`` may give, the next one first."""
+def reusable(field: Numbering, others: QuerySet[Any], explicit: Collection[int]) -> Iterator[int]:
+    """Yield the numbers that a field with ``reuse`` can assign, in ascending order."""
     if field.reuse == "gaps":
         return _gaps(others, field.attname, field.first)
     highest = others.aggregate(highest=Max(field.attname))["highest"]
@@ -28,13 +26,13 @@ def reusable(
     return count(max(known) + 1)
 
 
-def unused(field: Numbering, others: QuerySet[Any], taken: range) -> Iterator[int]:
-    """Yield the numbers from those taken on that no row has."""
-    return _gaps(others, field.attname, taken[0])
+def unused(field: Numbering, others: QuerySet[Any], start: int) -> Iterator[int]:
+    """Yield the numbers from ``start`` on that no row has."""
+    return _gaps(others, field.attname, start)
 
 
 def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> bool:
-    """Has a row of the counter one of these numbers? One look at the index of the scope."""
+    """Return whether a row of the counter has one of these numbers: a range of one index."""
     used = others.filter(**{f"{field.attname}__range": (numbers[0], numbers[-1])})
     return bool(used.select_for_update().values_list(field.attname, flat=True)[:1])
 
@@ -42,10 +40,10 @@ def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> 
 def pick(
     field: Numbering, free: Iterator[int], others: QuerySet[Any], n: int, explicit: Collection[int]
 ) -> list[int]:
-    """Return the first ``n`` of the free numbers that no row and none of ``explicit`` has.
+    """Return the first ``n`` free numbers that no row has and that are not in ``explicit``.
 
-    The counter is locked. A locking read sees what is committed, also where the snapshot of the
-    transaction is older than the lock.
+    The counter must be locked. The rows are read with a locking read, which returns what is
+    committed even if the snapshot of the transaction is older than the lock.
     """
     numbers: list[int] = []
     while missing := n - len(numbers):
@@ -57,19 +55,19 @@ def pick(
 
 
 def move(name: str, last: int, taken: range, using: str) -> None:
-    """Move the counter, which stands at the last number taken, to ``last``."""
+    """Set the counter, which is at the last number taken, to ``last``."""
     if last > MAX_VALUE:
-        raise SequenceExhausted(f"more of sequence {name!r} would pass {MAX_VALUE}")
+        raise SequenceExhausted(f"the next number of sequence {name!r} would pass {MAX_VALUE}")
     if last != taken[-1]:
         set_last_value(last, name, force=True, using=using)
 
 
 def _gaps(rows: QuerySet[Any], attname: str, start: int) -> Iterator[int]:
-    """Yield the numbers from ``start`` on that no row has; walks the number's index."""
+    """Yield the numbers from ``start`` on that no row has, using the index of the number."""
     following = rows.filter(**{attname: OuterRef(attname) + 1})
     ends = rows.filter(~Exists(following)).order_by(attname).values_list(attname, flat=True)
     begins = rows.order_by(attname).values_list(attname, flat=True)
-    # Counting an index is much faster than looking for a gap that isn't there.
+    # Most often there is no gap, and COUNT() proves that much faster than a search for one.
     known = rows.filter(**{f"{attname}__gte": start}).aggregate(n=Count("pk"), last=Max(attname))
     if known["n"] and known["last"] - start + 1 == known["n"]:
         start += known["n"]

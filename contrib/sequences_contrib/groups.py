@@ -1,7 +1,8 @@
-"""The rows of a table, grouped by the counter that numbers them: by the database where it can.
+"""The rows of a table, grouped by the counter that numbers them.
 
-A scope of columns, paths, periods and constants is a GROUP BY; the names of the counters are made
-in Python, by the same texts as those of a row that is inserted. Only a function needs each row.
+A scope of columns, paths, periods and constants is grouped by the database, and Python makes the
+names of the counters from the groups, as for a row that is inserted. If a scope is a function, all
+rows are read.
 """
 
 from __future__ import annotations
@@ -24,38 +25,39 @@ from .identity import counter_name, plain_text, text_of
 from .scopes import fields_of, has_moments, path_of, rows_in
 
 PAGE = 5000
-"""How many rows are in memory at once. Not every driver can read a result in parts."""
+"""How many rows are read at once. Not every driver supports server-side cursors."""
 
 TOGETHER = 100
-"""How many groups one query reads the numbers of, at the most."""
+"""The maximum number of groups whose numbers are read by one query."""
 
 Item = tuple[int, int, Any, Any]
-"""A number, how many rows have it, and their first and last date."""
+"""A number, how many rows have it, and the earliest and latest date of these rows."""
 
 
 @dataclass
 class Group:
-    """The rows of one table that one counter numbers; or some of them."""
+    """Rows of one table that one counter numbers. A counter can have several groups."""
 
     name: str
     rows: int
-    """With a number or not."""
+    """How many rows there are, with and without a number."""
     numbered: int
     distinct: int
     low: int | None
     high: int | None
     items: Callable[[str | None], Iterator[Item]] = field(repr=False)
-    """Yields the numbers in their order; given the name of a date field, with dates."""
+    """A function that yields the numbers in order, with dates if it gets the name of a date field.
+    """
     keys: Keys | None = field(default=None, repr=False)
-    """What the database groups its rows by; None if they were grouped in Python."""
+    """The expressions that the database groups by, or None if the rows were grouped in Python."""
     values: Sequence[Any] = ()
-    """The values of the keys that its rows have."""
+    """The values of these expressions."""
 
 
 def groups_of(numbering: Any, using: str, *, unnamed: bool = False) -> Iterator[Group]:
-    """Yield the groups of all rows that have a scope; a counter may have more than one.
+    """Yield the groups of all rows that have a scope. A counter can have several groups.
 
-    ``unnamed`` yields those of the other rows, too, with the name ``""``, which no counter has.
+    :param unnamed: also yield the groups of rows without a scope, with the name ``""``.
     """
     keys = keys_of(numbering, connections[using])
     for group in _scanned(numbering, using) if keys is None else _summarized(keys):
@@ -64,9 +66,10 @@ def groups_of(numbering: Any, using: str, *, unnamed: bool = False) -> Iterator[
 
 
 def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
-    """Return what the database groups rows by; None where a function or a time zone is in the way.
+    """Return what the database groups rows by, or None if it can't group them.
 
-    MySQL and MariaDB know time zones only if somebody has loaded them.
+    It can't if the scope is a function, or needs a time zone that the database doesn't know: MySQL
+    and MariaDB know time zones only if their time zone tables have been loaded.
     """
     if numbering.is_scoped_by_function:
         return None
@@ -80,13 +83,13 @@ def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
 
 
 class Keys:
-    """What the rows of a field are grouped by, and how their counters are named by it."""
+    """The expressions that a field's rows are grouped by, and the counters for the values."""
 
     def __init__(self, numbering: Any, connection: BaseDatabaseWrapper) -> None:
         self.numbering = numbering
         self.connection = connection
         self.expressions: dict[str, Any] = {}
-        # For each part: a constant's text, or which value has the text, and of which field.
+        # For each part: the text of a constant, or the index of its value and the value's field.
         self._ends: list[tuple[int, Any] | str | None] = []
         for part in numbering.scope_parts:
             path = path_of(part)
@@ -94,7 +97,7 @@ class Keys:
                 self._ends.append(plain_text(part.value if isinstance(part, Value) else part))
                 continue
             fields: list[Any] = fields_of(numbering.model, path)
-            # The column of a foreign key is what the key of the related row is.
+            # The column of a foreign key has the value of the related row's key.
             repeats = len(fields) == 2 and fields[1] == fields[0].target_field
             end: Any = fields[0] if repeats else fields[-1]
             expression: Any = F(path)
@@ -105,7 +108,7 @@ class Keys:
             self.expressions[f"sequences_{len(self.expressions)}"] = expression
 
     def name(self, values: Sequence[Any]) -> str | None:
-        """Return the name of the counter of the group with these values; None for "no number"."""
+        """Return the name of the counter for these values, or None for "no number"."""
         if not self._ends:
             return str(self.numbering.base)
         texts = tuple(
@@ -148,15 +151,15 @@ def _summarized(keys: Keys) -> Iterator[Group]:
         values, (count, *summary) = row[: len(grouped)], row[len(grouped) :]
         if count:
             numbered, distinct, low, high = summary
-            items = partial(_items, keys, values)  # a query is made only for what doesn't fit
+            items = partial(_items, keys, values)  # runs a query only when it is called
             name = keys.name(values) or ""
             yield Group(name, count, numbered, distinct, low, high, items, keys, values)
 
 
 def fetch_together(groups: Iterable[Group], date: str | None) -> None:
-    """Read the numbers of groups by one query for all, if they have few rows and aren't many.
+    """Read the numbers of several small groups with one query, and keep them in the groups.
 
-    The caller sees to that; who asks such a group for its items then asks no database.
+    The caller must limit the number of groups to ``TOGETHER``, and that of all rows to ``PAGE``.
     """
     by_keys: dict[Keys, list[Group]] = {}
     for group in groups:
@@ -209,7 +212,7 @@ def _items(keys: Keys, values: Sequence[Any], date: str | None) -> Iterator[Item
 
 
 def _scanned(numbering: Any, using: str) -> Iterator[Group]:
-    """Ask each row for its counter."""
+    """Yield groups of rows whose counters are determined in Python, row by row."""
     numbers: dict[str, array[int]] = {}
     drafts: dict[str, int] = {}
     for page in pages_of(rows_in(numbering.model, using)):
@@ -235,7 +238,7 @@ def _kept(numbers: array[int]) -> Callable[[str | None], Iterator[Item]]:
 
 
 def pages_of(rows: QuerySet[Any]) -> Iterator[list[Any]]:
-    """Yield all rows, some at a time, in the order of their primary keys."""
+    """Yield all rows in lists of up to ``PAGE``, ordered by primary key."""
     rows = rows.order_by("pk")
     page = list(rows[:PAGE])
     while page:
@@ -244,7 +247,7 @@ def pages_of(rows: QuerySet[Any]) -> Iterator[list[Any]]:
 
 
 def merged(*sources: Iterator[Item]) -> Iterator[Item]:
-    """Yield the items of all sources in order, those of one number as one."""
+    """Yield the items of all sources in order, merging the items of the same number."""
     last: Item | None = None
     for item in heapq.merge(*sources, key=lambda item: item[0]):
         if last is None or item[0] != last[0]:

@@ -1,7 +1,8 @@
-"""The identity of a counter: its name is made from what the database stores.
+"""The identity of a counter: its name is made from the values that the database stores.
 
-Values that are equal in their column give equal texts, and different ones different texts,
-whatever Python object an instance holds: an enum member, ``"07"`` for 7, ``Decimal("1.00")``.
+Values that are equal in their column have the same text, and different values have different
+texts, whatever Python object the instance holds: an enum member, ``"07"`` for 7,
+``Decimal("1.00")``.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ from django.utils.dateparse import parse_datetime
 from django.utils.timezone import make_aware
 
 EXACT = Context(prec=2000)
-"""More digits than any database keeps, so that nothing is rounded by the way."""
+"""A context with more digits than any database stores, so that it never rounds."""
 
 
 def column_of(field: Any) -> Any:
-    """Return the field whose column a foreign key repeats, or the field itself."""
+    """Return the field that a foreign key finally refers to, or the field itself."""
     while field.is_relation and field.remote_field:
         field = field.target_field
     return field
 
 
 def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """Write what ``field`` stores for ``value`` as text; None for null and the empty string.
+    """Return what ``field`` stores for ``value`` as text, or None for null and the empty string.
 
-    Raises what the field's own preparation for saving raises for a value that it refuses.
+    An invalid value raises the same error as when it is saved.
     """
     column = column_of(field)
     stored = column.get_db_prep_save(value, connection)
     if stored is None or (isinstance(stored, str) and not stored):
         return None
     if isinstance(column, models.DecimalField):
-        # SQLite keeps all digits, and a foreign key has those of the row that it refers to.
+        # SQLite doesn't round, and a foreign key stores the digits of the row that it refers to.
         rounds = "(" in (column.db_type(connection) or "") or not field.is_relation
         return plain_text(rounded(column, stored) if rounds else stored)
     if field.is_relation and connection.vendor == "mysql" and isinstance(stored, str):
-        stored = str(stored)  # as mysqlclient has stored the key of the row that it refers to
+        stored = str(stored)  # mysqlclient stored str() of the key in the row that it refers to
     convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
 
@@ -62,11 +63,11 @@ UNSETTLED = (
 
 
 def settled(field: Any, value: Any) -> Any:
-    """Return the value that an INSERT must store for the column to hold what its text says.
+    """Return the value to insert so that the column matches the text of :func:`text_of`.
 
-    That is ``value`` itself, but for subclasses of str and datetime, whose ``__str__`` some drivers
-    ask; for decimals, which SQLite doesn't round to the column's places; and for addresses with
-    white space around them.
+    That is ``value`` itself, with three exceptions: subclasses of str and datetime, whose
+    ``__str__()`` some drivers call; decimals, which SQLite doesn't round to the column's places;
+    and IP addresses with white space around them.
     """
     stored = value
     if isinstance(value, str) and type(value) is not str:
@@ -82,12 +83,12 @@ def settled(field: Any, value: Any) -> Any:
 
 
 def needs_strip(field: Any) -> bool:
-    """Does the field's column keep white space around its values, which the field ignores?"""
+    """Return whether the column would store white space around a value that the field ignores."""
     return isinstance(field, models.GenericIPAddressField)
 
 
 def rounded(column: Any, number: Decimal) -> Decimal:
-    """Round as PostgreSQL, MySQL and Oracle do by themselves: half away from zero.
+    """Round half away from zero, as PostgreSQL, MySQL and Oracle do when they store a decimal.
 
     https://www.postgresql.org/docs/15/datatype-numeric.html,
     https://dev.mysql.com/doc/refman/8.4/en/precision-math-rounding.html
@@ -97,7 +98,7 @@ def rounded(column: Any, number: Decimal) -> Decimal:
 
 
 def plain_text(value: Any) -> str | None:
-    """Write a value that no field prepares, such as a constant; None for null and ``""``."""
+    """Return a value without a field, such as a constant, as text; None for null and ``""``."""
     match value:
         case None:
             return None
@@ -105,7 +106,7 @@ def plain_text(value: Any) -> str | None:
             return str(value)
         case int():
             return int.__repr__(value)
-        case str():  # of an enum member, too, whose own __str__ may say something else
+        case str():  # not str(value): an enum member may define another __str__()
             return str.__str__(value) or None
         case float():
             return float.__repr__(value + 0.0)  # -0.0 is 0.0
@@ -122,12 +123,12 @@ def plain_text(value: Any) -> str | None:
 
 @lru_cache(maxsize=1024)
 def counter_name(base: str, texts: tuple[str, ...], separator: str) -> str:
-    """Join ``base``, which is escaped, and the texts; different texts give different names."""
+    """Join ``base``, already escaped, and the texts. Different texts give different names."""
     return separator.join([base, *(escape(text, separator) for text in texts)])
 
 
 def texts_of_name(name: str, base: str, separator: str) -> tuple[str, ...] | None:
-    """Return the texts that ``counter_name()`` has joined; None if ``base`` isn't the beginning."""
+    """Return the texts that ``counter_name()`` joined, or None if the name has another base."""
     if name == base:
         return ()
     if not name.startswith(base + separator):
@@ -137,7 +138,7 @@ def texts_of_name(name: str, base: str, separator: str) -> tuple[str, ...] | Non
 
 
 def escape(text: str, separator: str) -> str:
-    """Write the separator's characters, white space at an end, NUL and ``%`` as %-codes."""
+    """Percent-encode the separator's characters, white space at both ends, NUL and ``%``."""
     return _special(separator).sub(_code, text)
 
 
@@ -157,7 +158,7 @@ def _decimal_text(number: Decimal) -> str:
 
 
 def _moment(column: Any, stored: Any, value: Any, connection: Any) -> Any:
-    """MySQL and SQLite store naive text, in the connection's time zone."""
+    """Return an aware datetime. MySQL and SQLite store naive ones in the connection's time zone."""
     moment = parse_datetime(str(stored)) if not isinstance(stored, datetime) else stored
     if moment is not None and moment.tzinfo is None and settings.USE_TZ:
         return make_aware(moment, connection.timezone)
@@ -177,7 +178,7 @@ def _json(column: Any, stored: Any, value: Any, connection: Any) -> str:
 _CONVERTERS: dict[type, Callable[[Any, Any, Any, Any], Any]] = {
     models.DateTimeField: _moment,
     models.DurationField: _duration,
-    # PostgreSQL leaves the zone out, which the others refuse.
+    # PostgreSQL ignores the time zone; the other databases refuse it.
     models.TimeField: lambda column, stored, value, connection: (
         stored.replace(tzinfo=None) if isinstance(stored, time) else stored
     ),
@@ -186,7 +187,7 @@ _CONVERTERS: dict[type, Callable[[Any, Any, Any, Any], Any]] = {
     models.BinaryField: lambda column, stored, value, connection: bytes(value),
     models.JSONField: _json,
 }
-"""For fields whose stored form depends on the database."""
+"""Conversions for fields whose stored value depends on the database."""
 
 
 @lru_cache

@@ -1,4 +1,4 @@
-"""What the pieces of a format can look like, and whether a text can be read in two ways."""
+"""The texts that the pieces of a format can have, and whether a format is ambiguous."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 
 class Atom(NamedTuple):
-    """One character out of some; or several of those."""
+    """One character of a set; or one or more of them, if it ``repeats``."""
 
     characters: frozenset[str] | None
-    """None is any character."""
+    """None stands for any character."""
 
     repeats: bool = False
 
 
 Word = tuple[Atom, ...]
 Language = tuple[Word, ...]
-"""The forms that a piece can have: each text of it has exactly one of these."""
+"""The alternative forms of a piece. Each of its texts matches exactly one of them."""
 
 DIGIT = Atom(frozenset("0123456789"))
 DIGITS = DIGIT._replace(repeats=True)
@@ -32,13 +32,13 @@ def literal(text: str) -> Language:
 
 
 def natural(width: int) -> Language:
-    """Return the numbers that are not negative, with zeros in front up to ``width`` places."""
+    """Return the language of non-negative integers, padded with zeros to ``width`` digits."""
     places = (DIGIT,) * (width - 1)
     return ((*places, DIGIT), (FIRST, *places, DIGITS))
 
 
 def whole() -> Language:
-    """Return the integers."""
+    """Return the language of all integers."""
     return (*natural(1), (MINUS, FIRST), (MINUS, FIRST, DIGITS))
 
 
@@ -58,10 +58,10 @@ def _pattern(atom: Atom) -> str:
 
 
 def is_ambiguous(pieces: Sequence[Language]) -> bool:
-    """Return whether a text exists that can be cut into these pieces in two ways.
+    """Return whether a text exists that can be split into these pieces in two ways.
 
-    Two readers go through all texts at once, each from atom to atom as its reading says. The format
-    is ambiguous if both can come to the end by different ways.
+    This explores the product of the automaton of the pieces with itself. The format is ambiguous if
+    both copies can reach the end with the same text but by different paths.
     """
     following = _following(pieces)
     waiting: list[tuple[Place | None, Place | None, bool]] = [(None, None, False)]
@@ -86,7 +86,7 @@ def is_ambiguous(pieces: Sequence[Language]) -> bool:
 
 
 class Place(NamedTuple):
-    """Where a reader is: in which piece, in which of its forms, at which atom."""
+    """A state of the automaton: the piece, the form of this piece, and the atom of this form."""
 
     piece: int
     word: int
@@ -97,7 +97,7 @@ END = Place(-1, -1, -1)
 
 
 def _following(pieces: Sequence[Language]) -> dict[Place | None, list[Place]]:
-    """Return, for each place, those that the next character can be at; None is the beginning."""
+    """Return the possible next places of each place; None stands for the beginning."""
     starts = [
         [Place(piece, word, 0) for word in range(len(language))]
         for piece, language in enumerate(pieces)
@@ -115,7 +115,7 @@ def _following(pieces: Sequence[Language]) -> dict[Place | None, list[Place]]:
 
 
 def _meet(pieces: Sequence[Language], one: Place, other: Place) -> bool:
-    """Can the same character be at both places?"""
+    """Return whether the same character can match at both places."""
     first, second = (
         pieces[place.piece][place.word][place.atom].characters for place in (one, other)
     )
@@ -123,7 +123,7 @@ def _meet(pieces: Sequence[Language], one: Place, other: Place) -> bool:
 
 
 def fullmatch(pieces: Iterable[Language], text: str) -> list[str] | None:
-    """Cut a text into the pieces; None if it has other ones."""
+    """Split a text into the pieces; return None if it doesn't match."""
     groups = "".join(f"({pattern(language)})" for language in pieces)
     match = re.fullmatch(groups, text, re.DOTALL)
     return None if match is None else list(match.groups())

@@ -1,4 +1,4 @@
-"""The register of void numbers, there only if ``"sequences_contrib"`` is in INSTALLED_APPS."""
+"""The register of void numbers. It needs ``"sequences_contrib"`` in ``INSTALLED_APPS``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sequences_core.models import NameField
 
 
 class Void(models.Model):
-    """A number that was given and that no row has any more; made by ``record_void()``."""
+    """A number that is void, and why. ``record_void()`` creates the entry."""
 
     counter = NameField(_("counter"), max_length=255, help_text=_("the name of the counter"))
     number = models.BigIntegerField(_("number"))
@@ -37,10 +37,10 @@ class Void(models.Model):
 
 
 class Audit(Void):
-    """The audit pages' place in the admin, which has places for models only."""
+    """A proxy model that lists the audit pages in the admin, which can list only models."""
 
     class Meta:
         proxy = True
-        default_permissions = ()  # a page is for those who may view the models that it is about
+        default_permissions = ()  # the pages check the permissions of the numbered models
         verbose_name = _("audit of numbers")
         verbose_name_plural = _("audit of numbers")

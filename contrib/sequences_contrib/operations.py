@@ -19,20 +19,20 @@ from .voids import register_of
 
 
 class AddSequenceField(AddField):
-    """Add a SequenceField, number the rows that are there, and set the counters.
+    """Add a SequenceField, number the existing rows, and set the counters.
 
-    Each scope is numbered by itself, from the initial value, or on from its counter if it has one.
-    On PostgreSQL and SQLite the migration's transaction keeps others out until all is done. MySQL
-    and MariaDB commit each change of a table by itself, so stop the programs that insert rows: rows
-    without a number make the last step fail.
+    Each scope is numbered separately, from the initial value, or after the last number of its
+    counter if there is one. On PostgreSQL and SQLite, the migration's transaction locks the table
+    until it ends. MySQL and MariaDB commit each ALTER TABLE, so stop the programs that insert rows:
+    the last step fails if a row has no number.
 
-    Backwards, the field is removed, and its counters are deleted with their voids, unless they
-    number other fields.
+    Reversing the operation removes the field, and deletes its counters and their voids, unless they
+    also number other fields.
 
-    What a field with ``maximum`` or ``ascending`` refuses is refused here, too.
+    Rows that ``maximum`` or ``ascending`` would refuse raise the same errors here.
 
-    :param order_by: the names of fields, as in ``QuerySet.order_by()``, in whose order the rows
-        are numbered; the primary key decides between equal ones.
+    :param order_by: the names of the fields by which to order the rows before numbering them, as in
+        ``QuerySet.order_by()``. Rows with equal values are ordered by the primary key.
     """
 
     reduces_to_sql = False
@@ -45,13 +45,13 @@ class AddSequenceField(AddField):
         order_by: tuple[str, ...] | list[str] | str = (),
     ) -> None:
         if not isinstance(field, Numbering) or field.primary_key:
-            raise TypeError(f"a SequenceField that is no primary key is needed, not {field!r}")
+            raise TypeError(f"field must be a SequenceField without primary_key, not {field!r}")
         names = (order_by,) if isinstance(order_by, str) else tuple(order_by)
         if not all(isinstance(each, str) and each.strip("-") for each in names):
-            raise TypeError(f"order_by has names of fields, not {order_by!r}")
+            raise TypeError(f"order_by must be a list of fields' names, not {order_by!r}")
         if field.ascending is not None and names[:1] != (field.ascending,):
             raise ValueError(
-                f"the numbers ascend with {field.ascending!r}: begin order_by with it, not "
+                f"the numbers ascend with {field.ascending!r}, so order_by must begin with it: "
                 f"{order_by!r}"
             )
         self.order_by = names
@@ -62,7 +62,7 @@ class AddSequenceField(AddField):
         return name, args, kwargs | ({"order_by": self.order_by} if self.order_by else {})
 
     def reduce(self, operation: Operation, app_label: str) -> Any:
-        """Stay what it is: a plain AddField would number no rows."""
+        """Never merge this with other operations: a plain AddField would number no rows."""
         return Operation.reduce(self, operation, app_label)
 
     def database_forwards(
@@ -71,7 +71,7 @@ class AddSequenceField(AddField):
         model = to_state.apps.get_model(app_label, self.model_name)
         if not self.allow_migrate_model(schema_editor.connection.alias, model):
             return
-        # First a column that may be null, and equal in all rows.
+        # First add a column that is nullable and not unique.
         first: Any = self.field.clone()
         first.null, first._unique = True, False
         between = from_state.clone()
@@ -104,4 +104,4 @@ class AddSequenceField(AddField):
                         voids.filter(counter=name).delete()
 
     def describe(self) -> str:
-        return f"{super().describe()}, and number the rows that are there"
+        return f"{super().describe()}, and number the existing rows"

@@ -1,7 +1,7 @@
-"""Calendar periods of a document's own date: parts of a scope, and of a text number.
+"""Calendar periods of a row's own date, for scopes and formats.
 
-A period has one text for each of its days, such as ``"2026-Q1"``, which is a part of the name of a
-counter. Never "today": a document that is dated back counts in the period of its date.
+All days of a period have the same text, such as ``"2026-Q1"``, which is a part of the counter's
+name. Today's date doesn't matter: a document that is backdated belongs to the period of its date.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from django.db.models import Case, Value, When
 from django.db.models.lookups import LessThan
 from django.utils.timezone import get_default_timezone, make_naive
 
-from .dates import DateText
-from .expressions import Digits
+from .dates import DateText, refuse_datetime
+from .expressions import BySQLite, Digits
 from .languages import TEXT, Language
 
 DAY = timedelta(days=1)
@@ -30,20 +30,22 @@ class Period(DateText):
     """One counter for each period of a date field."""
 
     enough: ClassVar[tuple[str, ...]]
-    """Codes that determine the period: each text is a choice of them."""
+    """Sets of codes that determine the period: the codes in any one of these strings suffice."""
 
     def __init__(self, field: str, *, tz: str | tzinfo | None = None) -> None:
         self._set(field, tz)
 
     def first(self, day: date) -> date:
-        """Return the first day of the period that has this day."""
+        """Return the first day of the period that contains this day."""
         raise NotImplementedError
 
     def range(self, day: date) -> tuple[date, date | None]:
-        """Return the first day of the period that has this day, and the first day of the next.
+        """Return the first day of the period that contains this day, and that of the next period.
 
-        None is for a period that ends with the last day of the calendar, 9999-12-31.
+        The second is None if the period ends with the last day of the calendar, 9999-12-31. Raises
+        TypeError for a datetime, whose date depends on the time zone.
         """
+        refuse_datetime(day)
         first = self.first(day)
         try:
             return first, self.first(first + self.longest)
@@ -51,12 +53,12 @@ class Period(DateText):
             return first, None
 
     longest: ClassVar[timedelta]
-    """A step from a first day that leads into the next period."""
+    """The length of the longest period: added to the first day, it gives a day of the next one."""
 
     def rows_alike(self, text: str | None, path: str) -> dict[str, Any]:
-        """Return the lookups for rows whose ``path`` is in the same period as what a column stores.
+        """Return lookups for the rows whose ``path`` is in the same period as the stored ``text``.
 
-        An index of the column serves them.
+        They are a range, so that the database can use an index of the column.
         """
         if text is None:
             return {path: None}
@@ -71,7 +73,7 @@ class Period(DateText):
             return day
         midnight = datetime.combine(day, time.min, self.zone)
         if settings.USE_TZ:
-            # A day near the end of the calendar may have no moment in UTC.
+            # Near both ends of the calendar, the datetime may not exist in UTC.
             return midnight if day.year in (1, 9999) else midnight.astimezone(UTC)
         return make_naive(midnight, get_default_timezone())
 
@@ -110,9 +112,9 @@ class Month(Period):
 
 
 class IsoWeek(Period):
-    """Weeks from Monday to Sunday, as ISO 8601 counts them: ``"2026-W01"``.
+    """Weeks from Monday to Sunday, as defined by ISO 8601: ``"2026-W01"``.
 
-    2027-01-01 is a Friday, and so in ``"2026-W53"``.
+    2027-01-01 is a Friday, so it belongs to ``"2026-W53"``.
     """
 
     pattern = "%G-W%V"
@@ -135,14 +137,14 @@ class Day(Period):
 
 
 class FiscalYear(Period):
-    """Years that start on another day than 1 January, or on days that a function knows.
+    """Fiscal years, which start on any day of the year, or irregularly.
 
-    :param start: the month and the day of the first day of each year, such as ``(4, 1)``.
-    :param named: by which calendar year a fiscal year is called: the one in which it starts,
-        ``"2026"``; the one in which it ends, ``"end"``, ``"2027"``; or ``"both"``, ``"2026-27"``. A
-        year that starts on 1 January is named ``"2026"`` with the first two.
-    :param by: for irregular years, a function of the date that returns the year's name, which is
-        the same from its first day to its last, and of no other year. None is "no number".
+    :param start: the month and the day on which each year starts, such as ``(4, 1)``.
+    :param named: how to name a fiscal year: ``"start"`` uses the calendar year in which it starts
+        (``"2026"``), ``"end"`` the one in which it ends (``"2027"``), and ``"both"`` uses both
+        (``"2026-27"``). A year that starts on 1 January is ``"2026"`` with the first two.
+    :param by: for irregular years, a function of the date that returns the year's name. All days of
+        a year must have the same name, and no other year may have it. None means "no number".
     """
 
     longest = 366 * DAY
@@ -158,25 +160,27 @@ class FiscalYear(Period):
     ) -> None:
         self._set(field, tz)
         if (start is None) == (by is None):
-            raise TypeError("a fiscal year has either a start, (month, day), or a function, by")
+            raise TypeError("a fiscal year needs either start=(month, day) or by, a function")
         if by is not None and (not callable(by) or named != "start"):
-            raise TypeError("by is a function of the date, which names the years by itself")
+            raise TypeError("by must be a function of the date, and can't be combined with named")
         if named not in ("start", "end", "both"):
-            raise ValueError(f"a fiscal year is named by start, end or both, not by {named!r}")
+            raise ValueError(f"named must be 'start', 'end' or 'both', not {named!r}")
         if start is not None:
             try:
                 month, day = start
-                date(2025, month, day)  # in each year, and so not 29 February
+                if isinstance(month, bool) or isinstance(day, bool):
+                    raise TypeError("bool")
+                date(2025, month, day)  # not a leap year: 29 February doesn't exist in every year
             except TypeError as error:
-                raise TypeError(f"start is (month, day), not {start!r}") from error
-            except ValueError as error:
-                raise ValueError(f"no day of each year is (month, day) {start!r}") from error
+                raise TypeError(f"start must be (month, day), not {start!r}") from error
+            except (ValueError, OverflowError) as error:
+                raise ValueError(f"start must be a day of every year, not {start!r}") from error
         self.start = None if start is None else (start[0], start[1])
         self.named = named
         self.by = by
 
     @property
-    def pattern(self) -> str:  # type: ignore[override] # of the year in which it starts
+    def pattern(self) -> str:  # type: ignore[override] # a property, not an attribute
         return "%Y-%y" if self.named == "both" else "%Y"
 
     @property
@@ -191,10 +195,11 @@ class FiscalYear(Period):
 
     @property
     def codes(self) -> set[str]:
-        """None: its years are not those of the calendar."""
+        """An empty set, because the years are not those of the calendar."""
         return set()
 
     def text(self, day: date) -> str | None:
+        refuse_datetime(day)
         if self.by is None:
             year = self._started(day)
             ends = year if self.start == (1, 1) else year + 1
@@ -203,7 +208,7 @@ class FiscalYear(Period):
             return f"{year if self.named == 'start' else ends:04d}"
         name = self.by(day)
         if name is not None and not isinstance(name, str):
-            raise TypeError(f"{self.by!r} is to return the name of a year or None, not {name!r}")
+            raise TypeError(f"{self.by!r} must return the name of a year or None, not {name!r}")
         return name or None
 
     def _started(self, day: date) -> int:
@@ -211,6 +216,7 @@ class FiscalYear(Period):
         return day.year - ((day.month, day.day) < self.start)
 
     def range(self, day: date) -> tuple[date, date | None]:
+        refuse_datetime(day)
         if self.by is not None:
             return self._edge(day, -1), self._after(self._edge(day, 1))
         assert self.start is not None
@@ -219,7 +225,7 @@ class FiscalYear(Period):
         return first, date(year + 1, *self.start) if year < date.max.year else None
 
     def _edge(self, day: date, direction: int) -> date:
-        """Return the first or last day with the name that this day has; bisects the days."""
+        """Return the first or last day that has the same name as this day, by bisection."""
         name, step = self.text(day), 1
         limit = (day - date.min if direction < 0 else date.max - day).days
         while step <= limit and self.text(day + step * direction * DAY) == name:
@@ -240,12 +246,15 @@ class FiscalYear(Period):
     def expressions(self, source: Any, *, zoned: bool) -> list[Any]:
         if self.start is None:
             raise NotSupportedError(
-                f"a database can't call {self.by!r}, which names the years of {self.field!r}"
+                f"the database can't call {self.by!r}, which names the years of {self.field!r}"
             )
         year = self._number("Y", source, zoned)
         month, day = (self._number(code, source, zoned) for code in "md")
         start = self.start[0] * 100 + self.start[1]
         started = year - Case(When(LessThan(month * 100 + day, Value(start)), then=1), default=0)
+        if not zoned:
+            native = f"(STRFTIME('%Y%m%d', DAY) - {start}) / 10000"
+            started = BySQLite(started, source, native=native)
         ends = started if self.start == (1, 1) else started + 1
         if self.named == "both":
             return [Digits(started, width=4), Value("-"), Digits(ends % 100, width=2)]

@@ -1,4 +1,4 @@
-"""What stands between the braces of a format: what it looks like, and how databases write it."""
+"""The placeholders of a format: their possible texts, and their database expressions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from .scopes import fields_of
 
 
 class Placeholder(NamedTuple):
-    """What stands between braces: the number, a field, or parts of a date."""
+    """A placeholder in braces: the number, a field, or parts of a date."""
 
     written: str
     part: str | DateText | None
-    """The path of a field, or a text of a date; None is the number."""
+    """The path of a field, or the parts of a date; None stands for the number."""
 
     width: int = 0
-    """In how many places an integer is written, with zeros in front; 0 is as it comes."""
+    """The number of digits to which an integer is padded with zeros; 0 means no padding."""
 
 
 Piece = str | Placeholder
 
 
 class Written:
-    """The text of a placeholder in the database; which it is, a query's model tells."""
+    """The database expression of a placeholder. It depends on the model of the query."""
 
     def __init__(self, piece: Placeholder) -> None:
         self.piece = piece
@@ -55,22 +55,25 @@ class Written:
 
 
 def path_of_piece(piece: Placeholder) -> str:
-    """Return the path of the field that a placeholder, not the number's, is about."""
+    """Return the path of a placeholder's field. The placeholder must not be the number."""
     assert piece.part is not None
     return piece.part if isinstance(piece.part, str) else piece.part.field
 
 
 def column_at(model: type[Model], path: str) -> Any:
-    """Return the field at the end of a path, or the one whose column that repeats."""
+    """Return the field at the end of a path; if it is a foreign key, the field it refers to."""
     return column_of(fields_of(model, path)[-1])
 
 
 def in_places(piece: Placeholder, text: str | None) -> str | None:
-    """Write what a column stores, which has its canonical form, in so many places."""
+    """Pad the text of a stored integer with zeros to the placeholder's width.
+
+    :raises ValueError: the integer is negative.
+    """
     if not piece.width or text is None:
         return text
     if text[0] == "-":
-        raise ValueError(f"{text} is negative, which {{{piece.written}}} can't write")
+        raise ValueError(f"{{{piece.written}}} can't format the negative number {text}")
     return text.zfill(piece.width)
 
 
@@ -82,11 +85,11 @@ def language_of(piece: Piece, model: type[Model] | None) -> Language:
     column = None if model is None else column_at(model, path_of_piece(piece))
     if isinstance(piece.part, DateText):
         if column is not None and not isinstance(column, models.DateField):
-            raise TypeError(f"{column} is no date: {{{piece.written}}}")
+            raise TypeError(f"{{{piece.written}}}: {column} is not a date")
         return piece.part.language
     if piece.width:
         if column is not None and not isinstance(column, models.IntegerField):
-            raise TypeError(f"{column} is no integer: {{{piece.written}}}")
+            raise TypeError(f"{{{piece.written}}}: {column} is not an integer")
         return languages.natural(piece.width)
     if column is None:
         return languages.natural(1)
@@ -95,9 +98,9 @@ def language_of(piece: Piece, model: type[Model] | None) -> Language:
         return languages.whole() if can_be_negative else languages.natural(1)
     if isinstance(column, models.CharField | models.TextField):
         return languages.TEXT
-    how = f": say how, such as {{{piece.written}:%Y}}"
+    how = f": add a date format, such as {{{piece.written}:%Y}}"
     raise TypeError(
-        f"{column} is a {type(column).__name__}, and a format has text, integers and dates"
+        f"{column} is a {type(column).__name__}, but a format supports text, integers and dates"
         + (how if isinstance(column, models.DateField) else "")
     )
 
@@ -121,10 +124,10 @@ def longest_of(piece: Piece, model: type[Model], number: int) -> float:
 
 
 def is_never_null(piece: Placeholder, model: type[Model], connection: BaseDatabaseWrapper) -> bool:
-    """Is it the number, or about a date of the row itself, which is never null?
+    """Return whether the expression is never null: the number, or a date of the row itself.
 
-    SQLite's columns may have anything instead of a date, and MySQL has null instead of a moment in
-    a time zone that it doesn't know.
+    Dates on SQLite and datetimes are excluded: SQLite's columns can contain invalid dates, and
+    MySQL converts a datetime to null if it doesn't know the time zone.
     """
     if piece.part is None:
         return True
@@ -134,5 +137,5 @@ def is_never_null(piece: Placeholder, model: type[Model], connection: BaseDataba
 
 
 def is_open(piece: Placeholder) -> bool:
-    """Can only the model tell what the field holds?"""
+    """Return whether the possible texts depend on the type of the model's field."""
     return isinstance(piece.part, str) and not piece.width

@@ -1,4 +1,4 @@
-"""What would be next: ``Invoice.number.preview(instance)``, without taking it."""
+"""Previews of the next number, without taking it: ``Invoice.number.preview(instance)``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from django.db.models.query_utils import DeferredAttribute
 from sequences_core import SequenceExhausted, get_last_value
 from sequences_core.arguments import MAX_VALUE
 
-from . import free, hooks, rules
-from .numbering import is_copy, is_expression
+from . import free, rules
+from .expressions import is_expression
+from .saving.memory import is_copy, remember_loaded
 
 
 class Previewed(DeferredAttribute):
-    """The attribute of a class that a numbered field has, ``Invoice.number``."""
+    """The descriptor of a numbered field, which is the class attribute ``Invoice.number``."""
 
     field: Any
 
     def fetch_many(self, instances: Iterable[Model]) -> None:
-        # From Django 6.1 on a deferred number may be read for all rows of a query at once.
+        # Django 6.1 and later can read a deferred field for all rows of a query at once.
         super().fetch_many(instances)
         for instance in instances:
-            hooks.remember_loaded(self.field, instance)
+            remember_loaded(self.field, instance)
 
     def preview(self, instance: Model, using: str | None = None) -> Any:
-        """Return what the field's own ``preview()`` does."""
+        """Call the field's own ``preview()``."""
         return self.field.preview(instance, using)
 
 
 def database_of(field: Any, instance: Model, using: str | None) -> str:
     """Return the database that an instance of the field's model would be saved to."""
     if not isinstance(instance, field.model):
-        raise TypeError(f"{field} numbers instances of its model, and {instance!r} is none")
+        raise TypeError(f"{instance!r} is not an instance of the model of {field}")
     return using or router.db_for_write(field.model, instance=instance)
 
 
@@ -43,7 +44,7 @@ def next_number(field: Any, instance: Any, using: str) -> int | None:
     """Return the number that the instance has, or would get if it were inserted now."""
     value = getattr(instance, field.attname)
     if is_expression(value):
-        raise ValueError(f"only the database knows {field}")
+        raise ValueError(f"{field} is an expression, whose value only the database knows")
     if value is not None and not (instance._state.adding and is_copy(instance, field, using)):
         return field.get_prep_value(value)  # type: ignore[no-any-return]
     if (name := field.counter_of(instance, using)) is None:
@@ -51,19 +52,19 @@ def next_number(field: Any, instance: Any, using: str) -> int | None:
     number = _after(field, instance, get_last_value(name, using=using))
     if field.reuse:
         others = field.rows_of(instance, using)
-        number = next(free.reusable(field, others, range(number, number + 1), ()))
+        number = next(free.reusable(field, others, ()))
     elif field.skips_used(instance):
         others = field.rows_of(instance, using)
-        number = next(free.unused(field, others, range(number, number + 1)))
+        number = next(free.unused(field, others, number))
     maximum = rules.maximum_of(field, instance)
     maximum = MAX_VALUE if maximum is None else maximum
     if number > maximum:
-        raise SequenceExhausted(f"more of sequence {name!r} would pass {maximum}")
+        raise SequenceExhausted(f"the next number of sequence {name!r} would pass {maximum}")
     return number
 
 
 def _after(field: Any, instance: Any, last: int | None) -> int:
-    """Return what follows the last number of a counter; None is a counter not created yet."""
+    """Return the number after the last one of a counter; None means that there is no counter."""
     if last is None:
         first = field.initial_value
         return first(instance) if callable(first) else first  # type: ignore[no-any-return]
@@ -79,5 +80,5 @@ def next_text(text: Any, instance: Any, using: str) -> str | None:
         return value  # type: ignore[no-any-return]
     if (number := next_number(text.number_field, instance, using)) is None:
         return None
-    (affixes,) = text.format.affixes([instance], connections[using])
+    (affixes,) = text.affixes([instance], connections[using])
     return text.text(affixes, number)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Models whose numbered rows keep their numbers, scopes and dates, and are not deleted."""
+"""Protection of numbered rows against deletion, and changes of their numbers, scopes and dates."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
-from .numbering import lock_counter
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
+from .taking import lock_counter
 
-REMEDY = "renumber() and void() of sequences_contrib.afterwards do it with a trace"
+REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
 
 class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generic at run time
-    """Rows whose numbers, scopes and dates ``update()`` leaves as they are."""
+    """A QuerySet whose ``update()`` doesn't change numbers, scopes and dates of numbered rows."""
 
     def update(self, **kwargs: Any) -> int:
-        """Update the rows; raise NumberProtected if that would touch what numbers depend on."""
+        """Update the rows.
+
+        :raises NumberProtected: a number depends on one of the updated fields.
+        """
         names = _names(self, kwargs)
         touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
         if not touched:
@@ -39,19 +42,22 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
                 f"update() would change {', '.join(sorted(kwargs))} of numbered rows, which "
                 f"{touched[0]} depends on. {REMEDY}"
             )
-        # Those that are numbered meanwhile are left alone, too.
+        # Don't update rows that are numbered in the meantime either.
         rest: Any = self.filter(~numbered)
         return super(ProtectedQuerySet, rest).update(**kwargs)
 
-    update.alters_data = True  # type: ignore[attr-defined] # which keeps templates from calling it
+    update.alters_data = True  # type: ignore[attr-defined] # so that templates can't call it
 
 
 class ProtectNumbered(models.Model):
-    """Refuse to change the number, the scope or the date of a numbered row, and to delete it.
+    """An abstract model that protects numbered rows.
 
-    What counts is the row in the database, not what the instance remembers. ``save()``, deletions
-    of every kind (by cascade, too) and ``update()`` raise NumberProtected; a form says so in
-    ``is_valid()``. Rows without a number, such as drafts, are free.
+    The number, the scope and the date of a numbered row can't change, and it can't be deleted.
+
+    ``save()``, ``update()`` and every kind of deletion, also by cascade, raise NumberProtected; the
+    ``is_valid()`` of a ModelForm reports it as an error. The row in the database is compared, not
+    the values that the instance was loaded with. Rows without a number, such as drafts, are not
+    protected.
     """
 
     objects = ProtectedQuerySet.as_manager()
@@ -71,7 +77,10 @@ class ProtectNumbered(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Save the row as Django does; raise NumberProtected instead if its number is protected."""
+        """Save the row.
+
+        :raises NumberProtected: the row has a number, and a value that it depends on has changed.
+        """
         using = using or router.db_for_write(type(self), instance=self)
         options: Any = {
             "force_insert": force_insert,
@@ -90,7 +99,7 @@ class ProtectNumbered(models.Model):
             return super().save(**options)
 
     def _counters(self, using: str, update_fields: Iterable[str] | None) -> dict[str, Any]:
-        """Return the counters of the numbers that this save will take: they are locked first."""
+        """Return the counters of the numbers that this save takes, to lock them before the row."""
         fields = [field for field in _numbered(type(self)) if field.when is not None]
         stored = rows_in(type(self), using).filter(pk=self.pk).first() if fields else None
         if stored is None:
@@ -111,7 +120,7 @@ class ProtectNumbered(models.Model):
             fields: list[Any] = [self._meta.get_field(name) for name in sorted(_depends_on(field))]
             labels = [str(each.verbose_name) for each in fields]
             raise ValidationError(
-                _("The number %(number)s has been given, so this can't change: %(fields)s."),
+                _("The number %(number)s is assigned, so this can't change: %(fields)s."),
                 code="protected",
                 params={"number": number, "fields": ", ".join(labels)},
             )
@@ -122,8 +131,8 @@ class ProtectNumbered(models.Model):
         if not _numbered(cls):
             found.append(
                 checks.Error(
-                    "ProtectNumbered protects the rows of a SequenceField, and there is none.",
-                    hint="Leave it out, or declare the field.",
+                    "ProtectNumbered has no effect, because the model has no SequenceField.",
+                    hint="Remove the base class, or add the field.",
                     obj=cls,
                     id="sequences_contrib.E052",
                 )
@@ -134,22 +143,25 @@ class ProtectNumbered(models.Model):
 def refuse_change(
     row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
 ) -> None:
-    """Raise NumberProtected if saving the row over ``rows`` would change what numbers depend on.
+    """Raise NumberProtected if saving the row would change its number or what that depends on.
 
-    :param rows: the row as it is stored, or nothing.
-    :param update_fields: what is saved; by default all fields that aren't deferred.
+    :param rows: a queryset of the stored row; empty if there is none.
+    :param update_fields: the fields that are saved; by default all that aren't deferred.
     """
     if changed := _changed(row, rows, update_fields):
         field, number, name = changed
         raise NumberProtected(
-            f"{field} is given, as {number}: its {name} can't change. {REMEDY}", [row]
+            f"{field} is numbered {number}, so its {name} can't change. {REMEDY}", [row]
         )
 
 
 def _changed(
     row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
 ) -> tuple[Any, Any, str] | None:
-    """Return a numbered field, its number, and what saving would change of what it depends on."""
+    """Return a field whose number saving would affect, its number, and the name of the change.
+
+    None means that no number is affected.
+    """
     stored = rows.first()
     if stored is None:
         return None
@@ -167,7 +179,7 @@ def _changed(
 
 
 def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
-    """Set on the stored row what saving ``row`` would store: all fields that aren't deferred."""
+    """Set the values that saving ``row`` would store on the ``stored`` instance."""
     saved = None if update_fields is None else set(update_fields)
     posted = [field for field in _numbered(type(row)) if field.when is not None]
     kept = [
@@ -184,13 +196,16 @@ def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
 
 
 def _is_kept(field: Any, row: Any, number: int | None) -> bool:
-    """Does save() leave the number of a posted document alone, since nobody has set another?"""
+    """Return whether ``save()`` keeps the stored number, because no other was set explicitly."""
     value = row.__dict__.get(field.attname)
     return number is not None and (value is None or getattr(row._state, field.memory, row) == value)
 
 
 def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
-    """Return what has to stay as it is, as columns store it; an expression is equal to nothing."""
+    """Return the values that must not change, as the columns store them.
+
+    Expressions are returned as they are, and so differ from any stored value.
+    """
     names = [field.name, *(text.name for text in field.texts)]
     names += [field.ascending] if field.ascending else []
     columns: dict[str, Any] = {name: row._meta.get_field(name) for name in names}
@@ -205,27 +220,31 @@ def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
 def _refuse_deletion(
     sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
-    """Receive pre_delete, of a row that is deleted by itself, in a query, or by cascade."""
+    """Refuse to delete a numbered row: a receiver of ``pre_delete``."""
     if not issubclass(sender, ProtectNumbered):
-        return  # signals know classes by their id(), which a class that is gone leaves to others
+        return  # signals identify senders by id(), which another class can have after one is gone
     released = isinstance(origin, sender) and hasattr(origin._state, RELEASED)
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
-        return  # the row itself, or that of its parent
+        return  # void() deletes this row, or its row in a parent's table
     numbered = [field.attname for field in _numbered(sender)]
     stored = _locked(sender, instance.pk, using).values_list(*numbered)
     if any(number is not None for numbers in stored for number in numbers):
         raise NumberProtected(
-            f"{instance!r} is numbered, so it can't be deleted. {REMEDY}", [instance]
+            f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )
 
 
 def _locked(model: type[models.Model], pk: Any, using: str) -> models.QuerySet[Any]:
-    """Lock the row, and return the query of it; no foreign keys to it, where that is possible."""
+    """Return a queryset that locks the row.
+
+    Where the database supports it, rows with a foreign key to this one can still be inserted.
+    """
     rows = rows_in(model, using).filter(pk=pk)
     features = connections[using].features
     if features.has_select_for_update:
         return rows.select_for_update(no_key=features.has_select_for_no_key_update)
-    # SQLite locks by an update. Whoever reads first may have an outdated snapshot then.
+    # On SQLite, only a write locks. It must come before the first read, whose snapshot could be
+    # outdated.
     name = _numbered(model)[0].name
     rows.update(**{name: F(name)})
     return rows
@@ -236,7 +255,7 @@ def _numbered(model: type[models.Model]) -> list[Any]:
 
 
 def _depends_on(field: Any) -> set[str]:
-    """Return the names of the fields that the number of a row depends on."""
+    """Return the names of the number, its texts, and the fields that they depend on."""
     paths = [path for part in field.scope_parts if (path := path_of(part))]
     names = {fields_of(field.model, path)[0].name for path in paths}
     names |= {field.name, *(text.name for text in field.texts)}
@@ -244,11 +263,11 @@ def _depends_on(field: Any) -> set[str]:
 
 
 def _names(rows: models.QuerySet[Any], kwargs: Iterable[str]) -> set[str]:
-    """Return the names of the fields that are updated, however they are spelled."""
+    """Return the names of the updated fields, also for ``attname`` and ``pk``."""
     found = set()
     for name in kwargs:
         try:
             found.add(rows.model._meta.get_field(name).name)
         except FieldDoesNotExist:
-            found.add(rows.model._meta.pk.name)  # "pk", or what Django refuses
+            found.add(rows.model._meta.pk.name)  # "pk", or a name that Django refuses
     return found

@@ -1,8 +1,8 @@
-"""The counter of a field without a ``sequence_name`` follows its table and its column.
+"""Rename the counters of fields without a ``sequence_name`` with their tables and columns.
 
-Such a counter is named like the column, so it has to be renamed when a migration renames that,
-by whatever operation: they all come down to two methods of Django's schema editor. When the table
-is dropped, the counter is deleted.
+Such a counter is named after the column, so it must be renamed when a migration renames the table
+or the column. All operations that do so call one of two methods of Django's schema editor, which
+this module wraps. When the table is dropped, the counter is deleted.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .identity import counter_name
 from .voids import move_voids, register_of
 
 Naming = tuple[str, str]
-"""How the names of a field's counters begin, and the separator between their parts."""
+"""The beginning of the names of a field's counters, and the separator between their parts."""
 
 
 def follow_renames() -> None:
-    """Let the schema editors of all databases rename counters along; once."""
+    """Wrap the methods of the schema editors of all databases, unless this has been done."""
     editor: Any = BaseDatabaseSchemaEditor
     if getattr(editor.alter_field, "renames_counters", False):
         return
@@ -45,7 +45,7 @@ def _alter_db_table(original: Any) -> Any:
     @functools.wraps(original)
     def alter_db_table(self: Any, model: Any, old_db_table: str, new_db_table: str) -> None:
         original(self, model, old_db_table, new_db_table)
-        # SQLite also puts a table in the place of another of the same model.
+        # On SQLite, the schema editor also calls this to replace a table by its rebuilt copy.
         if model._meta.db_table == new_db_table:
             for field in _fields(model):
                 old = default_base(old_db_table, field.column, field.separator)
@@ -65,7 +65,7 @@ def _alter_field(original: Any) -> Any:
             old, new = (_naming(model, field) for field in (old_field, new_field))
             if _is_named_by_default(old_field):
                 _rename(self, old, new)
-            elif _is_named_by_default(new_field):  # others may share the name that is left
+            elif _is_named_by_default(new_field):  # other fields may use the old name, so keep it
                 _rename(self, old, new, keep=True)
 
     return alter_field
@@ -85,7 +85,7 @@ def _delete_model(original: Any) -> Any:
 
 
 def _fields(model: Any) -> Iterable[Any]:
-    """Return the fields of the model whose counters are named like their columns."""
+    """Return the fields of the model whose counters are named after their columns."""
     return filter(_is_named_by_default, model._meta.local_fields)
 
 
@@ -94,7 +94,7 @@ def _is_named_by_default(field: Any) -> bool:
 
 
 def _counters(editor: Any) -> QuerySet[Counter] | None:
-    """Return the counters of the database that is migrated; None if it has none, or none yet."""
+    """Return the counters of the migrated database, or None if their table doesn't exist (yet)."""
     connection: BaseDatabaseWrapper = editor.connection
     if editor.collect_sql or not router.allow_migrate_model(connection.alias, Counter):
         return None
@@ -104,24 +104,26 @@ def _counters(editor: Any) -> QuerySet[Counter] | None:
 
 
 def _of(rows: QuerySet[Any], base: str, separator: str, name: str = "name") -> QuerySet[Any]:
-    """Return those of a field's counters: its own, and those of its scopes."""
+    """Filter rows by the names of a field's counters: its base, and those of its scopes."""
     scoped = base + separator
-    # Not startswith, which ignores case on SQLite.
+    # startswith would ignore case on SQLite.
     rows = rows.alias(beginning=Left(name, len(scoped)))
     return rows.filter(Q(**{name: base}) | Q(beginning=scoped))
 
 
 def _naming(model: Any, field: Any) -> Naming:
-    """Return what the names of the field's counters are made with, in the model's table."""
+    """Return the base and the separator of the field's counters in the model's table."""
     if field.sequence_name is not None:
         return field.base, field.separator
     return default_base(model._meta.db_table, field.column, field.separator), field.separator
 
 
 def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> None:
-    """Rename counters; where one has the new name already, the higher number counts.
+    """Rename counters. If a counter with the new name exists, keep the higher number of the two.
 
-    That may be one of a table that was dropped behind Django's back, or shared.
+    It may belong to a table that was dropped without Django, or may be shared.
+
+    :param keep: copy the counters instead of renaming them.
     """
     if old == new or (counters := _counters(editor)) is None:
         return
@@ -140,14 +142,14 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
 
 
 def _rename_voids(editor: Any, old: Naming, new: Naming, *, keep: bool) -> None:
-    """Let the void numbers follow their counter, or copy them with it."""
+    """Rename the counters of voids, or copy the voids."""
     if (voids := register_of(editor.connection)) is not None:
         move_voids(_of(voids, *old, "counter"), lambda name: _renamed(name, old, new), keep=keep)
 
 
 def _renamed(name: str, old: Naming, new: Naming) -> str:
-    """Return the counter's name with another base, and between its parts another separator."""
-    separator = re.escape(old[1])  # of which a %-code may have a digit
+    """Return the counter's name with the new base and separator."""
+    separator = re.escape(old[1])  # it may be a digit, which a %-code can contain
     texts = re.findall(
         rf"{separator}((?:%[0-9A-F]{{2}}|(?!{separator})[\s\S])*)", name[len(old[0]) :]
     )

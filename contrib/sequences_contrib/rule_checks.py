@@ -1,4 +1,4 @@
-"""System checks of the order and the end of a SequenceField's numbers."""
+"""System checks of ``SequenceField(ascending=…, maximum=…, warn_below=…)``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from .rules import maximum_of
 from .scopes import fields_of, is_automatic, path_of, rows_in
 
 KINDS = (models.DateField, models.IntegerField)
-"""What numbers ascend with; a DateTimeField is a DateField."""
+"""The fields that ``ascending`` supports; DateTimeField is a subclass of DateField."""
 
 NEWEST = 1000
-"""How many rows are asked for their maximum, where a function of the instance tells it."""
+"""How many of the newest rows are read if the maximum is a function of the instance."""
 
 NAMED = 5
 """How many counters a warning names."""
 
 
 def check_rules(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
-    """Yield what is wrong with ``ascending`` and ``maximum`` of one field of one model."""
+    """Yield the problems of ``ascending`` and ``maximum`` of one field of one model."""
     if field.ascending is not None:
         yield from _check_ascending(field)
     if field.warn_below:
@@ -44,7 +44,7 @@ def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
         dates = None
     if dates not in field.model._meta.local_concrete_fields or not isinstance(dates, KINDS):
         yield checks.Error(
-            f"ascending={field.ascending!r} is no field of dates, datetimes or integers of this "
+            f"ascending={field.ascending!r} is not a field of dates, datetimes or integers in this "
             f"model's own table.",
             hint="Name a DateField, a DateTimeField or an integer field of the model.",
             obj=field,
@@ -55,13 +55,13 @@ def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
         yield checks.Error(
             f"ascending={field.ascending!r} is set while the row is inserted, after the number is "
             f"taken.",
-            hint="Give the field a default, such as timezone.now, in place of auto_now_add.",
+            hint="Give the field a default, such as timezone.now, instead of auto_now_add.",
             obj=field,
             id="sequences_contrib.E051",
         )
     if not _has_index(field):
         yield checks.Warning(
-            "Each insert reads all rows of its counter to find the last date.",
+            "Each INSERT reads all rows of its counter to find the last date.",
             hint="Declare a unique constraint or an index that begins with the scope's fields, "
             "except for those of periods, followed by the number.",
             obj=field,
@@ -70,9 +70,9 @@ def _check_ascending(field: Any) -> Iterator[checks.CheckMessage]:
 
 
 def _has_index(field: Any) -> bool:
-    """Does an index lead from the scope to the highest number?"""
+    """Return whether an index finds the highest number of a scope."""
     options = field.model._meta
-    # Within a period numbers are spread over its dates: an index leads to them by the number.
+    # A period is a range of dates, so an index with the date before the number wouldn't help.
     parts = [part for part in field.scope_parts if not isinstance(part, Period)]
     paths = filter(None, map(path_of, parts))
     scope = {fields_of(field.model, path)[0].name for path in paths}
@@ -89,7 +89,7 @@ def _has_index(field: Any) -> bool:
 
 
 def _check_left(field: Any, alias: str) -> Iterator[checks.CheckMessage]:
-    """Look at the counters. Before the first migration there is nothing to look at."""
+    """Warn of counters that are close to their maximum, unless the tables aren't migrated yet."""
     try:
         with transaction.atomic(using=alias):
             low = list(islice(_low(field, alias), NAMED))
@@ -106,7 +106,7 @@ def _check_left(field: Any, alias: str) -> Iterator[checks.CheckMessage]:
 
 
 def _low(field: Any, alias: str) -> Iterator[tuple[str, int]]:
-    """Yield the counters that come to their end, with the count of numbers that are left."""
+    """Yield the counters that are close to their maximum, and how many numbers each has left."""
     counters = Counter.objects.using(alias)
     if not callable(field.maximum):
         names = Q(name=field.base)

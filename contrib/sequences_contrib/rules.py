@@ -1,4 +1,4 @@
-"""What a field demands of its numbers: that they ascend with the dates, and that they end."""
+"""The rules of ``ascending`` and ``maximum``, and their enforcement."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from .scopes import is_automatic, parts_of
 logger = logging.getLogger("sequences_contrib")
 
 Found = tuple[int, Any, Any]
-"""A number, the date of its row, and the row itself if it is about to be inserted."""
+"""A number, the date of its row, and the row itself, or None for a row that is already stored."""
 
 
 def refuse_bad_options(field: Any) -> None:
-    """Raise TypeError or ValueError for options of order and end that make no sense."""
+    """Raise TypeError or ValueError if ``ascending``, ``maximum`` or ``warn_below`` is invalid."""
     if field.ascending is not None:
         if not isinstance(field.ascending, str) or not field.ascending:
-            raise TypeError(f"ascending is a field's name, not {field.ascending!r}")
+            raise TypeError(f"ascending must be a field's name, not {field.ascending!r}")
         if field.reuse or field.reset_value is not None:
-            raise ValueError("ascending needs numbers that only grow: no reuse, no reset_value")
+            raise ValueError("ascending can't be combined with reuse or reset_value")
         if any(map(callable, parts_of(field.scope))):
-            raise ValueError("ascending needs a scope made of fields")
+            raise ValueError("ascending needs a scope made of fields, not of a function")
     if field.maximum is not None and field.reset_value is not None:
-        raise ValueError("a sequence with a reset_value has no end: leave out maximum")
+        raise ValueError("maximum can't be combined with reset_value")
     if field.maximum is not None and not callable(field.maximum):
         maximum = check_integer("maximum", field.maximum)
         if not callable(field.initial_value) and maximum < field.initial_value:
             raise ValueError(f"the maximum {maximum} is below the initial_value")
     if check_integer("warn_below", field.warn_below) and field.maximum is None:
-        raise ValueError("warn_below counts the numbers that are left until a maximum: give one")
+        raise ValueError("warn_below needs a maximum")
 
 
 def date_of(field: Any, row: Model) -> Any:
-    """Return the value that decides the row's place among the numbers, as its column stores it.
+    """Return the value of the row's ``ascending`` field, as its column stores it.
 
-    Raises ValueError if it is null or not known before the INSERT, and what the field of the date
-    raises for a value that it refuses.
+    :raises ValueError: it is null, or not known before the INSERT. The field may raise other errors
+        for an invalid value.
     """
     dates = field.model._meta.get_field(field.ascending)
     value = getattr(row, dates.attname)
     if hasattr(value, "resolve_expression") or is_automatic(dates):
         raise ValueError(
             f"{field} ascends with {dates}, whose value must be known before the INSERT: set it, "
-            f"or give it a default such as timezone.now in place of auto_now_add"
+            f"or give it a default such as timezone.now instead of auto_now_add"
         )
     if (value := dates.get_prep_value(value)) is None:
         raise ValueError(f"{field} ascends with {dates}, which is null: set it before saving")
@@ -62,7 +62,7 @@ def date_of(field: Any, row: Model) -> Any:
 
 
 def maximum_of(field: Any, row: Model) -> int | None:
-    """Return the highest number that the row may have; None for no limit but the column's."""
+    """Return the highest number that the row may have; None if only the column limits it."""
     if not callable(field.maximum):
         return field.maximum  # type: ignore[no-any-return]
     maximum = field.maximum(row)
@@ -70,42 +70,37 @@ def maximum_of(field: Any, row: Model) -> int | None:
 
 
 class Rules:
-    """The rules that the numbers of one field and counter have to keep in one statement.
+    """The rules of one field for the rows of one counter that are numbered together.
 
-    Made before the database is touched, which finds what is wrong with the rows themselves;
-    :meth:`check` is called when the counter is locked and the rows have their numbers.
+    The constructor checks the rows themselves, without a query. :meth:`check` must be called when
+    the counter is locked and the rows have their numbers.
     """
 
     def __init__(self, field: Any, name: str, new: Sequence[Any], given: Sequence[Any]) -> None:
         self.field = field
         self.name = name
         self.rows = [*new, *given]
-        # Other numbers that are taken are above all that rows have.
+        # If false, the new numbers are above those of all stored rows.
         self.between = bool(given or field.skip_used)
         self.dates = [date_of(field, row) for row in self.rows] if field.ascending else []
         self.maxima = []
         if field.maximum is not None:
             self.maxima = [maximum_of(field, row) for row in self.rows]
             for row, maximum in zip(given, self.maxima[len(new) :], strict=True):
-                if maximum is not None and self._number(row) > maximum:
-                    raise ValueError(
-                        f"{field}: the number {self._number(row)} is above the maximum {maximum}"
-                    )
+                number = field.number_of(row)
+                if maximum is not None and number > maximum:
+                    raise ValueError(f"{field}: the number {number} is above the maximum {maximum}")
 
     def check(self, using: str) -> None:
-        """Raise OutOfOrder or SequenceExhausted for numbers that the rows must not have."""
-        numbers = list(map(self._number, self.rows))
+        """Raise OutOfOrder or SequenceExhausted if the numbers of the rows break a rule."""
+        numbers = list(map(self.field.number_of, self.rows))
         if self.maxima:
             check_end(self.field, self.name, numbers, self.maxima)
         if self.dates:
             self.check_order(numbers, using)
 
-    def _number(self, row: Any) -> int:
-        value = getattr(row, self.field.attname)
-        return self.field.get_prep_value(value)  # type: ignore[no-any-return]
-
     def check_order(self, numbers: list[int], using: str) -> None:
-        """Compare the dates with each other, and with those of the numbers around."""
+        """Raise OutOfOrder unless the dates ascend, including those of adjacent stored numbers."""
         ours: list[Found] = list(zip(numbers, self.dates, self.rows, strict=True))
         ours.sort(key=itemgetter(0))
         around = self._around(min(numbers), max(numbers), using)
@@ -119,7 +114,7 @@ class Rules:
 
     def _refuse(self, row: Any, date: Any, why: str, last: Any) -> NoReturn:
         raise OutOfOrder(
-            f"{self.field}: the {self.field.ascending} {date} of {row!r} lies {why} of counter "
+            f"{self.field}: the {self.field.ascending} {date} of {row!r} is {why} of counter "
             f"{self.name!r}",
             counter=self.name,
             date=date,
@@ -128,16 +123,17 @@ class Rules:
         )
 
     def _around(self, first: int, last: int, using: str) -> list[Any]:
-        """Return what is stored next to and between the numbers: one look at an index for each."""
+        """Return the stored numbers next to and between these, with their dates."""
         connection: Any = connections[using]
         dates = {f"{self.field.ascending}__isnull": False}
         rows: QuerySet[Any] = self.field.rows_of(self.rows[0], using).filter(**dates)
         if connection.vendor != "mysql":
             return self._next_to(rows, first, last)
-        # A snapshot that is older than the lock of the counter hides what was committed between.
-        # PostgreSQL and Oracle refused the lock then; MySQL and MariaDB show it to a locking read
-        # only (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html). At READ
-        # COMMITTED each statement has a snapshot of its own, and no row needs to be locked.
+        # A snapshot that is older than the lock of the counter doesn't include rows that were
+        # committed in between. In this case, PostgreSQL and Oracle have raised an error when the
+        # counter was locked; on MySQL and MariaDB, only a locking read returns these rows
+        # (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html). At READ COMMITTED,
+        # each statement has its own snapshot, so no row needs to be locked.
         variable = "@@tx_isolation" if connection.mysql_is_mariadb else "@@transaction_isolation"
         level = RawSQL(variable, ())  # noqa: S611 # one of two constants
         found = self._next_to(rows.annotate(sequences_level=level), first, last, "sequences_level")
@@ -161,7 +157,10 @@ class Rules:
 
 
 def check_end(field: Any, name: str, numbers: Sequence[int], maxima: Sequence[int | None]) -> None:
-    """Compare numbers of a counter with the maxima of their rows, and say if few are left."""
+    """Compare numbers of a counter with the maxima of their rows, and log if few are left.
+
+    :raises SequenceExhausted: a number is above its maximum.
+    """
     limits = [
         (maximum - number, maximum)
         for number, maximum in zip(numbers, maxima, strict=True)
@@ -178,9 +177,10 @@ def check_end(field: Any, name: str, numbers: Sequence[int], maxima: Sequence[in
 
 
 def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], using: str) -> None:
-    """Check numbers that one UPDATE gives to rows in the order of their dates.
+    """Check the numbers that one UPDATE assigned to rows in the order of their dates.
 
-    :param first: the row that has the first of the numbers; null dates come before all others.
+    :param first: the row with the first of the numbers. Null dates are ordered before all others,
+        so no other row needs to be checked for one.
     """
     rules = Rules(field, name, [first], [])
     if rules.maxima:
@@ -192,7 +192,7 @@ def check_block(field: Any, name: str, first: Model, numbers: Sequence[int], usi
 def rules_of(
     wants: Mapping[str, Mapping[Any, tuple[list[Any], list[Any]]]], *, conflicts: bool
 ) -> dict[tuple[str, Any], Rules]:
-    """Return the rules for each counter and field that has any."""
+    """Return the rules for each counter and field with ``ascending`` or ``maximum``."""
     rules: dict[tuple[str, Any], Rules] = {}
     for name, fields in wants.items():
         for field, (new, given) in fields.items():
@@ -200,8 +200,8 @@ def rules_of(
                 continue
             if conflicts and field.ascending:
                 raise NotSupportedError(
-                    f"bulk_create() with ignore_conflicts or update_conflicts doesn't say which "
-                    f"rows it inserts, so {field} can't ascend with {field.ascending!r}"
+                    f"bulk_create() with ignore_conflicts or update_conflicts doesn't return which "
+                    f"rows it inserted, so {field} can't ascend with {field.ascending!r}"
                 )
             rules[name, field] = Rules(field, name, new, given)
     return rules

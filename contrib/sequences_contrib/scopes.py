@@ -1,4 +1,4 @@
-"""From model instances to the values that decide which counter numbers them."""
+"""Scopes: the values of an instance that determine which counter numbers it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .identity import column_of, plain_text, text_of
 from .periods import Period
 
 Part = str | int | F | Value | DateText | Callable[[Model], Any]
-"""A field's name or path, a period, a constant (an int, a Value), or a function of the instance."""
+"""A field's name or path, a period, a constant (int or Value), or a function of the instance."""
 
 Scope = Part | Sequence[Part] | None
 
 Texts = tuple[str | None, ...]
 
 CHOICES = 500
-"""How many values a query looks for at once, which SQLite wants bounded."""
+"""The maximum number of values in one IN: SQLite limits the parameters of a statement."""
 
 ALIKE = frozenset({bool, date, int, str, UUID})
-"""Types whose equal values are one value to every column."""
+"""Types whose equal values are stored as equal values by every column."""
 
 
 def parts_of(scope: Any) -> list[Part]:
@@ -40,7 +40,7 @@ def parts_of(scope: Any) -> list[Part]:
 
 
 def path_of(part: Part) -> str | None:
-    """Return the path of fields that a part names; None for a constant or a function."""
+    """Return the path of the field that a part reads, or None for a constant or a function."""
     if isinstance(part, F):
         return str(part.name)  # type: ignore[attr-defined] # unknown to the stubs
     if isinstance(part, DateText):
@@ -51,31 +51,36 @@ def path_of(part: Part) -> str | None:
 def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
     """Return the fields along a path such as ``"project__company"``.
 
-    Raises FieldDoesNotExist where the path leads nowhere.
+    :raises FieldDoesNotExist: a name on the path is not a column, or not a relation.
     """
     fields: list[Field[Any, Any]] = []
     current: Any = model
     for name in path.split(LOOKUP_SEP):
         if current is None:
-            raise FieldDoesNotExist(f"{fields[-1].name!r} is no relation, so no {name!r} follows")
+            raise FieldDoesNotExist(
+                f"{fields[-1].name!r} is not a relation, so {name!r} can't follow it"
+            )
         if isinstance(current, str):
-            break  # an unknown model, of which Django's own check tells
+            break  # an unknown model, which Django's own check reports
         field = current._meta.pk if name == "pk" else current._meta.get_field(name)
         if not getattr(field, "concrete", False) or field.many_to_many:
-            raise FieldDoesNotExist(f"{current._meta.label}.{name} is no column")
+            raise FieldDoesNotExist(f"{current._meta.label}.{name} is not a column")
         fields.append(field)
         current = field.related_model if field.is_relation else None
     return fields
 
 
 def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) -> list[Texts]:
-    """Return, for each row, the texts of a part: one, unless a function returns a list."""
+    """Return the texts of a part for each row: one text, or several if a function returns a list.
+
+    None stands for null and the empty string.
+    """
     if callable(part):
         return [_results(part(row), row, connection) for row in rows]
     path = path_of(part)
     if path is None:
         return [(plain_text(part.value if isinstance(part, Value) else part),)] * len(rows)
-    # The class may be one of a migration, which isinstance(row, model) is not asked of.
+    # Use the class of the rows, since in a migration they aren't instances of the real model.
     fields: list[Any] = fields_of(type(rows[0]), path)
     if len(fields) > 1 and not (len(fields) == 2 and fields[1] == fields[0].target_field):
         texts = _path_texts(fields, rows, connection)
@@ -88,12 +93,12 @@ def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) 
 
 
 def has_moments(field: Any) -> bool:
-    """Does the field store moments, which have a date in a time zone only?"""
+    """Return whether the column stores datetimes, whose date depends on the time zone."""
     return isinstance(column_of(field), models.DateTimeField)
 
 
 def _refuse_naive(part: DateText, field: Any, value: Any) -> None:
-    # Django makes a moment of a date by itself, and warns.
+    # get_prep_value() would convert a date to a datetime, and only warn.
     part.refuse_naive(value if isinstance(value, date) else field.to_python(value))
 
 
@@ -105,7 +110,7 @@ def _in_period(part: DateText, texts: Sequence[Texts]) -> list[Texts]:
 
 
 def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
-    """Return the text of a part, which is a field of the row's own or a period of it."""
+    """Return the text of a part that is one of the row's own fields, or a period of one."""
     if isinstance(part, DateText) and has_moments(field):
         _refuse_naive(part, field, value)
     text = text_of(field, value, connection)
@@ -115,7 +120,7 @@ def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrap
 def lookups_of(
     part: Part, model: type[Model], instance: Model, connection: BaseDatabaseWrapper
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the first field on a part's path, and the lookups for rows of the instance's scope."""
+    """Return the first field on a part's path, and lookups that match the instance's scope."""
     path = path_of(part)
     assert path is not None
     fields: list[Any] = fields_of(model, path)
@@ -138,46 +143,46 @@ def lookups_of(
 
 
 def rows_in(model: type[Model], using: str) -> QuerySet[Any]:
-    """Return all rows of a table: the model's own managers may leave some out, or join others."""
+    """Return all rows of a table. The model's own managers may filter rows or join tables."""
     return QuerySet(model=model, using=using)
 
 
 def own_value(row: Model, field: Any) -> Any:
     """Return the value that will be stored in a column of the row.
 
-    Raises ValueError if that isn't known before the INSERT.
+    :raises ValueError: the value isn't known before the INSERT.
     """
     value = getattr(row, field.attname)
     if hasattr(value, "resolve_expression"):
         raise ValueError(
-            f"{field} is in the scope of a number, so its value must be known before the INSERT, "
-            f"not said by the database. Set it, or give the field a default"
+            f"{field} is in the scope of a number, so its value must be known before the INSERT "
+            f"and can't be an expression. Set it, or give the field a default"
         )
     if is_automatic(field):
         raise ValueError(
-            f"{field} is in the scope of a number, but is set while the row is inserted. Give "
-            f"it a default in place of auto_now and auto_now_add"
+            f"{field} is in the scope of a number, but Django sets it while the row is inserted. "
+            f"Give it a default instead of auto_now and auto_now_add"
         )
     return value_or_key(row, field, value)
 
 
 def value_or_key(row: Model, field: Any, value: Any) -> Any:
-    """Return the value, or, in place of null, the key of an object that was saved meanwhile."""
+    """Return the value, or the key of the related object if it was saved after it was assigned."""
     if value is None and field.is_relation and field.is_cached(row):
         return getattr(getattr(row, field.name), field.target_field.attname, None)
     return value
 
 
 def is_automatic(field: Any) -> bool:
-    """Does Django set the field's value while it inserts the row?"""
+    """Return whether Django sets the field's value while it inserts the row."""
     return bool(getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False))
 
 
 def _results(result: Any, row: Model, connection: BaseDatabaseWrapper) -> Texts:
-    """Return the texts of what a function returned; an empty list is a null."""
+    """Return the texts of a function's result. An empty list counts as null."""
     texts: list[str | None] = []
     for each in result if isinstance(result, list | tuple) else [result]:
-        # Text that a function returns is a constant, not a field's name.
+        # A str that a function returns is a constant, not the name of a field.
         if callable(each) or isinstance(each, F | Value):
             texts += texts_of(each, [row], connection)[0]
         elif isinstance(each, Model):
@@ -201,7 +206,7 @@ def _column_texts(
 def _path_texts(
     fields: Sequence[Any], rows: Sequence[Model], connection: BaseDatabaseWrapper
 ) -> list[Texts]:
-    """Look the ends of the paths up in the database, for a cached relation may be outdated."""
+    """Read the fields at the end of a path from the database: cached relations may be outdated."""
     first, *rest = fields
     target = first.target_field
     keys = [own_value(row, first) for row in rows]
@@ -217,7 +222,7 @@ def _path_texts(
             found[text_of(first, key, connection)] = (text_of(rest[-1], value, connection),)
     if lost := set(texts) - found.keys():
         raise first.related_model.DoesNotExist(
-            f"{first} refers to {lost.pop()!r}, which isn't there: the scope of the number leads "
-            f"through it"
+            f"{first} refers to {lost.pop()!r}, which doesn't exist, but the scope of the number "
+            f"depends on it"
         )
     return [found[text] for text in texts]

@@ -1,4 +1,4 @@
-"""Which fields of the project share counters, and which of them a counter numbers."""
+"""The numbered fields of the project, and the counters that they use or share."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from .scopes import CHOICES
 
 
 def fields_of_model(model: type[Model], name: str | None = None) -> list[Any]:
-    """Return the model's numbered fields, or the one that is named.
+    """Return the model's numbered fields, or only the field of that name.
 
-    Raises TypeError where ``model`` is no model, and ValueError where it has no such field.
+    :raises TypeError: ``model`` is not a model with a table.
+    :raises ValueError: the model has no such field.
     """
     if not (isinstance(model, type) and issubclass(model, Model)) or model._meta.abstract:
-        raise TypeError(f"a model with a table is needed, not {model!r}")
+        raise TypeError(f"model must be a model with a table, not {model!r}")
     label = model._meta.label
     numbered = {field.name: field for field in model._meta.fields if is_numbered(field)}
     if name is None and numbered:
@@ -32,19 +33,23 @@ def fields_of_model(model: type[Model], name: str | None = None) -> list[Any]:
     if name is None:
         raise ValueError(f"{label} has no SequenceField")
     known = f"its numbered fields: {', '.join(numbered)}" if numbered else "it has none"
-    raise ValueError(f"{label}.{name} is no SequenceField; {known}")
+    raise ValueError(f"{label}.{name} is not a SequenceField; {known}")
 
 
 def is_numbered(field: Any) -> bool:
-    """Does inserting a row number this field?"""
+    """Return whether inserting a row numbers this field."""
     return isinstance(field, Numbering) and not field.is_copy
 
 
 def numbered_fields(model: type[Model] | None = None) -> Iterator[Any]:
-    """Yield each numbered column of the project, and of the models beside ``model``, once."""
+    """Yield the numbered fields of the project, one for each column.
+
+    :param model: also yield the fields of the models in its app registry, which differs from the
+        project's in migrations and tests.
+    """
     seen = set()
     beside: list[type[Model]] = []
-    if model is not None:  # it may be one of a migration or a test
+    if model is not None:
         known = model._meta.apps.all_models.values()
         beside = [model, *(each for models in known for each in models.values())]
     for model in (*beside, *apps.get_models(include_auto_created=True)):
@@ -58,18 +63,19 @@ def numbered_fields(model: type[Model] | None = None) -> Iterator[Any]:
 
 
 def series_key(field: Any) -> tuple[str, str]:
-    """Return what is equal for fields whose counters' names begin alike.
+    """Return a key that is equal for fields whose counters' names have the same beginning.
 
-    A field without a scope has one counter, which is none of a scope's.
+    A field without a scope has another key than a scoped field of the same sequence.
     """
     return field.base, field.separator if field.scope_parts else ""
 
 
 def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> list[Any]:
-    """Return the fields that may share counters with this one, itself included, of a database.
+    """Return the fields on a database that may share counters with this one, including itself.
 
-    They are those whose counters' names begin alike; they needn't have a counter in common. Who
-    asks for many fields gives all of the project as ``among``, so that they are found once.
+    The names of their counters have the same beginning; they needn't have a counter in common.
+
+    :param among: the fields to choose from, by default all fields of the project.
     """
     return [
         other
@@ -80,7 +86,7 @@ def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> lis
 
 
 def fields_numbered_by(counter: str) -> list[Any]:
-    """Return the fields whose rows the counter could number, by its name."""
+    """Return the fields whose rows the counter of this name could number."""
     return [field for field in numbered_fields() if field.uses_sequence(counter)]
 
 
@@ -90,23 +96,23 @@ def database_of(field: Any, using: str | None) -> str:
 
 
 def counters_of(field: Any, using: str) -> dict[str, int]:
-    """Return the last numbers of the counters whose names begin as the field's do."""
+    """Return the last number of each counter whose name begins like the field's counters."""
     counters = named_like(field, Counter.objects.using(using), "name")
     return dict(counters.values_list("name", "last"))
 
 
 def named_like(field: Any, rows: QuerySet[Any], column: str) -> QuerySet[Any]:
-    """Return the rows that are about counters whose names begin as the field's do."""
+    """Filter rows by the names of counters that begin like the field's counters."""
     if not field.scope_parts:
         return rows.filter(**{column: field.base})
     scoped = field.base + field.separator
-    # Not startswith, which ignores case on SQLite; compared once more, for the index sees bytes.
+    # startswith would ignore case on SQLite.
     beginning: QuerySet[Any] = rows.alias(beginning=Left(column, len(scoped)))
     return beginning.filter(beginning=scoped)
 
 
 def last_values(names: Iterable[str], using: str) -> dict[str, int]:
-    """Return the last numbers of those counters that there are."""
+    """Return the last number of each of these counters that exists."""
     names = list(names)
     found: dict[str, int] = {}
     for start in range(0, len(names), CHOICES):

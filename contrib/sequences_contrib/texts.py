@@ -1,4 +1,4 @@
-"""A model field that holds a number as people write it."""
+"""A model field that stores the text of a number, as it is printed on a document."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import CharField, Model
 from django.utils.functional import cached_property
 
-from . import hooks, previews, text_checks
-from .formats import Formatted, NumberFormat, Parsed
+from . import previews, text_checks
+from .formats import NumberFormat, Parsed
+from .formatted import Formatted
+from .saving.memory import remember_update
+from .saving.texts import text_for_update
 
 if TYPE_CHECKING:
     _Text = CharField[Any, Any]
@@ -19,16 +22,18 @@ else:
 class FormattedNumberField(Formatted, _Text):
     """The text of a number, such as ``INV-2026-00042``: stored, unique and not editable.
 
-    It is set together with the number, wherever that is: by ``create()``, ``save()`` and
-    ``bulk_create()``, from an explicit number too. A null number has a null text. Rows that have a
-    text keep it when the format changes, unless somebody changes their number. An explicit text is
-    kept, if the number is explicit too. A copy of a row gets a text with its number.
+    It is set together with the number, by ``create()``, ``save()``, ``bulk_create()`` and
+    ``assign_numbers()``, and also for an explicit number. It is null if the number is null. When
+    the format changes, existing rows keep their text, unless their number is changed. An explicit
+    text is stored as it is, but needs an explicit number. A copy of a row gets its own text with
+    its own number.
 
-    Order rows by the number: as texts, ``"9"`` comes after ``"10"``.
+    Order rows by the number: compared as texts, ``"9"`` comes after ``"10"``.
 
     :param format: the :class:`NumberFormat`.
     :param number: the name of the model's SequenceField.
-    :param max_length: as of a CharField; it has to do for the longest number, of 19 digits.
+    :param max_length: as for CharField. It must suffice for numbers of 19 digits, or up to the
+        SequenceField's ``maximum``.
     """
 
     plain = CharField
@@ -36,9 +41,9 @@ class FormattedNumberField(Formatted, _Text):
 
     def __init__(self, format: NumberFormat, number: str = "number", **kwargs: Any) -> None:
         if not isinstance(format, NumberFormat):
-            raise TypeError(f"format is a NumberFormat, not {format!r}")
+            raise TypeError(f"format must be a NumberFormat, not {format!r}")
         if not isinstance(number, str) or not number:
-            raise TypeError(f"number is the name of a SequenceField, not {number!r}")
+            raise TypeError(f"number must be the name of a SequenceField, not {number!r}")
         self.format = format
         self.number = number
         kwargs.setdefault("unique", True)
@@ -62,31 +67,31 @@ class FormattedNumberField(Formatted, _Text):
 
     def contribute_to_class(self, cls: type[Model], name: str, private_only: bool = False) -> None:
         super().contribute_to_class(cls, name, private_only)
-        vars(self).pop("number_field", None)  # it depends on the model
+        vars(self).pop("number_field", None)  # this cached property depends on the model
 
     @cached_property
     def number_field(self) -> Any:
-        """The SequenceField whose number it is."""
+        """The SequenceField whose number is formatted."""
         return self.model._meta.get_field(self.number)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
         if add or self.is_copy or self.number_field.when is not None:
             return getattr(model_instance, self.attname)
-        text = hooks.follow_number(self, self.number_field, model_instance)
+        text = text_for_update(self, self.number_field, model_instance)
         if not model_instance._state.adding:
             setattr(model_instance, self.attname, text)
-        hooks.remember_update(self, model_instance)
+        remember_update(self, model_instance)
         return text
 
     def preview(self, instance: Model, using: str | None = None) -> str | None:
         """Return the text that the instance has, or would get if it were inserted now.
 
-        Nothing is taken or promised: somebody else may be faster.
+        Nothing is taken: another transaction can take the number first.
         """
         return previews.next_text(self, instance, previews.database_of(self, instance, using))
 
     def parse(self, text: str) -> Parsed:
-        """Read a text of this format; ValueError for one of another."""
+        """Parse a text of this format; raise ValueError for any other text."""
         return self.format.parse(text, self.model)
 
     def check(self, **kwargs: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Counters that don't fit their rows: those behind are raised, those without rows deleted."""
+"""Maintenance of counters: raise those behind their rows, delete those of scopes without rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from .voids import highest_voids, voided
 
 @dataclass(frozen=True)
 class Change:
-    """A counter, where it was, and where it is now, or would be; None for no such counter."""
+    """A counter with its last number before and after the change; None means there is no counter.
+
+    Without ``apply``, ``after`` is what the last number would be.
+    """
 
     counter: str
     before: int | None
@@ -31,13 +34,15 @@ class Change:
 def sync(
     model: type[Model], field: str | None = None, *, apply: bool = False, using: str | None = None
 ) -> list[Change]:
-    """Raise the counters that are behind the highest number of their rows and voids; return which.
+    """Raise the counters that are behind the highest number of their rows or voids.
 
-    Nothing is written unless ``apply`` is true. Counters are raised one by one, under their locks,
-    and never lowered, so it may run while others take numbers. A sequence with a ``reset_value``
-    is left alone: its numbers may be above the counter.
+    Counters are locked and raised one by one, and never lowered, so this is safe while other
+    transactions take numbers. Sequences with a ``reset_value`` are skipped, since their rows may
+    have numbers above the counter.
 
-    :raises TypeError, ValueError: no such model or field.
+    :param apply: write the changes. By default, they are only returned.
+    :returns: the changes.
+    :raises TypeError, ValueError: there is no such model or field.
     """
     changes: list[Change] = []
     for alias, series in all_series(model, field, using):
@@ -51,7 +56,10 @@ def sync(
 def raise_counters(
     series: list[Any], lasts: Mapping[str, int | None], *, apply: bool, using: str
 ) -> list[Change]:
-    """Raise the counters that are behind the numbers given for them, or a void; return which."""
+    """Raise the counters that are behind the numbers in ``lasts``, or a void; return the changes.
+
+    :param lasts: the number that each counter must not be behind.
+    """
     lasts = dict(lasts)
     with database_errors(connections[using]):
         gives_again = any(each.reuse for each in series)
@@ -65,7 +73,7 @@ def raise_counters(
         if last is not None and last > there.get(name, _start(series) - 1)
     ]
     for change in changes if apply else ():
-        with suppress(ValueError):  # somebody has taken it further meanwhile
+        with suppress(ValueError):  # another transaction has raised it in the meantime
             set_last_value(change.after or 0, change.counter, using=using)
     return changes
 
@@ -73,13 +81,15 @@ def raise_counters(
 def prune(
     model: type[Model], field: str | None = None, *, apply: bool = False, using: str | None = None
 ) -> list[Change]:
-    """Delete the counters of scopes that have no rows any more; return which.
+    """Delete the counters of scopes that have no rows.
 
-    Nothing is written unless ``apply`` is true. A scope that gets rows later starts anew, so prune
-    only what is gone for good, such as the counters of deleted projects. A counter that has
-    voids stays, and so does that of a field without a scope.
+    A scope that gets rows later starts again at the initial value, so use this only if no rows will
+    follow, for example after projects were deleted. Counters with voids are kept, and so are those
+    of fields without a scope.
 
-    :raises TypeError, ValueError: no such model or field.
+    :param apply: delete the counters. By default, the changes are only returned.
+    :returns: the changes.
+    :raises TypeError, ValueError: there is no such model or field.
     """
     changes: list[Change] = []
     for alias, series in all_series(model, field, using):
@@ -87,7 +97,7 @@ def prune(
             continue
         with database_errors(connections[alias], ours=False):
             last = counters_of(series[0], alias)
-            # The rows are read after the counters: a scope that is new has them by now.
+            # The rows are read after the counters, so that those of a new scope are found.
             empty = sorted(last.keys() - highest_numbers(series, alias).keys())
             void = voided(empty, alias)
         empty = [name for name in empty if name not in void]
@@ -100,7 +110,7 @@ def prune(
 def all_series(
     model: type[Model], field: str | None, using: str | None
 ) -> list[tuple[str, list[Any]]]:
-    """Return the database and the fields of each series that numbers the model, once."""
+    """Return, for each sequence that numbers the model, its database and all its fields."""
     found: dict[tuple[str, str], tuple[str, list[Any]]] = {}
     for each in fields_of_model(model, field):
         alias = database_of(each, using)
@@ -119,22 +129,22 @@ def highest_numbers(series: list[Any], using: str) -> dict[str, int | None]:
 
 
 def _start(series: list[Any]) -> int:
-    """Return the lowest initial value; where that is a function, any number is past it."""
+    """Return the lowest initial value; if one is a function, -1, which is below any number."""
     return min(-1 if callable(field.initial_value) else field.first for field in series)
 
 
 def _delete(series: list[Any], names: list[str], using: str) -> list[str]:
-    """Delete those of the counters that nobody has rows for by now.
+    """Delete those of the counters that still have no rows; return their names.
 
-    Deleting locks a counter, so that whoever takes its numbers comes before, and has committed a
-    row that is seen here, or after, and starts anew.
+    The deletion locks the counter. A transaction that takes its numbers either commits before, so
+    that its rows are found here and the deletion is rolled back, or starts the counter again after.
     """
     deleted: list[str] = []
     for start in range(0, len(names), CHOICES):
         chosen = names[start : start + CHOICES]
         while chosen:
             with transaction.atomic(using=using):
-                for name in chosen:  # in the order in which all who take several lock them
+                for name in chosen:  # in the order of names, in which counters are always locked
                     delete(name, using=using)
                 taken = highest_numbers(series, using).keys() & set(chosen)
                 if taken:

@@ -1,4 +1,4 @@
-"""The register of void numbers: those that were given, and that no row has any more."""
+"""The register of void numbers: numbers that were taken, but that are no longer valid."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from .models import Void
 
 MAX_LENGTH = 255
-"""The longest ``text`` and ``who``, in characters."""
+"""The maximum length of ``text`` and ``who``, in characters."""
 
 
 def has_register() -> bool:
-    """Is the register of voids installed?"""
+    """Return whether the register of voids is installed."""
     return apps.is_installed("sequences_contrib")
 
 
@@ -42,17 +42,19 @@ def record_void(
 ) -> Void:
     """Record that a number of a counter is void, so that the audit can explain it.
 
-    It joins the transaction that is open, and locks the counter: whoever inserts a row with this
-    number at the same moment comes before or after it.
+    This is done in the open transaction, if there is one. It locks the counter, so that no other
+    transaction can insert a row with this number at the same time.
 
-    :param counter: the name of the counter, such as ``field.counter_of(instance, using)`` says.
+    :param counter: the name of the counter, as returned by ``field.counter_of(instance, using)``.
     :param text: the number as it was printed.
-    :param row_kept: a row may have the number still: it is void all the same.
-    :param using: the database alias; by default the router says.
-    :raises TypeError, ValueError: for bad arguments, before the database is touched; ValueError
-        also for a number that the counter has not given yet, that is void already, or that a row
-        has.
-    :raises ImproperlyConfigured: ``"sequences_contrib"`` is not in INSTALLED_APPS.
+    :param reason: why the number is void.
+    :param who: who made it void.
+    :param row_kept: allow that a row still has the number.
+    :param using: the database alias; by default the one that the router returns.
+    :raises TypeError, ValueError: an argument is invalid. No query is run in this case. ValueError
+        is also raised if the counter hasn't reached the number yet, if the number is already void,
+        or if a row has it.
+    :raises ImproperlyConfigured: ``"sequences_contrib"`` is not in ``INSTALLED_APPS``.
     """
     counter = check_sequence_name(counter)
     number = check_integer("number", number)
@@ -68,23 +70,23 @@ def record_void(
         if last is None or number > last:
             state = "doesn't exist" if last is None else f"is at {last}"
             raise ValueError(
-                f"number {number} of counter {counter!r} can't be void, for it was never given: "
-                f"the counter {state} on database {alias!r}"
+                f"number {number} of counter {counter!r} can't be void, because it was never "
+                f"taken: the counter {state} on database {alias!r}"
             )
         if not row_kept and (row := _row_with(counter, number, alias)) is not None:
             raise ValueError(
-                f"number {number} of counter {counter!r} can't be void, for {row._meta.label} "
-                f"{row.pk} has it: delete the row first, or say row_kept=True"
+                f"number {number} of counter {counter!r} can't be void, because "
+                f"{row._meta.label} {row.pk} has it: delete the row first, or set row_kept=True"
             )
         try:
             with transaction.atomic(using=alias):
                 return model.objects.using(alias).create(counter=counter, number=number, **texts)
         except IntegrityError as error:
-            raise ValueError(f"number {number} of counter {counter!r} is void already") from error
+            raise ValueError(f"number {number} of counter {counter!r} is already void") from error
 
 
 def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
-    """Return the void numbers of each counter that has some."""
+    """Return the void numbers of each counter that has any."""
     found: dict[str, set[int]] = {}
     if not has_register():
         return found
@@ -97,9 +99,9 @@ def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
 
 
 def highest_voids(field: Any, using: str) -> dict[str, int]:
-    """Return the highest void number of each counter whose name begins as the field's do.
+    """Return the highest void number of each counter whose name begins like the field's counters.
 
-    It was given, though no row may have it: the counter must not be behind it.
+    The number was taken, so the counter must not be behind it.
     """
     if not has_register():
         return {}
@@ -109,7 +111,7 @@ def highest_voids(field: Any, using: str) -> dict[str, int]:
 
 
 def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:
-    """Return the register of a database that is migrated; None if it has none, or none yet."""
+    """Return the register of a database, or None if its table doesn't exist (yet)."""
     if not has_register():
         return None
     model = _model()
@@ -119,9 +121,12 @@ def register_of(connection: BaseDatabaseWrapper) -> QuerySet[Void] | None:
 
 
 def move_voids(voids: QuerySet[Void], renamed: Callable[[str], str], *, keep: bool = False) -> None:
-    """Give voids the new names of their counters, or those to copies of them.
+    """Change the counters' names of voids.
 
-    Those that the counter of the new name has already stay.
+    A void that already exists for the new name is not created again.
+
+    :param renamed: a function that returns the new name for an old one.
+    :param keep: create copies of the voids, and keep the old ones.
     """
     there = voids.model.objects.using(voids.db)
     for void in voids:
@@ -134,7 +139,7 @@ def move_voids(voids: QuerySet[Void], renamed: Callable[[str], str], *, keep: bo
 
 
 def follow_rename(*, old: str, new: str, using: str, **kwargs: Any) -> None:
-    """Let the voids follow their counter: a receiver of ``sequence_renamed``."""
+    """Rename the counter of its voids, too: a receiver of ``sequence_renamed``."""
     if (voids := register_of(connections[using])) is not None:
         move_voids(voids.filter(counter=old), lambda name: new)
 
@@ -152,11 +157,11 @@ def _model() -> type[Void]:
 
 def _text(argument: str, value: object, longest: int | None) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{argument} is a str, not {value!r}")
+        raise TypeError(f"{argument} must be a str, not {value!r}")
     plain = str.__str__(value)
     if "\0" in plain or (longest is not None and len(plain) > longest):
-        limit = f" and more than {longest} characters" if longest else ""
-        raise ValueError(f"{argument} has no NUL{limit}: {plain[:80]!r}")
+        limit = f" or more than {longest} characters" if longest else ""
+        raise ValueError(f"{argument} must not have NUL characters{limit}: {plain[:80]!r}")
     return plain
 
 
@@ -164,13 +169,13 @@ def _lock(counter: str, using: str) -> int | None:
     """Lock the counter until the transaction ends, and return its last number."""
     counters = Counter.objects.using(using).filter(pk=counter)
     if not connections[using].features.has_select_for_update:
-        counters.update(last=F("last"))  # SQLite locks by an update, also of what stays the same
+        counters.update(last=F("last"))  # on SQLite, only a write locks
     found = list(counters.select_for_update().values_list("last", flat=True))
-    return found[0] if found else None  # no first(): Oracle locks no row with a LIMIT
+    return found[0] if found else None  # not first(): Oracle can't lock rows with a LIMIT
 
 
 def _row_with(counter: str, number: int, using: str) -> Any:
-    """Return a row that has this number of the counter; None if there is none."""
+    """Return a row that has this number of the counter, or None if there is none."""
     for field in fields_numbered_by(counter):
         if not router.allow_migrate_model(using, field.model):
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
@@ -21,21 +20,9 @@ from sequences_contrib.voids import record_void
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import Steps
+from tests.numbered.blocks import steps as steps
 
 APPS = ["sequences_contrib", "tests.numbered"]
-
-
-@pytest.fixture
-def steps(using: str) -> Iterator[Steps]:
-    """Undone in the end, down to the last table."""
-    steps = Steps(using)
-    try:
-        yield steps
-        steps.undo()
-        assert "letters_letter" not in connections[using].introspection.table_names()
-    finally:
-        with connections[using].cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS letters_letter")
 
 
 KINDS = ("a", "b.", "a", "a", "b.")
@@ -64,7 +51,7 @@ def counters(using: str) -> dict[str, int]:
 
 
 def test_rows_are_numbered_by_their_keys(using: str, steps: Steps) -> None:
-    """1 to n in the order of the primary key; unique, not null, and the counter goes on."""
+    """Rows get 1 to n in the order of the primary key; the column is unique and not null."""
     create(steps, *KINDS)
     model = steps.apply(AddSequenceField("letter", "number", SequenceField("post", unique=True)))
     assert [number for _, number in numbers(model, using)] == [1, 2, 3, 4, 5]
@@ -77,7 +64,7 @@ def test_rows_are_numbered_by_their_keys(using: str, steps: Steps) -> None:
 
 
 def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
-    """Each scope has its own numbers, in the order asked for; equal ones by primary key."""
+    """Each scope is numbered separately in the given order; equal rows by primary key."""
     create(steps, *KINDS)
     field = SequenceField(scope="kind")
     model = steps.apply(AddSequenceField("letter", "number", field, order_by=["place"]))
@@ -87,7 +74,7 @@ def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
 
 
 def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
-    """Backwards, column and counters are gone; forwards again, the rows have the same numbers."""
+    """Reversing removes column and counters; the next migration gives the same numbers."""
     create(steps, *KINDS)
     operation = AddSequenceField("letter", "number", SequenceField("post", scope="kind"))
     first = numbers(steps.apply(operation), using)
@@ -101,7 +88,7 @@ def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
 
 
 def test_backwards_keeps_a_counter_that_others_use(using: str, steps: Steps) -> None:
-    """A sequence that numbers another field, too, goes on."""
+    """The counter is kept if it also numbers another field."""
     create(steps, *KINDS)
     steps.apply(AddSequenceField("letter", "number", SequenceField("invoices")))
     steps.undo_one()
@@ -109,7 +96,7 @@ def test_backwards_keeps_a_counter_that_others_use(using: str, steps: Steps) -> 
 
 
 def test_counters_that_are_there_go_on(using: str, steps: Steps) -> None:
-    """Rows of a sequence that has been used are numbered from its counter on."""
+    """If the sequence already has a counter, the rows get the numbers after it."""
     create(steps, *KINDS)
     set_last_value(10, "post.a", using=using)
     model = steps.apply(AddSequenceField("letter", "number", SequenceField("post", scope="kind")))
@@ -117,7 +104,7 @@ def test_counters_that_are_there_go_on(using: str, steps: Steps) -> None:
 
 
 def test_an_empty_table(using: str, steps: Steps) -> None:
-    """Without rows no counter is made."""
+    """No counter is created if the table has no rows."""
     create(steps)
     model = steps.apply(AddSequenceField("letter", "number", SequenceField("post")))
     assert counters(using) == {}
@@ -125,7 +112,7 @@ def test_an_empty_table(using: str, steps: Steps) -> None:
 
 
 def test_rows_without_a_scope(using: str, steps: Steps) -> None:
-    """With null=True they stay without a number; else nothing is numbered, and it says why."""
+    """With null=True, they get no number; otherwise an error is raised, and none is numbered."""
     create(steps, "a", None, "", "a")
     with pytest.raises(ValueError, match="is null"):
         steps.apply(AddSequenceField("letter", "number", SequenceField(scope="kind")))
@@ -157,7 +144,7 @@ FIELDS: dict[str, tuple[Any, list[int | None]]] = {
 
 @pytest.mark.parametrize("option", FIELDS)
 def test_other_fields(option: str, using: str, steps: Steps) -> None:
-    """Initial values, functions and loops have the numbers that inserting would have given."""
+    """With initial values, functions and loops, rows get the same numbers as by insertion."""
     create(steps, *KINDS)
     field, expected = FIELDS[option]
     model = steps.apply(AddSequenceField("letter", "number", field.clone()))
@@ -178,7 +165,7 @@ def test_many_rows_in_few_statements(
 
 
 def test_rows_that_come_meanwhile(using: str, steps: Steps) -> None:
-    """A row that appears between counting and numbering gets no number that wasn't taken."""
+    """A row inserted between counting and numbering gets a number from the counter, too."""
     create(steps, *KINDS)
     connection = connections[using]
     disturbed: list[str] = []
@@ -202,7 +189,7 @@ def test_rows_that_come_meanwhile(using: str, steps: Steps) -> None:
 
 
 def test_it_can_be_written_down_and_squashed() -> None:
-    """The writer names it with its order, and no optimizer makes it a plain AddField."""
+    """Migrations contain the operation with its order, and squashing keeps it."""
     operation = AddSequenceField("letter", "number", SequenceField("post"), order_by="-place")
     text, imports = OperationWriter(operation, indentation=0).serialize()
     assert "order_by=('-place',)" in text
@@ -213,7 +200,7 @@ def test_it_can_be_written_down_and_squashed() -> None:
 
 
 def test_sqlmigrate_says_that_it_is_no_sql(using: str, steps: Steps) -> None:
-    """What is only written down changes nothing."""
+    """sqlmigrate changes nothing."""
     create(steps, "a")
     operation = AddSequenceField("letter", "number", SequenceField("post"))
     migration = migrations.Migration("x", "letters")
@@ -226,15 +213,15 @@ def test_sqlmigrate_says_that_it_is_no_sql(using: str, steps: Steps) -> None:
 
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"field": models.BigIntegerField()}, "SequenceField"),
-    ({"field": SequenceField(primary_key=True)}, "no primary key"),
-    ({"order_by": [1]}, "names of fields"),
-    ({"order_by": ["-"]}, "names of fields"),
+    ({"field": SequenceField(primary_key=True)}, "without primary_key"),
+    ({"order_by": [1]}, "list of fields' names"),
+    ({"order_by": ["-"]}, "list of fields' names"),
 ]
 
 
 @pytest.mark.parametrize(("wrong", "text"), BAD)
 def test_bad_arguments(wrong: dict[str, Any], text: str) -> None:
-    """What can't be added is a TypeError when the migration is loaded."""
+    """Invalid arguments raise TypeError when the migration is loaded."""
     arguments: dict[str, Any] = {"field": SequenceField("post")} | wrong
     with pytest.raises(TypeError, match=text):
         AddSequenceField("letter", "number", **arguments)
@@ -242,7 +229,7 @@ def test_bad_arguments(wrong: dict[str, Any], text: str) -> None:
 
 @pytest.mark.parametrize("scope", [None, "kind"])
 def test_the_maximum(scope: str | None, using: str, steps: Steps) -> None:
-    """More rows than numbers are refused before anything is changed, so it can be repeated."""
+    """More rows than numbers are refused before any change, so the migration can be repeated."""
     create(steps, "a", "a", "a")
     for maximum in (2, 3):
         field = SequenceField("post", scope=scope, maximum=maximum)
@@ -260,7 +247,7 @@ def at_most_two(row: Any) -> int:
 
 
 def test_a_maximum_that_rows_know(using: str, steps: Steps) -> None:
-    """It is asked of each row."""
+    """A maximum that is a function is called for each row."""
     create(steps, "a", "b.", "a", "b.")
     field = SequenceField("post", scope="kind", maximum=at_most_two)
     model = steps.apply(AddSequenceField("letter", "number", field))
@@ -270,10 +257,10 @@ def test_a_maximum_that_rows_know(using: str, steps: Steps) -> None:
 
 
 def test_dates_that_ascend(using: str, steps: Steps) -> None:
-    """The order has to be that of the dates, which have to be there."""
+    """order_by must begin with the dates, which must not be null."""
     field = SequenceField("post", ascending="day")
     for order in ((), ["pk"], ["-day"]):
-        with pytest.raises(ValueError, match="begin order_by with it"):
+        with pytest.raises(ValueError, match="order_by must begin with it"):
             AddSequenceField("letter", "number", field, order_by=order)
     model = create(steps, "a", "a", "a")
     first = model.objects.using(using).order_by("id")[0].pk
@@ -285,7 +272,7 @@ def test_dates_that_ascend(using: str, steps: Steps) -> None:
 
 
 def test_a_date_that_is_null(using: str, steps: Steps) -> None:
-    """It is refused before anything is changed."""
+    """A null date is refused before any change."""
     create(steps, "a")
     steps.apply(migrations.AddField("letter", "sent_on", models.DateField(null=True)))
     field = SequenceField("post", ascending="sent_on")

@@ -1,4 +1,4 @@
-"""Rows that have their number: moved to another scope, or made void."""
+"""Numbered rows that move to another scope, or whose number becomes void."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def counter(project: Project) -> str:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_row_that_moves(in_transaction: bool, using: str, projects: list[Project]) -> None:
-    """It gets the next number of its new scope, and the old one is explained."""
+    """The row gets the next number of its new scope, and the old number is recorded as void."""
     a, b = projects
     rows = [ticket(a) for _ in range(3)]
     ticket(b)
@@ -69,7 +69,7 @@ def test_a_row_that_moves(in_transaction: bool, using: str, projects: list[Proje
 
 
 def test_the_same_scope(using: str, projects: list[Project]) -> None:
-    """A row that hasn't moved keeps its number, whatever the instance says of it."""
+    """A row that hasn't moved keeps its stored number, even if the instance has another."""
     row = ticket(projects[0])
     row.title, row.number = "new", 77
     assert not renumber(row)
@@ -80,7 +80,7 @@ def test_the_same_scope(using: str, projects: list[Project]) -> None:
 
 
 def test_moved_and_back(using: str, projects: list[Project]) -> None:
-    """Each move takes a number and makes one void; a copy of the row gets one of its own."""
+    """Each move takes a number and makes one void; a copy of the row gets its own number."""
     a, b = projects
     row = ticket(a)
     for project in (b, a):
@@ -97,7 +97,7 @@ def test_moved_and_back(using: str, projects: list[Project]) -> None:
 def test_a_move_that_fails(
     in_transaction: bool, using: str, projects: list[Project], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is taken, recorded or changed, and the instance has its number back."""
+    """After an error, no number is taken and no void recorded; the instance is restored."""
     a, b = projects
     row = ticket(a)
     row.project = b
@@ -120,7 +120,7 @@ def test_a_move_that_fails(
 
 
 def test_scopes_that_are_null(using: str) -> None:
-    """Out of all scopes the row has no number; back in one it gets a new one."""
+    """A row whose scope becomes null loses its number; with a scope again, it gets a new one."""
     company = Company.objects.using(using).create(name="Acme")
     project = Project.objects.using(using).create(company=company)
     row = Receipt.objects.using(using).create(project=project)
@@ -141,7 +141,7 @@ def test_scopes_that_are_null(using: str) -> None:
 
 
 def test_all_fields_of_a_row_or_one(using: str) -> None:
-    """By default every number whose scope has changed; numbers that are reused are never void."""
+    """By default, all numbers whose scope has changed are renewed; reused ones are never void."""
     row = Seat.objects.using(using).create(room="A")
     Seat.objects.using(using).create(room="A")
     row.room = "B"
@@ -164,7 +164,7 @@ def test_all_fields_of_a_row_or_one(using: str) -> None:
 
 
 def test_the_rules_of_the_new_scope(using: str) -> None:
-    """Its order of dates and its maximum hold for a row that moves there."""
+    """The order of dates and the maximum of the new scope apply to the row."""
     fields: dict[str, Any] = {
         "kind": models.CharField(max_length=9),
         "day": models.DateField(),
@@ -188,7 +188,7 @@ def test_the_rules_of_the_new_scope(using: str) -> None:
 
 
 def test_a_parents_number(using: str) -> None:
-    """A row of a model that inherits is one row."""
+    """A row of a child model can be renumbered and made void."""
     row = SpecialInvoice.objects.using(using).create()
     assert not renumber(row)
     void(row, reason="gone", delete=True)
@@ -198,7 +198,7 @@ def test_a_parents_number(using: str) -> None:
 
 @pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])
 def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -> None:
-    """The row is kept with its number or deleted; either way the number is accounted for."""
+    """The row keeps its number or is deleted; in both cases, the audit is clean."""
     a, _ = projects
     for _ in range(3):
         ticket(a)
@@ -212,7 +212,7 @@ def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -
 
 
 def test_the_last_number_of_a_loop(using: str) -> None:
-    """It can be void, and the sequence loops as it would have done without."""
+    """The last number can be void, and the sequence still restarts after it."""
     with letters(using, number=SequenceField("s", reset_value=4)) as rows:
         row = [rows.create() for _ in range(3)][-1]
         void(row, reason="spoilt", using=using)
@@ -221,7 +221,7 @@ def test_the_last_number_of_a_loop(using: str) -> None:
 
 
 def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
-    """A row that isn't stored, has no number, is void, or whose number will be given again."""
+    """A row can't be void without being stored, without a number, twice, or with reuse."""
     row = ticket(projects[0])
     void(row, reason="once")
     with pytest.raises(ValueError, match="already"):
@@ -241,7 +241,7 @@ def test_what_can_not_be_void(using: str, projects: list[Project]) -> None:
         Ticket.objects.using(using).filter(pk=gone.pk).delete()
         with pytest.raises(ObjectDoesNotExist):
             act(gone)
-    with pytest.raises(ValueError, match="gives the numbers of deleted rows again"):
+    with pytest.raises(ValueError, match="reuses the numbers of deleted rows"):
         void(Seat.objects.using(using).create(room="A"), reason="")
     with pytest.raises(ValueError, match="has no number"):
         void(Receipt.objects.using(using).create(), reason="")
@@ -262,7 +262,7 @@ def test_what_the_instance_remembers_does_not_matter(using: str, projects: list[
 
 
 def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:
-    """Writers that create, move there and back and delete: no deadlock, every hole explained."""
+    """Concurrent writers create, move and delete rows without deadlocks; every gap is a void."""
     a, b = projects
 
     def mover(source: Project, target: Project) -> Callable[[], None]:
@@ -286,7 +286,7 @@ def test_moves_of_many_at_once(using: str, projects: list[Project]) -> None:
 
 
 def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
-    """Only the first of those who move a row to the same place takes a number for it."""
+    """If several processes move a row to the same scope, only the first takes a number."""
     a, b = projects
     row = ticket(a)
 
@@ -303,7 +303,7 @@ def test_one_row_that_many_move(using: str, projects: list[Project]) -> None:
 
 
 def test_documents_that_were_posted(using: str) -> None:
-    """A posted row gets another number, though it was taken back; a draft is only saved."""
+    """A numbered row that is a draft again gets a new number; a draft without one is only saved."""
     number = SequenceField("s", unique_with="kind", when="posted")
     text = FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=60, null=True)
     fields: dict[str, Any] = {

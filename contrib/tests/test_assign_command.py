@@ -39,7 +39,7 @@ def drafts(using: str, count: int) -> Any:
 
 @pytest.mark.parametrize("label", [LABEL, f"{LABEL}.number"])
 def test_command(label: str, using: str) -> None:
-    """It numbers what is posted, in the order given, and says how many."""
+    """The command numbers posted rows in the given order, and prints how many."""
     rows = drafts(using, 3)
     said = assign(label, "--order-by=-kind,pk", "--batch-size=2", "--wait", using=using)
     assert said == "3 rows of 1 counters numbered.\n"
@@ -48,14 +48,14 @@ def test_command(label: str, using: str) -> None:
 
 
 def test_progress(using: str) -> None:
-    """On a terminal one line shows how far it is."""
+    """On a terminal, one line shows the progress."""
     drafts(using, 3)
     said = assign(LABEL, "--batch-size=2", using=using, out=Terminal())
     assert said == "\r2 of 3 rows\r3 of 3 rows\n3 rows of 1 counters numbered.\n"
 
 
 def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on after each pause, silent where there is nothing to do, until Ctrl-C."""
+    """The command repeats after each pause until Ctrl-C, and prints only if rows were numbered."""
     rows, pauses = drafts(using, 1), []
 
     def pause(seconds: float) -> None:
@@ -79,9 +79,9 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["numbered.Nothing"], "no model"),
         (["numbered.Company"], "no SequenceField"),
         (["numbered.Invoice"], "name the field"),
-        (["numbered.Invoice.number"], "always have numbers"),
+        (["numbered.Invoice.number"], "already have numbers"),
         ([LABEL + ".kind"], "no SequenceField"),
-        ([LABEL, "--order-by=kind"], "equal rows"),
+        ([LABEL, "--order-by=kind"], "rows with equal values"),
         ([LABEL, "--order-by="], "itself"),
         ([LABEL, "--batch-size=0"], "at least 1"),
         ([LABEL, "--watch=-1"], "seconds"),
@@ -91,7 +91,7 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ids=str,
 )
 def test_bad_arguments(args: list[str], text: str, using: str) -> None:
-    """Each is told of in one line."""
+    """Each invalid argument is reported in one line."""
     with pytest.raises(CommandError, match=text):
         assign(*args, using=using)
 

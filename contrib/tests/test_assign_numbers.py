@@ -106,7 +106,7 @@ def test_descending_and_null(rows: Any) -> None:
 
 
 def test_batches_and_progress(rows: Any, using: str) -> None:
-    """Each batch is committed by itself, and reported."""
+    """Each batch is committed separately, and reported to the callback."""
     drafts(rows, 7)
     drafts(rows, 2, kind="b")
     seen: list[tuple[int, int]] = []
@@ -122,7 +122,7 @@ def test_batches_and_progress(rows: Any, using: str) -> None:
 
 
 def test_an_error_of_the_callback(rows: Any, using: str) -> None:
-    """It ends the call; what was done is done, and the next call goes on."""
+    """An error ends the call; finished batches stay, and the next call continues."""
     drafts(rows, 5)
 
     def progress(done: int, total: int) -> None:
@@ -244,7 +244,7 @@ def test_a_child_and_its_parent(using: str) -> None:
 
 
 def test_a_draft_that_is_locked(rows: Any, using: str) -> None:
-    """By default it is skipped, and numbered later; what comes after it is numbered now."""
+    """By default, a locked draft is skipped and numbered later; those after it are numbered now."""
     if not connections[using].features.has_select_for_update:
         pytest.skip("the whole database is locked")
     drafts(rows, 4)
@@ -273,7 +273,7 @@ def test_a_draft_that_is_locked(rows: Any, using: str) -> None:
 
 @pytest.mark.parametrize(("condition", "expected"), [(True, 1), (False, 0)], ids=str)
 def test_a_row_that_refers_to_a_draft(condition: bool, expected: int, using: str) -> None:
-    """On PostgreSQL its insertion holds the draft up only if a key could be the number."""
+    """On PostgreSQL, its insertion blocks the draft only if a foreign key can use the number."""
     if connections[using].vendor != "postgresql":
         pytest.skip("others lock no row for a foreign key so that an UPDATE waits for it")
     not_null = Q(number__isnull=False) if condition else None
@@ -302,7 +302,7 @@ def test_a_row_that_refers_to_a_draft(condition: bool, expected: int, using: str
 
 @pytest.mark.parametrize("change", ["redate", "delete", "unpost", "nothing"])
 def test_waiting_for_a_draft_that_is_locked(change: str, rows: Any, using: str) -> None:
-    """With locked="wait" the order is that of the rows as they are when they are numbered."""
+    """With locked="wait", rows are ordered by their values at the time they are numbered."""
     if not connections[using].features.has_select_for_update:
         pytest.skip("the whole database is locked")
     drafts(rows, 4)
@@ -356,17 +356,17 @@ def test_waiting_for_a_draft_that_is_locked(change: str, rows: Any, using: str) 
 
 
 def test_bad_arguments(rows: Any, using: str) -> None:
-    """Each is an error before the database is asked."""
+    """Invalid arguments are refused without a query."""
     with isolate_apps("tests.numbered"):
         by_function: Any = model_with(number=SequenceField(scope=lambda row: 1, null=True))
     other: Any = Invoice.objects.using(using).all()
     bad: list[tuple[type[Exception], str, Callable[[], Any]]] = [
         (TypeError, "queryset", lambda: assign_numbers(rows.model)),
         (TypeError, "queryset", lambda: assign_numbers(rows.model.objects)),
-        (TypeError, "by its name", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
+        (TypeError, "field_name must be a str", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
         (ValueError, "no SequenceField 'kind'", lambda: assign_numbers(rows.all(), "kind")),
         (ValueError, "no SequenceField 'x'", lambda: assign_numbers(rows.all(), "x")),
-        (ValueError, "always have numbers", lambda: assign_numbers(other)),
+        (ValueError, "already have numbers", lambda: assign_numbers(other)),
         (ValueError, "function", lambda: assign_numbers(by_function.objects.all())),
         (ValueError, "sliced", lambda: assign_numbers(rows.all()[:2])),
         (ValueError, "distinct", lambda: assign_numbers(rows.distinct())),
@@ -376,8 +376,12 @@ def test_bad_arguments(rows: Any, using: str) -> None:
             "aggregates",
             lambda: assign_numbers(rows.annotate(n=models.Count("kind"))),
         ),
-        (ValueError, "equal rows", lambda: assign_numbers(rows.all(), order_by=["issued_on"])),
-        (ValueError, "equal rows", lambda: assign_numbers(rows.all(), order_by=[])),
+        (
+            ValueError,
+            "rows with equal values",
+            lambda: assign_numbers(rows.all(), order_by=["issued_on"]),
+        ),
+        (ValueError, "rows with equal values", lambda: assign_numbers(rows.all(), order_by=[])),
         (ValueError, "of numbered.Letter itself", lambda: assign_numbers(rows, order_by=["x"])),
         (ValueError, "itself", lambda: assign_numbers(rows.all(), order_by=["?", "pk"])),
         (TypeError, "list", lambda: assign_numbers(rows.all(), order_by="pk")),
@@ -394,7 +398,7 @@ def test_bad_arguments(rows: Any, using: str) -> None:
 
 
 def test_inside_a_transaction(rows: Any, using: str) -> None:
-    """It commits, so it refuses to run where it can't."""
+    """assign_numbers() must commit, so it refuses to run in a transaction."""
     with transaction.atomic(using=using), pytest.raises(RuntimeError, match="outside atomic"):
         assign_numbers(rows.all())
 

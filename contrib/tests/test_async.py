@@ -92,7 +92,7 @@ def test_a_transaction_in_a_thread(using: str) -> None:
 
 
 def test_a_coroutine_that_is_cancelled(using: str) -> None:
-    """Its thread goes on to the commit, or never begins: no gap either way."""
+    """Its thread either runs to the commit or never starts, so there is no gap."""
     chance = random.Random(1)
 
     async def view(i: int) -> None:

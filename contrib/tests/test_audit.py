@@ -1,4 +1,4 @@
-"""The audit: what it finds, and what it finds nothing wrong with."""
+"""The findings of the audit, and what it must not report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
 from sequences_core.models import Counter
-from tests.numbered.blocks import letters, rolled_back, tables, together
+from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import (
     Company,
     Document,
@@ -35,7 +35,7 @@ APPS = ["sequences_contrib", "tests.numbered"]
 
 
 def run_sql(using: str, statement: str) -> None:
-    """Change rows behind the library's back."""
+    """Change rows with SQL, without the library."""
     with connections[using].cursor() as cursor:
         cursor.execute(statement)
 
@@ -46,7 +46,7 @@ def only(found: list[CounterAudit]) -> CounterAudit:
 
 
 def test_an_exact_table_is_clean(using: str) -> None:
-    """First, last, rows and the counter are told, and nothing is found."""
+    """The result has the first and last number, the rows and the counter, but no findings."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(5)])
     result = only(audit(Invoice, using=using))
     assert result == CounterAudit("invoices", ("numbered.Invoice.number",), 5, 1, 5, 5, 0)
@@ -55,7 +55,7 @@ def test_an_exact_table_is_clean(using: str) -> None:
 
 
 def test_an_empty_table_has_nothing_to_audit(using: str) -> None:
-    """Without a counter and without rows there is no result; an unused counter is clean."""
+    """Without counter and rows, there is no result; an unused counter has no findings."""
     assert audit(Invoice, using=using) == []
     set_last_value(0, "invoices", using=using)
     assert only(audit(Invoice, using=using)).is_clean
@@ -73,7 +73,7 @@ def test_holes_are_ranges(using: str) -> None:
 
 
 def test_a_counter_without_rows_misses_all(using: str) -> None:
-    """What it has given is missing when the last row is gone."""
+    """Numbers that the counter has given are missing if all rows are deleted."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     run_sql(using, "DELETE FROM numbered_invoice")
     result = only(audit(Invoice, using=using))
@@ -82,7 +82,7 @@ def test_a_counter_without_rows_misses_all(using: str) -> None:
 
 
 def test_voids_explain_holes(using: str) -> None:
-    """A hole that is void needs no other explanation; a range may be explained in part."""
+    """A void explains a missing number; it can explain only a part of a range."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(9)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number IN (2, 4, 5, 6, 7, 9)")
     for number in (2, 5, 6, 9):
@@ -102,7 +102,7 @@ def test_voids_explain_holes(using: str) -> None:
 
 
 def test_without_the_register_nothing_explains(using: str, settings: Any) -> None:
-    """The audit needs no app to be installed."""
+    """The audit works without the app in INSTALLED_APPS."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number = 2")
     apps = [app for app in settings.INSTALLED_APPS if app != "sequences_contrib"]
@@ -111,7 +111,7 @@ def test_without_the_register_nothing_explains(using: str, settings: Any) -> Non
 
 
 def test_a_counter_behind_its_rows(using: str) -> None:
-    """Such as after a restore: how far it is behind, and no hole that isn't one."""
+    """After a restore, for example: the audit reports how far it is behind, and no false gaps."""
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(9)])
     run_sql(using, "DELETE FROM numbered_invoice WHERE number = 8")
     set_last_value(4, "invoices", force=True, using=using)
@@ -123,7 +123,7 @@ def test_a_counter_behind_its_rows(using: str) -> None:
 
 
 def test_a_counter_behind_its_voids(using: str) -> None:
-    """Without a row, too, the numbers below a void were given."""
+    """The numbers below a void count as taken, even if the counter has no rows."""
     set_last_value(5, "invoices", using=using)
     record_void("invoices", 5, using=using)
     set_last_value(0, "invoices", force=True, using=using)
@@ -133,7 +133,7 @@ def test_a_counter_behind_its_voids(using: str) -> None:
 
 
 def test_duplicates(using: str) -> None:
-    """Without a unique constraint, a duplicate that makes up for a hole is found with it."""
+    """Without a unique constraint, a duplicate is found even if a gap keeps the count right."""
     with letters(using, number=SequenceField("letters")) as rows:
         for number in (1, 2, 2, 4, 5, 5, 5):
             rows.create(number=number)
@@ -180,7 +180,7 @@ def test_each_scope_is_audited_by_itself(using: str) -> None:
 
 
 def test_one_counter_of_many(using: str) -> None:
-    """The name of a counter narrows the audit down."""
+    """With counter=…, only the counter of this name is audited."""
     for _ in range(3):
         project = Project.objects.using(using).create()
         Ticket.objects.using(using).create(project=project)
@@ -209,7 +209,7 @@ def test_drafts_are_counted(using: str) -> None:
 
 
 def test_soft_deleted_rows_count(using: str) -> None:
-    """The model's managers may hide rows; their numbers are given all the same."""
+    """Rows that the model's managers exclude are audited, too."""
 
     class Visible(models.Manager[Any]):
         def get_queryset(self) -> Any:
@@ -233,20 +233,9 @@ def test_soft_deleted_rows_count(using: str) -> None:
 
 
 def test_models_that_share_a_counter_are_one(using: str) -> None:
-    """Neither model alone is complete, both together are; a hole is one of both."""
+    """Only both models together are complete, and a gap is reported once for both."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
-                name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "number": SequenceField("shared"),
-                },
-            )
-            for name in ("Sold", "Sent")
-        ]
+        made = [model_with(name, number=SequenceField("shared")) for name in ("Sold", "Sent")]
         sold, sent = made
         with tables(using, sold, sent):
             for model in (sold, sent, sent, sold, sent):
@@ -275,7 +264,7 @@ def test_multi_table_inheritance(using: str) -> None:
 
 
 def test_dates_in_order(using: str) -> None:
-    """Asked for, a number whose date is before that of a lower number is found; equal ones not."""
+    """With date=…, a date before that of a lower number is reported; equal dates are not."""
     with letters(
         using,
         kind=models.CharField(max_length=9),
@@ -307,7 +296,7 @@ def test_a_later_start_is_no_hole(using: str) -> None:
 
 
 def test_numbers_that_loop_prove_nothing(using: str) -> None:
-    """With a reset_value, duplicates and holes are as they should be."""
+    """With a reset_value, duplicates and gaps are not findings."""
     for _ in range(5):
         Document.objects.using(using).create()
     result = only(audit(Document, "page", using=using))
@@ -315,7 +304,7 @@ def test_numbers_that_loop_prove_nothing(using: str) -> None:
 
 
 def test_reuse_explains_holes(using: str) -> None:
-    """What will be given again is missing, but needs no explanation."""
+    """Numbers that will be assigned again are missing, but are not a finding."""
     for _ in range(5):
         Seat.objects.using(using).create(room="r")
     run_sql(using, "DELETE FROM numbered_seat WHERE number IN (1, 4)")  # labels 2 and 5
@@ -328,7 +317,7 @@ def test_reuse_explains_holes(using: str) -> None:
 
 
 def test_skipped_numbers_are_yet_to_come(using: str) -> None:
-    """With skip_used, a counter below its rows is no finding: it will skip them."""
+    """With skip_used, a counter below its rows is no finding, because it skips their numbers."""
     with letters(using, number=SequenceField("letters", skip_used=True)) as rows:
         rows.bulk_create([rows.model() for _ in range(3)])
         rows.filter(number=3).update(number=7)
@@ -372,7 +361,7 @@ PERIODS: dict[str, tuple[Any, list[str]]] = {
 
 @pytest.mark.parametrize("period", PERIODS)
 def test_periods_are_counters(period: str, using: str) -> None:
-    """Each period of a date or of a moment, in its time zone, is audited by itself."""
+    """Each period of a date, or of a datetime in its time zone, is audited separately."""
     part, texts = PERIODS[period]
     fields: dict[str, models.Field[Any, Any]] = {
         "kind": models.CharField(max_length=9),
@@ -401,24 +390,35 @@ def test_periods_are_counters(period: str, using: str) -> None:
 BAD: list[tuple[tuple[Any, ...], type[Exception], str]] = [
     ((Company,), ValueError, "numbered.Company has no SequenceField"),
     ((Invoice, "note"), ValueError, "its numbered fields: number"),
-    ((Invoice, "nothing"), ValueError, "numbered.Invoice.nothing is no SequenceField"),
-    (("numbered.Invoice",), TypeError, "a model with a table is needed"),
-    ((object,), TypeError, "a model with a table is needed"),
+    ((Invoice, "nothing"), ValueError, "numbered.Invoice.nothing is not a SequenceField"),
+    (("numbered.Invoice",), TypeError, "must be a model with a table"),
+    ((object,), TypeError, "must be a model with a table"),
 ]
 
 
 @pytest.mark.django_db
 def test_dates_need_a_scope_that_sql_can_group_by() -> None:
-    """A function's rows are not read in the order of their numbers."""
+    """With a function as the scope, dates can't be compared."""
     with pytest.raises(ValueError, match="can't group by"):
         audit(Document, "number", date="pk")
 
 
 @pytest.mark.parametrize(("arguments", "error", "text"), BAD)
 def test_bad_arguments(arguments: Any, error: type[Exception], text: str) -> None:
-    """The same error everywhere, before a database is touched."""
+    """Invalid arguments raise the same error on every database, without a query."""
     with pytest.raises(error, match=text):
         audit(*arguments)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"field": ["number"]}, {"counter": 5}, {"date": date(2026, 1, 1)}, {"date": "note"}],
+    ids=str,
+)
+def test_bad_options(options: Any) -> None:
+    """Names are texts, and the order of numbers is compared with dates or integers only."""
+    with pytest.raises(TypeError, match=r"is a str|is no field of dates"):
+        audit(Invoice, **options)
 
 
 def audited_beside(
@@ -480,18 +480,10 @@ def test_no_false_alarm_beside_writers(using: str) -> None:
 
 
 def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
-    """Numbers that are taken between the statements that read the models are no holes."""
+    """Numbers taken between the queries for two models are not reported as missing."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
-                name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "number": SequenceField("shared", unique=True),
-                },
-            )
+        made = [
+            model_with(name, number=SequenceField("shared", unique=True))
             for name in ("Sold", "Sent")
         ]
 
@@ -506,7 +498,7 @@ def test_no_false_alarm_where_models_share_a_counter(using: str) -> None:
 
 
 def test_it_reads_in_few_statements(using: str, django_assert_max_num_queries: Any) -> None:
-    """However many counters there are: their rows, and the register only if something is wrong."""
+    """The number of queries is fixed; the register is read only if numbers are missing."""
     projects = [Project(code=str(i)) for i in range(50)]
     Project.objects.using(using).bulk_create(projects)
     projects = list(Project.objects.using(using).all())

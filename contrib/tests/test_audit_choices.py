@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import models
 from django.test.utils import isolate_apps
 from pytest_django.asserts import assertNumQueries
 from sequences_contrib import findings
@@ -20,7 +21,7 @@ from sequences_contrib.upkeep import prune, sync
 from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
-from tests.numbered.blocks import model_with, tables
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import Bill, Company, Invoice, Ticket, Voucher
 
 APPS = ["sequences_contrib", "tests.numbered"]
@@ -40,13 +41,53 @@ def vouchers(using: str, company: Company, months: int, count: int) -> None:
     [("2026", ["01", "02", "03"]), ("2026-02", ["02"]), ("2026-0", []), ("2025", []), ("", [])],
 )
 def test_a_period_chooses_counters(using: str, period: str, months: list[str]) -> None:
-    """Those whose part of the name is the period, or one inside it."""
+    """The counters of the period and of periods in it are audited."""
     company = Company.objects.using(using).create(name="Acme")
     vouchers(using, company, 3, 2)
     found = audit(Voucher, period=period, using=using)
     assert [result.counter for result in found] == [
         f"vouchers.{company.pk}.2026-{month}" for month in months
     ]
+
+
+@pytest.mark.parametrize("by_function", [False, True])
+def test_numbers_without_a_counter(using: str, by_function: bool) -> None:
+    """Rows whose scope has become null have numbers that no counter gave: the audit says so."""
+    scope: Any = (lambda row: row.kind) if by_function else "kind"
+    fields: dict[str, Any] = {
+        "kind": models.CharField(max_length=9, null=True),
+        "number": SequenceField("strays", scope=scope, null=True),
+    }
+    with letters(using, **fields) as rows:
+        rows.bulk_create(rows.model(kind=kind) for kind in ("a", "a", "a", None))
+        assert [(found.counter, found.drafts) for found in audit(rows.model, using=using)] == [
+            ("strays.a", 0)
+        ]
+        rows.filter(number__gt=1).update(kind=None)
+        counter, strays = audit(rows.model, using=using)
+        assert (counter.counter, counter.missing) == ("strays.a", (Missing(2, 3),))
+        assert (strays.counter, strays.at, strays.first, strays.last) == ("", None, 2, 3)
+        assert (strays.rows, strays.fields, strays.is_clean) == (
+            2,
+            ("numbered.Letter.number",),
+            False,
+        )
+        assert audit(rows.model, counter="strays.a", using=using) == [counter]
+
+
+def test_the_command_tells_of_numbers_without_a_counter(using: str) -> None:
+    """With a remedy; where one counter or one period is asked for, they are none of it."""
+    company = Company.objects.using(using).create(name="Acme")
+    vouchers(using, company, 1, 2)
+    Voucher.objects.using(using).filter(number=2).update(company=None)
+    set_last_value(1, counter := f"vouchers.{company.pk}.2026-01", force=True, using=using)
+    out = io.StringIO()
+    options: dict[str, Any] = {"database": using, "stdout": out, "no_color": True}
+    with pytest.raises(CommandError, match="1 counter with unexplained findings"):
+        call_command("sequences", "audit", "numbered.Voucher", **options)
+    assert "no counter, because a part of the scope is empty or deleted: cor" in out.getvalue()
+    call_command("sequences", "audit", "numbered.Voucher", counter=counter, **options)
+    call_command("sequences", "audit", "numbered.Voucher", period="2026", **options)
 
 
 def test_a_period_is_of_its_own_part(using: str) -> None:
@@ -65,13 +106,13 @@ def test_a_period_is_of_its_own_part(using: str) -> None:
     [(2026, Voucher, TypeError), ("2026", Ticket, ValueError), ("2026", Invoice, ValueError)],
 )
 def test_bad_periods(period: Any, model: Any, error: type[Exception]) -> None:
-    """No text, or no period in the scope: before the database is touched."""
+    """A period that isn't text, or a scope without a period, is refused without a query."""
     with pytest.raises(error, match="period"):
         audit(model, period=period)
 
 
 def test_the_command_has_periods(using: str) -> None:
-    """And says so if there is no counter of one."""
+    """The command fails if there is no counter of the period."""
     company = Company.objects.using(using).create(name="Acme")
     vouchers(using, company, 3, 2)
     out = io.StringIO()
@@ -83,7 +124,7 @@ def test_the_command_has_periods(using: str) -> None:
 
 
 def test_a_spreadsheet_takes_no_name_for_a_formula(using: str) -> None:
-    """In CSV; the other formats have names as they are."""
+    """Names are escaped in CSV, but not in the other formats."""
     with isolate_apps("tests.numbered"):
         model = model_with(number=SequenceField("=HYPERLINK(1)", unique=True))
     with tables(using, model):
@@ -96,7 +137,7 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(using: str) -> None:
 
 @pytest.mark.parametrize("texts", [("a",), ("a.b", "c%"), (" é ", "\0.."), ("1", "2026-Q1")])
 def test_a_name_tells_its_texts(texts: tuple[str, ...]) -> None:
-    """Whatever they are, separators and white space included."""
+    """The texts of a scope can be parsed from the name, including separators and white space."""
     name = counter_name("base", texts, ".")
     assert texts_of_name(name, "base", ".") == texts
     assert texts_of_name(name, "bas", ".") is None
@@ -104,7 +145,7 @@ def test_a_name_tells_its_texts(texts: tuple[str, ...]) -> None:
 
 
 def test_names_of_another_shape_have_no_parts() -> None:
-    """Those with too many or too few texts for the scope."""
+    """Names with too many or too few texts for the scope have no parts."""
     field = Voucher._meta.get_field("number")
     assert texts_of_parts(field, "vouchers.1.2026-01") == ["1", "2026-01"]
     for name in ("vouchers.1", "vouchers.1.2.3", "vouchers", "others.1.2026-01"):
@@ -143,7 +184,7 @@ def test_read_together_or_alone(using: str, page: int, monkeypatch: pytest.Monke
 
 
 def test_many_small_counters_are_one_query(using: str) -> None:
-    """Not one for each, where all of them have a hole."""
+    """Many counters with a gap are read by one query."""
     projects = Company.objects.using(using).bulk_create([Company(name=str(n)) for n in range(90)])
     for company in Company.objects.using(using).order_by("-pk")[: len(projects)]:
         vouchers(using, company, 1, 3)

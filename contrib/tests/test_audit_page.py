@@ -39,14 +39,10 @@ from tests.numbered.models import (
     Voucher,
 )
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import PAGES, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 FIELD = f"{PAGES}numbered.Voucher.number/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def run_sql(using: str, statement: str) -> None:
 
 
 def test_the_index_lists_what_the_user_may_view(using: str, client: Client) -> None:
-    """Each numbered field once, and no other model's; the admin's own index leads there."""
+    """Each numbered field is listed once, and the index of the admin links to the page."""
     assert PAGES in client.get("/admin/").content.decode()
     page = text_of(client, PAGES)
     assert f"{PAGES}numbered.Invoice.number/" in page
@@ -75,14 +71,14 @@ def test_the_index_lists_what_the_user_may_view(using: str, client: Client) -> N
 
 @pytest.mark.parametrize("path", ["", "csv/", "drafts/"])
 def test_without_permission_there_is_no_page(using: str, client: Client, path: str) -> None:
-    """Whoever may not view a model can't read its numbers; a field that isn't there is a 404."""
+    """Without the permission to view a model, its audit is forbidden; an unknown field is a 404."""
     assert client.get(f"{PAGES}numbered.Ticket.number/{path}").status_code == 403
     assert client.get(f"{PAGES}numbered.Voucher.nothing/{path}").status_code == 404
     assert Client().get(f"{PAGES}numbered.Voucher.number/{path}").status_code == 302
 
 
 def test_nobody_without_a_model_to_view_sees_the_index(using: str, client: Client) -> None:
-    """Neither the page nor the link to it."""
+    """Without any permission, neither the index nor the link to it is shown."""
     other = client_with(using, "numbered.view_company")
     assert other.get(PAGES).status_code == 403
     assert PAGES not in other.get("/admin/").content.decode()
@@ -98,7 +94,7 @@ def test_an_exact_counter(using: str, client: Client) -> None:
 
 
 def test_holes_voids_duplicates_and_counters(using: str, client: Client) -> None:
-    """Each kind of finding is said in words, voids with text, reason and person."""
+    """Each kind of finding is described; voids are shown with text, reason and person."""
     acme, brandt = (Company.objects.create(name=name) for name in ("Acme", "Brandt & Co"))
     vouchers(acme, 4, 9)
     vouchers(brandt, 5, 3)
@@ -126,7 +122,7 @@ def test_filters(using: str, client: Client) -> None:
     assert "2 counters" in text_of(client, f"{FIELD}?company={acme.pk}")
     assert "2 counters" in text_of(client, f"{FIELD}?issued_on=2026-05")
     assert "4 counters" in text_of(client, f"{FIELD}?issued_on=2026")
-    assert "No counter fits" in text_of(client, f"{FIELD}?issued_on=2027")
+    assert "No counter matches" in text_of(client, f"{FIELD}?issued_on=2027")
     assert "sequences-chart" not in text_of(client, FIELD)
     name = f"vouchers.{acme.pk}.2026-05"
     page = text_of(client, f"{FIELD}?_counter={quote(name)}")
@@ -136,18 +132,18 @@ def test_filters(using: str, client: Client) -> None:
 
 
 def test_dates_out_of_order(using: str, client: Client) -> None:
-    """Only where somebody asks: not every number has to be in the order of a date."""
+    """Dates are compared only on request, because not every number follows the order of a date."""
     acme = Company.objects.create(name="Acme")
     vouchers(acme, 4, 3)
     run_sql(using, "UPDATE numbered_voucher SET issued_on = '2026-04-30' WHERE number = 1")
     assert "lies before" not in text_of(client, FIELD)
     page = text_of(client, f"{FIELD}?_dates=issued_on")
-    assert "The date of number 2, 04/02/2026, lies before 04/30/2026." in page
+    assert "The date of number 2, 04/02/2026, is before 04/30/2026." in page
     assert "lies before" not in text_of(client, f"{FIELD}?_dates=posted")
 
 
 def test_a_parent_that_is_gone(using: str, client: Client) -> None:
-    """Its key is shown; rows without a scope that have numbers all the same are counted."""
+    """Its key is shown; numbered rows without a scope are counted."""
     acme = Company.objects.create(name="Acme")
     vouchers(acme, 4, 2)
     key = acme.pk
@@ -155,6 +151,7 @@ def test_a_parent_that_is_gone(using: str, client: Client) -> None:
     assert f"{key} (deleted)" in text_of(client, FIELD)
     run_sql(using, "UPDATE numbered_voucher SET company_id = NULL")
     assert "2 rows have numbers but no counter" in text_of(client, FIELD)
+    assert b"no counter, because" in client.get(f"{FIELD}csv/").content
 
 
 def test_paths_constants_and_parents(using: str, client: Client) -> None:
@@ -197,7 +194,7 @@ def test_only_findings(using: str, client: Client) -> None:
     """The counters of which something is to be told can be shown without the others."""
     for name in ("Acme", "Brandt"):
         vouchers(Company.objects.create(name=name), 4, 3)
-    assert "No counter fits" in text_of(client, f"{FIELD}?_show=findings")
+    assert "No counter matches" in text_of(client, f"{FIELD}?_show=findings")
     Voucher.objects.filter(company__name="Brandt", number=2).delete()
     page = text_of(client, f"{FIELD}?_show=findings")
     assert ">Brandt</a>" in page
@@ -223,7 +220,7 @@ def test_what_is_free_is_no_fault(using: str) -> None:
         Seat.objects.create(room="a")
     Seat.objects.filter(number=1).delete()
     page = text_of(accountant, f"{PAGES}numbered.Seat.number/")
-    assert "1 number is free, and is given again: 1." in page
+    assert "1 number is free and will be assigned again: 1." in page
     assert "Each missing number is explained." in page
 
 
@@ -289,7 +286,7 @@ def test_another_site_and_its_model_admins(using: str, settings: Any) -> None:
 
 
 def test_the_strictest_policy_is_kept(using: str, client: Client) -> None:
-    """No inline script, style or handler, so that Content-Security-Policy may forbid them."""
+    """There are no inline scripts, styles or handlers: a strict Content-Security-Policy works."""
     vouchers(Company.objects.create(name="Acme"), 4, 3)
     for path in (PAGES, FIELD, f"{FIELD}?issued_on=2026-04", f"{FIELD}drafts/"):
         page = text_of(client, path)
@@ -310,7 +307,7 @@ def test_numbers_have_no_separators(using: str, client: Client, settings: Any) -
 
 
 def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: Any) -> None:
-    """Line by line, after the mark by which a spreadsheet knows UTF-8."""
+    """The CSV has the lines of the command, after the UTF-8 byte order mark."""
     acme = Company.objects.create(name="Acme")
     vouchers(acme, 4, 3)
     vouchers(acme, 5, 3)
@@ -323,7 +320,7 @@ def test_the_export_is_that_of_the_command(using: str, client: Client, capsys: A
 
 
 def test_the_number_of_queries_is_fixed(using: str, client: Client) -> None:
-    """Be there three counters or three hundred, exact or with holes and voids."""
+    """It is the same for three and three hundred counters, with and without gaps and voids."""
     path = f"{FIELD}?_dates=issued_on"
 
     def more(companies: int) -> None:

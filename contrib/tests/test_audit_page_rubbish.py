@@ -19,17 +19,13 @@ from sequences_contrib.periods import Month
 from sequences_contrib.posting import assign_numbers
 
 from sequences_core import delete, set_last_value
-from tests.numbered.blocks import letters, tables
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import Company, Project, Voucher
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 FIELD = f"{PAGES}numbered.Voucher.number/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture
@@ -44,7 +40,7 @@ RUBBISH = ["x", "\0", "²", "٣-٣", "-1", "0-0", "1e400", "9" * 30, "9" * 30 + 
 
 @pytest.mark.parametrize("text", RUBBISH, ids=lambda text: ascii(text[:40]))
 def test_rubbish_in_an_address(client: Client, text: str) -> None:
-    """Whatever is asked for, there is a page, if only one that says that no counter fits."""
+    """Every query string returns a page, if only one without matching counters."""
     for key in ("company", "issued_on", "_dates", "_show", "_page", "_counter"):
         for page in ("", "csv/"):
             assert client.get(f"{FIELD}{page}?{key}={quote(text)}").status_code == 200
@@ -70,19 +66,14 @@ def test_rows_without_a_counter_are_a_finding(using: str, client: Client) -> Non
 
 
 def test_only_findings_are_findings(using: str) -> None:
-    """Not all counters whose sums prove nothing: those of two models, or with dates compared."""
+    """The filter doesn't show counters only because their summary proves nothing."""
     with isolate_apps("tests.numbered"):
-        made: list[Any] = [
-            type(
+        made = [
+            model_with(
                 name,
-                (models.Model,),
-                {
-                    "__module__": __name__,
-                    "Meta": type("Meta", (), {"app_label": "numbered"}),
-                    "day": models.DateField(default=date(2026, 1, 1)),
-                    "kind": models.CharField(max_length=9),
-                    "number": SequenceField("shared", scope="kind"),
-                },
+                day=models.DateField(default=date(2026, 1, 1)),
+                kind=models.CharField(max_length=9),
+                number=SequenceField("shared", scope="kind"),
             )
             for name in ("Sold", "Sent")
         ]
@@ -96,7 +87,7 @@ def test_only_findings_are_findings(using: str) -> None:
 
 
 def test_names_that_say_too_little(using: str, client: Client) -> None:
-    """Companies of one name have their keys beside it; so has one without a name."""
+    """Companies with the same name, or without one, are shown with their keys."""
     keys = [Company.objects.create(name=name).pk for name in ("Same", "Same", " ")]
     for company in Company.objects.filter(pk__in=keys):
         vouchers(company, 4, 1)
@@ -108,7 +99,7 @@ def test_names_that_say_too_little(using: str, client: Client) -> None:
 
 
 def test_companies_of_another_database(using: str, settings: Any) -> None:
-    """Their names are read where the router says; a scope of theirs needs no table of theirs."""
+    """Names are read from the router's database; such a scope needs no table of companies."""
     read: list[Any] = []
 
     class Elsewhere(ToUsing):
@@ -146,7 +137,7 @@ def test_moments_without_use_tz(using: str, settings: Any, zone: str) -> None:
 
 
 def test_a_draft_whose_parent_is_gone_stops_no_other(using: str) -> None:
-    """It has no counter, as one whose scope is null; the others get their numbers."""
+    """The draft has no counter, as if its scope were null; the others are numbered."""
     project = models.ForeignKey(Project, models.DO_NOTHING, db_constraint=False)
     posted = models.BooleanField(default=True)
     number = SequenceField("post", scope="project__code", when="posted")

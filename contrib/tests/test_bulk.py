@@ -33,7 +33,7 @@ APPS = ["tests.numbered"]
 
 
 class Made(models.UUIDField):  # type: ignore[type-arg] # not generic at run time
-    """A key that is made when the row is written."""
+    """A primary key that pre_save() creates."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         if getattr(model_instance, self.attname) is None:
@@ -71,7 +71,7 @@ def test_a_bulk_takes_one_block(batch_size: int | None, batches: int, using: str
 
 
 def test_counters_are_locked_in_one_order(using: str) -> None:
-    """Bulks of many scopes take their counters by name, so that none waits for another in turn."""
+    """Bulks of many scopes lock their counters in the order of names, so they can't deadlock."""
     a, b, c = (Project.objects.using(using).create(code=code) for code in "abc")
     for project in (a, b, c):
         Ticket.objects.using(using).create(project=project)
@@ -115,7 +115,7 @@ def test_explicit_expressions_among_the_rows(using: str) -> None:
 
 
 def test_nothing_but_expressions(using: str) -> None:
-    """Where every row brings one, the instances know what came of it, and saving keeps it."""
+    """If every row has an expression, the instances get its values, and later saves keep them."""
     (invoice,) = Invoice.objects.using(using).bulk_create([Invoice(number=NextValue("invoices"))])
     if connections[using].features.can_return_rows_from_bulk_insert:
         invoice.note = "saved"
@@ -125,7 +125,7 @@ def test_nothing_but_expressions(using: str) -> None:
 
 
 def test_rows_of_several_scopes(using: str) -> None:
-    """Each scope's rows get a block of their own counter, in the order of the rows."""
+    """The rows of each scope get a block of their counter, in the order of the rows."""
     a, b = (Project.objects.using(using).create(code=code) for code in "ab")
     Ticket.objects.using(using).create(project=b)
     rows = [Ticket(project=project) for project in (a, b, b, a, a)]
@@ -227,7 +227,7 @@ def test_reused_numbers_beside_explicit_ones(using: str) -> None:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_failed_bulk_takes_nothing(in_transaction: bool, using: str) -> None:
-    """When a row is refused no number is lost, and the same instances can be saved afterwards."""
+    """If a row is refused, no number is lost, and the same instances can be saved again."""
     Plain.objects.using(using).create(code="taken")
     rows = [Plain(code="a"), Plain(code="taken"), Plain(code="b")]
     for batch_size in (None, 1):
@@ -242,7 +242,7 @@ def test_a_failed_bulk_takes_nothing(in_transaction: bool, using: str) -> None:
 
 
 def test_rollback_gives_the_block_back(using: str) -> None:
-    """A bulk that is rolled back never happened."""
+    """A bulk that is rolled back takes no numbers."""
     with rolled_back(using):
         CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(5)])
     created = CreditNote.objects.using(using).bulk_create([CreditNote() for _ in range(2)])
@@ -302,7 +302,7 @@ def test_updated_rows_keep_their_numbers(using: str) -> None:
 
 
 def test_conflicts_would_lose_the_numbers_of_an_expression(using: str) -> None:
-    """So they are for a NextValue among the values."""
+    """A NextValue among the values is refused for the same reason."""
     update: dict[str, Any] = {"update_conflicts": True, "update_fields": ["note"]}
     if connections[using].features.supports_update_conflicts_with_target:
         update["unique_fields"] = ["number"]
@@ -318,7 +318,7 @@ def test_conflicts_would_lose_the_numbers_of_an_expression(using: str) -> None:
 def test_explicit_numbers_of_rows_that_are_not_stored(
     kind: str, in_transaction: bool, using: str
 ) -> None:
-    """With ON CONFLICT the counter passes the explicit numbers that are stored, and no others."""
+    """With ON CONFLICT, only the explicit numbers that are stored raise the counter."""
     rows = Plain.objects.using(using)
     rows.create(code="a")
     options: dict[str, Any] = {"ignore_conflicts": True}
@@ -336,7 +336,7 @@ def test_explicit_numbers_of_rows_that_are_not_stored(
 
 
 def test_explicit_numbers_before_the_first_use_of_a_counter(using: str) -> None:
-    """With ON CONFLICT, where no row is stored, a counter that wasn't there starts as ever."""
+    """With ON CONFLICT, a new counter starts at its initial value if no row is stored."""
     rows = Plain.objects.using(using)
     Plain(code="a", number=0).save_base(raw=True, using=using, force_insert=True)
     rows.bulk_create([Plain(code="a", number=50)], ignore_conflicts=True)
@@ -344,7 +344,7 @@ def test_explicit_numbers_before_the_first_use_of_a_counter(using: str) -> None:
 
 
 def test_conflicts_of_one_scope_move_no_other(using: str) -> None:
-    """What is stored in one scope says nothing of the same number in another."""
+    """A number stored in one scope doesn't affect the same number in another."""
     a, b = (Project.objects.using(using).create(code=code) for code in "ab")
     rows = Ticket.objects.using(using)
     rows.create(project=a, number=9)

@@ -78,7 +78,7 @@ def test_the_date(using: str) -> None:
 
 
 def test_the_condition(using: str) -> None:
-    """Half of a condition that is taken back meanwhile leaves the row without a number."""
+    """If a part of the condition becomes false in the meantime, the row gets no number."""
     others = Others()
     with documents(using, others, when=READY) as rows:
         draft = rows.create()
@@ -95,7 +95,7 @@ def test_the_condition(using: str) -> None:
 
 
 def test_the_text(using: str) -> None:
-    """The text is about the row as it is numbered."""
+    """The text has the values of the row at the time it is numbered."""
     others = Others()
     with documents(using, others, when="posted") as rows:
         draft = rows.create()
@@ -107,7 +107,7 @@ def test_the_text(using: str) -> None:
 
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])
 def test_what_a_path_leads_to(skip_used: bool, using: str) -> None:
-    """A counter that rows have left between two batches numbers none of the one they came to."""
+    """Rows that move to another counter between two batches get no number of the old one."""
     first, other = (Company.objects.using(using).create(name=name) for name in "ab")
     projects = [Project.objects.using(using).create(company=each) for each in (first, other)]
     names = [f"s.{company.pk}" for company in (first, other)]

@@ -93,7 +93,7 @@ def test_a_form_tells_of_a_collision(tickets: list[Any]) -> None:
 
 
 def test_forms_that_collide_with_nothing(tickets: list[Any]) -> None:
-    """Neither a row that stays, nor one that moves where its number is free, nor a new one."""
+    """New rows, rows that keep their scope, and rows whose number is free are valid."""
     one, other = tickets
     Ticket.objects.create(project=other.project)
     Ticket.objects.filter(pk=other.pk).delete()
@@ -141,7 +141,7 @@ def test_the_admin_moves_a_row(tickets: list[Any], settings: Any) -> None:
 
 
 def test_a_formset_tells_of_a_collision(tickets: list[Any]) -> None:
-    """Each of its forms does."""
+    """Each form of a formset reports a collision."""
     formset = modelformset_factory(Ticket, fields=["project"], extra=0)
     data = {
         "form-TOTAL_FORMS": 2,
@@ -180,7 +180,7 @@ def constrained(kind: str) -> Any:
 @pytest.mark.usefixtures("routed")
 @pytest.mark.parametrize("kind", ["unique_with", "unique_together", "constraint", "partial"])
 def test_each_constraint_and_half_of_a_scope(kind: str, using: str) -> None:
-    """However the constraint is declared, and if the form shows only a part of the scope."""
+    """Every kind of constraint is validated, even if the form has only a part of the scope."""
     with isolate_apps("tests.numbered"):
         model = constrained(kind)
     with tables(using, model):

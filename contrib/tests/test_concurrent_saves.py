@@ -111,7 +111,7 @@ def test_a_save_waits_for_the_one_before(using: str) -> None:
 def test_a_locked_counter_comes_out_of_the_save(
     options: dict[str, Any], values: dict[str, int], using: str
 ) -> None:
-    """With nowait or a timeout the save raises SequenceLocked, and stores nothing."""
+    """With nowait or a timeout, the save raises SequenceLocked and stores nothing."""
     with letters(using, number=SequenceField(**options)) as rows:
 
         def save() -> None:

@@ -30,7 +30,7 @@ WAYS = {"copy.copy": copy.copy, "copy.deepcopy": copy.deepcopy, "deconstructed":
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_copied_field_is_a_plain_integer(way: Any, using: str) -> None:
-    """It adds no constraint, takes and moves no counter, and the checks say nothing of it."""
+    """A copy adds no constraint, takes no number, and has no checks."""
     with isolate_apps("tests.numbered"):
         copied = way(Ticket._meta.get_field("number"))
         history = model_with(project=models.IntegerField(), number=copied)

@@ -85,7 +85,7 @@ def stored(papers: Any) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_posting_in_order(in_transaction: bool, papers: Any, using: str) -> None:
-    """The date is looked at when the number is given, in each year by itself."""
+    """The date is checked when the number is taken, separately for each year."""
     late, first, last, next_year = (draft(papers, days) for days in (2, 1, 3, 370))
     with atomic_if(in_transaction, using):
         for row in (first, last, next_year):
@@ -120,16 +120,16 @@ def test_a_batch_in_order(papers: Any, using: str) -> None:
 
 
 def test_the_order_has_to_agree(papers: Any) -> None:
-    """Another order, or one that skips, would let dates come too late."""
+    """Another order, or skipping locked rows, could break the order of dates, so it is refused."""
     for order in (("pk",), ("-issued_on", "pk"), ("posted", "issued_on", "pk")):
-        with pytest.raises(ValueError, match="begin order_by with 'issued_on'"):
+        with pytest.raises(ValueError, match="order_by must begin with 'issued_on'"):
             assign_numbers(papers.all(), order_by=order, locked="wait")
     with pytest.raises(ValueError, match="locked='wait'"):
         assign_numbers(papers.all(), order_by=ORDER)
 
 
 def test_the_end_of_a_range(papers: Any, using: str) -> None:
-    """A batch that would pass the maximum is not numbered, those before it are."""
+    """A batch that would pass the maximum is not numbered; earlier batches are."""
     for days in range(9):
         draft(papers, days)
     papers.update(posted=True)
@@ -164,7 +164,7 @@ def test_a_text_goes_with_its_number(papers: Any, using: str) -> None:
 
 
 def test_the_text_is_protected(papers: Any, using: str) -> None:
-    """What was issued stays, its text too."""
+    """A posted document keeps its number and its text."""
     row = draft(papers, 1, posted=True)
     row.text = "P-2026-9"
     with pytest.raises(NumberProtected, match="text"):

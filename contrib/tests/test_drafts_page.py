@@ -9,20 +9,17 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connections
 from django.test import Client
+from django.utils import translation
 
 from sequences_core import set_last_value
 from tests.numbered.models import Company, Voucher
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import PAGES, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 PAGE = f"{PAGES}numbered.Voucher.number/drafts/"
 
 BUTTON = 'value="Assign numbers"'
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture
@@ -58,13 +55,30 @@ def test_drafts_are_counted_and_numbered(using: str, client: Client, company: Co
     assert sorted(number or 0 for number in numbers()) == [0, 1, 2, 3, 4, 5]
     entry = LogEntry.objects.get()
     assert str(entry.content_type) == "Numbered | voucher"
-    assert "3 rows were numbered" in entry.get_change_message()
+    told = "Changed number for vouchers “3 rows were numbered. Acme · April 2026: 3–5”."  # noqa: RUF001
+    assert entry.get_change_message() == told
     assert "No row was numbered." in client.post(PAGE, follow=True).content.decode()
     assert LogEntry.objects.count() == 1
 
 
+def test_the_history_is_in_the_language_of_its_reader(
+    using: str, client: Client, company: Company, settings: Any
+) -> None:
+    """Not in that of whoever has pressed the button, as with Django's own entries."""
+    settings.LANGUAGE_CODE = "de"
+    page = client.post(PAGE, follow=True).content.decode()
+    assert "3 Belege wurden nummeriert" in page
+    entry = LogEntry.objects.get()
+    for language, told in (
+        ("en", "Changed number for vouchers “3 rows were numbered. Acme · April 2026: 3–5”."),  # noqa: RUF001
+        ("de", "Nummer für vouchers „3 rows were numbered. Acme · April 2026: 3–5“ geändert."),  # noqa: RUF001
+    ):
+        with translation.override(language):
+            assert entry.get_change_message() == told
+
+
 def test_who_may_only_view_sees_no_button(using: str, company: Company) -> None:
-    """Nor does a POST that is made by hand number anything."""
+    """Without the permission to change rows, there is no button, and a POST is forbidden."""
     viewer = client_with(using, "numbered.view_voucher")
     page = text_of(viewer, PAGE)
     assert "3 rows are posted" in page
@@ -84,7 +98,7 @@ def test_a_form_of_another_site_is_refused(using: str, company: Company) -> None
 def test_each_batch_is_committed_by_itself(
     using: str, client: Client, company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ATOMIC_REQUESTS, too, which would put a transaction around the view."""
+    """This also works with ATOMIC_REQUESTS, which would wrap the view in a transaction."""
     monkeypatch.setitem(connections[using].settings_dict, "ATOMIC_REQUESTS", True)
     client.post(PAGE)
     assert Voucher.objects.filter(number=None).count() == 1
@@ -99,13 +113,14 @@ def test_what_stops_the_numbering_is_said(using: str, client: Client, company: C
     set_last_value(2**63 - 1, f"vouchers.{other.pk}.2026-05")
     page = client.post(PAGE, follow=True).content.decode()
     assert "The numbering stopped after 3 rows" in page
-    assert "3 rows were numbered." in LogEntry.objects.get().get_change_message()
+    told = "Changed number for vouchers “3 rows were numbered”."
+    assert LogEntry.objects.get().get_change_message() == told
 
 
 def test_an_order_that_the_page_does_not_offer(
     using: str, client: Client, company: Company
 ) -> None:
-    """It is refused before anything is written."""
+    """An unknown order is refused before anything is written."""
     page = client.post(PAGE, {"order": "company__name"}, follow=True).content.decode()
     assert "can&#x27;t be numbered in this order" in page
     assert Voucher.objects.filter(number=None).count() == 4
@@ -120,7 +135,7 @@ def test_rows_without_a_scope_wait_for_ever(using: str, client: Client) -> None:
 
 
 def test_a_field_without_when_has_no_drafts(using: str) -> None:
-    """Neither a link nor a page."""
+    """There is neither a link nor a page."""
     accountant = client_with(using, "numbered.view_invoice")
     assert "numbered.Invoice.number/drafts/" not in text_of(accountant, PAGES)
     assert accountant.get(f"{PAGES}numbered.Invoice.number/drafts/").status_code == 404

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import NextValue, get_last_value, get_next_values
 from tests.numbered.blocks import Steps
+from tests.numbered.blocks import steps as steps
 from tests.numbered.models import Document, Invoice, Receipt, Seat, Ticket
 
 LABEL = "letters"
@@ -59,18 +59,6 @@ def test_no_second_migration(model: type[models.Model]) -> None:
     again = live.clone()
     again.fields = {name: field.clone() for name, field in live.fields.items()}
     assert changes(state_of(live), state_of(again)) == []
-
-
-@pytest.fixture
-def steps(using: str) -> Iterator[Steps]:
-    steps = Steps(using)
-    try:
-        yield steps
-        steps.undo()
-        assert "letters_letter" not in connections[using].introspection.table_names()
-    finally:
-        with connections[using].cursor() as cursor:
-            cursor.execute("DROP TABLE IF EXISTS letters_letter")
 
 
 def create(*fields: tuple[str, Any]) -> Any:
@@ -206,7 +194,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, steps: Steps) -> None:
-    """Whatever renames the table or the column, the numbers of each scope go on, and back."""
+    """Renaming the table or the column renames the counters, also in reverse."""
     model = steps.apply(create(("number", SequenceField(scope="kind"))))
     counts: dict[str, int] = {}
 
@@ -229,7 +217,7 @@ def test_a_counter_without_a_name_follows_its_column(change: Any, using: str, st
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_voids_follow_their_counter(change: Any, using: str, steps: Steps) -> None:
-    """A number that is void stays so, whatever its counter is called; the table takes it along."""
+    """Voids are renamed with their counter, and deleted with the table."""
     field = SequenceField(scope="kind")
     model = steps.apply(create(("number", field)))
     for kind in ("a.b", "A_"):
@@ -250,7 +238,7 @@ def test_voids_follow_their_counter(change: Any, using: str, steps: Steps) -> No
 
 
 def test_a_counter_without_a_name_ends_with_its_table(using: str, steps: Steps) -> None:
-    """A table that is made again is numbered from 1; a named sequence is nobody's, and goes on."""
+    """A recreated table is numbered from 1; a sequence with a name keeps its counter."""
     fields = [("number", SequenceField(scope="kind")), ("other", SequenceField("letters"))]
     for expected in (1, 2):
         model = steps.apply(create(*fields))
@@ -270,7 +258,7 @@ def test_a_field_that_gets_a_name_keeps_its_numbers(using: str, steps: Steps) ->
 
 
 def test_sqlmigrate_renames_no_counter(using: str, steps: Steps) -> None:
-    """A migration that is only written down changes nothing."""
+    """sqlmigrate changes no counters."""
     model = steps.apply(create(("number", SequenceField())))
     model.objects.using(using).create()
     state = steps.states[-1].clone()

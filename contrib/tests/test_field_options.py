@@ -211,7 +211,7 @@ def test_two_fields_on_one_counter(field: Callable[[], Any], expected: list[str]
 
 @pytest.mark.parametrize("scope", ["project", "project_id", F("project"), [F("project_id")]])
 def test_two_fields_on_one_counter_by_scopes_that_look_different(scope: Any) -> None:
-    """However the same scope is written, it is the same counter."""
+    """Different notations of the same scope use the same counter."""
     with isolate_apps(ISOLATED):
         letter = model_with(
             project=models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+"),
@@ -371,7 +371,7 @@ def test_a_collation_that_holds_different_texts_to_be_equal(collation: str) -> N
 
 
 def test_text_on_mysql(using: str) -> None:
-    """Where a text column ignores case unless told otherwise, a scope of text is an error."""
+    """If a text column ignores case by default, a scope of text is an error."""
     for collation, expected in ((None, ["sequences_contrib.E005"]), ("utf8mb4_bin", [])):
         if connections[using].vendor != "mysql":
             collation, expected = None, []

@@ -14,6 +14,7 @@ from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from sequences_contrib import languages
+from sequences_contrib.affixes import affixes_of
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.periods import Day, FiscalYear, IsoWeek, Month, Quarter, Year
 
@@ -82,7 +83,7 @@ def bills(using: str) -> Any:
 
 def assert_alike(rows: Any, written: NumberFormat) -> None:
     """SELECT and UPDATE write what Python writes, which can be read again."""
-    affixes = written.affixes(found := list(rows.all()), connections[rows.db])
+    affixes = affixes_of(written.pieces, found := list(rows.all()), connections[rows.db])
     expected = {
         row.pk: written.text(each, row.number) for row, each in zip(found, affixes, strict=True)
     }
@@ -137,7 +138,7 @@ ROWS = st.lists(
 @example(values=[{"issued_on": EDGES[0], "number": 0, "branch": 0, "note": "  "}])
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> None:
-    """Whatever the fields hold, SQL writes it as Python does, and parse() reads it again."""
+    """For all values, SQL gives the same text as Python, and parse() reads it."""
     with rolled_back(using):
         company = Company.objects.using(using).create(name=values[0]["note"])
         bills.bulk_create(bills.model(company=company, **row) for row in values)
@@ -153,6 +154,8 @@ def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> 
         ("{number}", {"tz": "Nowhere"}, ValueError),
         ("", {}, ValueError),
         ("INV", {}, ValueError),
+        ("a\0-{number}", {}, ValueError),
+        ("{number}\ud800", {}, ValueError),
         ("{number}-{number}", {}, ValueError),
         ("{number", {}, ValueError),
         ("number}", {}, ValueError),
@@ -183,7 +186,7 @@ def test_sql_and_parse(bills: Any, using: str, values: list[dict[str, Any]]) -> 
     ],
 )
 def test_refused(template: Any, options: Any, error: type[Exception]) -> None:
-    """A format that is wrong, whatever the model, is refused where it is written."""
+    """A format that is invalid for every model is refused by its constructor."""
     with pytest.raises(error):
         NumberFormat(template, **options)
 
@@ -222,13 +225,21 @@ def test_accepted(template: str) -> None:
     ],
 )
 def test_text_of_another_format(text: str) -> None:
-    """What the format can't have written is refused."""
-    with pytest.raises(ValueError, match="no number is written"):
+    """parse() refuses texts that the format can't produce."""
+    with pytest.raises(ValueError, match="is not a number of the format"):
         NumberFormat("INV-{issued_on:%Y}-{number:05d}").parse(text)
 
 
+@pytest.mark.parametrize("digits", [20, 100, 5000])
+def test_parse_of_too_many_digits(digits: int) -> None:
+    """However long the text is, the error is of one kind, and short."""
+    with pytest.raises(ValueError, match="no number is written as") as caught:
+        NumberFormat("INV-{number}").parse("INV-" + "9" * digits)
+    assert len(str(caught.value)) < 200
+
+
 def test_parse_needs_the_model() -> None:
-    """Where only the model tells that a field has no separator in it, it has to be asked."""
+    """If only the model shows that a field has no separator, parse() needs the model."""
     written = NumberFormat("{branch}-{note}-{number}")
     with pytest.raises(ValueError, match="without the model"):
         written.parse("1-A-B-3")
@@ -246,7 +257,7 @@ def test_parse_needs_the_model() -> None:
     ],
 )
 def test_null(bills: Any, using: str, written: str, row: Any) -> None:
-    """What is null or empty can't be written: an error in Python, null in SQL."""
+    """A null or empty field raises an error in Python, and gives null in SQL."""
     bill = bills.model(number=1, **row)
     if row.get("branch", 0) is not None:
         bill.save(using=using)
@@ -263,7 +274,7 @@ def test_no_number(number: Any) -> None:
 
 
 def test_negative() -> None:
-    """Signs are not written before zeros."""
+    """Negative numbers can't be padded with zeros."""
     row = bill_model()(number=-1, branch=-1)
     for written in ("{number:05d}", "{branch:02d}-{number}"):
         with pytest.raises(ValueError, match=r"negative|between 0"):
@@ -271,7 +282,7 @@ def test_negative() -> None:
 
 
 def test_function_in_sql(bills: Any) -> None:
-    """A database can't call a function that names years."""
+    """A period defined by a Python function has no database expression."""
     year = FiscalYear("issued_on", by=lambda day: "Y1")
     written = NumberFormat("{year}-{number}", year=year)
     assert written.format(bills.model(issued_on=EDGES[0], number=3)) == "Y1-3"
@@ -305,7 +316,7 @@ WORDS = st.lists(ATOMS, min_size=1, max_size=2).map(tuple)
 
 
 def readings(pieces: Any, text: str) -> int:
-    """In how many ways can a text be cut into the pieces?"""
+    """Return in how many ways a text can be split into the pieces."""
     if not pieces:
         return not text
     (word, *_), *rest = pieces
@@ -328,5 +339,5 @@ TEXTS = ["".join(each) for n in range(1, 9) for each in itertools.product("01", 
 
 
 def runs(word: Any, text: str) -> int:
-    """In how many ways do the atoms of a word make the text?"""
+    """Return in how many ways the atoms of a word match the text."""
     return readings([((atom,),) for atom in word], text)

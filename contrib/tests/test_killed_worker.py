@@ -59,7 +59,7 @@ def start(using: str) -> subprocess.Popen[str]:
 
 
 def test_workers_are_killed(using: str) -> None:
-    """Whenever it happens, there is no hole and no duplicate, and all are numbered at the end."""
+    """At whatever time a worker is killed, there are no gaps and no duplicates at the end."""
     rows = Delivery.objects.using(using)
     chance = random.Random()
     cut_short = 0

@@ -34,6 +34,7 @@ from tests.numbered.models import (
     SpecialInvoice,
     Ticket,
 )
+from tests.numbered.pages import ToUsing
 
 APPS = ["tests.numbered"]
 
@@ -57,7 +58,7 @@ def test_multi_table_inheritance(using: str) -> None:
 
 
 def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
-    """When the child's row fails, the parent's number is free, and the instance gets a new one."""
+    """If the child's row fails, the parent's number is free, and the instance can get a new one."""
     SpecialInvoice.objects.using(using).create(own=5)
     with connections[using].cursor() as cursor:
         cursor.execute("CREATE UNIQUE INDEX own_uniq ON numbered_specialinvoice (own)")
@@ -82,7 +83,7 @@ def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
 def test_a_child_that_fails_takes_its_parents_key_back(
     generations: int, in_transaction: bool, using: str
 ) -> None:
-    """A number that is a primary key goes back, too: the next save stores a row of its own."""
+    """This includes a number that is the primary key, so the next save inserts a new row."""
     with isolate_apps("tests.numbered"):
         meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
         fields = {"id": SequenceField("papers", primary_key=True), "text": models.TextField()}
@@ -148,7 +149,7 @@ def test_abstract(using: str) -> None:
 
 
 def test_abstract_with_a_constraint(using: str) -> None:
-    """Each child of an abstract model has a constraint and numbers of its own."""
+    """Each child of an abstract model has its own constraint and its own numbers."""
     with isolate_apps("tests.numbered"):
 
         class Written(models.Model):
@@ -276,21 +277,9 @@ def test_counters_travel_with_the_rows(using: str, tmp_path: Path) -> None:
     assert Invoice.objects.using(using).create().number == 3
 
 
-class OnlyThere:
-    """A router that sends everything to one database."""
-
-    def __init__(self, alias: str) -> None:
-        self.alias = alias
-
-    def db_for_read(self, model: Any, **hints: Any) -> str:
-        return self.alias
-
-    db_for_write = db_for_read
-
-
 def test_routers(using: str, settings: Any) -> None:
     """A save goes where the router says, number and scope too."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     project = Project.objects.create(code="p", company=Company.objects.create(name="c"))
     assert Ticket.objects.create(project_id=project.pk).number == 1
     assert Invoice.objects.create().number == 1
@@ -301,8 +290,8 @@ def test_routers(using: str, settings: Any) -> None:
 
 
 def test_validation(using: str, settings: Any) -> None:
-    """Validation finds nothing to complain of in a number that is yet to come."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    """Validation accepts a number that isn't set yet."""
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     Invoice.objects.create()
     invoice = Invoice(note="n")
     invoice.full_clean()
@@ -319,7 +308,7 @@ def test_forms_leave_the_number_out() -> None:
 
 
 def test_admin_shows_the_number_read_only() -> None:
-    """In the admin the number can be shown, read-only, and not entered."""
+    """The admin can show the number as a read-only field."""
 
     class InvoiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         readonly_fields = ("number",)
@@ -354,7 +343,7 @@ def test_serializers_ask_for_no_number_that_is_unique_with(
     null: bool, using: str, settings: Any
 ) -> None:
     """A client of Django REST framework sends the scope alone, though the two are unique."""
-    settings.DATABASE_ROUTERS = [OnlyThere(using)]
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
     web, app = (Project.objects.create(code=code) for code in ("web", "app"))
     with letters(
         using,
@@ -379,7 +368,7 @@ def test_serializers_ask_for_no_number_that_is_unique_with(
 
 
 def test_an_editable_number_is_in_forms() -> None:
-    """With editable=True a form has it, and may leave it empty."""
+    """With editable=True, a form has the field, which may be left empty."""
     with isolate_apps("tests.numbered"):
 
         class Letter(models.Model):

@@ -54,7 +54,7 @@ def numbers(rows: Any, company: str = "a") -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_an_earlier_date_is_refused(in_transaction: bool, using: str, rows: Any) -> None:
-    """Dates may be equal, and go on; an earlier one is refused, and no number is lost."""
+    """Dates may be equal or later; an earlier one is refused, and no number is lost."""
     with atomic_if(in_transaction, using):
         for n in (3, 3, 5):
             rows.create(issued_on=day(n))
@@ -105,7 +105,7 @@ def test_a_bulk_is_numbered_as_it_is_given(in_transaction: bool, using: str, row
 
 @pytest.mark.parametrize("save", ["create", "bulk_create"])
 def test_a_date_is_needed(save: str, using: str, rows: Any) -> None:
-    """Without a known date a row can't be numbered, and nothing is written."""
+    """A row whose date is unknown can't be numbered, and nothing is stored."""
     for value, error in ((None, "null"), (models.Value(day(1)), "known")):
         some = [rows.model(issued_on=day(1)), rows.model(issued_on=value)]
         saves = {
@@ -159,7 +159,7 @@ def test_an_explicit_number_fits_between_its_neighbours(
 
 
 def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
-    """An import may be in any order; what counts are numbers and dates, with those stored."""
+    """An import may have any order of rows, if the dates ascend with the numbers."""
     rows.create(number=5, issued_on=day(5))
     given = [(9, 9), (2, 2), (7, 6)]
     rows.bulk_create([rows.model(number=n, issued_on=day(d)) for n, d in given])
@@ -173,7 +173,7 @@ def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
 
 @pytest.mark.parametrize("start", ["no counter", "counter"])
 def test_an_explicit_number_below_the_counter_locks_it(start: str, using: str, rows: Any) -> None:
-    """It may be the last one there is, so who comes after it must wait for its date."""
+    """It may become the last number, so the next row must wait for its date."""
     if start == "counter":
         rows.create(issued_on=day(1))
         rows.all().delete()
@@ -312,7 +312,7 @@ def test_one_look_at_the_last_row(using: str, rows: Any) -> None:
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
-    """They are refused where the field is declared."""
+    """Invalid options are refused where the field is declared."""
     with pytest.raises(error):
         SequenceField(**options)
 
@@ -325,7 +325,7 @@ def ids(**fields: Any) -> list[str]:
 
 
 def test_checks_of_the_date() -> None:
-    """It is a field of dates or integers of the same table, and known before the INSERT."""
+    """The field must have dates or integers, in the same table, known before the INSERT."""
     number = partial(SequenceField, unique=True)
     assert ids(day=models.DateField(), number=number(ascending="day")) == []
     assert ids(day=models.PositiveIntegerField(), number=number(ascending="day")) == []
@@ -345,7 +345,7 @@ def test_checks_of_the_date() -> None:
 
 
 def test_check_of_the_index() -> None:
-    """Without an index that leads to the last number each insert reads the whole scope."""
+    """Without a suitable index, the check warns that each INSERT reads the whole scope."""
     fields: dict[str, Any] = {"day": models.DateField(), "kind": models.IntegerField()}
     w051 = ["sequences_contrib.W051"]
     assert ids(**fields, number=SequenceField(ascending="day")) == w051
@@ -373,7 +373,7 @@ def test_check_of_the_index() -> None:
 
 
 def test_check_of_a_shared_counter() -> None:
-    """The order of one model's rows says nothing of another model's."""
+    """A field with ascending can't share its counter with another field."""
     fields: dict[str, Any] = {"day": models.DateField(), "other": SequenceField("s", unique=True)}
     found = ids(**fields, number=SequenceField("s", unique=True, ascending="day"))
     assert found.count("sequences_contrib.E004") == 2

@@ -7,12 +7,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.db import models
+from django.db import connections, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+from sequences_contrib.dates import CODES, DateText
+from sequences_contrib.expressions import Joined
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import (
     Day,
@@ -78,7 +80,7 @@ PERIODS = [
     ],
 )  # fmt: skip
 def test_days(period: Period, day: Any, text: str | None, first: Any, following: Any) -> None:
-    """Each period has one text, a first day, and a day after its last."""
+    """Each period has one text, a first day, and the first day of the next period."""
     assert period.text(date(*day)) == text
     assert period.range(date(*day)) == (date(*first), following and date(*following))
 
@@ -112,6 +114,8 @@ def test_a_period_is_its_days(period: Period, day: date) -> None:
         (FiscalYear, ["d", (13, 1)], {}, ValueError),
         (FiscalYear, ["d", 4], {}, TypeError),
         (FiscalYear, ["d", ("4", "1")], {}, TypeError),
+        (FiscalYear, ["d", (True, 1)], {}, TypeError),
+        (FiscalYear, ["d", (10**30, 1)], {}, ValueError),
         (FiscalYear, ["d", (4, 1)], {"named": "last"}, ValueError),
         (FiscalYear, ["d", (4, 1)], {"by": thirteen}, TypeError),
         (FiscalYear, ["d"], {"by": "thirteen"}, TypeError),
@@ -122,6 +126,78 @@ def test_refused(kind: Any, args: Any, options: Any, error: type[Exception]) -> 
     """Periods that make no sense are refused where they are declared."""
     with pytest.raises(error):
         kind(*args, **options)
+
+
+YEARS = (1, 4, 400, 999, 1000, 1900, 2000, *range(2024, 2029), 9998, 9999)
+
+
+def test_databases_know_the_periods(using: str) -> None:
+    """Each day of all kinds of years has the period, and the parts, that it has in Python."""
+    days = [
+        date(year, 1, 1) + timedelta(days=step)
+        for year in YEARS
+        for step in range(366)
+        if (year, step) < (9999, 365)
+    ]
+    kinds: list[DateText] = [
+        *(each for each in PERIODS if getattr(each, "by", None) is None),
+        *(FiscalYear("d", start) for start in ((1, 1), (1, 2), (1, 31), (2, 28), (3, 1), (3, 31))),
+        FiscalYear("d", (1, 1), named="both"),
+        FiscalYear("d", (12, 31), named="end"),
+        *(DateText("d", f"%{code}") for code in CODES),
+    ]
+    with letters(using, d=models.DateField()) as rows:
+        rows.bulk_create((rows.model(d=day) for day in days), batch_size=1000)
+        for kind in kinds:
+            written = Joined(*kind.expressions(F("d"), zoned=False))
+            found = rows.annotate(text=written).values_list("d", "text")
+            assert not [(day, text) for day, text in found if text != kind.text(day)], kind
+
+
+def test_sqlite_calls_no_function_of_python_for_a_date(using: str) -> None:
+    """It computes the periods by itself; an audit of many rows would take several times as long."""
+    if connections[using].vendor != "sqlite":
+        return
+    calls: list[Any] = []
+    with letters(using, d=models.DateField(null=True)) as rows:
+        rows.bulk_create([rows.model(d=date(2026, 3, 31)), rows.model(d=date(2027, 1, 1))])
+        connection = connections[using]
+        connection.connection.create_function(
+            "django_date_extract", 2, lambda *args: calls.append(args)
+        )
+        try:
+            for kind in (Quarter("d"), IsoWeek("d"), BOTH, FiscalYear("d", (4, 1))):
+                written = Joined(*kind.expressions(F("d"), zoned=False))
+                texts = rows.order_by("d").values_list(written, flat=True)
+                assert list(texts) == [kind.text(date(2026, 3, 31)), kind.text(date(2027, 1, 1))]
+            assert calls == []
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize("stored", ["now", "12:00", "2460000.5", "2026-04-01 12:00:00", "2026-4-1"])
+def test_what_other_programs_store_on_sqlite(using: str, stored: str) -> None:
+    """It is a date where Django reads one, or else null; not the day of the audit."""
+    if connections[using].vendor != "sqlite":
+        return
+    with letters(using, d=models.DateField()) as rows:
+        with connections[using].cursor() as cursor:
+            cursor.execute(f"INSERT INTO {rows.model._meta.db_table} (d) VALUES (%s)", [stored])
+        for kind in (Year("d"), IsoWeek("d"), FiscalYear("d", (4, 1))):
+            written = Joined(*kind.expressions(F("d"), zoned=False))
+            (text,) = rows.values_list(written, flat=True)
+            assert text == (kind.text(date(2026, 4, 1)) if "-" in stored else None)
+
+
+@pytest.mark.parametrize("period", [Year("d"), IsoWeek("d"), BOTH, FiscalYear("d", by=thirteen)])
+@pytest.mark.parametrize(
+    "day", [datetime(2026, 4, 1), datetime(2026, 4, 1, tzinfo=UTC), "2026-04-01", None]
+)
+def test_moments_are_no_days(period: Period, day: Any) -> None:
+    """The day of a moment depends on the time zone, so it isn't guessed."""
+    for of in (period.text, period.range):
+        with pytest.raises(TypeError, match="a period has days"):
+            of(day)
 
 
 def test_refused_in_a_field() -> None:
@@ -293,7 +369,7 @@ def test_range_of_moments(zone: str, moment: datetime, hours: int) -> None:
 
 
 def test_without_time_zones(settings: Any) -> None:
-    """Without USE_TZ moments are of the zone of the settings."""
+    """Without USE_TZ, datetimes are in the time zone of the settings."""
     settings.USE_TZ = False
     settings.TIME_ZONE = "UTC"
     year = Year("d", tz="Pacific/Auckland")

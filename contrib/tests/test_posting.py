@@ -99,7 +99,7 @@ def test_update_fields(names: str, atomic: bool, rows: Any, using: str) -> None:
 
 
 def test_a_save_of_something_else(rows: Any, using: str) -> None:
-    """What is true in memory only numbers nothing: the database has a draft still."""
+    """A condition that is true only in memory doesn't number the row."""
     draft = rows.create()
     draft.posted = True
     draft.note = "x"
@@ -109,7 +109,7 @@ def test_a_save_of_something_else(rows: Any, using: str) -> None:
 
 @modes
 def test_two_stale_instances(atomic: bool, rows: Any, using: str) -> None:
-    """Of two instances that post one document the second ends with the first one's number."""
+    """If two instances post one document, the second gets the first one's number."""
     pk = rows.create().pk
     first, second = rows.get(pk=pk), rows.get(pk=pk)
     for row in (first, second):
@@ -160,7 +160,7 @@ def test_a_failed_save(atomic: bool, rows: Any, using: str) -> None:
 
 
 def test_a_transaction_that_is_rolled_back(rows: Any, using: str) -> None:
-    """An instance that was numbered in it is numbered anew, though it still has the old number."""
+    """An instance that was numbered in it is numbered again, although it has the old number."""
     draft = rows.create()
     draft.posted = True
     with rolled_back(using):
@@ -174,7 +174,7 @@ def test_a_transaction_that_is_rolled_back(rows: Any, using: str) -> None:
 
 
 def test_a_savepoint_that_is_rolled_back(rows: Any, using: str) -> None:
-    """So is one of a savepoint, in the same transaction."""
+    """After a savepoint is rolled back, the same instance is numbered again."""
     draft = rows.create()
     draft.posted = True
     with transaction.atomic(using=using):
@@ -283,7 +283,7 @@ def test_copies(rows: Any, using: str) -> None:
 
 
 def test_get_or_create_and_update_or_create(rows: Any, using: str) -> None:
-    """They are saves too."""
+    """Both methods number rows like save()."""
     row, _ = rows.get_or_create(note="x")
     row, created = rows.update_or_create(note="x", defaults={"posted": True})
     assert (row.number, created) == (1, False)
@@ -291,7 +291,7 @@ def test_get_or_create_and_update_or_create(rows: Any, using: str) -> None:
 
 
 def test_queryset_update_and_bulk_update(rows: Any, using: str) -> None:
-    """Neither saves rows, so neither numbers them."""
+    """Neither method calls save(), so neither numbers rows."""
     draft = rows.create()
     rows.update(posted=True)
     draft.posted = True
@@ -330,7 +330,7 @@ def test_loaddata(rows: Any, using: str) -> None:
     ids=str,
 )
 def test_conditions(when: Any, draft: dict[str, Any], posted: dict[str, Any], using: str) -> None:
-    """Python and the database have one opinion of each condition."""
+    """Each condition has the same result in Python and in the database."""
     with letters(using, **document(when)) as rows:
         row = rows.create(**draft)
         condition = rows.model._meta.get_field("number").condition
@@ -392,7 +392,7 @@ def test_scopes(atomic: bool, using: str) -> None:
 
 
 def test_scope_moved_between_reading_and_updating(using: str) -> None:
-    """A document that moves while it is posted gets a number of where it went."""
+    """A document that is moved while it is posted gets a number of its new scope."""
     with letters(using, **document(scope="kind", unique=False)) as rows:
         draft = rows.create(kind="a")
         moved: list[str] = []
@@ -412,7 +412,7 @@ def test_scope_moved_between_reading_and_updating(using: str) -> None:
 
 
 def test_a_scope_without_a_value(using: str) -> None:
-    """A null in the scope is no number, as ever."""
+    """A row whose scope is null gets no number."""
     kind = models.CharField(max_length=9, null=True)
     with letters(using, **{**document(scope="kind", unique=False), "kind": kind}) as rows:
         draft = rows.create()
@@ -466,7 +466,7 @@ def test_options(options: dict[str, Any], using: str) -> None:
 
 
 def test_two_numbers_of_one_row(using: str) -> None:
-    """Each has its own condition; both are taken by one UPDATE, in the order of their names."""
+    """Each number has its own condition; one UPDATE stores both, in the order of their names."""
     fields = document()
     fields["receipt"] = SequenceField("a", when=Q(kind="paid"), unique=True)
     with letters(using, **fields) as rows:
@@ -548,7 +548,7 @@ def test_two_posters_at_once(rows: Any, using: str) -> None:
 
 
 def test_constraint(using: str) -> None:
-    """With unique_with the constraint holds for numbered rows only."""
+    """With unique_with, the constraint applies only to numbered rows."""
     with letters(using, **document(unique_with="kind", unique=False)) as rows:
         rows.bulk_create([rows.model() for _ in range(3)])
         assert isinstance(rows.model._meta.constraints[0], UniqueConstraint)

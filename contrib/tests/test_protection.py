@@ -1,4 +1,4 @@
-"""Rows that keep what they were numbered with."""
+"""Protection of numbered rows."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_change_is_refused(change: str, in_transaction: bool, using: str, made
     name = {"expression": "number"}.get(change, change.removeprefix("no "))
     setattr(row, name, CHANGES[change](firms))
     with atomic_if(in_transaction, using):
-        with pytest.raises(NumberProtected, match=r"Deed\.number is given, as 1"):
+        with pytest.raises(NumberProtected, match=r"Deed\.number is numbered 1"):
             row.save(using=using)
         with pytest.raises(NumberProtected):
             row.save(using=using, update_fields=["number", "firm_id", "issued_on"])
@@ -86,7 +86,7 @@ def test_a_change_is_refused(change: str, in_transaction: bool, using: str, made
         (error,) = caught.value.error_dict["__all__"]
         assert error.code == "protected"
         labels = "firm, issued on, number"
-        assert error.messages == [f"The number 1 has been given, so this can't change: {labels}."]
+        assert error.messages == [f"The number 1 is assigned, so this can't change: {labels}."]
         assert vouchers.create(firm=row.firm or firms.create()).number  # the transaction is fine
     assert vouchers.filter(number=1, issued_on=DAY, firm__isnull=False, pk=row.pk).exists()
 
@@ -131,13 +131,13 @@ def test_what_counts_is_the_database(using: str, made: Any) -> None:
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 def test_a_deletion_is_refused(in_transaction: bool, using: str, made: Any) -> None:
-    """By itself, by a query and by cascade; a draft goes."""
+    """Deletion is refused for an instance, a query and a cascade; drafts can be deleted."""
     firms, vouchers = made
     firm = firms.create()
     row, draft = vouchers.create(firm=firm), vouchers.create()
     for delete in (row.delete, vouchers.filter(pk=row.pk).delete, vouchers.delete, firm.delete):
         with (
-            pytest.raises(NumberProtected, match="numbered") as caught,
+            pytest.raises(NumberProtected, match="has a number") as caught,
             atomic_if(in_transaction, using),
         ):
             delete()
@@ -172,7 +172,7 @@ def test_what_the_error_is() -> None:
 
 
 def test_the_way_out_leaves_a_trace(using: str, made: Any) -> None:
-    """renumber() and void() may do what save() and delete() may not, and only they."""
+    """Only renumber() and void() may change or delete a protected row."""
     firms, vouchers = made
     row, other = (vouchers.create(firm=firms.create()) for _ in "ab")
     row.firm = other.firm
@@ -187,7 +187,7 @@ def test_the_way_out_leaves_a_trace(using: str, made: Any) -> None:
 
 
 def test_rows_that_are_numbered_while_they_are_changed(using: str, made: Any) -> None:
-    """Who changes or deletes a row waits for who numbers it, and is refused then."""
+    """A change or deletion waits for the transaction that numbers the row, and is then refused."""
     firms, vouchers = made
     firm = firms.create()
 
@@ -227,7 +227,7 @@ def test_rows_that_are_numbered_while_they_are_changed(using: str, made: Any) ->
 
 
 def test_a_model_of_the_same_identity(using: str, made: Any) -> None:
-    """A class that Python made where a protected one had been, as in tests, isn't protected."""
+    """A class with the same id() as a deleted protected class isn't protected."""
     row = Invoice.objects.using(using).create()
     pre_delete.connect(_refuse_deletion, sender=Invoice)
     try:
@@ -237,7 +237,7 @@ def test_a_model_of_the_same_identity(using: str, made: Any) -> None:
 
 
 def test_a_model_without_numbers() -> None:
-    """E052: there is nothing to protect."""
+    """E052: a model without a SequenceField has nothing to protect."""
     with isolate_apps("tests.numbered"):
 
         class Bare(ProtectNumbered):

@@ -32,7 +32,7 @@ def rows(using: str) -> Iterator[Any]:
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
 @pytest.mark.parametrize("save", ["create", "bulk_create"])
 def test_a_range_ends(save: str, in_transaction: bool, using: str, rows: Any) -> None:
-    """Past the maximum nothing is inserted, and nothing is lost; a bulk is all or nothing."""
+    """Above the maximum, nothing is stored and no number is lost; a bulk fails as a whole."""
     rows.bulk_create([rows.model() for _ in range(4)])
     late = [rows.model(), rows.model()]
 
@@ -54,7 +54,7 @@ def test_a_range_ends(save: str, in_transaction: bool, using: str, rows: Any) ->
 
 
 def test_the_last_numbers_under_concurrency(using: str, rows: Any) -> None:
-    """Of many that want the last numbers as many get one as there are."""
+    """If many transactions need the last numbers, exactly as many succeed as numbers are left."""
     refused = []
 
     def work() -> None:
@@ -70,7 +70,7 @@ def test_the_last_numbers_under_concurrency(using: str, rows: Any) -> None:
 
 
 def test_an_explicit_number_above_the_maximum(using: str, rows: Any) -> None:
-    """It is refused before the database is touched, whatever type it has."""
+    """It is refused without a query, whatever its type."""
     for number in (6, "6"):
         with pytest.raises(ValueError, match="number 6 is above the maximum 5"):
             rows.create(number=number)
@@ -83,7 +83,7 @@ def test_an_explicit_number_above_the_maximum(using: str, rows: Any) -> None:
 
 
 def test_a_warning_is_logged(using: str, rows: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """When few numbers are left, each statement that takes some says how many there are."""
+    """When few numbers are left, each statement that takes some logs how many."""
     with caplog.at_level(logging.INFO):
         rows.bulk_create([rows.model() for _ in range(3)])
         assert not caplog.messages
@@ -99,7 +99,7 @@ def test_a_warning_is_logged(using: str, rows: Any, caplog: pytest.LogCaptureFix
 
 @pytest.mark.parametrize("options", [{"reuse": "gaps"}, {"reuse": "last"}, {"skip_used": True}])
 def test_together_with_reuse(options: dict[str, Any], using: str) -> None:
-    """A number that is free again is no new one, so the range lasts longer."""
+    """With reuse, a number that is free again doesn't use up the range."""
     with letters(using, number=SequenceField("r", maximum=3, **options)) as rows:
         rows.bulk_create([rows.model() for _ in range(3)])
         with pytest.raises(SequenceExhausted):
@@ -121,7 +121,7 @@ def last_of(row: Any) -> int | None:
 
 
 def test_ranges_that_rows_define(using: str) -> None:
-    """Each granted range has a counter that starts and ends where its row says."""
+    """Each range has a counter that starts and ends at the values of its row."""
     with isolate_apps("tests.numbered"):
 
         class Grant(models.Model):
@@ -159,7 +159,7 @@ def test_a_function_that_answers_nonsense(answer: Any, error: type[Exception], u
 
 
 def test_a_function_may_set_no_end(using: str) -> None:
-    """None is no maximum for this row."""
+    """A function that returns None sets no maximum."""
     with letters(using, number=SequenceField("n", maximum=lambda row: None, warn_below=5)) as rows:
         assert rows.create().number == 1
 
@@ -180,7 +180,7 @@ def test_a_function_may_set_no_end(using: str) -> None:
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, Any], error: type[Exception]) -> None:
-    """They are refused where the field is declared."""
+    """Invalid options are refused where the field is declared."""
     with pytest.raises(error):
         SequenceField(**options)
 
@@ -193,7 +193,7 @@ def found(model: Any, using: str) -> list[str]:
 
 @pytest.mark.parametrize("maximum", [10, lambda row: 10], ids=["fixed", "function"])
 def test_the_check_names_counters_that_end(maximum: Any, using: str) -> None:
-    """With --database the check looks how many numbers are left; before migrate it says nothing."""
+    """With --database, the check warns if few numbers are left; before migrate, it doesn't fail."""
     kind = models.CharField(max_length=9, db_collation=COLLATIONS.get(connections[using].vendor))
     number = SequenceField("r", unique_with="kind", maximum=maximum, warn_below=3)
     with isolate_apps("tests.numbered"):
@@ -212,7 +212,7 @@ def test_the_check_names_counters_that_end(maximum: Any, using: str) -> None:
 
 
 def test_the_check_of_a_counter_without_scope(using: str) -> None:
-    """Counters of longer names are others'."""
+    """Counters whose names only begin with the same text belong to other fields."""
     with letters(using, number=SequenceField("r", maximum=9, warn_below=9)) as rows:
         set_last_value(9, "r.x", using=using)
         set_last_value(1, "r", using=using)

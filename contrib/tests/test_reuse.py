@@ -1,4 +1,4 @@
-"""Numbers of deleted rows, given again; and what other packages' users rely on."""
+"""Reuse of deleted rows' numbers, and behaviour that users of other packages rely on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def seat(using: str, room: str = "r", **values: Any) -> Seat:
 
 
 def test_gaps_are_filled_from_below(using: str) -> None:
-    """With reuse="gaps" the lowest free number comes first, then the next new one."""
+    """With reuse="gaps", the lowest free number comes first, and then the next new one."""
     assert [seat(using).number for _ in range(5)] == [0, 1, 2, 3, 4]
     Seat.objects.using(using).filter(number__in=[0, 2, 3]).delete()
     assert [seat(using).number for _ in range(4)] == [0, 2, 3, 5]
@@ -34,7 +34,7 @@ def test_gaps_are_filled_from_below(using: str) -> None:
 
 
 def test_gaps_belong_to_a_scope(using: str) -> None:
-    """A gap of one scope is none of another's."""
+    """A gap in one scope doesn't affect other scopes."""
     for room in "aab":
         seat(using, room)
     Seat.objects.using(using).filter(room="a", number=0).delete()
@@ -44,7 +44,7 @@ def test_gaps_belong_to_a_scope(using: str) -> None:
 
 @pytest.mark.parametrize(("reuse", "expected"), [("gaps", 2), ("last", 4)])
 def test_without_a_scope(reuse: str, expected: int, using: str) -> None:
-    """Without a scope the numbers of all rows are looked at."""
+    """Without a scope, the numbers of all rows are considered."""
     with letters(using, number=SequenceField(unique=True, reuse=reuse)) as rows:
         created = [rows.create() for _ in range(3)]
         created[1].delete()
@@ -102,7 +102,7 @@ def test_rows_that_a_manager_leaves_out_have_their_numbers(using: str) -> None:
 
 
 def test_rows_that_came_without_the_counter(using: str) -> None:
-    """Rows loaded as they are, with no counter yet, are seen all the same."""
+    """Rows loaded from a fixture are considered, even if there is no counter yet."""
     seats = [Seat(room="r", number=number, label=number + 1) for number in (0, 1, 3)]
     for each in seats:
         each.save_base(raw=True, using=using, force_insert=True)
@@ -113,7 +113,7 @@ def test_rows_that_came_without_the_counter(using: str) -> None:
 
 
 def test_last_goes_on_from_the_highest_left(using: str) -> None:
-    """With reuse="last" only what was deleted at the end is given again."""
+    """With reuse="last", only numbers deleted at the end are assigned again."""
     seats = [seat(using) for _ in range(4)]
     assert [each.label for each in seats] == [1, 2, 3, 4]
     Seat.objects.using(using).filter(label__in=[2, 4]).delete()
@@ -277,7 +277,7 @@ def test_scope_and_constraint_at_once(using: str) -> None:
 
 
 def test_a_scope_of_two_fields_and_the_constraint(using: str) -> None:
-    """Each combination is numbered from the initial value on, and later saves change nothing."""
+    """Each combination starts at the initial value, and later saves change nothing."""
     p, q = (Project.objects.using(using).create(code=code) for code in "pq")
     with letters(
         using,
@@ -297,7 +297,7 @@ def test_a_scope_of_two_fields_and_the_constraint(using: str) -> None:
 
 
 def test_delete_the_last_and_go_on(using: str) -> None:
-    """Without reuse a deleted number stays a hole that its user made."""
+    """Without reuse, the number of a deleted row stays missing."""
     invoices = [Invoice.objects.using(using).create() for _ in range(3)]
     invoices[2].delete()
     assert Invoice.objects.using(using).create().number == 4

@@ -48,7 +48,7 @@ APPS = ["tests.numbered"]
 
 
 def test_create_is_one_statement(using: str) -> None:
-    """In autocommit create() is one statement, and no transaction."""
+    """In autocommit mode, create() is one statement without a transaction."""
     expected = {
         "postgresql": 1,
         "mariadb": 1,
@@ -137,7 +137,7 @@ def test_tools_that_tag_statements(text: str, using: str) -> None:
 
 
 def test_a_missing_table_is_named_rightly(using: str) -> None:
-    """A model whose own table is missing isn't told to make that of the counters."""
+    """If the model's own table is missing, the error doesn't recommend to create the counters'."""
     with isolate_apps("tests.numbered"):
         letter = model_with(number=SequenceField())
     with pytest.raises(DatabaseError, match="numbered_letter") as caught:
@@ -147,7 +147,7 @@ def test_a_missing_table_is_named_rightly(using: str) -> None:
 
 
 def test_a_function_that_is_dropped_and_made_again(using: str) -> None:
-    """A process that knew the function says how to get it back, goes on without, and sees it."""
+    """If the function is dropped, the error has the remedy; then saves work without and with it."""
     connection = connections[using]
     allocator = get_allocator(connection)
     if allocator.function_of_connection:
@@ -232,7 +232,7 @@ def test_an_insert_by_other_means(using: str) -> None:
 
 
 def test_default_name_is_the_column(using: str) -> None:
-    """Without a name the counter is that of the table and column; other tables have their own."""
+    """The default name is that of the table and column, so each table has its own counter."""
     Plain.objects.using(using).create(code="a")
     assert get_last_value("numbered_plain.number", using=using) == 1
     assert Invoice.objects.using(using).create().number == 1
@@ -298,7 +298,7 @@ def _save(instance: models.Model, using: str, in_transaction: bool) -> None:
 
 
 def test_a_failed_create_takes_nothing_of_several_counters(using: str) -> None:
-    """When the INSERT fails, none of the row's counters moves."""
+    """If the INSERT fails, no counter of the row changes."""
     Patient.objects.using(using).create()
     with pytest.raises(IntegrityError):
         Patient.objects.using(using).create(number=1)
@@ -311,7 +311,7 @@ def test_a_failed_create_takes_nothing_of_several_counters(using: str) -> None:
 
 
 def test_rollback_gives_the_number_back(using: str) -> None:
-    """What a rolled-back transaction or savepoint numbered is numbered by the next one."""
+    """Numbers of a rolled-back transaction or savepoint are taken by the next one."""
     with rolled_back(using):
         assert Invoice.objects.using(using).create().number == 1
     with transaction.atomic(using=using):
@@ -349,7 +349,7 @@ def test_explicit_value_that_is_passed_already(options: dict[str, Any], using: s
 
 
 def test_explicit_value_of_another_type(using: str) -> None:
-    """What the field can turn into an integer is a value too."""
+    """Any explicit value that the field converts to an integer is accepted."""
     assert Invoice.objects.using(using).create(number="10").number in {10, "10"}
     assert Invoice.objects.using(using).create().number == 11
     with pytest.raises(ValueError, match="number"):
@@ -377,7 +377,7 @@ def test_explicit_value_before_the_first_number(using: str) -> None:
 
 
 def test_explicit_none_is_no_value(using: str) -> None:
-    """None asks for a number, as leaving it out does."""
+    """An explicit None requests a number, as if it were left out."""
     none: Any = None
     assert Invoice.objects.using(using).create(number=none).number == 1
 
@@ -491,7 +491,7 @@ def test_a_copy_has_a_number_of_its_own(way: str, in_transaction: bool, using: s
 
 
 def test_an_instance_whose_row_was_rolled_back(using: str) -> None:
-    """Saved again, it gets a new number, for the one it had is somebody else's by now."""
+    """Saved again, the instance gets a new number, because another row has the old one."""
     invoice = Invoice()
     with rolled_back(using):
         invoice.save(using=using)

@@ -111,7 +111,7 @@ def test_a_value_as_it_comes_back(field: Any, value: Any, using: str) -> None:
 
 
 def test_a_time_of_a_zone(using: str) -> None:
-    """PostgreSQL leaves the zone of a time out; the other databases refuse the value."""
+    """PostgreSQL ignores the time zone of a time; the other databases refuse the value."""
     noon = time(12, tzinfo=timezone(timedelta(hours=2)))
     with letters(using, part=models.TimeField(), number=SequenceField(scope="part")) as rows:
         assert rows.create(part=time(12)).number == 1
@@ -182,7 +182,7 @@ def test_models_and_lists_from_a_function() -> None:
 
 
 def test_each_value_has_its_counter(using: str) -> None:
-    """Rows are numbered by the scope, and what other rows do is no matter."""
+    """Each scope is numbered independently of the others."""
     a, b = (Company.objects.using(using).create(name=code) for code in "ab")
     projects = [Project.objects.using(using).create(company=each, code="p") for each in (a, a, b)]
     receipts = [
@@ -230,7 +230,7 @@ def test_other_relations(using: str) -> None:
 
 
 def test_no_scope_no_number(using: str) -> None:
-    """With null=True a row without a scope is stored without a number, and stays so."""
+    """With null=True, a row without a scope is stored without a number, and keeps none."""
     receipt = Receipt.objects.using(using).create()
     assert receipt.number is None
     document = Document.objects.using(using).create(kind="")
@@ -245,7 +245,7 @@ def test_no_scope_no_number(using: str) -> None:
 
 
 def test_no_scope_for_a_number_that_must_be(using: str) -> None:
-    """Else the save raises ValueError with the field and the remedy, and stores nothing."""
+    """Without null=True, the save raises ValueError with a remedy, and stores nothing."""
     for save in (
         lambda: Ticket(title="t").save(using=using),
         lambda: Ticket.objects.using(using).bulk_create([Ticket()]),

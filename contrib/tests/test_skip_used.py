@@ -60,7 +60,7 @@ def more(rows: Any, n: int) -> list[Any]:
 
 
 def test_numbers_between_the_rows_are_given(using: str, rows: Any) -> None:
-    """Above the counter only what rows have is skipped; below it nothing is looked at."""
+    """Only numbers that rows have above the counter are skipped; the gaps between them are used."""
     for number in (2, 4, 5, 9):
         rows.create(number=number)
     rows.filter(number=2).delete()
@@ -145,7 +145,7 @@ def test_the_error_names_counter_rows_and_remedy(
 
 
 def test_an_error_of_something_else_has_no_note(using: str) -> None:
-    """Where the counter is not behind, an IntegrityError is Django's alone."""
+    """If the counter is not behind, an IntegrityError has no note."""
     with pytest.raises(IntegrityError) as caught:
         Plain.objects.using(using).bulk_create([Plain(code="a"), Plain(code="a")])
     assert not hasattr(caught.value, "__notes__")
@@ -157,7 +157,7 @@ def test_an_error_of_something_else_has_no_note(using: str) -> None:
     ids=str,
 )
 def test_rows_above_a_counter_that_heals_are_no_fault(options: dict[str, Any], using: str) -> None:
-    """No note sends anybody to a counter that the next save moves by itself."""
+    """There is no note if the next save raises the counter by itself."""
     fields = {"code": models.CharField(max_length=9, null=True, unique=True)}
     with letters(using, **fields, number=SequenceField("healing", **options)) as rows:
         for code in (None, None, None, "taken"):
@@ -197,7 +197,7 @@ def test_the_note_on_a_scope_by_a_function(others: int, using: str) -> None:
 
 
 def test_a_function_decides_for_each_row_of_a_bulk(using: str) -> None:
-    """Where one row of a bulk is to skip numbers that rows have, none of them is given."""
+    """If the function is true for one row, no row of the bulk gets a used number."""
     fields = {"note": models.CharField(max_length=9, default="")}
     number = SequenceField("s", unique=True, skip_used=lambda row: bool(row.note))
     with letters(using, **fields, number=number) as rows:

@@ -11,6 +11,7 @@ from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
+from django.db.models import Q, UniqueConstraint
 from django.test.utils import isolate_apps
 from django.utils import timezone
 from sequences_contrib.fields import SequenceField
@@ -118,7 +119,7 @@ def found(
     ],
 )
 def test_fields(written: Any, options: dict[str, Any], expected: Any) -> None:
-    """Each thing that is wrong has an id and a hint."""
+    """Each problem has an id and a hint."""
     if expected == "ValueError":
         with pytest.raises(ValueError, match="in two ways"):
             found(written, **options)
@@ -176,7 +177,7 @@ def test_fields(written: Any, options: dict[str, Any], expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_scopes(written: Any, scope: Any, expected: list[str]) -> None:
-    """A text tells the parts of the scope, or two scopes could have the same."""
+    """A text must contain the parts of the scope, or two scopes could have the same text."""
     fields: dict[str, Any] = {}
     if "{x." in getattr(written, "template", written):
         fields["x"] = models.ForeignKey(Coded, models.CASCADE, related_name="+")
@@ -198,8 +199,43 @@ with isolate_apps("tests.numbered"):
             return self.key
 
 
+@pytest.mark.parametrize("declared", ["constraint", "condition", "unique_together"])
+@pytest.mark.parametrize(
+    ("written", "scope", "told"),
+    [
+        ("{term.project.pk}/{term.name}-{number}", "term", True),
+        ("{term.project}/{term.name}-{number}", ["project", "term"], False),
+        ("{term.project}/{term.name}-{number}", "term__project", True),
+        ("{project}/{term.name}-{number}", "term", False),
+        ("{term.name}-{number}", "term", False),
+    ],
+)
+def test_fields_that_are_unique_together(
+    declared: str, written: str, scope: Any, told: bool
+) -> None:
+    """A text tells a row by fields that no two rows have both alike, whatever else they hold."""
+    options: dict[str, Any] = {"app_label": "numbered"}
+    if declared == "unique_together":
+        options["unique_together"] = [("project", "name")]
+    else:
+        condition = Q(name="x") if declared == "condition" else None
+        options["constraints"] = [
+            UniqueConstraint(fields=["project", "name"], name="u", condition=condition)
+        ]
+    with isolate_apps("tests.numbered"):
+        fields: dict[str, Any] = {
+            "__module__": __name__,
+            "Meta": type("Meta", (), options),
+            "project": models.ForeignKey(Project, models.CASCADE, related_name="+"),
+            "name": models.SlugField(max_length=9),
+        }
+        term = type("Term", (models.Model,), fields)
+    ids = found(written, scope, term=models.ForeignKey(term, models.CASCADE, related_name="+"))
+    assert ("E024" not in ids) == (told and (declared != "condition" or scope == "term__project"))
+
+
 def test_looping() -> None:
-    """A number that comes again can't have a unique text."""
+    """A number of a sequence that loops can't have a unique text."""
     assert found("{number}", number={"reset_value": 5}) == ["E024"]
 
 
@@ -256,7 +292,7 @@ def test_a_changed_format_is_a_migration() -> None:
 
 
 def test_copies_of_the_field() -> None:
-    """What a history table gets is a plain column, which is never written by itself."""
+    """A copy in a history table is a plain column."""
     field: Any = Bill._meta.get_field("text")
     copied = field.__copy__()
     assert copied.is_copy

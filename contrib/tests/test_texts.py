@@ -273,7 +273,7 @@ def test_preview(bills: Any, company: Company, using: str) -> None:
     draft.company, draft.number = company, 9
     assert (number.preview(draft, using), text.preview(draft, using)) == (9, "B7/2026-0009")
     assert get_last_value("bills.7.2026", using=using) == 1
-    with pytest.raises(TypeError, match="instances of its model"):
+    with pytest.raises(TypeError, match="not an instance of the model"):
         number.preview(company, using)
     assert draft.text is None
 

@@ -13,7 +13,8 @@ from sequences_contrib.voids import record_void
 
 from tests.numbered.models import Company, Voucher
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import PAGES, ToUsing, client_with, text_of, vouchers
+from tests.numbered.pages import PAGES, client_with, text_of, vouchers
+from tests.numbered.pages import to_using as to_using
 
 PAGE = f"{PAGES}numbered.Voucher.number/"
 
@@ -21,7 +22,6 @@ PAGE = f"{PAGES}numbered.Voucher.number/"
 @pytest.fixture
 def company(using: str, settings: Any) -> Iterator[Company]:
     """The site speaks what the browser asks for."""
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
     with override("en-us"):  # the middleware leaves the language as it is for what comes after
         yield Company.objects.create(name="Acme")

@@ -77,7 +77,7 @@ def test_a_restored_counter_is_found_synced_and_goes_on(tickets: list[Project], 
 
 
 def test_a_lost_counter_is_made(tickets: list[Project], using: str) -> None:
-    """Where there is none, sync makes it."""
+    """sync() creates a missing counter."""
     Counter.objects.using(using).filter(pk=counter_of(tickets[0])).delete()
     assert sync(Ticket, "number", apply=True, using=using) == [
         Change(counter_of(tickets[0]), None, 3)
@@ -102,7 +102,7 @@ def test_a_void_was_given(restored: int | None, tickets: list[Project], using: s
 
 
 def test_a_void_of_a_scope_without_rows(tickets: list[Project], using: str) -> None:
-    """It keeps the counter from starting anew."""
+    """A void prevents that the counter is deleted."""
     name = counter_of(tickets[0])
     for row in Ticket.objects.using(using).filter(project=tickets[0]):
         void(row, reason="spoilt", delete=True, using=using)
@@ -165,7 +165,7 @@ def test_prune_deletes_what_has_no_rows(tickets: list[Project], using: str) -> N
 
 
 def test_a_counter_without_a_scope_is_not_pruned(using: str) -> None:
-    """It isn't that of a scope that is gone; it would give its numbers again."""
+    """A field without a scope keeps its counter, which would start again."""
     Invoice.objects.using(using).create().delete()
     assert prune(Invoice, apply=True, using=using) == []
     assert counters(using) == {"invoices": 1}
@@ -265,7 +265,7 @@ def test_adopt_from_a_table(using: str) -> None:
         Home._default_manager.using(using).filter(pk="inv").update(value=-4)
         with pytest.raises(ValueError, match="between 0"):
             adopt(Invoice, "number", table=table, row="inv", apply=True, using=using)
-    with pytest.raises(ValueError, match="neither name and last nor key and value"):
+    with pytest.raises(ValueError, match="no columns name and last, or key and value"):
         adopt(Invoice, "number", table="django_migrations", row="inv", using=using)
 
 
@@ -327,14 +327,14 @@ def test_adopt_from_texts(using: str) -> None:
         numbers = rows.order_by("pk").values_list("text", "number")
         assert list(numbers) == [*zip(texts, [2, 1, 12345], strict=True), (None, None)]
         assert rows.create(day=date(2026, 6, 1)).number == 3
-        with pytest.raises(ValueError, match="no text 'txet'"):
+        with pytest.raises(ValueError, match="no field 'txet'"):
             adopt(rows.model, "number", text="txet", using=using)
         with pytest.raises(TypeError, match="needs a NumberFormat"):
             adopt(rows.model, "number", text="text", using=using)
 
 
 def test_texts_that_say_one_number_twice(using: str) -> None:
-    """Where the number is unique they are refused, and nothing is written."""
+    """If the number is unique, they are refused, and nothing is stored."""
     with letters(
         using,
         text=models.CharField(max_length=30, null=True),
@@ -348,7 +348,7 @@ def test_texts_that_say_one_number_twice(using: str) -> None:
         with pytest.raises(ValueError, match="'P-007'"):
             adopt(rows.model, "number", using=using, **options)
         rows.filter(text="P-007").update(text="P-8")
-        with pytest.raises(ValueError, match="says a number twice"):
+        with pytest.raises(ValueError, match="have the same number"):
             adopt(rows.model, "number", apply=True, using=using, **options)
         assert not rows.exclude(number=None).exists()
         assert counters(using) == {}
@@ -367,7 +367,7 @@ def test_adopt_keeps_to_the_maximum(using: str) -> None:
 
 
 def test_adopt_asks_a_function_for_the_maximum_of_each_text(using: str) -> None:
-    """It is a function of the row, which is about to get the number."""
+    """The function gets the row of each text, and its maximum applies to the text's number."""
     number = SequenceField("post", maximum=lambda row: row.pages, null=True)
     fields: dict[str, Any] = {
         "pages": models.IntegerField(),
@@ -388,17 +388,17 @@ def test_adopt_asks_a_function_for_the_maximum_of_each_text(using: str) -> None:
 
 BAD: list[tuple[type[models.Model], dict[str, Any], str]] = [
     (Invoice, {"text": "note", "format": NumberFormat("{number}")}, "null=True"),
-    (Invoice, {"table": "t"}, "go together"),
-    (Invoice, {"row": "r"}, "go together"),
-    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "no two of them"),
-    (Ticket, {"sequence": "s"}, "more counters than one sequence"),
-    (Document, {}, "is no SequenceField"),
+    (Invoice, {"table": "t"}, "given together"),
+    (Invoice, {"row": "r"}, "given together"),
+    (Invoice, {"table": "t", "row": "r", "sequence": "s"}, "only one of table, sequence and text"),
+    (Ticket, {"sequence": "s"}, "one sequence can't set all its counters"),
+    (Document, {}, "is not a SequenceField"),
 ]
 
 
 @pytest.mark.parametrize(("model", "options", "text"), BAD)
 def test_bad_arguments(model: Any, options: dict[str, Any], text: str) -> None:
-    """The same error everywhere, before a database is touched."""
+    """Invalid arguments raise the same error on every database, without a query."""
     with pytest.raises(ValueError, match=text):
         adopt(model, "title" if model is Document else "number", **options)
     with pytest.raises(ValueError, match="reset_value"):
@@ -455,21 +455,21 @@ def test_a_terminal_obeys_no_name(using: str) -> None:
 
 
 def test_commands_show_and_apply(tickets: list[Project], using: str) -> None:
-    """Each shows what it would do, and does it with --apply only."""
+    """Each command shows the changes, and makes them only with --apply."""
     name = counter_of(tickets[0])
     set_last_value(1, name, force=True, using=using)
     shown = run("sync", "numbered.Ticket", using=using)
-    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; --apply does it.\n"
+    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; use --apply to do it.\n"
     assert run("sync", "numbered.Ticket", "--apply", using=using).endswith("1 counter raised.\n")
     assert run("sync", "numbered.Ticket", using=using).startswith("0 counters")
     Ticket.objects.using(using).filter(project=tickets[0]).delete()
     shown = run("prune", "numbered.Ticket", using=using)
-    assert shown == f"{name}: 3 -> -\n1 counter would be deleted; --apply does it.\n"
+    assert shown == f"{name}: 3 -> -\n1 counter would be deleted; use --apply to do it.\n"
     assert run("prune", "numbered.Ticket", "--apply", using=using).endswith("1 counter deleted.\n")
 
 
 def test_adopt_ends_with_the_audit(using: str) -> None:
-    """It tells of holes that were there before, and fails on them once it has written."""
+    """It shows older gaps as well, and fails because of them only with --apply."""
     for number in (1, 2, 4):
         run_sql(using, f"INSERT INTO numbered_plain (number, code) VALUES ({number}, '{number}')")
     shown = run("adopt", "numbered.Plain.number", using=using)
@@ -484,18 +484,18 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "no model": (("audit", "Invoice"), "app.Model"),
     "unknown app": (("audit", "nothing.Invoice"), "no model"),
     "unknown model": (("sync", "numbered.Nothing"), "no model"),
-    "unknown field": (("prune", "numbered.Invoice.note"), "no SequenceField"),
+    "unknown field": (("prune", "numbered.Invoice.note"), "not a SequenceField"),
     "not numbered": (("audit", "numbered.Company"), "no SequenceField"),
     "unknown counter": (("audit", "numbered.Invoice", "--counter", "x"), "no counter 'x'"),
     "unknown date": (("audit", "numbered.Invoice", "--date", "x"), "no date 'x'"),
     "no field": (("adopt", "numbered.Invoice"), "app.Model.field"),
-    "no row": (("adopt", "numbered.Invoice.number", "--from-table", "t"), "go together"),
+    "no row": (("adopt", "numbered.Invoice.number", "--from-table", "t"), "given together"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_arguments_are_command_errors(wrong: str, using: str) -> None:
-    """Each says what is wrong with it."""
+    """Each error message describes the problem."""
     args, text = WRONG[wrong]
     with pytest.raises(CommandError, match=text):
         run(*args, using=using)

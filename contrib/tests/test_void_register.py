@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -12,14 +10,10 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
 from tests.numbered.pages import APPS as APPS
-from tests.numbered.pages import ToUsing, client_with, text_of
+from tests.numbered.pages import client_with, text_of
+from tests.numbered.pages import to_using as to_using
 
 PAGE = "/admin/sequences_contrib/void/"
-
-
-@pytest.fixture(autouse=True)
-def _router(using: str, settings: Any) -> None:
-    settings.DATABASE_ROUTERS = [ToUsing(using)]
 
 
 @pytest.fixture
@@ -29,7 +23,7 @@ def void(using: str) -> Void:
 
 
 def test_the_list_is_read_and_searched(using: str, void: Void) -> None:
-    """By counter, text, reason and person."""
+    """The list can be searched by counter, text, reason and person."""
     auditor = client_with(using, "sequences_contrib.view_void")
     for query in ("", "?q=INV-4", "?q=twice", "?q=anna", "?q=4", "?q=voice"):
         assert "printed twice" in text_of(auditor, PAGE + query)
@@ -39,7 +33,7 @@ def test_the_list_is_read_and_searched(using: str, void: Void) -> None:
 
 
 def test_nobody_changes_it(using: str, void: Void) -> None:
-    """Not even somebody who may do everything, by a form, an action or a POST made by hand."""
+    """Even a superuser can't change it by a form, an action or a handmade POST."""
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     for page in ("add/", f"{void.pk}/delete/"):

@@ -49,12 +49,12 @@ def test_it_belongs_to_the_transaction(using: str) -> None:
     assert voids(using) == [("invoices", 2)]
 
 
-def test_what_was_never_given_is_no_void(using: str) -> None:
-    """Above the counter, or without a counter, there is nothing to void."""
-    with pytest.raises(ValueError, match="never given: the counter doesn't exist"):
+def test_what_was_never_taken_is_no_void(using: str) -> None:
+    """A number above the counter, or without a counter, can't be void."""
+    with pytest.raises(ValueError, match="never taken: the counter doesn't exist"):
         record_void("invoices", 1, using=using)
     Invoice.objects.using(using).create().delete()
-    with pytest.raises(ValueError, match="never given: the counter is at 1"):
+    with pytest.raises(ValueError, match="never taken: the counter is at 1"):
         record_void("invoices", 2, using=using)
     assert voids(using) == []
 
@@ -66,7 +66,7 @@ def test_a_second_void_is_refused(using: str) -> None:
     Ticket.objects.using(using).create(project=project).delete()
     with transaction.atomic(using=using):
         record_void("invoices", 1, using=using)
-        with pytest.raises(ValueError, match="void already"):
+        with pytest.raises(ValueError, match="already void"):
             record_void("invoices", 1, using=using)
         record_void(f"numbered_ticket.number.{project.pk}", 1, using=using)
     assert len(voids(using)) == 2
@@ -84,29 +84,29 @@ def test_a_number_that_a_row_has_is_refused(using: str) -> None:
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"counter": 1}, TypeError, "name is a str"),
+    ({"counter": 1}, TypeError, "name must be a str"),
     ({"counter": ""}, ValueError, "characters"),
     ({"counter": "a "}, ValueError, "white space"),
     ({"number": True}, TypeError, "number is an int"),
     ({"number": -1}, ValueError, "between 0"),
     ({"number": 2**63}, ValueError, "between 0"),
-    ({"text": None}, TypeError, "text is a str"),
+    ({"text": None}, TypeError, "text must be a str"),
     ({"text": "x" * 256}, ValueError, "more than 255"),
     ({"who": "x" * 256}, ValueError, "more than 255"),
-    ({"reason": "a\0b"}, ValueError, "no NUL"),
+    ({"reason": "a\0b"}, ValueError, "must not have NUL"),
 ]
 
 
 @pytest.mark.parametrize(("wrong", "error", "text"), BAD)
 def test_bad_arguments(wrong: dict[str, Any], error: type[Exception], text: str) -> None:
-    """The same error everywhere, before a database is touched."""
+    """Invalid arguments raise the same error on every database, without a query."""
     arguments: dict[str, Any] = {"counter": "invoices", "number": 1} | wrong
     with pytest.raises(error, match=text):
         record_void(**arguments)
 
 
 def test_the_app_must_be_installed(settings: Any) -> None:
-    """Without the app there is no table; the error says how to get it."""
+    """Without the app, there is no table; the error contains the remedy."""
     apps = [app for app in settings.INSTALLED_APPS if app != "sequences_contrib"]
     settings.INSTALLED_APPS = apps
     with pytest.raises(ImproperlyConfigured, match="INSTALLED_APPS"):

@@ -67,7 +67,7 @@ def found(constraints: Any = (), **options: Any) -> list[str]:
     ids=repr,
 )
 def test_bad_conditions(when: Any, error: type[Exception]) -> None:
-    """Each is refused where the field is declared."""
+    """Invalid conditions are refused where the field is declared."""
     with pytest.raises(error, match="when"):
         SequenceField("s", when=when)
 

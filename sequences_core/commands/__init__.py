@@ -1,4 +1,4 @@
-"""The subcommands of ``manage.py sequences`` that the core has itself."""
+"""The core's own subcommands of ``manage.py sequences``."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ DJANGO_SEQUENCES_TABLE = "sequences_sequence"
 
 
 class CopyFrom(Subcommand):
-    """Copies all sequences or, if one is refused, none."""
+    """Copy all sequences in one transaction; copy none if one is invalid."""
 
     help = (
         "Copy the sequences of another table of the same database, such as that of "
-        "django-sequences. A sequence that is further here already stays as it is."
+        "django-sequences. Counters are never lowered."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -31,7 +31,7 @@ class CopyFrom(Subcommand):
             "table",
             nargs="?",
             default=DJANGO_SEQUENCES_TABLE,
-            help="The table, with columns name and last. Defaults to %(default)s.",
+            help="The table, with the columns name and last. Defaults to %(default)s.",
         )
 
     def handle(self, **options: Any) -> None:
@@ -46,16 +46,16 @@ class CopyFrom(Subcommand):
                     check_integer("last", last)
                 except (TypeError, ValueError) as error:
                     raise CommandError(
-                        f"Nothing was copied, for table {table!r} has a row ({name!r}, {last!r}) "
-                        f"that is refused: {error}"
+                        f"Nothing was copied: table {table!r} has an invalid row "
+                        f"({name!r}, {last!r}): {error}"
                     ) from error
                 if here.get(name, -2) < last:
-                    with suppress(ValueError):  # somebody has taken it further meanwhile
+                    with suppress(ValueError):  # another transaction has increased it meanwhile
                         set_last_value(last, name, using=alias)
                         moved += 1
         self.report(
             f"Copied {moved} of {len(rows)} sequences from {table!r}; "
-            f"{len(rows) - moved} were that far already."
+            f"{len(rows) - moved} had the same or a higher last number already."
         )
 
 

@@ -18,7 +18,7 @@ from sequences_core.users import fields_using
 
 
 class List(Subcommand):
-    """Reads the counters, and asks the models which fields use them."""
+    """List the counters and the fields that use them."""
 
     help = "Show each sequence, its last number, and the fields that use it."
 
@@ -27,8 +27,8 @@ class List(Subcommand):
             "--search",
             metavar="TEXT",
             default="",
-            help="Only those that have TEXT in their name or in a field that uses them, whatever "
-            "the case of its letters.",
+            help="Show only sequences whose name, or a field that uses them, contains TEXT; case "
+            "is ignored.",
         )
         parser.add_argument("--format", choices=("table", "json"), default="table")
 
@@ -52,9 +52,9 @@ class List(Subcommand):
 
 
 class Next(Subcommand):
-    """Takes numbers in a transaction of its own."""
+    """Take numbers in a transaction of their own."""
 
-    help = "Take the next number of a sequence and print it; it is lost unless you use it."
+    help = "Take the next number of a sequence and print it. Unless you use it, it is lost."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -73,24 +73,27 @@ class Next(Subcommand):
 
 
 class Set(Subcommand):
-    """Compares the number with the counter's under its lock."""
+    """Compare the value with the last number while the counter is locked, then set it."""
 
-    help = "Make VALUE the last number of a sequence, so that the next one is VALUE + 1."
+    help = "Set the last number of a sequence to VALUE, so that the next one is VALUE + 1."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
         parser.add_argument("value", type=int)
-        parser.add_argument("--create", action="store_true", help="Create it if it isn't there.")
+        parser.add_argument(
+            "--create", action="store_true", help="Create the sequence if it doesn't exist."
+        )
         parser.add_argument(
             "--force",
             action="store_true",
-            help="Lower it, too: the numbers above VALUE will be given again.",
+            help="Also lower the last number: the numbers above VALUE will be given again.",
         )
 
     def handle(self, **options: Any) -> None:
         alias, name, value = self.alias(options), options["name"], options["value"]
-        check_integer("value", value)  # so that what is refused below is a lower number
-        # Before the transaction, whose snapshot at REPEATABLE READ must not be older than the lock.
+        check_integer("value", value)  # so that a ValueError below means a lower number
+        # Read this before the transaction: at REPEATABLE READ, its snapshot must not be older than
+        # the lock.
         if get_last_value(name, using=alias) is None and not options["create"]:
             _refuse_missing(name, alias, "; --create creates it")
         with transaction.atomic(using=alias):
@@ -98,7 +101,7 @@ class Set(Subcommand):
             try:
                 set_last_value(value, name, using=alias)
             except ValueError:
-                last = get_last_value(name, using=alias)  # which is locked now
+                last = get_last_value(name, using=alias)  # the counter is locked now
                 if last is None or last <= value:
                     raise
                 again = str(last) if last == value + 1 else f"{value + 1} to {last}"
@@ -114,9 +117,9 @@ class Set(Subcommand):
 
 
 class Rename(Subcommand):
-    """Asks if the models say that the old name is in use."""
+    """Rename a sequence. Ask before, if a field uses the old name."""
 
-    help = "Let a sequence go on under another name; the old name starts anew."
+    help = "Rename a sequence. The old name starts again if code still uses it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -128,16 +131,16 @@ class Rename(Subcommand):
         if get_last_value(name, using=alias) is None:
             _refuse_missing(name, alias)
         if get_last_value(new, using=alias) is None and (fields := _users(name, alias)):
-            self.warn(f"Sequence {name!r} is used by {fields}: what they insert later starts anew.")
+            self.warn(_starts_again(name, fields))
             self.confirm(f"Rename it to {new!r}?", options)
         rename(name, new, using=alias)
         self.report(f"Renamed sequence {name!r} to {new!r}.")
 
 
 class Delete(Subcommand):
-    """Asks always, for what a counter knew is gone with it."""
+    """Delete a counter. Always ask before, because its last number is lost."""
 
-    help = "Delete a sequence: it starts anew when it is used again."
+    help = "Delete a sequence. It starts again when it is next used."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -148,7 +151,7 @@ class Delete(Subcommand):
         if (last := get_last_value(name, using=alias)) is None:
             _refuse_missing(name, alias)
         if fields := _users(name, alias):
-            self.warn(f"Sequence {name!r} is used by {fields}: what they insert later starts anew.")
+            self.warn(_starts_again(name, fields))
         self.confirm(f"Delete sequence {name!r}, whose last number is {last}?", options)
         if not delete(name, using=alias):
             _refuse_missing(name, alias)
@@ -161,7 +164,7 @@ def _add_noinput(parser: ArgumentParser) -> None:
         "--no-input",
         action="store_false",
         dest="interactive",
-        help="Ask nothing.",
+        help="Don't ask for confirmation.",
     )
 
 
@@ -169,6 +172,10 @@ def _users(name: str, alias: str) -> str:
     return ", ".join(fields_using([name], alias)[name])
 
 
+def _starts_again(name: str, fields: str) -> str:
+    return f"Sequence {name!r} is used by {fields}: their next rows will start it again."
+
+
 def _refuse_missing(name: str, alias: str, remedy: str = "") -> NoReturn:
-    check_sequence_name(name)  # which says more of a name that can't be one
+    check_sequence_name(name)  # its error is clearer if the name is invalid
     raise CommandError(f"Database {alias!r} has no sequence {name!r}{remedy}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from argparse import ArgumentParser
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -16,11 +18,15 @@ from sequences_core.registry import backend_choice, get_allocator, installed_bac
 from sequences_core.subcommands import Subcommand
 from sequences_core.taking import database_errors
 
+BACKEND = ("backend", "class", "distribution", "version", "vendors")
+DATABASE = ("database", "vendor", "backend", "class", "chosen by")
+"""The columns of the tables of backends and of databases."""
+
 
 class Install(Subcommand):
-    """Does what ``migrate`` did for the backend of that time."""
+    """Install the configured backend, which may have changed since ``migrate``."""
 
-    help = "Prepare the database for its backend, as migrate did for the one of that time."
+    help = "Prepare the database for the configured backend, as migrate does."
 
     def handle(self, **options: Any) -> None:
         alias = self.alias(options)
@@ -32,32 +38,44 @@ class Install(Subcommand):
             complete = not allocator.supports_function or allocator.is_installed(connection)
         said = " ".join(str(warning.message) for warning in caught)
         if not complete:
-            raise CommandError(said or f"Database {alias!r} has no function {FUNCTION} afterwards.")
+            raise CommandError(
+                said or f"Database {alias!r} has no function {FUNCTION} after the installation."
+            )
         if said:
             self.warn(said)
         self.report(f"Database {alias!r} is ready for {type(allocator).__name__}.")
 
 
 class Backends(Subcommand):
-    """Connects to no database."""
+    """Show the backends without connecting to a database."""
 
-    help = "Show the installed backends, and which of them serves each database, and why."
+    help = "Show the installed backends, and which one each database uses, and why."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--format", choices=("table", "json"), default="table")
 
     def handle(self, **options: Any) -> None:
-        header = ("backend", "class", "distribution", "version", "vendors")
-        self.write_table(header, map(_backend, installed_backends()))
-        self.command.stdout.write("")
         aliases = [options["database"]] if options["database"] else list(connections)
-        header = ("database", "vendor", "backend", "class", "chosen by")
-        self.write_table(header, map(_database, aliases))
+        backends = list(map(_backend, installed_backends()))
+        databases = list(map(_database, aliases))
+        if options["format"] == "json":
+            report = {
+                "backends": [dict(zip(BACKEND, each, strict=True)) for each in backends],
+                "databases": [dict(zip(DATABASE, each, strict=True)) for each in databases],
+            }
+            self.command.stdout.write(json.dumps(report, indent=2))
+            return
+        self.write_table(BACKEND, backends)
+        self.command.stdout.write("")
+        self.write_table(DATABASE, databases)
 
 
 def _backend(entry: EntryPoint) -> tuple[str, ...]:
-    """Return the cells of an installed backend; one that can't be imported says why."""
+    """Return the cells of an installed backend, or the error if it can't be imported."""
     try:
         vendors = entry.load().vendors
         served = "any" if vendors is None else ", ".join(sorted(vendors))
-    except Exception as error:  # noqa: BLE001 # whatever it is, the others can be shown
+    except Exception as error:  # noqa: BLE001 # after any error, the others are shown
         served = f"can't be used: {type(error).__name__}: {error}"
     dist = entry.dist
     name, version = (dist.name, dist.version) if dist else ("unknown", "")
@@ -65,7 +83,7 @@ def _backend(entry: EntryPoint) -> tuple[str, ...]:
 
 
 def _database(alias: str) -> tuple[str, ...]:
-    """Return the cells of a database; where no backend serves it, the error in place of one."""
+    """Return the cells of a database, or the error if it has no backend."""
     connection = connections[alias]
     backend = asked_by = ""
     try:

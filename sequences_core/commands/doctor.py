@@ -1,4 +1,4 @@
-"""``manage.py sequences doctor``: what is wrong, database by database, and what to type."""
+"""``manage.py sequences doctor``: show the problems of each database, and their remedies."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from sequences_core.examination import (
 from sequences_core.subcommands import Subcommand, plain
 
 LEVELS = {WARNING: "warning", INFO: "info", DEBUG: "debug"}
-"""What a message of the level, or above, is called; from ERROR on it is an error."""
+"""The lowest level of a message with this name. A message of ERROR or above is an error."""
 
 
 class Doctor(Subcommand):
-    """See :mod:`sequences_core.examination`."""
+    """Print the results of :mod:`sequences_core.examination`."""
 
     help = (
-        "Say what is wrong with the sequences of each database, and the remedies; fail if there "
-        "are errors."
+        "Show the problems of the sequences in each database, with remedies. Fail if there are "
+        "errors."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--format", choices=("table", "json"), default="table")
-        # The system checks are among what is shown; without this, their errors would be all.
+        # The output includes the system checks. Otherwise, their errors would prevent the rest.
         parser.set_defaults(skip_checks=True)
 
     def handle(self, **options: Any) -> None:
@@ -102,7 +102,7 @@ def _findings(examination: Examination) -> list[dict[str, str | None]]:
             "level": _level(finding),
             "id": finding.id,
             "object": str(finding.obj) if finding.obj else None,
-            "message": str(finding.msg),  # which may be translated
+            "message": str(finding.msg),  # it may be a lazy translation
             "remedy": str(finding.hint) if finding.hint else None,
         }
         for finding in sorted(examination.findings, key=lambda finding: -finding.level)

@@ -3,12 +3,12 @@ from django.db import migrations, models
 
 import sequences_core.models
 
-# The app may have another label, by an AppConfig of the user's.
+# The project's own AppConfig may give the app another label.
 LABEL = apps.get_containing_app_config(__name__).label
 
 
 class Migration(migrations.Migration):
-    """The permission to set a counter, and names for the admin: no database changes."""
+    """Add the permission to set a counter, and names for the admin. No column changes."""
 
     dependencies = [(LABEL, "0001_initial")]
 

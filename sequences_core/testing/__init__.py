@@ -1,6 +1,6 @@
-"""The conformance kit: what every backend must do, as tests.
+"""The conformance kit: tests that every backend must pass.
 
-A backend's test module is this, with pytest-django configured for its database::
+This is the test module of a backend, with pytest-django configured for its database::
 
     from sequences_core.testing import AllocatorContract
 
@@ -9,22 +9,22 @@ A backend's test module is this, with pytest-django configured for its database:
         using = "default"
         backend = "mydatabase"
 
-The tests' Django settings have ``sequences_core`` in ``INSTALLED_APPS``, a database that several
-threads can open, and ``SEQUENCES_BACKEND`` set to the same backend. The kit chooses it for its
-tests, but before them ``migrate`` prepares the test database, the function of ``NextValue``
-included, for the backend of the settings.
+The tests' Django settings need ``sequences_core`` in ``INSTALLED_APPS``, a database that several
+threads can use, and ``SEQUENCES_BACKEND`` set to the same backend. The kit selects the backend for
+its tests, but ``migrate`` prepares the test database, including the function of ``NextValue``, for
+the backend in the settings.
 
-The capability flags of the allocator choose among the tests; that numbers have no holes is not
-up for choice. Needs ``pip install sequences-core[testing]``.
+The allocator's capability flags select the tests. The tests for gaps and duplicates always run.
+Install the kit's dependencies by ``pip install sequences-core[testing]``.
 """
 
-# ruff: noqa: E402 - the modules are registered first
+# ruff: noqa: E402 - the modules must be registered before they are imported
 
 import pkgutil
 
 import pytest
 
-# Only what is registered before it is imported shows the values of an assertion that fails.
+# pytest shows the values of a failed assertion only in modules that were registered before.
 pytest.register_assert_rewrite(
     *(f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__))
 )
@@ -62,7 +62,7 @@ class AllocatorContract(
     Concurrency,
     Model,
 ):
-    """Everything. Subclass it as ``Test…`` and say ``using`` and ``backend``."""
+    """All tests. Subclass it as ``Test…``, and set ``using`` and ``backend``."""
 
 
 __all__ = ["AllocatorContract", "Contract"]

@@ -1,4 +1,4 @@
-"""Which arguments are refused, on every database alike."""
+"""Invalid arguments raise the same errors on every database."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ BAD_INTEGERS: list[tuple[Any, type[Exception]]] = [
 
 
 class BadInput(Contract):
-    """TypeError and ValueError, before the database is touched."""
+    """Invalid arguments raise TypeError or ValueError before a statement is executed."""
 
     @pytest.mark.parametrize(("name", "error"), BAD_NAMES)
     def test_bad_names(self, name: Any, error: type[Exception]) -> None:
-        """A bad name is refused by every function, before the database is touched."""
+        """Every function refuses an invalid name without executing a statement."""
         with CaptureQueriesContext(self.connection) as queries:
             for call in (get_next_value, get_last_value, delete, Sequence):
                 with pytest.raises(error):
@@ -70,7 +70,7 @@ class BadInput(Contract):
 
     @pytest.mark.parametrize(("value", "error"), BAD_INTEGERS)
     def test_bad_integers(self, value: Any, error: type[Exception]) -> None:
-        """A count or value that is no int in range is refused before the database is touched."""
+        """A count or value that isn't an int in the range is refused without a statement."""
         with self.atomic():
             get_next_value("s", using=self.using)
         with CaptureQueriesContext(self.connection) as queries:
@@ -93,7 +93,7 @@ class BadInput(Contract):
         assert self.counters() == {"s": 1}
 
     def test_bad_combinations(self) -> None:
-        """Arguments that contradict each other are refused before the database is touched."""
+        """Arguments that contradict each other are refused without a statement."""
         with CaptureQueriesContext(self.connection) as queries:
             for initial, reset in ((1, 1), (2, 1), (1, 0)):
                 with pytest.raises(ValueError, match="reset_value"):
@@ -122,7 +122,7 @@ class BadInput(Contract):
         ],
     )
     def test_bad_timeouts(self, timeout: Any, error: type[Exception]) -> None:
-        """A timeout is a number of seconds in range, whether or not the backend can keep it."""
+        """An invalid timeout is refused, whether or not the backend can limit waits."""
         with CaptureQueriesContext(self.connection) as queries, pytest.raises(error):
             get_next_value("s", timeout=timeout, using=self.using)
         assert not queries.captured_queries
@@ -131,7 +131,7 @@ class BadInput(Contract):
     def test_bad_initial_from_a_callable_is_refused(
         self, value: Any, error: type[Exception]
     ) -> None:
-        """What the callable returns is checked like an argument, and no counter is made."""
+        """The callable's result is checked like an argument, and no counter is created."""
         with self.atomic():
             with pytest.raises(error):
                 get_next_value("s", lambda: value, using=self.using)

@@ -1,4 +1,4 @@
-"""What all contract classes share: a clean table, the database, and threads."""
+"""The base of the contract classes: an empty table, the database, and threads."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ __all__ = ["BLINK", "PATIENCE", "Contract", "Elsewhere"]
 
 
 class Contract:
-    """Base of the contract classes: ``using`` is the alias, ``backend`` the allocator's name.
+    """Base of the contract classes: ``using`` is the alias, ``backend`` is the backend's name.
 
-    What the kit knows of the databases that Django itself supports, a class says for another one
-    by ``isolation_levels``, ``set_isolation_level``, ``session_state`` and ``canceller``. Tests
-    that need what nobody says are skipped, with the reason.
+    For a database that Django itself doesn't support, override ``isolation_levels``,
+    ``set_isolation_level``, ``session_state`` and ``canceller``. Tests that need one of these are
+    skipped if it is missing, with the reason.
     """
 
     using: ClassVar[str] = "default"
     backend: ClassVar[str] = "auto"
 
     isolation_levels: ClassVar[Sequence[str] | None] = None
-    """Which isolation levels can a transaction ask for? Empty where the database has only one."""
+    """Which isolation levels can a transaction set? Empty if the database has only one."""
 
     patience: ClassVar[float] = PATIENCE
-    """After how many seconds has a thread beside the test, or a number of them, hung?"""
+    """How many seconds does a test wait for its threads before it reports that they hang?"""
 
     time_limit: ClassVar[float] = 4 * PATIENCE
-    """After how many seconds is the statement cancelled in which the test itself is?"""
+    """After how many seconds is the current statement of the test itself cancelled?"""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__module__.startswith(__package__ or ""):
-            # Real transactions; after each test only our table is emptied, which is quick.
+            # Use real transactions. With available_apps, Django empties only our table afterwards.
             cls.pytestmark = pytest.mark.django_db(
                 transaction=True, databases=[cls.using], available_apps=["sequences_core"]
             )
@@ -58,58 +58,59 @@ class Contract:
         settings.SEQUENCES_BACKEND = {self.using: self.backend}
         settings.SEQUENCES_AUTOCOMMIT = "allow"
         self._threads = []
-        if len(table_parts()) > 1:  # Django empties no table that is named with its schema
+        if len(table_parts()) > 1:  # Django doesn't empty a table whose name has a schema
             Counter.objects.using(self.using).all().delete()
         vendors.check_pool(self.connection)
         try:
             with watched(self.connection, self.time_limit, self.canceller):
                 yield
         finally:
-            self.connection.close()  # whatever it has locked
+            self.connection.close()  # releases all locks
             try:
-                end(self._threads, self.patience)  # a failed test may have left them alone
+                end(self._threads, self.patience)  # a failed test doesn't wait for its threads
             finally:
-                vendors.end_session(self.connection)  # with whatever the test did to it
+                vendors.end_session(self.connection)  # the test may have changed its settings
 
     @property
     def connection(self) -> BaseDatabaseWrapper:
-        """This thread's connection."""
+        """Return this thread's connection."""
         return connections[self.using]
 
     @property
     def allocator(self) -> Allocator:
-        """The allocator under test."""
+        """Return the allocator under test."""
         return get_allocator(self.connection)
 
     def set_isolation_level(self, level: str) -> None:
-        """Set the level of this connection's next transactions."""
+        """Set the isolation level of this connection's next transactions."""
         with self.connection.cursor() as cursor:
             cursor.execute(vendors.SET_ISOLATION_LEVEL[self.connection.vendor].format(level))
 
     def session_state(self) -> Any:
-        """What an allocation must leave as it was: the session's settings and user-level locks.
+        """Return what an allocation must not change: the session's settings and user-level locks.
 
-        None where nobody knows how to ask. It is compared with itself, inside transactions too.
+        The kit compares it before and after a call, also inside transactions. Return None if it
+        can't be queried.
         """
         return vendors.session_state(self.connection)
 
     @staticmethod
     def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
-        """Return what makes the statement fail in which this connection is later.
+        """Return a function that cancels the current statement of this connection.
 
-        It is called from another thread.
+        The kit calls the function in another thread.
         """
         return vendors.canceller(connection)
 
     def levels(self) -> Sequence[str]:
-        """The isolation levels; where they are unknown, or there is one, leave out the test."""
+        """Return the isolation levels. Skip the test if they are unknown or there is only one."""
         vendor = self.connection.vendor
         levels = self.isolation_levels
         if levels is None:
             levels = vendors.ISOLATION_LEVELS.get(vendor)
         if levels is None:
             pytest.skip(
-                f"how {vendor} sets an isolation level is unknown: say isolation_levels, and "
+                f"the isolation levels of {vendor} are unknown: define isolation_levels and "
                 f"set_isolation_level()"
             )
         if not levels:
@@ -117,37 +118,37 @@ class Contract:
         return levels
 
     def atomic(self) -> transaction.Atomic:
-        """A transaction, or a savepoint inside one."""
+        """Return a transaction, or a savepoint inside one."""
         return transaction.atomic(using=self.using)
 
     def requires(self, flag: str, value: bool = True) -> None:
-        """Leave out a test that asks for more than the allocator's capability flag promises."""
+        """Skip the test unless the capability flag has the value."""
         if self.flag(flag) is not value:
             pytest.skip(f"{type(self.allocator).__name__}.{flag} is {not value}")
 
     def flag(self, name: str) -> bool:
-        """The capability flag, of the database itself where the test class says it."""
+        """Return the capability flag of the test class if it has one, else the allocator's."""
         return bool(getattr(self, name, getattr(self.allocator, name)))
 
     def counters(self) -> dict[str, int]:
-        """The whole table, as this connection sees it."""
+        """Return the whole table, as this connection sees it."""
         return dict(Counter.objects.using(self.using).values_list("name", "last"))
 
     def names_the_table(self, sql: str) -> bool:
-        """Does the statement name the table of counters, in whichever case and quotes?"""
+        """Return whether the statement names the table of counters, in any case and quotes."""
         table = Counter._meta.db_table
         names = {table, self.connection.ops.quote_name(table)}
         bare, *wanted = (re.sub(r'["`\[\]]', "", text).casefold() for text in (sql, *names))
         return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", bare) for name in wanted)
 
     def take(self, name: str = "s", **kwargs: Any) -> Callable[[], int]:
-        """A function that takes one number, and commits it."""
+        """Return a function that takes one number and commits it."""
 
         def in_transaction() -> int:
             with self.atomic():
                 return get_next_value(name, using=self.using, **kwargs)
 
-        # Where BEGIN takes the lock of the whole database, only autocommit can bound the wait.
+        # If BEGIN locks the whole database, a timeout limits the wait only in autocommit.
         if "timeout" in kwargs and self.flag("locks_database"):
             return lambda: get_next_value(name, using=self.using, **kwargs)
         return in_transaction
@@ -158,7 +159,7 @@ class Contract:
             get_next_value(name, using=self.using)
 
     def start(self, function: Callable[[], Any]) -> Elsewhere:
-        """Run ``function`` in a thread with a connection of its own, which ends with the test."""
+        """Run the function in a thread with a connection of its own; both end with the test."""
         other = Elsewhere(function, self.using, patience=self.patience, canceller=self.canceller)
         self._threads.append(other)
         other.start()
@@ -166,20 +167,20 @@ class Contract:
 
     @contextmanager
     def elsewhere(self, function: Callable[[], Any]) -> Iterator[Elsewhere]:
-        """Run ``function`` in a thread beside the block, whose end waits for it."""
+        """Run the function in a thread while the block runs, then wait for the thread."""
         other = self.start(function)
         yield other
         end([other], self.patience)
 
     def together(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
-        """Start all functions at one moment, each in a thread; return their results in order.
+        """Start all functions at the same time, each in a thread; return their results in order.
 
-        If any fail, all have ended before their errors are raised together.
+        If some fail, raise their errors together after all have ended.
         """
         return together(functions, self.using, patience=self.patience, canceller=self.canceller)
 
     def test_no_standard_test_is_overridden(self) -> None:
-        """A backend that replaced a test of the kit would prove nothing."""
+        """A backend's class doesn't override a test of the kit."""
         here = Contract.__module__.rpartition(".")[0]
         for name in dir(type(self)):
             if name.startswith("test_"):

@@ -31,7 +31,7 @@ class Blocks(Contract):
     """get_next_blocks."""
 
     def test_blocks_of_several_sequences(self) -> None:
-        """Each sequence moves by its batch size; the result is in the order of the request."""
+        """Each sequence gives its batch size of numbers; results have the order of the request."""
         with self.atomic():
             get_next_value("lines", using=self.using)
             blocks = get_next_blocks({"lines": 3, "invoices": 1, "none": 0}, using=self.using)
@@ -48,7 +48,7 @@ class Blocks(Contract):
         assert self.counters() == {"lines": 5, "invoices": 1, "new": 11, "fresh": 7}
 
     def test_no_blocks_touch_nothing(self) -> None:
-        """Nothing asked for is nothing done."""
+        """A request without numbers executes no statement."""
         with CaptureQueriesContext(self.connection) as queries:
             assert get_next_blocks({}, using=self.using) == {}
             assert get_next_blocks({"a": 0}, using=self.using) == {"a": range(0)}
@@ -68,13 +68,13 @@ class Blocks(Contract):
         ],
     )
     def test_bad_batch_sizes(self, batch_sizes: Any, error: type[Exception]) -> None:
-        """All of the request is checked before the database is touched."""
+        """The whole request is checked before a statement is executed."""
         with CaptureQueriesContext(self.connection) as queries, pytest.raises(error):
             get_next_blocks(batch_sizes, using=self.using)
         assert not queries.captured_queries
 
     def test_all_blocks_or_none(self) -> None:
-        """Where one block can't be had, none is taken: inside a transaction, and without one."""
+        """If one block can't be taken, none is, inside a transaction or outside."""
         with self.atomic():
             set_last_value(MAX_VALUE, "z", using=self.using)
         with self.atomic():
@@ -86,7 +86,7 @@ class Blocks(Contract):
         assert self.counters() == {"z": MAX_VALUE, "a": 1}
 
     def test_an_error_that_is_swallowed_loses_no_number(self) -> None:
-        """Without a savepoint around the call, the transaction can only roll back."""
+        """Without a savepoint around the call, an error marks the transaction for rollback."""
         with self.atomic():
             set_last_value(MAX_VALUE, "z", using=self.using)
         with self.atomic():
@@ -96,14 +96,14 @@ class Blocks(Contract):
         assert self.counters() == {"z": MAX_VALUE}
 
     def test_blocks_outside_a_transaction_warn(self, settings: Any) -> None:
-        """One GapWarning, at the caller's line."""
+        """Outside a transaction, the call issues one GapWarning at the caller's line."""
         settings.SEQUENCES_AUTOCOMMIT = "warn"
         with pytest.warns(GapWarning, match="'a, b'") as caught:
             get_next_blocks({"a": 1, "b": 1}, using=self.using)
         assert [warning.filename for warning in caught] == [__file__]
 
     def test_the_timeout_is_for_all_blocks(self) -> None:
-        """``timeout`` bounds the waits of the whole call, after which nothing is taken."""
+        """``timeout`` limits the waits of the whole call; if it expires, nothing is taken."""
         self.requires("can_limit_wait")
         self.requires("locks_database", False)
         step = self.allocator.timeout_step
@@ -129,7 +129,7 @@ class Blocks(Contract):
         assert self.counters() == dict.fromkeys(NAMES, 1) | {"b": 2}
 
     def test_the_timeout_holds_outside_a_transaction(self) -> None:
-        """The call's own transaction waits no longer either, where it is BEGIN that waits."""
+        """Outside a transaction ``timeout`` limits the wait of the call's own BEGIN, too."""
         self.requires("can_limit_wait")
         self.create("a")
 
@@ -146,7 +146,7 @@ class Blocks(Contract):
         assert get_next_blocks({"a": 1}, nowait=True, using=self.using) == {"a": range(3, 4)}
 
     def test_opposite_orders_never_deadlock(self) -> None:
-        """Takers who name the same sequences in any order all succeed, without an error."""
+        """Concurrent calls that name the same sequences in any order all succeed."""
 
         def taker(seed: int) -> Callable[[], None]:
             def run() -> None:

@@ -1,4 +1,4 @@
-"""What a callable initial_value raises is its own error."""
+"""Errors of a callable initial_value are raised unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .vendors import end_session
 
 
 class Callables(Transactions):
-    """Errors from the callable arrive as they were raised, and spoil nothing by themselves."""
+    """The callable's errors are raised unchanged and don't abort the transaction themselves."""
 
     @pytest.mark.parametrize("inside", [True, False], ids=["transaction", "autocommit"])
     def test_an_error_of_the_callable_is_its_own(self, inside: bool) -> None:
-        """Any exception of the callable is the one that the caller sees; nothing is taken."""
+        """The caller gets the callable's own exception, and nothing is taken."""
 
         class Unrelated(Exception):
             pass
@@ -30,12 +30,12 @@ class Callables(Transactions):
 
     @pytest.mark.parametrize("inside", [True, False], ids=["transaction", "autocommit"])
     def test_a_database_error_of_the_callable_is_its_own(self, inside: bool) -> None:
-        """A table that it misses is not the table of counters."""
+        """An error about a table that the callable misses isn't a TableMissing."""
         self._check_unchanged(self._failing_in(self.connection), None, inside)
         assert self.counters() == {}
 
     def test_an_error_of_another_database_leaves_the_transaction(self) -> None:
-        """What fails in another session, the callable's, has not touched this one."""
+        """An error in another session, used by the callable, doesn't mark this transaction."""
         other: Any = self.connection.copy(alias="sequences_elsewhere")
         try:
             with self.atomic():

@@ -1,4 +1,4 @@
-"""What comes out when many want numbers at once."""
+"""Concurrent transactions take numbers without gaps, duplicates or errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Concurrency(Contract):
     """First use, isolation levels, exact outcomes, lost connections."""
 
     def test_first_takers_all_succeed(self) -> None:
-        """Those who race for the first number of a name all get one, without an error."""
+        """Concurrent first uses of a name all get a number, without an error."""
         for round_ in range(10):
             name = f"s{round_}"
             numbers = self.together([self.take(name)] * TAKERS)
@@ -37,7 +37,7 @@ class Concurrency(Contract):
             assert get_last_value(name, using=self.using) == TAKERS
 
     def test_first_takers_outlive_the_first_ones_rollback(self) -> None:
-        """When the first taker rolls back, those who waited for it share out its numbers."""
+        """If the first transaction rolls back, those that waited for it get its numbers."""
         attempts = 200 if self.allocator.first_use_may_conflict else 1
         for round_ in range(20):
             name = f"s{round_}"
@@ -60,7 +60,7 @@ class Concurrency(Contract):
 
     @pytest.mark.parametrize("initial", [1, lambda: 1], ids=["given", "computed"])
     def test_a_first_taker_may_be_overtaken(self, initial: Any) -> None:
-        """Before whichever of its statements another one is faster, both get a number."""
+        """Both get a number if another transaction takes one before any of the statements."""
 
         def take(name: str) -> int:
             return get_next_value(name, initial, using=self.using)
@@ -69,7 +69,7 @@ class Concurrency(Contract):
             assert {number, others} == {1, 2}
 
     def test_a_first_setter_may_be_overtaken(self) -> None:
-        """Before whichever of its statements a taker is faster, the counter is set all the same."""
+        """The counter is set even if another transaction takes a number before any statement."""
         names: list[str] = []
 
         def set_to_100(name: str) -> None:
@@ -81,9 +81,9 @@ class Concurrency(Contract):
             assert get_last_value(names[-1], using=self.using) == max(100, number)
 
     def _overtaken(self, function: Callable[[str], Any]) -> Iterator[tuple[Any, int]]:
-        """Call it in a transaction while another one takes first, before each of its statements.
+        """Call the function in a transaction; before one of its statements, another takes first.
 
-        Yields its result and the number that the other one got.
+        Yield the result and the other transaction's number, once for each of the statements.
         """
         self.requires("locks_database", False)
         attempts = 10 if self.allocator.first_use_may_conflict else 1
@@ -99,7 +99,7 @@ class Concurrency(Contract):
                 nonlocal seen
                 if seen == position and not others:
                     others.append(self.start(take))
-                    others[0].is_waiting()  # it may: for what this transaction has locked
+                    others[0].is_waiting()  # it may wait for a lock of this transaction
                 seen += 1
                 return execute(sql, params, many, context)
 
@@ -117,19 +117,19 @@ class Concurrency(Contract):
             yield result, others[0].result()
 
     def test_first_takers_with_a_callable_all_succeed(self) -> None:
-        """So do those whose initial value is computed meanwhile."""
+        """Concurrent first uses with a callable initial_value all succeed, too."""
         for round_ in range(5):
             name = f"s{round_}"
             numbers = self.together([self.take(name, initial_value=lambda: 10)] * TAKERS)
             assert sorted(numbers) == list(range(10, 10 + TAKERS))
 
     def test_first_setters_all_succeed(self) -> None:
-        """set_last_value races with takers for a new counter, without an error or a duplicate."""
+        """Concurrent first uses by set_last_value and get_next_value give no error or duplicate."""
         for round_ in range(5):
             name = f"s{round_}"
 
             def set_to_100(name: str = name) -> None:
-                # ValueError: takers have gone past it already
+                # ValueError: the counter is above 100 already
                 with suppress(ValueError), self.atomic():
                     set_last_value(100, name, using=self.using)
 
@@ -142,26 +142,39 @@ class Concurrency(Contract):
             assert last >= max(numbers)
 
     def test_outcome_is_exact(self) -> None:
-        """Takers that commit, roll back and use savepoints leave 1..n, each once."""
+        """Transactions that commit, roll back and use savepoints get 1..n, each once."""
         self._check_exact_outcome(200 if self.allocator.first_use_may_conflict else 1)
 
     def _check_exact_outcome(
         self, attempts: int, level: str | None = None, name: str = "s", rounds: int = 15
     ) -> None:
+        def take(chance: random.Random) -> list[int]:
+            get_last_value(name, using=self.using)  # a snapshot, where there are snapshots
+            numbers = [get_next_value(name, using=self.using)]
+            with suppress(Rollback), self.atomic():
+                numbers_of_savepoint = get_next_values(2, name, using=self.using)
+                if chance.random() < 0.5:
+                    raise Rollback
+                numbers += numbers_of_savepoint
+            return numbers
+
+        self._check_exact(take, name, level, attempts, rounds)
+
+    def _check_exact(
+        self,
+        take: Callable[[random.Random], list[int]],
+        name: str,
+        level: str | None,
+        attempts: int,
+        rounds: int,
+    ) -> None:
+        """Run ``take`` in transactions of which some roll back: the others have 1..n, each once."""
+
         def taker(seed: int) -> Callable[[], list[int]]:
             chance = random.Random(seed)
 
             def block() -> list[int]:
-                get_last_value(name, using=self.using)  # a snapshot, where there are snapshots
-                numbers = [get_next_value(name, using=self.using)]
-                try:
-                    with self.atomic():
-                        numbers_of_savepoint = get_next_values(2, name, using=self.using)
-                        if chance.random() < 0.5:
-                            raise Rollback
-                        numbers += numbers_of_savepoint
-                except Rollback:
-                    pass
+                numbers = take(chance)
                 if chance.random() < 0.3:
                     raise Rollback
                 return numbers
@@ -171,10 +184,8 @@ class Concurrency(Contract):
                     self.set_isolation_level(level)
                 committed: list[int] = []
                 for _ in range(rounds):
-                    try:
+                    with suppress(Rollback):
                         committed += run_atomic(block, attempts=attempts, using=self.using)
-                    except Rollback:
-                        continue
                 return committed
 
             return run
@@ -185,7 +196,7 @@ class Concurrency(Contract):
         assert get_last_value(name, using=self.using) == len(numbers)
 
     def test_a_lost_connection_loses_the_number(self) -> None:
-        """A connection that dies in mid-transaction gives its numbers back, and a new one works."""
+        """If a connection is lost in a transaction, a new one takes the same number."""
         self.create()
 
         def die() -> None:

@@ -1,4 +1,4 @@
-"""What a backend tells of its database: nothing on a sound one, and never at a cost."""
+"""A backend reports no problems of a sound database, and its queries change nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Diagnosis(Contract):
     """``sequences doctor``: describe, diagnose, holders and without_waiting."""
 
     def ask(self) -> Sequence[Holder]:
-        """Return who holds counters; leave the test out where the database could tell, and won't.
+        """Return the holders of counters. Skip the test if the database refuses to report them.
 
-        The session that asks is never told of.
+        They never include the session that queries them.
         """
         try:
             with self.allocator.without_waiting(self.connection):
@@ -28,13 +28,13 @@ class Diagnosis(Contract):
             pytest.skip(str(error))
 
     def test_diagnose_is_silent_on_a_sound_database(self) -> None:
-        """After migrate, and with counters, nothing is wrong."""
+        """After migrate, a database with counters has no problems."""
         self.create()
         with self.allocator.without_waiting(self.connection):
             assert list(self.allocator.diagnose(self.connection)) == []
 
     def test_describe_names_the_server(self) -> None:
-        """Labels and values are text for people, on one line."""
+        """The labels and values are text in one line each, and one is the server's."""
         with self.allocator.without_waiting(self.connection):
             facts = self.allocator.describe(self.connection)
         assert "server" in facts
@@ -44,7 +44,7 @@ class Diagnosis(Contract):
 
     @pytest.mark.parametrize("inside", [False, True], ids=["autocommit", "transaction"])
     def test_looking_leaves_nothing_behind(self, inside: bool) -> None:
-        """The session is as before, and the transaction that was open can still write."""
+        """The session's state is unchanged, and an open transaction can still write."""
         self.create()
 
         def look() -> None:
@@ -63,7 +63,7 @@ class Diagnosis(Contract):
             assert self.take()() == 2
 
     def test_an_error_while_looking_leaves_nothing_behind(self) -> None:
-        """What can't be looked at spoils nothing of the session either."""
+        """The session's state is also unchanged after an error."""
         before = self.session_state()
         with pytest.raises(ZeroDivisionError), self.allocator.without_waiting(self.connection):
             raise ZeroDivisionError
@@ -71,12 +71,12 @@ class Diagnosis(Contract):
         assert self.take()() == 1
 
     def test_nobody_holds_a_counter_that_is_free(self) -> None:
-        """Nor does the session that asks, whatever it has taken."""
+        """A free counter has no holder."""
         self.create()
         assert list(self.ask()) == []
 
     def test_a_holder_is_of_the_counter_that_is_held(self) -> None:
-        """While a transaction holds one counter, no other is told, and none that it waits for."""
+        """While a transaction holds one counter, no other one is reported, and nobody waits."""
         self.create("s")
         self.create("free")
         with self.atomic():

@@ -1,4 +1,4 @@
-"""What a backend that releases counters early must do."""
+"""A backend that releases counters early waits before the application goes on."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Undo(Exception):
 
 
 class EarlyRelease(Contract):
-    """SEQUENCES_EARLY_RELEASE: nobody is told of a commit before it is durable."""
+    """With SEQUENCES_EARLY_RELEASE, no on_commit hook runs before the commit is durable."""
 
     @pytest.fixture
     def early(self, settings: Any, _settings: None) -> Iterator[None]:
-        """Switch it on; leave the test out where the database is not configured to wait."""
+        """Enable the setting. Skip the test if this database's commits don't wait."""
         self.requires("can_release_early")
         settings.SEQUENCES_EARLY_RELEASE = {self.using: True}
         if durability(self.connection) is None:
-            pytest.skip("the commits of this database wait for nothing")
+            pytest.skip("the commits of this database don't wait for the disk")
         yield
         forget_durabilities()
 
     @contextmanager
     def watched_waits(self, fail: bool = False) -> Iterator[list[str]]:
-        """Note each wait, which fails if it is to."""
+        """Record each wait; let it fail if ``fail`` is true."""
         events: list[str] = []
         wait_until_durable = self.allocator.wait_until_durable
 
@@ -54,7 +54,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_the_wait_runs_before_the_hooks(self) -> None:
-        """Hooks that were registered before and after taking, robust ones too, run after it."""
+        """Hooks that were registered before or after the number was taken run after the wait."""
         takes: list[Callable[[], Any]] = [
             lambda: get_next_value("s", using=self.using),
             lambda: get_next_value("s", lambda: 5, using=self.using),
@@ -76,7 +76,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_a_savepoint_that_is_rolled_back_needs_no_wait(self) -> None:
-        """The release is undone with it, and what is taken after it is waited for."""
+        """A rollback to a savepoint removes the wait; a number taken later adds it again."""
         for taken_after in (False, True):
             with self.watched_waits() as events, self.atomic():
                 with pytest.raises(Undo), self.atomic():
@@ -89,7 +89,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_one_wait_for_a_transaction(self) -> None:
-        """Savepoints that are kept, or rolled back after a number was taken, add none."""
+        """Savepoints, released or rolled back, add no second wait to a transaction."""
         with self.watched_waits() as events, self.atomic():
             with self.atomic():
                 get_next_value("s", using=self.using)
@@ -101,7 +101,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_what_is_rolled_back_is_not_waited_for(self) -> None:
-        """Nothing was committed."""
+        """After a rollback there is no wait, because nothing was committed."""
         with self.watched_waits() as events, pytest.raises(Undo), self.atomic():
             get_next_value("s", using=self.using)
             raise Undo
@@ -109,7 +109,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_a_wait_that_fails_is_an_error_of_what_is_committed(self) -> None:
-        """No hook runs, the number is taken, and the connection goes on."""
+        """If the wait fails, no hook runs, the number is taken, and the connection works."""
         called: list[str] = []
         failing = self.watched_waits(fail=True)
         with failing, pytest.raises(DurabilityUnknown) as caught, self.atomic():
@@ -123,7 +123,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_a_wait_that_fails_is_not_run_again(self) -> None:
-        """run_atomic returns after the wait, and runs no block again that is committed."""
+        """run_atomic returns after the wait, and doesn't run a committed block again."""
         calls: list[int] = []
 
         def block() -> int:
@@ -139,7 +139,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_only_djangos_commit_is_early(self) -> None:
-        """Without atomic() nothing is registered, and nothing waited for."""
+        """Without a COMMIT by atomic(), no hook is registered and nothing waits."""
         with self.watched_waits() as events:
             get_next_value("s", using=self.using)
         assert events == []
@@ -156,7 +156,7 @@ class EarlyRelease(Contract):
 
     @pytest.mark.usefixtures("early")
     def test_a_testcase_captures_the_users_hooks_alone(self) -> None:
-        """Its transaction is never committed, so that nothing is released early in it."""
+        """A TestCase never commits, so nothing is released early and no hook is added."""
         called: list[str] = []
         outer: Any = self.atomic()
         outer._from_testcase = True
@@ -170,7 +170,7 @@ class EarlyRelease(Contract):
             assert called == ["captured"]
 
     def test_without_the_flag_nothing_is_waited_for(self, settings: Any) -> None:
-        """The setting changes nothing where the backend can't do it."""
+        """The setting has no effect if the backend can't release counters early."""
         self.requires("can_release_early", False)
         settings.SEQUENCES_EARLY_RELEASE = True
         with self.watched_waits() as events, self.atomic():
@@ -178,5 +178,5 @@ class EarlyRelease(Contract):
         assert events == []
 
     def on_commit(self, hook: Callable[[], Any], robust: bool = False) -> None:
-        """Register a hook of the user's."""
+        """Register a hook, as an application does."""
         transaction.on_commit(hook, using=self.using, robust=robust)

@@ -1,4 +1,4 @@
-"""What holds for numbers that the database takes inside a statement: all that holds for others."""
+"""Numbers that are taken in-statement follow the same rules as others."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ BAD_VALUES: list[tuple[int | None, int | None]] = [
 
 
 class InStatement(Concurrency):
-    """NextValue, where the backend has a function; where it has none, it says so."""
+    """NextValue, if the backend has a function; else its error."""
 
     refusal: ClassVar[type[DatabaseError]] = DataError
-    """What the driver makes of an error that the function raises."""
+    """Which error of Django's does an error of the function become?"""
 
     exhausted: ClassVar[str] = EXHAUSTED
-    """What the driver says, among other words, when the function is exhausted."""
+    """Which text does the error of an exhausted sequence contain?"""
 
     def evaluate(self, sql: str, params: Sequence[Any]) -> int:
-        """Evaluate an expression in a statement of its own."""
+        """Evaluate an expression in a separate statement."""
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT {sql}{self.connection.features.bare_select_suffix}", params)
             number: int = cursor.fetchone()[0]
@@ -71,7 +71,7 @@ class InStatement(Concurrency):
         return self.evaluate(f"{FUNCTION}({', '.join(['%s'] * len(args))})", args)
 
     def take_inside(self, name: str = "s") -> Callable[[], int]:
-        """A function that takes one number inside a statement, and commits it."""
+        """Return a function that takes one number in-statement and commits it."""
 
         def in_transaction() -> int:
             with self.atomic():
@@ -80,31 +80,31 @@ class InStatement(Concurrency):
         return in_transaction
 
     def test_without_a_function(self) -> None:
-        """A backend that has no function refuses NextValue, and takes nothing."""
+        """A backend without a function refuses NextValue and takes nothing."""
         self.requires("supports_function", False)
         with pytest.raises(NotSupportedError, match="get_next_value"):
             self.select("s")
         assert self.counters() == {}
 
     def test_function_numbers_are_consecutive(self) -> None:
-        """NextValue goes on where get_next_value stopped, and the other way round."""
+        """NextValue and get_next_value take numbers of the same sequence."""
         self.requires("supports_function")
         with self.atomic():
             numbers = [self.select("s"), get_next_value("s", using=self.using), self.select("s")]
             assert numbers == [1, 2, 3]
             set_last_value(10, "s", using=self.using)
             assert self.select("s") == 11
-        assert self.select("s") == 12  # in autocommit too
+        assert self.select("s") == 12  # in autocommit, too
         assert self.counters() == {"s": 12}
 
     @pytest.mark.parametrize("initial", [0, 1, 2, 2**53 + 1, MAX_VALUE - 1])
     def test_function_initial_value(self, initial: int) -> None:
-        """The first number is initial_value, from 0 up, and it means nothing later."""
+        """The first number is initial_value, which later calls ignore."""
         self.requires("supports_function")
         assert [self.select("s", initial), self.select("s", 7)] == [initial, initial + 1]
 
     def test_function_loops(self) -> None:
-        """At reset_value the sequence restarts at initial_value, also at the ends of the range."""
+        """The sequence restarts instead of reaching reset_value, also at the ends of the range."""
         self.requires("supports_function")
         assert [self.select("s", 3, 6) for _ in range(7)] == [3, 4, 5, 3, 4, 5, 3]
         assert [self.select("t", 0, 1) for _ in range(3)] == [0, 0, 0]
@@ -125,9 +125,9 @@ class InStatement(Concurrency):
 
     @pytest.mark.parametrize("name", BAD_NAMES)
     def test_function_refuses_bad_names(self, name: str | None) -> None:
-        """The function itself refuses a bad name, whoever calls it, and makes no counter."""
+        """The function itself refuses an invalid name and creates no counter."""
         self.requires("supports_function")
-        # psycopg2 refuses NUL by itself.
+        # psycopg2 itself refuses NUL.
         with pytest.raises((self.refusal, ValueError)), self.atomic():
             self.call(name, 1, None)
         assert self.counters() == {}
@@ -150,16 +150,16 @@ class InStatement(Concurrency):
 
     @pytest.mark.parametrize(("initial", "reset"), BAD_VALUES)
     def test_function_refuses_bad_values(self, initial: int | None, reset: int | None) -> None:
-        """So it does for values that are none, out of range, or contradict each other."""
+        """The function refuses values that are NULL, out of range or contradictory."""
         self.requires("supports_function")
         get_next_value("s", using=self.using)
-        # sqlite3 refuses what has more than 64 bits by itself.
+        # sqlite3 itself refuses integers of more than 64 bits.
         with pytest.raises((DatabaseError, OverflowError)), self.atomic():
             self.call("s", initial, reset)
         assert self.counters() == {"s": 1}
 
     def test_function_is_exhausted(self) -> None:
-        """Past the end the function raises an error that says so, and the counter stays."""
+        """After MAX_VALUE the function raises an error, and the counter doesn't change."""
         self.requires("supports_function")
         with self.atomic():
             set_last_value(MAX_VALUE - 1, "s", using=self.using)
@@ -171,7 +171,7 @@ class InStatement(Concurrency):
         assert self.counters() == {"s": MAX_VALUE, "t": 1}
 
     def test_function_rollback_gives_numbers_back(self) -> None:
-        """What is rolled back, to a savepoint or as a whole, is taken by the next one."""
+        """A rollback, also to a savepoint, gives the numbers back."""
         self.requires("supports_function")
         with pytest.raises(Rollback), self.atomic():
             assert self.select("s") == 1
@@ -186,7 +186,7 @@ class InStatement(Concurrency):
         assert self.counters() == {"s": 2}
 
     def test_function_in_insert_and_update(self) -> None:
-        """Each row stored gets a number; an INSERT that fails gives its number back."""
+        """Each stored row gets a number; an INSERT that fails gives its number back."""
         self.requires("supports_function")
         assert self.allocator.is_installed(self.connection)
         number = f"{FUNCTION}('s', 1, NULL)"
@@ -208,7 +208,7 @@ class InStatement(Concurrency):
                 cursor.execute("DROP TABLE sequences_numbered")
 
     def test_function_missing(self) -> None:
-        """Without the function the error names the command, and installing it mends that."""
+        """Without the function, the error names the command that installs it."""
         self.requires("supports_function")
         self.requires("function_of_connection", False)
         self.allocator.uninstall(self.connection)

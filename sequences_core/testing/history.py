@@ -1,17 +1,18 @@
-"""What clients did, and whether the tables they left keep the promise: a recorder and a checker.
+"""Record what clients do, and check the tables afterwards for gaps, duplicates and lost rows.
 
-Each client writes its own history, a line per event, before and after everything that matters::
+Each client writes its own history, with a line before and after each relevant event::
 
     history = Recorder(path)
     history("t1", "begin")                      # "t1" is stored with each row that it inserts
     history("t1", "taken", "invoices", 7, 2)    # the counter, the first number, how many
     history("t1", "undone", 0)                  # rolled back to a savepoint: 0 takes are left
-    history("t1", "committing", 2)              # about to send COMMIT; how many rows it has
+    history("t1", "committing", 2)              # before COMMIT is sent; the number of its rows
     history("t1", "committed")                  # or "rolled back"
 
-A client may end, or be ended, anywhere. Without "committing" nothing of a transaction can be in
-the tables; without a word after it the outcome is unknown: all of it is there, or nothing.
-:func:`check` compares the histories with the tables.
+A client may end or be killed at any time. If "committing" isn't in the history, the tables must
+have nothing of the transaction. If nothing follows "committing", the outcome is unknown: the
+tables must have all of the transaction or nothing. :func:`check` compares the histories with the
+tables.
 """
 
 from __future__ import annotations
@@ -29,26 +30,26 @@ from typing import Any, Literal, NamedTuple
 Outcome = Literal["committed", "rolled back", "unknown"]
 
 MOST_PROBLEMS = 20
-"""How many problems a verdict spells out; it counts all of them."""
+"""The maximum number of problems that a verdict describes. It counts all of them."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """The numbers that the counter ``name`` should give: from ``initial``, before ``reset``."""
+    """The numbers that the sequence ``name`` should give: from ``initial`` to before ``reset``."""
 
     name: str
     initial: int = 1
     reset: int | None = None
 
     def number(self, position: int) -> int:
-        """The number at ``position``, which counts from 0."""
+        """Return the number at ``position``, which begins at 0."""
         if self.reset is not None:
             position %= self.reset - self.initial
         return self.initial + position
 
 
 class Row(NamedTuple):
-    """A row of the final table: which number of which counter, inserted by which transaction."""
+    """A row of the final table: the sequence, the number and the transaction that inserted it."""
 
     counter: str
     number: int | None
@@ -57,7 +58,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Take:
-    """A block of numbers that a client was given, and when (``time.monotonic``, in seconds)."""
+    """A block of numbers that a client took, and the time (``time.monotonic``, in seconds)."""
 
     counter: str
     first: int
@@ -67,7 +68,7 @@ class Take:
 
 @dataclass
 class Transaction:
-    """What a client says of one transaction."""
+    """One transaction, as recorded by its client."""
 
     name: str
     takes: list[Take] = field(default_factory=list)
@@ -77,13 +78,13 @@ class Transaction:
 
     @property
     def ended(self) -> Outcome:
-        """The outcome, also where the client did not live to tell."""
+        """Return the outcome, also if the client was killed before it recorded one."""
         if self.outcome:
             return self.outcome
         return "rolled back" if self.committing_at is None else "unknown"
 
     def numbers(self) -> Counter[tuple[str, int | None]]:
-        """The numbers that it held when it committed."""
+        """Return the numbers that it had taken, without those that were rolled back."""
         return Counter(
             (take.counter, number)
             for take in self.takes
@@ -92,7 +93,7 @@ class Transaction:
 
 
 class Recorder:
-    """A history that survives its client's SIGKILL: each event is handed to the system at once."""
+    """A history that survives SIGKILL, because each event is written without a buffer."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -104,10 +105,10 @@ class Recorder:
 
 
 def events(path: Path) -> Iterator[list[Any]]:
-    """The events of one history: time, transaction, event, details."""
+    """Yield the events of one history: time, transaction, event, details."""
     with path.open() as lines:
         for line in lines:
-            if line.endswith("\n"):  # else the last one, cut short with its client
+            if line.endswith("\n"):  # the last line may be incomplete if the client was killed
                 yield json.loads(line)
 
 
@@ -133,37 +134,38 @@ def transactions(paths: Iterable[Path]) -> dict[str, Transaction]:
 
 @dataclass
 class Verdict:
-    """What :func:`check` found; ``exact`` if the promise was kept."""
+    """The result of :func:`check`; ``exact`` is true if there are no problems."""
 
     committed: int = 0
     rolled_back: int = 0
     unknown_whole: int = 0
     unknown_absent: int = 0
     numbers: int = 0
-    """Rows in the final table."""
+    """The number of rows in the final table."""
     holes: int = 0
+    """The number of gaps."""
     duplicates: int = 0
     lost: int = 0
-    """Transactions that were committed, and are not there, or not whole."""
+    """Transactions that were committed, but whose rows are missing or incomplete."""
     risen: int = 0
-    """Transactions that were rolled back, or never committed, and are there."""
+    """Transactions that were rolled back or never committed, but whose rows exist."""
     disorders: int = 0
-    """Numbers that were taken before the transaction with the number before them committed."""
+    """Numbers that were taken before the transaction with the previous number committed."""
     problem_count: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property
     def exact(self) -> bool:
-        """Is there nothing to object to?"""
+        """Return whether there are no problems."""
         return not self.problem_count
 
     @property
     def transactions(self) -> int:
-        """How many there were, however they ended."""
+        """Return the number of transactions with any outcome."""
         return self.committed + self.rolled_back + self.unknown_whole + self.unknown_absent
 
     def object(self, problem: str) -> None:
-        """Note a problem."""
+        """Add a problem."""
         self.problem_count += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
@@ -175,10 +177,10 @@ def check(
     counters: Mapping[str, int],
     series: Iterable[Series],
 ) -> Verdict:
-    """Decide whether every committed row has its one number, 1..n, in the order of the commits.
+    """Check that the committed rows have the numbers 1..n, each once, in the order of commits.
 
-    ``rows`` and ``counters`` are the final tables, read when no client's session is left. The
-    times in the histories must come from one machine's clock.
+    ``rows`` and ``counters`` are the final tables, read after all clients' sessions have ended.
+    The times in the histories must come from one machine's clock.
     """
     verdict = Verdict()
     by_transaction: dict[str, Counter[tuple[str, int | None]]] = defaultdict(Counter)
@@ -206,7 +208,7 @@ def check(
             for take in transaction.takes
             if take.counter == one.name
         ]
-        # Numbers that come again can be put in order by time alone, so all must have been told.
+        # Numbers of a loop can be ordered only by time, so this needs a record of each of them.
         told = sum(take.count for take, _ in takes)
         if one.reset is None or told == len(by_counter[one.name]):
             _check_order(verdict, one, takes)
@@ -216,15 +218,15 @@ def check(
 def _check_transaction(
     verdict: Verdict, transaction: Transaction, found: Counter[tuple[str, int | None]]
 ) -> None:
-    """Is all of it there if it committed, and nothing if it did not?"""
+    """Check that all rows exist if the transaction committed, and none if it didn't."""
     outcome, name, total = transaction.ended, transaction.name, found.total()
     if outcome == "rolled back":
         verdict.rolled_back += 1
         if total:
             verdict.risen += 1
-            verdict.object(f"{name} did not commit, and its rows are there: {_shown(found)}")
+            verdict.object(f"{name} did not commit, but its rows exist: {_shown(found)}")
         return
-    # Where the number was taken inside the INSERT, a client that is cut off never hears of it.
+    # If the number was taken in-statement, a client that is killed may not have recorded it.
     whole = total == transaction.rows and found == (transaction.numbers() or found)
     if outcome == "committed":
         verdict.committed += 1
@@ -241,12 +243,12 @@ def _check_transaction(
 
 
 def _check_numbers(verdict: Verdict, series: Series, rows: list[Row], last: int | None) -> None:
-    """Is each number there once, without a hole, and does the counter stand at the last one?"""
+    """Check that there are no gaps or duplicates, and that the counter has the last number."""
     numbers = Counter(row.number for row in rows if row.number is not None)
     if missing := len(rows) - numbers.total():
         verdict.object(f"{missing} rows without a number of {series.name!r}")
     if series.reset is None:
-        # How far the counter got is how many numbers there should be.
+        # The counter's last number tells how many numbers there should be.
         top = max([*numbers, last or 0])
         total = max(0, top - series.initial + 1)
     else:
@@ -256,15 +258,15 @@ def _check_numbers(verdict: Verdict, series: Series, rows: list[Row], last: int 
     verdict.holes += holes.total()
     verdict.duplicates += surplus.total()
     if holes:
-        verdict.object(f"{series.name!r} has holes: {_some(sorted(holes))}")
+        verdict.object(f"{series.name!r} has gaps: {_some(sorted(holes))}")
     if surplus:
-        verdict.object(f"{series.name!r} has numbers too often: {_some(surplus)}")
+        verdict.object(f"{series.name!r} has duplicates: {_some(surplus)}")
     if last != (series.number(total - 1) if total else None):
         verdict.object(f"the counter {series.name!r} is at {last}, after {total} numbers")
 
 
 def _check_order(verdict: Verdict, series: Series, takes: list[tuple[Take, Transaction]]) -> None:
-    """Was each number taken only after the commit of the one before it had begun?"""
+    """Check that each number was taken after the COMMIT of the previous one was sent."""
     takes.sort(key=lambda pair: pair[0].at if series.reset else pair[0].first)
     for (before, one), (after, other) in itertools.pairwise(takes):
         if one is other:

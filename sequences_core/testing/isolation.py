@@ -1,4 +1,4 @@
-"""What holds at every isolation level that a transaction can ask for."""
+"""The contract at every isolation level that a transaction can set."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Isolation(Concurrency):
     """Exact outcomes and retryable conflicts."""
 
     def test_isolation_levels(self) -> None:
-        """Above READ COMMITTED conflicts are retryable, and retried the outcome is exact."""
+        """Above READ COMMITTED, conflicts are retryable; after retries the outcome is exact."""
         for level in self.levels():
             self._check_exact_outcome(attempts=200, level=level, name=level)
 
     @pytest.mark.parametrize("use", USES.values(), ids=list(USES))
     def test_a_counter_that_the_snapshot_lacks(self, use: Callable[..., Any]) -> None:
-        """A counter that was created since the transaction began is used, or is a conflict.
+        """A counter that was created after the transaction's snapshot is used, or is a conflict.
 
-        It is never "exhausted", nor a duplicate key: run again, the transaction sees it.
+        It never causes SequenceExhausted or an IntegrityError. A retry sees the counter.
         """
         self.requires("locks_database", False)
         for level in self.levels():
@@ -45,7 +45,7 @@ class Isolation(Concurrency):
         def block() -> None:
             nonlocal runs
             runs += 1
-            # Any read begins the snapshot; one of the counters would lock them, on MySQL, above.
+            # Any query begins the snapshot. At SERIALIZABLE, MySQL would lock counters it reads.
             MigrationRecorder(self.connection).applied_migrations()
             if runs == 1:
                 with self.elsewhere(self.take(name)) as other:

@@ -1,4 +1,4 @@
-"""What reaches the driver, whatever the caller's values are made of."""
+"""The driver receives plain values, also if the caller passes subclasses of str and int."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class Name(str, enum.Enum):  # noqa: UP042 - a StrEnum's str() would be its valu
 
 
 class Text(str):
-    """Text of a library's own type, such as what Django marks as safe."""
+    """A subclass of str, like Django's SafeString."""
 
 
 class Seconds(float):
-    """A float of a library's own type, such as numpy's."""
+    """A subclass of float, like numpy's float64."""
 
 
 class Parameters(Contract):
-    """Exactly int, str, float or None, or a type of the driver's."""
+    """The parameters are plain int, str, float or None, or have a type of the driver's."""
 
     @pytest.mark.parametrize("name", [Name.S, Text("s")], ids=["enum", "subclass"])
     def test_plain_values_reach_the_driver(self, name: str) -> None:
-        """A driver would adapt a subclass in a way of its own, or refuse it."""
+        """Subclasses become plain values, because a driver could adapt them differently."""
         one, two, nine = Number.ONE, Number.TWO, Number.NINE
         using = self.using
         calls: list[Callable[[], Any]] = [
@@ -72,7 +72,7 @@ class Parameters(Contract):
         if self.flag("supports_function"):
             calls += [lambda: self._compile(name, one, nine)]
         with self.atomic():
-            # A new counter for one half of the calls, one that exists for the other.
+            # Each call is made twice: without a counter, and with one.
             for call in calls:
                 delete("s", using=using)
                 for _ in range(2):
@@ -101,13 +101,13 @@ class Parameters(Contract):
         connection: Any = self.connection
         driver = connection.Database.__name__.partition(".")[0]
         return type(value) in {int, str, float, type(None)} or (
-            # Such as psycopg's Int8, which Django's model fields make, or a variable for a result.
+            # Examples are psycopg's Int8, used by Django's fields, and variables for results.
             type(value).__module__.partition(".")[0] in {driver, "django"}
         )
 
 
 def flat(params: Any) -> Iterator[Any]:
-    """Each value of a statement's parameters."""
+    """Yield each value of a statement's parameters."""
     if isinstance(params, dict):
         params = params.values()
     for value in params or ():

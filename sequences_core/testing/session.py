@@ -1,4 +1,4 @@
-"""What a call leaves in the session: nothing."""
+"""A call doesn't change the state of the session."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .base import Contract
 
 
 class Session(Contract):
-    """Settings and user-level locks are after a call as they were before it."""
+    """Settings and user-level locks are the same before and after a call."""
 
     def test_the_session_is_as_before(self) -> None:
-        """After each form of a call, in a transaction and outside, whether or not it succeeds."""
+        """Each form of a call leaves the session unchanged, with and without a transaction."""
         bounds: list[dict[str, Any]] = [{}]
         if self.flag("can_limit_wait"):
             bounds += [{"nowait": True}, {"timeout": 0.01}, {"timeout": 1}]
-        # By another session: what the first call leaves in this one must be seen, too.
+        # Set this in another session, so that the first call in this one is compared, too.
         with self.elsewhere(lambda: set_last_value(MAX_VALUE, "full", using=self.using)) as other:
             other.result()
         for number, bound in enumerate(bounds):
@@ -43,7 +43,7 @@ class Session(Contract):
                     call()
 
     def test_the_session_is_as_before_a_wait_in_vain(self) -> None:
-        """So it is after a timeout, for a counter that exists and for one that is just created."""
+        """A timeout leaves the session unchanged, for an existing counter and for a new one."""
         self.requires("can_limit_wait")
         self.create()
 
@@ -54,7 +54,7 @@ class Session(Contract):
                         with self._unchanged(), pytest.raises(SequenceLocked):
                             call()
                         if self.flag("locks_database"):
-                            continue  # there BEGIN would wait, without a bound
+                            continue  # BEGIN would wait without a limit
                         with (
                             self.atomic(),
                             self._unchanged(),
@@ -88,7 +88,7 @@ class Session(Contract):
         yield lambda: get_next_value(name, 1, 3, using=using, **bound)
         yield lambda: get_next_values(2, name, using=using, **bound)
         yield lambda: get_next_blocks({name: 1}, using=using, **bound)
-        # With a callable the first call of a name and the later ones are different statements.
+        # With a callable, the first use of a name executes other statements than later ones.
         yield lambda: get_next_value(
             f"{name}.new" if exhausted else name, lambda: 1, using=using, **bound
         )
@@ -108,7 +108,7 @@ class Session(Contract):
         before = self.session_state()
         if before is None:
             pytest.skip(
-                f"how to ask a session of {self.connection.vendor} for its state is unknown: say "
+                f"the state of a session of {self.connection.vendor} can't be queried: define "
                 f"session_state()"
             )
         yield

@@ -1,4 +1,4 @@
-"""Random programs of takes, savepoints and rollbacks, compared with a plain Python model."""
+"""Random programs with calls, savepoints and rollbacks, compared with a model in Python."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Model(Contract):
     """The stateful test."""
 
     def test_any_program_does_what_the_model_does(self) -> None:
-        """Takes, loops, sets, deletions, savepoints and rollbacks agree with a dict."""
+        """Random programs have the same results as a dict in Python."""
         using = self.using
 
         class BoundMachine(Machine):

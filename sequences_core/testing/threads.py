@@ -1,4 +1,4 @@
-"""Threads beside a test: they end in time, or the test says where each of them hangs."""
+"""Threads of a test. If some don't end in time, the test fails and shows where they hang."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from .vendors import canceller
 Canceller = Callable[[BaseDatabaseWrapper], Callable[[], None]]
 
 PATIENCE = 60
-"""Seconds after which something that should have happened never will."""
+"""The seconds after which an event that hasn't happened is a failure."""
 
 BLINK = 0.3
-"""Seconds in which something that is not blocked has long been done."""
+"""The seconds after which a thread that hasn't ended is considered to be waiting."""
 
 GRACE = 3
-"""Seconds in which a thread ends whose statement was cancelled, or whose session was closed."""
+"""The seconds to wait for a thread after its statement was cancelled or its session closed."""
 
 
 class Hang(AssertionError):
-    """Threads did not end in time; the message says where each of them was."""
+    """Threads did not end in time. The message contains their stacks."""
 
 
 class Elsewhere(threading.Thread):
-    """A thread that keeps what its function returned or raised, and closes its connection.
+    """A thread that stores the result or error of its function and closes its connection.
 
-    ``patience`` is for how many seconds :meth:`result` waits. ``canceller`` returns, for the
-    thread's connection, what makes a statement fail that never ends.
+    ``patience`` is the number of seconds that :meth:`result` waits. ``canceller`` takes the
+    thread's connection and returns a function that cancels the connection's current statement.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Elsewhere(threading.Thread):
         self._ends: list[Callable[[], None]] = []
 
     def __repr__(self) -> str:
-        """For the messages of assertions, say how far it is."""
+        """Show the state, result or error in the messages of assertions."""
         if self.ident is None or self.is_alive():
             return f"<{self.name}: running>"
         return (
@@ -73,39 +73,39 @@ class Elsewhere(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             self.error = error
         finally:
-            with suppress(Error):  # of a session that was cut off
+            with suppress(Error):  # the session may have been closed already
                 connections[self._using].close()
 
     def is_waiting(self, seconds: float = BLINK) -> bool:
-        """Is it still not done after so many seconds? Raise what it raised, if it did."""
+        """Return whether the thread still runs after so many seconds; raise its error if any."""
         self.join(seconds)
         if self.error is not None:
             raise self.error
         return self.is_alive()
 
     def result(self) -> Any:
-        """Wait for the end; return what the function returned, or raise what it raised."""
+        """Wait for the thread; return the function's result or raise its error."""
         return results([self], self._patience)[0]
 
     def reach(self, event: threading.Event) -> None:
-        """Wait until the thread has set the event; raise what it raised instead."""
+        """Wait until the thread has set the event; raise its error if it fails before."""
         deadline = time.monotonic() + self._patience
         while not event.wait(0.01):
             if not self.is_alive():
                 self.result()
-                raise AssertionError(f"{self!r}, without having come so far")
+                raise AssertionError(f"{self!r} ended without setting the event")
             if time.monotonic() > deadline:
                 end([self], 0)
 
     def cut(self) -> None:
-        """End what the thread waits for: its statement, and if that doesn't help, its session."""
+        """Cancel the thread's current statement; if it goes on, close its session."""
 
         def attempt(end: Callable[[], None]) -> None:
-            with suppress(Exception):  # of whichever driver this is
+            with suppress(Exception):  # each driver has its own errors
                 end()
 
         for end in self._ends:
-            # Beside this thread, for a driver may keep it waiting, too.
+            # Use another thread, because the driver may block, too.
             threading.Thread(target=attempt, args=[end], daemon=True).start()
             self.join(GRACE)
             if not self.is_alive():
@@ -127,9 +127,9 @@ def where(thread: threading.Thread) -> str:
 
 
 def end(threads: Sequence[Elsewhere], patience: float = PATIENCE) -> None:
-    """Wait until all threads have ended; raise Hang for those that must be cut off.
+    """Wait until all threads have ended; cancel those that don't, and raise Hang.
 
-    ``patience`` is for how many seconds, for all of them together.
+    ``patience`` is the number of seconds to wait, for all threads together.
     """
     deadline = time.monotonic() + patience
     for thread in threads:
@@ -137,7 +137,7 @@ def end(threads: Sequence[Elsewhere], patience: float = PATIENCE) -> None:
     hanging = [thread for thread in threads if thread.is_alive()]
     if not hanging:
         return
-    stacks = "\n".join(map(where, hanging))  # of all, before the first of them goes on
+    stacks = "\n".join(map(where, hanging))  # before cancelling one lets the others go on
     for thread in hanging:
         thread.hung = True
     for thread in hanging:
@@ -146,18 +146,18 @@ def end(threads: Sequence[Elsewhere], patience: float = PATIENCE) -> None:
 
 
 def results(threads: Sequence[Elsewhere], patience: float = PATIENCE) -> list[Any]:
-    """Wait for all threads, then return what each of them returned, or raise all their errors.
+    """Wait for all threads, then return all results, or raise the errors.
 
-    A single error is raised as it is, several as an exception group.
+    A single error is raised unchanged, several are raised as an exception group.
     """
     errors: list[BaseException] = []
     try:
         end(threads, patience)
     except Hang as hang:
         errors.append(hang)
-    # What cutting off a thread made it raise is no news.
+    # Leave out errors that result from cancelling a thread.
     errors += [thread.error for thread in threads if thread.error and not thread.hung]
-    # Nor is a barrier, which the first of them broke for the others.
+    # Leave out broken barriers, which result from an error in another thread.
     errors = [
         error for error in errors if not isinstance(error, threading.BrokenBarrierError)
     ] or errors
@@ -175,7 +175,7 @@ def together(
     patience: float = PATIENCE,
     canceller: Canceller = canceller,
 ) -> list[Any]:
-    """Start all functions at one moment, each in a thread; return their results in order."""
+    """Start all functions at the same time, each in a thread; return their results in order."""
     barrier = threading.Barrier(len(functions))
 
     def start_together(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -200,7 +200,7 @@ def watched(
     limit: float,
     canceller: Canceller = canceller,
 ) -> Iterator[None]:
-    """Cancel the statement in which this thread is after ``limit`` seconds, and raise Hang."""
+    """If the block takes more than ``limit`` seconds, cancel its statement and raise Hang."""
     done, cancel = threading.Event(), canceller(connection)
     stacks: list[str] = []
     watched = threading.current_thread()
@@ -208,7 +208,7 @@ def watched(
     def watch() -> None:
         if not done.wait(limit):
             stacks.append(where(watched))
-            with suppress(Exception):  # of whichever driver this is
+            with suppress(Exception):  # each driver has its own errors
                 cancel()
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -219,4 +219,4 @@ def watched(
         done.set()
         watcher.join()
         if stacks:
-            raise Hang(f"the test was cut off after {limit} s:\n\n{stacks[0]}")
+            raise Hang(f"the test was cancelled after {limit} s:\n\n{stacks[0]}")

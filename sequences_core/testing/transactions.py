@@ -1,4 +1,4 @@
-"""What becomes of numbers when transactions end, well or badly."""
+"""Commits keep numbers, and rollbacks and errors give them back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Transactions(Contract):
     """Rollback, savepoints, autocommit, errors."""
 
     def test_rollback_gives_numbers_back(self) -> None:
-        """What a rolled-back transaction took is taken by the next one."""
+        """After a rollback, the next transaction takes the same numbers."""
         with self.atomic():
             get_next_value("s", using=self.using)
         with pytest.raises(Rollback), self.atomic():
@@ -49,7 +49,7 @@ class Transactions(Contract):
         assert self.counters() == {"s": 2}
 
     def test_rollback_of_the_first_use_leaves_no_counter(self) -> None:
-        """A first use that is rolled back never happened, whatever its initial value."""
+        """A rollback of the first use removes the counter."""
         takes: list[Callable[[], int]] = [
             lambda: get_next_value("s", 5, using=self.using),
             lambda: get_next_value("s", lambda: 5, using=self.using),
@@ -62,7 +62,7 @@ class Transactions(Contract):
             assert self.counters() == {}
 
     def test_savepoint_rollback_gives_numbers_back(self) -> None:
-        """Rolling back to a savepoint gives back what was taken since, and no more."""
+        """A rollback to a savepoint gives back exactly the numbers that were taken since then."""
         with self.atomic():
             assert get_next_value("s", using=self.using) == 1
             with pytest.raises(Rollback), self.atomic():
@@ -76,7 +76,7 @@ class Transactions(Contract):
         assert self.counters() == {"s": 3}
 
     def test_deletion_and_setting_roll_back_too(self) -> None:
-        """delete and set_last_value are part of the transaction."""
+        """A rollback undoes delete and set_last_value."""
         with self.atomic():
             get_next_values(5, "s", using=self.using)
         for change in (
@@ -90,7 +90,7 @@ class Transactions(Contract):
             assert self.counters() == {"s": 5}
 
     def test_numbers_are_seen_at_commit_only(self) -> None:
-        """Another connection sees the counter move when the transaction commits."""
+        """Another connection sees the new last number only after the commit."""
         with self.atomic():
             get_next_value("s", using=self.using)
 
@@ -103,7 +103,7 @@ class Transactions(Contract):
             assert other.result() == 1
 
     def test_manual_transaction_management(self) -> None:
-        """With autocommit off a transaction is open without atomic(): no warning, same promise."""
+        """With autocommit off, a transaction is open without atomic(), so there is no warning."""
         self.connection.ensure_connection()
         transaction.set_autocommit(False, using=self.using)
         try:
@@ -132,7 +132,7 @@ class Transactions(Contract):
         assert self.counters() == {"s": 3}
 
     def test_autocommit_can_be_refused_or_allowed(self, settings: Any) -> None:
-        """SEQUENCES_AUTOCOMMIT "error" raises and takes nothing; "allow" is silent."""
+        """With "error", SEQUENCES_AUTOCOMMIT raises and takes nothing; with "allow", neither."""
         settings.SEQUENCES_AUTOCOMMIT = "error"
         with pytest.raises(AutocommitRefused):
             get_next_value("s", using=self.using)
@@ -143,7 +143,7 @@ class Transactions(Contract):
             assert get_next_value("s", using=self.using) == 1
 
     def test_missing_table_names_the_command(self) -> None:
-        """Without the table every function says which command makes it, and goes on once it is."""
+        """Without the table, every function's error names the command that creates it."""
         table, hidden = Counter._meta.db_table, "sequences_core_hidden"
         *schema, name = table_parts()
         self._rename_table(table, hidden)
@@ -158,7 +158,7 @@ class Transactions(Contract):
                 with pytest.raises(TableMissing, match="migrate sequences_core --database"):
                     call()
         finally:
-            # The table stays in its schema: only what is renamed is named with it.
+            # The table stays in its schema, and its new name is unqualified.
             self._rename_table(table.replace(name, hidden) if schema else hidden, name)
         assert get_next_value("s", using=self.using) == 1
 
@@ -167,7 +167,7 @@ class Transactions(Contract):
             editor.alter_db_table(Counter, old, new)
 
     def test_django_knows_the_state_after_an_error(self) -> None:
-        """After an error needs_rollback is what the server thinks, and a rollback mends all."""
+        """After an error, needs_rollback agrees with the server, and a rollback is enough."""
         self.requires("can_limit_wait")
         self.requires("locks_database", False)
         with self.atomic():
@@ -194,16 +194,16 @@ class Transactions(Contract):
 
     def _is_broken(self) -> bool:
         try:
-            # The driver's own cursor: Django's would refuse by itself.
+            # Use the driver's cursor, because Django's checks needs_rollback itself.
             with closing(connections[self.using].connection.cursor()) as cursor:
                 cursor.execute(f"SELECT last FROM {TABLE} WHERE 1 = 0")
                 cursor.fetchall()
-        except Exception:  # noqa: BLE001 - of whichever driver this is
+        except Exception:  # noqa: BLE001 - each driver has its own errors
             return True
         return False
 
     def test_an_error_in_a_savepoint_leaves_the_transaction(self) -> None:
-        """A SequenceLocked inside a savepoint spoils nothing outside it."""
+        """After a SequenceLocked inside a savepoint, the transaction goes on."""
         self.requires("can_limit_wait")
         self.requires("locks_database", False)
         with self.atomic():
@@ -221,7 +221,7 @@ class Transactions(Contract):
         assert self.counters() == {"s": 1, "mine": 2}
 
     def test_run_atomic_runs_the_block_again(self) -> None:
-        """run_atomic repeats on what is_retryable says, up to attempts, and on nothing else."""
+        """run_atomic retries exactly the errors for which is_retryable is true, up to attempts."""
         ends: list[BaseException | None] = []
 
         def block() -> int:
@@ -246,18 +246,18 @@ class Transactions(Contract):
         assert self.counters() == {"s": len(codes)}
 
     def _error(self, code: str | int) -> DatabaseError:
-        """What Django would raise for that code, in any driver's form."""
+        """Return the error that Django would raise for the code, in the form of any driver."""
         error = DatabaseError(code, "made by the test")
         cause: Any = Exception()
         if isinstance(code, str):
             cause.sqlstate = code
-        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes; BUSY's extended ones
+        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes, and extended codes of BUSY
             cause.sqlite_errorcode = code
         error.__cause__ = cause
         return error
 
     def test_run_atomic_owns_the_commit(self) -> None:
-        """Inside a transaction run_atomic refuses: it could not run the COMMIT again."""
+        """Inside a transaction, run_atomic raises RuntimeError: it can't execute the COMMIT."""
         with self.atomic(), pytest.raises(RuntimeError):
             run_atomic(lambda: None, using=self.using)
         with pytest.raises(ValueError, match="attempts"):

@@ -1,4 +1,4 @@
-"""Which numbers are given."""
+"""The numbers that a call takes."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Values(Contract):
     """Values, batches, looping, names, exhaustion."""
 
     def test_numbers_are_consecutive_from_one(self) -> None:
-        """A new sequence gives 1, 2, 3, and get_last_value follows."""
+        """A new sequence gives 1, 2, 3, and get_last_value returns the last one."""
         with self.atomic():
             assert get_last_value("s", using=self.using) is None
             assert [get_next_value("s", using=self.using) for _ in range(3)] == [1, 2, 3]
             assert get_last_value("s", using=self.using) == 3
 
     def test_names_are_independent(self) -> None:
-        """A number of one name moves no other name."""
+        """Taking a number of one sequence doesn't change another one."""
         with self.atomic():
             for expected in (1, 2):
                 assert get_next_value("a", using=self.using) == expected
@@ -58,14 +58,14 @@ class Values(Contract):
 
     @pytest.mark.parametrize("initial", [0, 1, 2, 1000, 2**31, 2**53 + 1, MAX_VALUE - 1])
     def test_initial_value_is_first(self, initial: int) -> None:
-        """The first number is initial_value, from 0 up, and it means nothing later."""
+        """The first number is initial_value, which later calls ignore."""
         with self.atomic():
             assert get_next_value("s", initial, using=self.using) == initial
             assert get_next_value("s", 7, using=self.using) == initial + 1
         assert self.counters() == {"s": initial + 1}
 
     def test_initial_callable_is_called_for_a_new_counter_only(self) -> None:
-        """A callable initial_value is called when, and only when, there is no counter."""
+        """A callable initial_value is called only if there is no counter."""
         calls: list[int] = []
 
         def initial() -> int:
@@ -80,7 +80,7 @@ class Values(Contract):
         assert len(calls) == 2
 
     def test_batch_is_one_consecutive_block(self) -> None:
-        """A batch of n moves the counter by n and owns every number of its block."""
+        """A batch of n takes the next n numbers."""
         with self.atomic():
             assert get_next_values(3, "s", using=self.using) == range(1, 4)
             assert get_next_value("s", using=self.using) == 4
@@ -89,14 +89,14 @@ class Values(Contract):
         assert self.counters() == {"s": 1004, "t": 1}
 
     def test_empty_batch_touches_nothing(self) -> None:
-        """A batch of 0 is an empty range without a query."""
+        """A batch of 0 returns an empty range without a query."""
         with CaptureQueriesContext(self.connection) as queries:
             assert list(get_next_values(0, "s", using=self.using)) == []
         assert not queries.captured_queries
         assert self.counters() == {}
 
     def test_looping_restarts_before_reset_value(self) -> None:
-        """At reset_value the sequence restarts at initial_value."""
+        """The sequence restarts at initial_value instead of reaching reset_value."""
         with self.atomic():
             numbers = [get_next_value("s", 3, 6, using=self.using) for _ in range(7)]
             assert numbers == [3, 4, 5, 3, 4, 5, 3]
@@ -104,7 +104,7 @@ class Values(Contract):
             assert numbers == [0, 0, 0]
 
     def test_looping_at_the_ends_of_the_range(self) -> None:
-        """A loop may lie at the very top, and a counter past reset_value restarts too."""
+        """A loop can end at MAX_VALUE, and a counter above reset_value restarts, too."""
         top = MAX_VALUE
         with self.atomic():
             numbers = [get_next_value("s", top - 2, top, using=self.using) for _ in range(3)]
@@ -113,7 +113,7 @@ class Values(Contract):
             assert get_next_value("s", 5, 9, using=self.using) == 5
 
     def test_sequence_object(self) -> None:
-        """Sequence says the arguments once; iterating takes numbers."""
+        """A Sequence stores the arguments; iterating over it takes numbers."""
         sequence = Sequence("s", 5, using=self.using)
         with self.atomic():
             assert list(itertools.islice(sequence, 3)) == [5, 6, 7]
@@ -126,10 +126,10 @@ class Values(Contract):
             Sequence("loop", 1, 3, using=self.using).get_next_values(2)
 
     def test_one_statement_takes_a_block(self) -> None:
-        """Plain, batch and looping takes are one statement each, in and out of a transaction."""
+        """Each call is one statement, inside a transaction and outside."""
         self.requires("single_statement")
         contexts: tuple[AbstractContextManager[Any], ...] = (
-            nullcontext(),  # the first use, for which a backend may need more
+            nullcontext(),  # the first use may need several statements
             self.atomic(),
             nullcontext(),
         )
@@ -142,7 +142,7 @@ class Values(Contract):
         assert len(queries) == 4, queries.captured_queries
 
     def test_statements_are_visible_to_django(self) -> None:
-        """execute_wrapper sees what is run."""
+        """execute_wrapper sees the statements."""
         seen: list[str] = []
 
         def wrapper(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -154,7 +154,7 @@ class Values(Contract):
         assert any(map(self.names_the_table, seen)), seen
 
     def test_set_last_value(self) -> None:
-        """set_last_value creates and raises; it lowers by force only, and 0 is a value."""
+        """set_last_value creates or raises a counter, and lowers it only with force."""
         with self.atomic():
             set_last_value(10, "s", using=self.using)
             assert get_next_value("s", using=self.using) == 11
@@ -171,7 +171,7 @@ class Values(Contract):
         assert self.counters() == {"s": 4, "new": 1, "top": MAX_VALUE}
 
     def test_delete(self) -> None:
-        """Delete says whether the counter was there; the sequence then starts anew."""
+        """Delete returns whether there was a counter; the sequence then starts again."""
         with self.atomic():
             assert not delete("s", using=self.using)
             get_next_values(5, "s", using=self.using)
@@ -180,7 +180,7 @@ class Values(Contract):
             assert get_next_value("s", 3, using=self.using) == 3
 
     def test_names_compare_byte_for_byte(self) -> None:
-        """Names that look or sort alike are different counters, stored as they were given."""
+        """Names that look or sort alike are different sequences, stored unchanged."""
         with self.atomic():
             for expected in (1, 2):
                 for name in LOOKALIKES:
@@ -189,7 +189,7 @@ class Values(Contract):
         assert self.counters() == dict.fromkeys(LOOKALIKES, 2)
 
     def test_a_subclass_of_str_is_its_text(self) -> None:
-        """An enum member names the counter of its value."""
+        """An enum member names the sequence of its value."""
         with self.atomic():
             get_next_value(Color.RED, using=self.using)
             assert get_last_value(Color.RED, using=self.using) == 1
@@ -200,7 +200,7 @@ class Values(Contract):
         assert self.counters() == {"green": 1}
 
     def test_exhaustion_leaves_the_counter(self) -> None:
-        """A block that would pass the end raises, moves nothing and spoils nothing."""
+        """A block that would exceed MAX_VALUE raises and changes nothing."""
 
         def never() -> int:
             raise AssertionError("called for a counter that exists")
@@ -220,7 +220,7 @@ class Values(Contract):
         assert self.counters() == {"s": MAX_VALUE, "t": 1}
 
     def test_first_block_that_does_not_fit(self) -> None:
-        """A first block past the end raises and makes no counter; for an existing one it's fine."""
+        """A first block that would exceed MAX_VALUE raises and creates no counter."""
         for initial in (MAX_VALUE, lambda: MAX_VALUE):
             with self.atomic():
                 with pytest.raises(SequenceExhausted):

@@ -1,6 +1,6 @@
-"""What the kit knows of the databases that Django itself supports.
+"""The kit's knowledge of the databases that Django itself supports.
 
-A contract class says it for any other database, by the hooks of the same names.
+For another database, a contract class overrides the attributes and methods of the same names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ISOLATION_LEVELS: dict[str, tuple[str, ...]] = {
     "oracle": ("READ COMMITTED", "SERIALIZABLE"),
     "sqlite": (),
 }
-"""The isolation levels that a transaction can ask for, by vendor; empty where there is one."""
+"""The isolation levels that a transaction can set, by vendor; empty if there is only one."""
 
 SET_ISOLATION_LEVEL = {
     "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {}",
@@ -33,10 +33,10 @@ POSTGRESQL_STATE = """
       FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
 """
 
-# RELEASE_ALL_LOCKS says how many locks of GET_LOCK there were.
+# RELEASE_ALL_LOCKS returns the number of locks of GET_LOCK.
 MYSQL_STATE = ("SHOW SESSION VARIABLES", "SELECT 'locks', RELEASE_ALL_LOCKS()")
 
-# What each statement, or another session, changes.
+# Each statement, or another session, changes these.
 MYSQL_VOLATILE = {
     *("error_count", "identity", "in_transaction", "insert_id", "last_insert_id", "statement_id"),
     *("pseudo_thread_id", "rand_seed1", "rand_seed2", "timestamp", "warning_count", "last_gtid"),
@@ -57,7 +57,7 @@ SQLITE_PRAGMAS = (
 
 
 SESSIONS = 20
-"""How many sessions does a test open at once, at the most?"""
+"""The maximum number of sessions that a test opens at once."""
 
 
 def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
@@ -79,10 +79,10 @@ def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
 
 
 def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
-    """Connect, and return what makes the statement fail in which this session is later.
+    """Connect, and return a function that cancels this session's current statement.
 
-    It is called from another thread. psycopg, psycopg2 and oracledb have ``cancel()`` for it,
-    sqlite3 ``interrupt()``. MySQL's clients can't: another session must kill theirs.
+    The function is called in another thread. psycopg, psycopg2 and oracledb have ``cancel()`` for
+    this, sqlite3 has ``interrupt()``. On MySQL, another session must kill the connection.
     """
     connection.ensure_connection()
     if connection.vendor == "mysql":
@@ -101,23 +101,23 @@ def canceller(connection: BaseDatabaseWrapper) -> Callable[[], None]:
 
 
 def check_pool(connection: BaseDatabaseWrapper) -> None:
-    """Fail where the connections come from a pool that has too few of them.
+    """Fail if the connection pool is too small.
 
-    The threads of a test would wait for each other until the pool gives up, after 30 s.
+    The threads of a test would wait for each other until the pool's timeout, after 30 s.
     """
     pool = getattr(connection, "pool", None)
-    # psycopg_pool says max_size, oracledb max.
+    # The attribute is max_size in psycopg_pool and max in oracledb.
     size = getattr(pool, "max_size", None) or getattr(pool, "max", None) or SESSIONS
     assert size >= SESSIONS, (
-        f"the kit opens up to {SESSIONS} sessions at once, and the pool of database "
-        f"{connection.alias!r} has {size}: set a larger max_size in OPTIONS"
+        f"the kit opens up to {SESSIONS} sessions at once, but the pool of database "
+        f"{connection.alias!r} allows {size}: set a larger max_size in OPTIONS"
     )
 
 
 def end_session(connection: BaseDatabaseWrapper) -> None:
-    """Close the connection, and all sessions that a pool would keep for those who come next."""
+    """Close the connection, and its pool if there is one, with all of the pool's sessions."""
     connection.close()
-    pooled: Any = connection  # if it is: only the wrappers that can be have a close_pool()
+    pooled: Any = connection  # only some engines have pool and close_pool()
     if getattr(pooled, "pool", None) is not None:
         pooled.close_pool()
 

@@ -1,4 +1,4 @@
-"""Who waits for whom, and for how long."""
+"""Transactions wait for those that have locked the counter, and timeouts limit the waits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .transactions import Rollback
 
 
 class Waiting(Contract):
-    """Waiting, and the arguments that bound it."""
+    """Waiting, and the arguments that limit it."""
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     @pytest.mark.parametrize("end", ["commit", "rollback"])
     def test_second_taker_waits_for_the_end_of_the_first(self, end: str, exists: bool) -> None:
-        """The second taker waits, then goes on from what was committed."""
+        """The second transaction waits, then continues after the committed number."""
         if exists:
             self.create()
         first = 2 if exists else 1
@@ -38,7 +38,7 @@ class Waiting(Contract):
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     def test_other_names_never_wait(self, exists: bool) -> None:
-        """A taker of another name is done while the first transaction is still open."""
+        """A transaction that takes another name's number doesn't wait for the first one."""
         self.requires("locks_database", False)
         if exists:
             for name in ("a", "b"):
@@ -51,7 +51,7 @@ class Waiting(Contract):
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     @pytest.mark.parametrize("timeout", [0, 0.2, 1.2])
     def test_timeout_bounds_the_wait(self, timeout: float, exists: bool) -> None:
-        """Past ``timeout`` seconds SequenceLocked is raised; nothing is taken, nothing spoiled."""
+        """After ``timeout`` seconds, SequenceLocked is raised and nothing is taken."""
         self.requires("can_limit_wait")
         if exists:
             self.create()
@@ -74,7 +74,7 @@ class Waiting(Contract):
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     def test_timeout_bounds_every_form_of_a_take(self, exists: bool) -> None:
-        """Batches, loops and computed first numbers don't wait any longer either."""
+        """The timeout also limits batches, loops and calls with a callable."""
         self.requires("can_limit_wait")
         if exists:
             self.create()
@@ -99,7 +99,7 @@ class Waiting(Contract):
         assert self.counters() == {"s": 2 if exists else 1}
 
     def test_nowait_is_timeout_zero(self) -> None:
-        """nowait takes a free counter at once, in every form of a take."""
+        """With nowait, every form of a call takes numbers of a counter that isn't locked."""
         self.requires("can_limit_wait")
         with self.atomic():
             for expected in (1, 2):
@@ -110,7 +110,7 @@ class Waiting(Contract):
             assert get_next_values(3, "s", timeout=1.5, using=self.using) == range(6, 9)
 
     def test_timeout_that_is_long_enough(self) -> None:
-        """A wait that ends before the timeout ends well."""
+        """If the lock is released before the timeout, the call succeeds."""
         self.requires("can_limit_wait")
         with self.atomic():
             get_next_value("s", using=self.using)
@@ -119,7 +119,7 @@ class Waiting(Contract):
         assert thread.result() == 2
 
     def test_timeout_is_for_one_call(self) -> None:
-        """The bound is gone with the call, after success and after failure."""
+        """The timeout doesn't apply to later calls, after success or failure."""
         self.requires("can_limit_wait")
         self.requires("locks_database", False)
         step = self.allocator.timeout_step
@@ -143,7 +143,7 @@ class Waiting(Contract):
 
     @pytest.mark.parametrize("end", ["success", "failure"])
     def test_timeout_is_for_one_call_in_autocommit(self, end: str) -> None:
-        """Nor is the bound left to the session by a call that was a transaction of its own."""
+        """After a call in autocommit, the timeout doesn't apply to the rest of the session."""
         self.requires("can_limit_wait")
         free, held, tried = threading.Event(), threading.Event(), threading.Event()
 
@@ -168,7 +168,7 @@ class Waiting(Contract):
         assert thread.result() == 2
 
     def test_timeout_is_never_ignored(self) -> None:
-        """A backend that can't bound a wait refuses the argument, before it takes anything."""
+        """A backend that can't limit a wait refuses the argument and takes nothing."""
         self.requires("can_limit_wait", False)
         for kwargs in ({"nowait": True}, {"timeout": 1}):
             with pytest.raises(NotSupportedError), self.atomic():

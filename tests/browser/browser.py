@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 from collections.abc import Callable, Iterator
@@ -40,6 +41,13 @@ const [done] = arguments;
 Promise.allSettled(document.getAnimations().map((one) => one.finished)).then(() => done());
 """
 
+# The width and the height of what the screen shows of the admin.
+CONTENT = """
+const parts = [...document.querySelectorAll("#content *, #nav-sidebar .module")];
+const bottom = Math.max(...parts.map((part) => part.getBoundingClientRect().bottom));
+return [innerWidth, Math.min(innerHeight, Math.ceil(bottom) + 20)];
+"""
+
 # The element that has the focus, and whether that can be seen: without it, it must look different.
 FOCUS = """
 const element = document.activeElement, style = getComputedStyle(element);
@@ -54,7 +62,7 @@ return [element, focused !== blurred];
 
 
 class Browser:
-    """One browser for all tests, as one person would use it."""
+    """One browser for all tests."""
 
     def __init__(self, downloads: Path) -> None:
         options = ChromeOptions()
@@ -75,7 +83,7 @@ class Browser:
         self.site = ""
 
     def reset(self, site: str) -> None:
-        """Forget who was logged in and how the last test looked at its pages."""
+        """Log out, and reset the settings of the last test."""
         self.site = site
         self.driver.get("about:blank")
         self.driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
@@ -187,9 +195,16 @@ class Browser:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def messages(self) -> list[str]:
-        """What the console has said since the last call: refusals of the CSP, errors of scripts."""
+        """Return the console's messages since the last call, such as CSP violations and errors."""
         log = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [entry["message"] for entry in log]
+
+    def screenshot(self) -> bytes:
+        """Take a picture of the page, without the empty space at its end."""
+        width, height = self.driver.execute_script(CONTENT)
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        taken = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip})
+        return base64.b64decode(taken["data"])
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the screen."""
@@ -197,7 +212,7 @@ class Browser:
         return int(self.driver.execute_script(f"return {page}.scrollWidth - {page}.clientWidth"))
 
     def violations(self) -> list[str]:
-        """What axe-core objects to, each with the elements that it objects to."""
+        """Return the violations that axe-core finds, with the elements of each."""
         # The driver runs it beside the page's scripts, so the page's CSP stays in force.
         if not self.driver.execute_script("return window.axe !== undefined"):
             self.driver.execute_script(self.axe)

@@ -1,4 +1,4 @@
-"""One browser for the session, and people who are logged in."""
+"""One browser for the session, and logged-in users."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser, live_server: LiveServer) -> Iterator[Browser]:
-    """The browser on the site, with nobody logged in; afterwards its console must be empty."""
+    """The browser on the site, without a user; the console must be empty after the test."""
     chromium.reset(live_server.url)
     yield chromium
     assert chromium.messages() == []
@@ -37,7 +37,7 @@ def browser(chromium: Browser, live_server: LiveServer) -> Iterator[Browser]:
 
 @pytest.fixture
 def log_in(browser: Browser) -> Callable[..., User]:
-    """Log somebody in who has these permissions, or all, without the form."""
+    """Log in a user with these permissions, or with all, without the form."""
 
     def log_in(*permissions: str, name: str = "ada") -> User:
         user = User.objects.create_user(name, is_staff=True, is_superuser=not permissions)
@@ -89,6 +89,6 @@ def picture(browser: Browser) -> Callable[[str], None]:
 
     def picture(name: str) -> None:
         if folder := os.environ.get("SCREENSHOTS"):
-            browser.driver.get_screenshot_as_file(str(Path(folder, f"{name}.png")))
+            Path(folder, f"{name}.png").write_bytes(browser.screenshot())
 
     return picture

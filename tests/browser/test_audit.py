@@ -23,7 +23,7 @@ PAGE = "/admin/sequences_contrib/audit/books.Invoice.number/"
 def test_a_hole_and_a_void(
     browser: Browser, log_in: Callable[..., Any], picture: Callable[[str], None]
 ) -> None:
-    """Each is told with its number, and the void with its reason and who is responsible."""
+    """The missing number is shown, and the void with its reason and person."""
     log_in()
     browser.open("/admin/")
     browser.follow("Audit of numbers")
@@ -98,7 +98,7 @@ def test_assign_numbers_with_the_keyboard_alone(
 
 
 def test_who_may_only_look_assigns_nothing(browser: Browser, log_in: Callable[..., Any]) -> None:
-    """There is no button; who may not see the rows doesn't see their audit."""
+    """Without the permission to change, there is no button; without that to view, no audit."""
     log_in("books.view_invoice", name="vera")
     browser.open(f"{PAGE}drafts/")
     assert "3 rows" in browser.text

@@ -1,4 +1,4 @@
-"""What the tests ask of a page is seen to fail on a page that lacks it."""
+"""The checks of pages fail on pages with the corresponding problem."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_what_the_policy_refuses_is_found(browser: Browser) -> None:
 
 
 def test_a_page_that_is_wider_than_the_screen_is_found(browser: Browser) -> None:
-    """It would have to be moved to and fro to be read."""
+    """Such a page requires horizontal scrolling."""
     browser.screen(PHONE)
     assert browser.overflow() == 0
     add(browser, "p", textContent="wide" * 100)
@@ -53,7 +53,7 @@ def test_a_page_that_is_wider_than_the_screen_is_found(browser: Browser) -> None
 
 
 def test_focus_that_cannot_be_seen_is_found(browser: Browser) -> None:
-    """Who has no mouse would be lost."""
+    """Keyboard users need a visible focus."""
     browser.press(Keys.TAB)
     assert browser.focus()[1]
     add(browser, "button", id="hidden", textContent="somewhere")

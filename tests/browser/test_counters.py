@@ -1,4 +1,4 @@
-"""Sequences in the admin, as somebody who is responsible for them uses it."""
+"""The admin of sequences in a browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_log_in_and_search(browser: Browser, picture: Callable[[str], None]) -> 
 
 
 def test_set(browser: Browser, log_in: Callable[..., Any], picture: Callable[[str], None]) -> None:
-    """What will be missing is said before it is done, and the history tells who did it."""
+    """The confirmation lists the numbers that will be missing, and the history has the user."""
     log_in()
     browser.open(PAGES)
     browser.follow("invoices")

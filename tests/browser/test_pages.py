@@ -1,4 +1,4 @@
-"""Each page can be read by everybody: in the dark, on a phone, by a screen reader."""
+"""Accessibility of each page: dark mode, small screens, screen readers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CONFIRMATIONS: dict[str, dict[str, object]] = {
 
 
 def test_everybody_can_read_the_pages(browser: Browser, log_in: Callable[..., Any]) -> None:
-    """The rules of WCAG hold in both schemes, and nobody has to move a page to and fro."""
+    """The rules of WCAG hold in both color schemes, and no page scrolls horizontally."""
     log_in()
     problems: list[tuple[object, ...]] = []
     for page in PAGES:
@@ -65,7 +65,7 @@ def test_a_long_name_fits_a_phone(browser: Browser, log_in: Callable[..., Any]) 
 
 
 def found_on(browser: Browser) -> Iterator[tuple[object, ...]]:
-    """What is wrong with a page, with where it is seen."""
+    """Return the problems of a page, with their positions."""
     for scheme in ("light", "dark"):
         for size in (SCREEN, PHONE):
             browser.screen(size, scheme)

@@ -1,4 +1,4 @@
-"""Allocators that are wrong, each in one way, for the demo to find out."""
+"""Faulty allocators, which the demo must detect."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sequences_core import Allocation, Allocator
 
 
 class SkipsNumbers(SQLiteAllocator):
-    """Takes two and gives one."""
+    """Takes two numbers and returns one."""
 
     supports_function = False
 
@@ -20,7 +20,7 @@ class SkipsNumbers(SQLiteAllocator):
 
 
 class CountsAlone(Allocator):
-    """Counts in its process, with no look at the others."""
+    """Counts in its own process, without a shared counter."""
 
     protocol = 1
 
@@ -35,7 +35,7 @@ class CountsAlone(Allocator):
 
 
 class Fails(Allocator):
-    """Never gets a number."""
+    """Raises an error instead of taking a number."""
 
     protocol = 1
 

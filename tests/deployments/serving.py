@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -68,16 +68,16 @@ class Program(Server):
         self._environment = dict(environment)
 
     def prepare(self) -> None:
-        """There is nothing to make, and what it needs is installed."""
+        """Do nothing, because nothing needs to be prepared."""
 
     def install(self) -> None:
-        """It is installed."""
+        """Do nothing, because it is already installed."""
 
     def initialise(self, data: Path) -> None:
-        """It has no data."""
+        """Do nothing, because it has no data."""
 
     def owner(self) -> None:
-        """It runs as the tests do."""
+        """Do nothing: the server runs as the user of the tests."""
 
     def environment(self) -> dict[str, str]:
         """The project's settings."""
@@ -143,15 +143,12 @@ def request(port: int, path: str) -> int | str:
     return int(json.loads(body)["number"]) if response.status == 200 else str(response.status)
 
 
-def load(
-    server: Program, view: str, codes: Iterable[str], meanwhile: Callable[[], object] = bool
-) -> list[Answer]:
+def load(server: Program, view: str, codes: Iterable[str]) -> list[Answer]:
     """Send a request for each code, IN_FLIGHT at once; return their answers."""
     with ThreadPoolExecutor(IN_FLIGHT) as clients:
         answers = [
             (code, clients.submit(request, server.port, f"/{view}/{code}")) for code in codes
         ]
-        meanwhile()
         return [(code, answer.result()) for code, answer in answers]
 
 

@@ -1,7 +1,9 @@
 """The deployed project: each request inserts a numbered row, and is answered with its number."""
 
 import os
+import signal
 import time
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, transaction
@@ -14,11 +16,17 @@ from tests.numbered.models import Plain
 LOCKED = float(os.environ.get("LOCKED", "0.002"))
 """Seconds for which a transaction goes on with the counter locked, and other requests run."""
 
+DEAD = os.environ.get("DEAD")
+"""The file that the code "dies" leaves when it ends its process; there is no second time."""
+
 
 def insert(code: str) -> int:
     """Insert the row in a transaction; the code of another row undoes it."""
     with transaction.atomic():
         number = Plain.objects.create(code=code).number
+        if code == "dies" and DEAD and not Path(DEAD).exists():
+            Path(DEAD).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(LOCKED)
         Plain.objects.create(code=f"{code}, second row")
     return number

@@ -16,7 +16,7 @@ Finding = dict[str, Any]
 
 
 def examine(alias: str) -> list[Finding]:
-    """What the doctor finds in this database and in the project; it fails if there are errors."""
+    """Return the doctor's findings for this database and the project; it fails on errors."""
     out = StringIO()
     failed = False
     try:

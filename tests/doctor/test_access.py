@@ -1,4 +1,4 @@
-"""What the doctor says of databases that can't be used, or not by everybody."""
+"""The doctor's findings for databases that can't be used, or only by some users."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOGIN = {
 
 @pytest.fixture
 def clerk(alias: str) -> Iterator[str]:
-    """An alias of the same database for a user who may connect, and nothing else."""
+    """An alias of the same database for a user with only the privilege to connect."""
     only(alias, "postgresql", "mariadb", "mysql")
     create, *drop = LOGIN[connections[alias].vendor]
     execute(alias, create)
@@ -47,13 +47,13 @@ def clerk(alias: str) -> Iterator[str]:
 
 
 def type_remedies(alias: str, found: list[Finding]) -> None:
-    """Grant what the findings say, as the user who may do everything."""
+    """Grant what the findings recommend, as a superuser."""
     remedies = [finding["remedy"] for finding in found]
     execute(alias, *(remedy for remedy in remedies if remedy.startswith("GRANT ")))
 
 
 def test_a_user_without_privileges(alias: str, clerk: str) -> None:
-    """Each privilege that is missing is a finding, whose remedy leads on to a sound database."""
+    """Each missing privilege is a finding; its remedies lead to a database without findings."""
     (finding,) = (each for each in examine(clerk) if each["level"] == "error")
     assert "can't be read" in finding["message"]
     assert "GRANT SELECT, INSERT, UPDATE, DELETE ON sequences_core_counter" in finding["remedy"]
@@ -82,7 +82,7 @@ def as_nobody() -> Iterator[None]:
 
 
 def test_a_file_that_may_only_be_read(alias: str) -> None:
-    """On SQLite the privileges are those of the file, and of its folder for the journal."""
+    """On SQLite, the permissions of the file and of its folder count, for the journal."""
     only(alias, "sqlite")
     assert examine(alias) == []
     with tempfile.TemporaryDirectory() as folder:  # which others may get to, unlike tmp_path
@@ -105,7 +105,7 @@ def test_a_database_that_only_answers(alias: str) -> None:
 
 
 def test_a_database_that_refuses_to_write(alias: str) -> None:
-    """By the settings of the session or the file."""
+    """The session or the file is read-only."""
     settings = connections[alias].settings_dict
     changed: dict[str, dict[str, Any]] = {
         "sqlite": {"NAME": f"file:{settings['NAME']}?mode=ro"},
@@ -119,7 +119,7 @@ def test_a_database_that_refuses_to_write(alias: str) -> None:
 
 
 def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
-    """As a replica of MySQL's does, to users without a privilege of their own."""
+    """A replica of MySQL is read-only for users without an extra privilege."""
     only(alias, "mariadb", "mysql")
     database = connections[alias].settings_dict["NAME"]
     execute(alias, f"GRANT ALL ON {database}.* TO clerk", "SET GLOBAL read_only = ON")
@@ -132,7 +132,7 @@ def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
 
 
 def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, and the other databases are looked at."""
+    """It is named, and the other databases are examined."""
     handler: Any = connections
     broken = {**handler.settings[alias], "ENGINE": "no.such.engine"}
     monkeypatch.setitem(handler.settings, "broken", broken)
@@ -147,7 +147,7 @@ def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
-    """Nobody is told to grant privileges where there are none."""
+    """The remedy doesn't recommend privileges."""
     only(alias, "sqlite")
     file = tmp_path / "db.sqlite3"
     file.write_bytes(b"no database" * 100)
@@ -169,7 +169,7 @@ def test_a_database_that_is_down(alias: str) -> None:
 
 
 def test_a_file_that_is_not_there(alias: str, tmp_path: Path) -> None:
-    """So is a folder that SQLite can't make its file in."""
+    """SQLite can't create a file whose folder doesn't exist."""
     only(alias, "sqlite")
     with another(alias, "down", NAME=str(tmp_path / "none" / "db.sqlite3")):
         (finding,) = examine("down")
@@ -177,7 +177,7 @@ def test_a_file_that_is_not_there(alias: str, tmp_path: Path) -> None:
 
 
 def test_a_database_without_a_backend(alias: str, settings: Any) -> None:
-    """What the system check says is all that is said."""
+    """Only the message of the system check is shown."""
     settings.SEQUENCES_BACKEND = {alias: "nosuch"}
     (finding,) = examine(alias)
     assert (finding["level"], finding["id"]) == ("error", "sequences_core.E001")
@@ -198,7 +198,7 @@ def test_read_uncommitted(alias: str) -> None:
 
 
 def test_read_uncommitted_by_the_server(alias: str) -> None:
-    """MySQL's and MariaDB's sessions have what the server says, if nobody asks for a level."""
+    """MySQL and MariaDB use the server's level if the OPTIONS set none."""
     only(alias, "mariadb", "mysql")
     execute(alias, "SET GLOBAL TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
     try:
@@ -236,7 +236,7 @@ class PrivateOnly:
 
 
 def test_without_an_alias_all_databases_are_examined(alias: str, settings: Any) -> None:
-    """Each that may have the table has its own part, and one that is down hides no other."""
+    """Each database with the table has a section; one that is down doesn't hide the others."""
     settings.DATABASE_ROUTERS = [f"{__name__}.PrivateOnly"]
     settings.SEQUENCES_BACKEND = {"down": "nosuch"}
     out = StringIO()

@@ -112,7 +112,7 @@ CHANGED = {
 
 
 def test_a_function_of_another_version(alias: str) -> None:
-    """One that is there, and is not ours, is as good as none."""
+    """A function that isn't ours counts as missing."""
     only(alias, "postgresql", "mariadb", "mysql")
     connection = connections[alias]
     execute(alias, *CHANGED[connection.vendor])
@@ -139,7 +139,7 @@ DROP_TRIGGER = {
 
 
 def test_a_trigger(alias: str) -> None:
-    """What runs while the counter is locked is named."""
+    """A trigger that runs while the counter is locked is named."""
     kind = connections[alias].vendor
     execute(alias, *CREATE_TRIGGER[kind])
     try:
@@ -152,7 +152,7 @@ def test_a_trigger(alias: str) -> None:
 
 
 def test_a_trigger_that_changes_numbers(alias: str) -> None:
-    """On MySQL and MariaDB that is an error, for the number that was taken is not known."""
+    """On MySQL and MariaDB, this is an error, because the number that was taken is unknown."""
     only(alias, "mariadb", "mysql")
     execute(
         alias, f"CREATE TRIGGER spy BEFORE UPDATE ON {TABLE} FOR EACH ROW SET NEW.last = NEW.last"
@@ -206,7 +206,7 @@ def test_a_table_that_is_locked_is_not_waited_for(alias: str) -> None:
 
 
 def test_a_blocked_counter(alias: str) -> None:
-    """It says which session holds it, for how long, who waits, and how to end it."""
+    """The finding has the holder, the time, the waiting sessions, and how to end the holder."""
     taken(alias)
     taking = Elsewhere(lambda: taken(alias), alias)
     with transaction.atomic(using=alias):
@@ -226,7 +226,7 @@ def test_a_blocked_counter(alias: str) -> None:
 
 
 def test_an_old_snapshot(alias: str) -> None:
-    """PostgreSQL's table of counters grows under it: who has it, how old it is, what ends it."""
+    """PostgreSQL's table of counters grows; the finding has the session, its age and the remedy."""
     only(alias, "postgresql")
     other = connections[alias].copy()
     try:
@@ -246,7 +246,7 @@ def test_an_old_snapshot(alias: str) -> None:
 
 
 def test_a_prepared_transaction(alias: str) -> None:
-    """One that nobody commits keeps old versions for ever; it holds its counters, too."""
+    """It keeps old versions of rows and locks counters until it is committed."""
     only(alias, "postgresql")
     execute(
         alias,
@@ -331,7 +331,7 @@ def test_counters_behind_their_rows(alias: str) -> None:
 def test_what_another_distribution_says(
     alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is shown; one that fails keeps nothing else from being shown, and is named."""
+    """Its findings are shown; if it fails, it is named, and the others are shown."""
     info = tmp_path / "quacks-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quacks\nVersion: 1\n")

@@ -1,10 +1,11 @@
-"""``Allocator.holders``: which transactions hold a counter, and who waits for it."""
+"""``Allocator.holders()``: the transactions that hold a counter, and those that wait for it."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from django.db import connections, transaction
@@ -13,7 +14,7 @@ from sequences_core import get_allocator, get_next_value
 from sequences_core.diagnosis import Holder
 from sequences_core.testing.threads import PATIENCE, Elsewhere, end
 
-from .reading import execute
+from .reading import execute, only
 
 SESSION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 
@@ -23,7 +24,7 @@ Found = Sequence[Holder]
 
 
 def session(using: str) -> int:
-    """What the database calls this thread's session."""
+    """Return the id of this thread's session in the database."""
     if connections[using].vendor == "sqlite":
         return os.getpid()
     with connections[using].cursor() as cursor:
@@ -38,7 +39,7 @@ def take(using: str, name: str) -> None:
 
 
 def ask(using: str, name: str | None = None) -> Found:
-    """What another session than this thread's is told."""
+    """Return the holders as another session sees them."""
     other = connections[using].copy()
     try:
         return get_allocator(other).holders(other, name)
@@ -62,7 +63,7 @@ def nobody(found: Found) -> bool:
 @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
 @pytest.mark.parametrize("name", NAMES)
 def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists: bool) -> None:
-    """The holder and the two that wait are told, by the name of the counter; afterwards nobody."""
+    """The holder and both waiting sessions are returned, and nothing afterwards."""
     vendor = connections[alias].vendor
     if exists:
         take(alias, name)
@@ -99,7 +100,7 @@ def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists:
 
 
 def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
-    """The holder of a counter is told, without those of other rows; MariaDB keeps no such list."""
+    """Only the counter's holder is returned; MariaDB doesn't provide it."""
     connection = connections[alias]
     take(alias, "s")
     eventually(lambda: ask(alias), nobody)
@@ -112,6 +113,21 @@ def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
     assert ask(alias) == []
 
 
+def test_a_lock_that_the_kernel_lists_twice(
+    alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does so now and then when a list of several pages changes while it is read."""
+    only(alias, "sqlite")
+    from sequences_sqlite import holders
+
+    with transaction.atomic(using=alias):
+        get_next_value("s", using=alias)
+        twice = tmp_path / "locks"
+        twice.write_text(holders.LOCKS.read_text() * 2)
+        monkeypatch.setattr(holders, "LOCKS", twice)
+        assert [each.session for each in ask(alias)] == [os.getpid()]
+
+
 ELSEWHERE = {
     "update": "UPDATE django_migrations SET name = name",
     "insert": "INSERT INTO django_migrations (id, app, name, applied) "
@@ -121,7 +137,7 @@ ELSEWHERE = {
 
 @pytest.mark.parametrize("statement", ELSEWHERE.values(), ids=list(ELSEWHERE))
 def test_a_session_that_waits_for_something_else_is_not_told(alias: str, statement: str) -> None:
-    """Who waits for another row of the holder's doesn't wait for its counter."""
+    """A session that waits for another row of the holder isn't returned."""
     if connections[alias].vendor == "sqlite":
         pytest.skip("SQLite has one lock for all rows")
     take(alias, "s")

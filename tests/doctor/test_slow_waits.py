@@ -25,14 +25,14 @@ def _warnings(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
 def test_a_slow_wait_is_a_warning_with_the_holder(
     alias: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It has the seconds, the names, and who held the counter, where the server tells."""
+    """It has the seconds, the names, and the holder, if the server provides it."""
     take(alias)
     with locked(alias, lambda: take(alias)) as holder:
         (record,) = waits(caplog)
     assert record.levelno == logging.WARNING
     assert HELD / 2 < record.seconds < 60
     assert (record.sequence, record.using, record.holder) == ("s", alias, holder)
-    by = f", which session {holder} held" if holder else ""
+    by = f", locked by session {holder}" if holder else ""
     assert record.getMessage() == (
         f"waited {record.seconds:.4f} s for sequence 's' of database '{alias}'{by}"
     )
@@ -42,7 +42,7 @@ def test_a_slow_wait_is_a_warning_with_the_holder(
 def test_of_a_queue_the_first_one_is_the_holder(
     alias: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those who wait for their turn themselves are not to blame."""
+    """Sessions that wait themselves are not named as holders."""
     take(alias)
     with locked(alias, *[lambda: take(alias)] * 3) as holder:
         slow = [record for record in waits(caplog) if record.levelno == logging.WARNING]
@@ -53,7 +53,7 @@ def test_of_a_queue_the_first_one_is_the_holder(
 def test_an_empty_pool_does_not_hide_the_holder(
     alias: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Those who wait may have all its connections; who asks takes none of them."""
+    """The query needs no connection of the pool, which waiting threads may have used up."""
     only(alias, "postgresql")
     take(alias)
     pool = {"min_size": 2, "max_size": 2, "timeout": 5}

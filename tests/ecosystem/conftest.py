@@ -1,4 +1,4 @@
-"""Each package is tested in a process of its own, with settings that install it.
+"""Each package is tested in its own process, with settings that install it.
 
 A folder here is a small Django project: its settings, its models, and the test module that uses
 the package as the package's documentation says. To a run with any other settings, which knows

@@ -1,4 +1,4 @@
-"""What is asked of every project here, whatever the package."""
+"""Checks that apply to every project here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the settings of all projects share."""
+"""The settings that all projects share."""
 
 from __future__ import annotations
 

@@ -139,9 +139,10 @@ def summary(results: Results) -> Iterator[str]:
 
 
 def comparisons(results: Results) -> Iterator[str]:
-    """What a choice of the user's saves: transactions that are run again."""
+    """Compare how many transactions are run again in two ways that a user can choose from."""
     found = {(tally.site, tally.fault): tally for tally in results.tallies}
-    table = Table("Transactions run again, for 100 that commit", ["where", "", "instead"])
+    title = "Transactions run again, for each 100 that commit"
+    table = Table(title, ["where", "with conflicts", "without"])
     for (site, fault), tally in found.items():
         if other := found.get((site, INSTEAD.get(fault, ""))):
             cells = (f"{one.fault}: {again(one):.1f}" for one in (tally, other))
@@ -150,7 +151,7 @@ def comparisons(results: Results) -> Iterator[str]:
 
 
 def again(tally: Tally) -> float:
-    """Transactions run again, for 100 that commit."""
+    """Return how many transactions were run again for each 100 that committed."""
     return 100 * tally.retries / max(tally.verdict.committed, 1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import pytest
 from django.db import connections, migrations, models, transaction
 from django.db.migrations.state import ProjectState
 from django.test.utils import isolate_apps
@@ -29,15 +30,15 @@ def statements(using: str, expected: Mapping[str, int]) -> AbstractContextManage
     return assertNumQueries(expected[using if using in expected else ""], using=using)
 
 
-def model_with(**fields: models.Field[Any, Any]) -> Any:
+def model_with(name: str = "Letter", /, **fields: models.Field[Any, Any]) -> Any:
     """A model that is for one test; to be made in isolate_apps()."""
     meta = type("Meta", (), {"app_label": "numbered"})
-    return type("Letter", (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
+    return type(name, (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
 
 
 @contextmanager
 def tables(using: str, *models_: type[models.Model]) -> Iterator[None]:
-    """Make the tables of models that no migration made, for the length of the block."""
+    """Create the tables of models without migrations during the block."""
     with connections[using].schema_editor() as editor:
         for model in models_:
             editor.create_model(model)
@@ -106,3 +107,16 @@ class Steps:
     def undo(self) -> None:
         while self.done:
             self.undo_one()
+
+
+@pytest.fixture
+def steps(using: str) -> Iterator[Steps]:
+    """Give a module that imports this an application without models; its steps are undone."""
+    steps = Steps(using)
+    try:
+        yield steps
+        steps.undo()
+        assert "letters_letter" not in connections[using].introspection.table_names()
+    finally:
+        with connections[using].cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS letters_letter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client
@@ -37,8 +38,14 @@ class ToUsing:
     db_for_write = db_for_read
 
 
+@pytest.fixture(autouse=True)
+def to_using(using: str, settings: Any) -> None:
+    """Let a module that imports this read and write the database that its tests are for."""
+    settings.DATABASE_ROUTERS = [ToUsing(using)]
+
+
 def client_with(using: str, *permissions: str, **options: Any) -> Client:
-    """Return the browser of somebody of the staff who has these permissions and no others."""
+    """Return the client of a staff user with exactly these permissions."""
     if not Permission.objects.exists():  # the test before has emptied the tables
         call_command("migrate", "auth", database=using, verbosity=0)
     user = User.objects.create(username="-".join(permissions) or "nobody", is_staff=True)

@@ -1,4 +1,4 @@
-"""No two calls of the public interface that touch one model wait for each other in a circle.
+"""Calls of the public interface on one model never deadlock with each other.
 
 A model is made at random, and four writers save its rows in random ways at the same time: one
 call per transaction. None of them may end in a deadlock, and the numbers must be exact.
@@ -36,7 +36,7 @@ SCOPES = "ab"
 
 @dataclass(frozen=True)
 class Option:
-    """One SequenceField of a model."""
+    """The options of a SequenceField of a model."""
 
     base: str
     scope: str = ""
@@ -234,7 +234,7 @@ def empty(model: Any, using: str) -> None:
 
 @pytest.mark.parametrize("first", ["first use", "counters"])
 def test_automatic_numbers(first: str, using: str) -> None:
-    """Whatever the calls, the committed numbers of each sequence are 1 to n."""
+    """After any calls, the committed numbers of each sequence are 1 to n."""
 
     @examples
     @example(KEYS, 1)
@@ -255,7 +255,7 @@ def test_automatic_numbers(first: str, using: str) -> None:
 
 
 def test_any_calls(using: str) -> None:
-    """Beside explicit numbers, changes and deletions there is no deadlock either."""
+    """Explicit numbers, changes and deletions don't cause deadlocks either."""
 
     @examples
     @example([Option("aa"), Option("zz")], 1)

@@ -36,7 +36,7 @@ examples = settings(
 
 
 class Yes(MigrationQuestioner):
-    """Answers as somebody who renames: yes, it was renamed; and existing rows are all right."""
+    """Answers the questions of makemigrations: yes, it was renamed."""
 
     def ask_rename(self, *args: Any) -> bool:
         return True
@@ -50,7 +50,7 @@ class Yes(MigrationQuestioner):
 
 @dataclass(frozen=True)
 class Project:
-    """What its models.py says."""
+    """The contents of a project's models.py."""
 
     scoped: str = ""
     app: str = "properties"

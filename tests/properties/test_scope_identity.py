@@ -93,7 +93,7 @@ def groups(model: Any, using: str) -> dict[int, list[int]]:
 
 
 def assert_exact(rows: Any) -> None:
-    """Each group of rows that the database holds equal has the numbers 1 to n."""
+    """Assert that rows with equal values in the database have the numbers 1 to n."""
     for numbers in groups(rows.model, rows.db).values():
         found = list(rows.order_by("pk").values_list("v", "number"))
         counters = list(Counter.objects.using(rows.db).values_list("name", "last"))

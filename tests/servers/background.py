@@ -6,7 +6,6 @@ What is known of them is in `.servers/`, one file per server.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ import psutil
 
 from tests.servers import reaper
 from tests.servers.errors import ServerError
-from tests.servers.launch import KINDS, boot, variable
+from tests.servers.launch import KINDS, boot, prepared
 
 FOLDER = Path(__file__).resolve().parents[2] / ".servers"
 
@@ -38,21 +37,14 @@ def running(name: str) -> dict[str, Any] | None:
 def start(names: Iterable[str], *, durable: bool = False) -> dict[str, str]:
     """The URL of each server, in the background; those that run already are left as they are."""
     FOLDER.mkdir(exist_ok=True)
-    urls: dict[str, str] = {}
-    servers = {name: KINDS[name](durable=durable) for name in names if name in KINDS}
-    for name in names:
-        if given := os.environ.get(variable(name)):
-            urls[name] = given
-        elif name == "sqlite":
-            urls[name] = f"sqlite:///{FOLDER / 'db.sqlite3'}"
-        elif name not in servers:
-            raise ServerError(f"There is no {name} server to start: set {variable(name)}.")
-        elif state := running(name):
-            if state["release"] != servers[name].release:
+    here = f"sqlite:///{FOLDER / 'db.sqlite3'}"
+    urls, servers = prepared(names, lambda: here, durable=durable)
+    for name, server in list(servers.items()):
+        if state := running(name):
+            if state["release"] != server.release:
                 raise ServerError(f"A {name} of another release runs: end it first.")
             urls[name] = state["url"]
-    for name in urls.keys() & servers.keys():
-        del servers[name]
+            del servers[name]
     boot(servers.values())
     for name, server in servers.items():
         state = {
@@ -65,7 +57,7 @@ def start(names: Iterable[str], *, durable: bool = False) -> dict[str, str]:
         _state(name).write_text(json.dumps(state))
         server.disown()
         urls[name] = server.url
-    return {name: urls[name] for name in names}
+    return urls
 
 
 def stop(names: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from tests.servers import reaper
 from tests.servers.cache import cached
 from tests.servers.errors import ServerError
 from tests.servers.ports import free_port
-from tests.servers.probe import connect
+from tests.servers.probe import connect, query
 
 TEMPLATE = 2
 """Which way of initialising made the cached data directories: raise it with every change."""
@@ -105,6 +105,10 @@ class Server(abc.ABC):
         except Exception:  # noqa: BLE001 - of whichever driver this is
             return False
         return True
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own, and return its rows."""
+        return query(self.url, statement)
 
     # Starting.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import Self
 
 from tests.servers.errors import ServerError
 from tests.servers.install import install
 from tests.servers.mysqld import MariaDB
 from tests.servers.ports import HOST, free_port
-from tests.servers.probe import connect
 
 
 class GaleraNode(MariaDB):
@@ -83,11 +81,7 @@ class GaleraNode(MariaDB):
 
     def answers(self) -> bool:
         """Whether it serves: a node that joins, or is cut off, refuses statements."""
-        if not super().answers():
-            return False
-        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute("SHOW STATUS LIKE 'wsrep_ready'")
-            return bool(cursor.fetchone()[1] == "ON")
+        return super().answers() and self.query("SHOW STATUS LIKE 'wsrep_ready'")[0][1] == "ON"
 
 
 class Galera:

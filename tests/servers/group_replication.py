@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import closing
-from typing import Any, Self
+from typing import Self
 
 from tests.servers.errors import ServerError
 from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
-from tests.servers.probe import connect
 
 PATIENCE = 90.0
 """Seconds for a member to join, or for the group to choose a primary."""
@@ -75,12 +73,6 @@ class Member(MySQL):
                 last = self.log.read_text(errors="replace")[-2000:]
                 raise ServerError(f"{self.title}: no member of its group:\n{last}")
             time.sleep(0.1)
-
-    def query(self, statement: str) -> list[tuple[Any, ...]]:
-        """Run a statement here and return its rows."""
-        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(statement)
-            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
 
 class Group:

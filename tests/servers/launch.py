@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,11 +59,12 @@ def boot(servers: Iterable[Server]) -> None:
         raise
 
 
-def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
-    """The URL of each database in `names`, its server started unless its `…_URL` is set.
+def prepared(
+    names: Iterable[str], sqlite: Callable[[], str], *, durable: bool
+) -> tuple[dict[str, str], dict[str, Server]]:
+    """The URLs of the databases that run already, and the servers of the others, not started.
 
-    What was started ends with this process, or by stop(). Raises ServerError when a server can't
-    be installed or doesn't start.
+    Raises ServerError for a database that has no server to start.
     """
     urls: dict[str, str] = {}
     servers: dict[str, Server] = {}
@@ -71,17 +72,29 @@ def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str,
         if given := os.environ.get(variable(name)):
             urls[name] = given
         elif name == "sqlite":
-            folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-"))
-            reaper.watch(folder)
-            urls[name] = f"sqlite:///{folder / 'db.sqlite3'}"
+            urls[name] = sqlite()
         elif name in KINDS:
             servers[name] = KINDS[name](durable=durable)
         else:
-            raise ServerError(
-                f"There is no {name} server to install: set {variable(name)} to one that runs."
-            )
+            raise ServerError(f"There is no {name} server to start: set {variable(name)}.")
+    return urls, servers
+
+
+def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
+    """The URL of each database in `names`, its server started unless its `…_URL` is set.
+
+    What was started ends with this process, or by stop(). Raises ServerError when a server can't
+    be installed or doesn't start.
+    """
+    urls, servers = prepared(names, _sqlite, durable=durable)
     boot(servers.values())
     return urls | {name: server.url for name, server in servers.items()}
+
+
+def _sqlite() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-"))
+    reaper.watch(folder)
+    return f"sqlite:///{folder / 'db.sqlite3'}"
 
 
 def stop() -> None:

@@ -49,6 +49,17 @@ def connect(url: str) -> Any:
     return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
 
 
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement in a transaction of its own, and return its rows."""
+    with contextlib.closing(connect(url)) as connection:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        if cursor.description:  # a node of Galera that isn't ready answers SHOW, but no COMMIT
+            return [tuple(row) for row in cursor.fetchall()]
+        connection.commit()
+        return []
+
+
 def setting(cursor: Any, name: str) -> str | None:
     """The value of a setting of MariaDB or MySQL; None where this release has no such setting."""
     cursor.execute(f"SHOW VARIABLES LIKE '{name}'")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from typing import Self
 
 from tests.servers.errors import ServerError
 from tests.servers.ports import HOST
 from tests.servers.postgresql import PostgreSQL
-from tests.servers.probe import connect
 from tests.servers.proxy import Proxy
 
 PATIENCE = 60.0
@@ -37,10 +35,8 @@ class Standby(PostgreSQL):
 
     def promote(self) -> None:
         """Become a primary, and wait until it is one."""
-        with closing(connect(self.url)) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute("SELECT pg_promote()")
-            if cursor.fetchone() != (True,):
-                raise ServerError("The standby was not promoted.")
+        if self.query("SELECT pg_promote()") != [(True,)]:
+            raise ServerError("The standby was not promoted.")
 
 
 class Pair:
@@ -71,10 +67,8 @@ class Pair:
 
     def follows(self) -> bool:
         """Whether the standby gets what the primary writes."""
-        with closing(connect(self.primary.url)) as connection:
-            cursor = connection.cursor()
-            cursor.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
-            return bool(cursor.fetchone()[0])
+        sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
+        return self.primary.query(sql) != [(0,)]
 
     def fail_over(self) -> None:
         """Lose the primary, by SIGKILL, and promote the standby."""

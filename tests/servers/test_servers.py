@@ -7,27 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.servers import Server, ServerError, background, boot
+from tests.servers import ServerError, background, boot
 from tests.servers.cache import cached
 from tests.servers.install import REQUIREMENTS, install
 from tests.servers.launch import DEFAULT, KINDS, chosen, start, variable
 from tests.servers.probe import connect, describe
 from tests.servers.reaper import runs
-
-
-def _run(server: Server, sql: str) -> list[tuple[object, ...]]:
-    """Run one statement in a transaction of its own and return its rows."""
-    with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute(sql)
-        rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
-        connection.commit()
-        return rows
 
 
 def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server(
@@ -40,15 +30,15 @@ def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server(
     try:
         for server in servers:
             assert describe(server.url) == f"{server.title} {server.version}"
-            _run(server, "CREATE TABLE survivor (number integer)")
-            _run(server, "INSERT INTO survivor VALUES (1)")
+            server.query("CREATE TABLE survivor (number integer)")
+            server.query("INSERT INTO survivor VALUES (1)")
             family = psutil.Process(server.pid).children(recursive=True)
             server.kill()
             assert not [child for child in family if runs(child)]
             with pytest.raises(ServerError, match="not running"):
                 assert server.pid
             server.start()
-            assert _run(server, "SELECT number FROM survivor") == [(1,)]
+            assert server.query("SELECT number FROM survivor") == [(1,)]
     finally:
         folders = [server.directory for server in servers]
         for server in servers:

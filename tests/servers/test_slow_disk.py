@@ -20,17 +20,14 @@ COMMITS = 20
 @pytest.fixture(scope="module")
 def server() -> Iterator[SlowPostgreSQL]:
     with SlowPostgreSQL() as server:
-        with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute("CREATE TABLE slow (number integer)")
-            connection.commit()
+        server.query("CREATE TABLE slow (number integer)")
         yield server
 
 
 def rows(server: SlowPostgreSQL) -> int:
     """Return how many rows there are."""
-    with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
-        cursor.execute("SELECT count(*) FROM slow")
-        return int(cursor.fetchone()[0])
+    ((count,),) = server.query("SELECT count(*) FROM slow")
+    return int(count)
 
 
 def commit(server: SlowPostgreSQL, count: int, setting: str = "SELECT 1") -> float:

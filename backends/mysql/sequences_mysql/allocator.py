@@ -1,4 +1,4 @@
-"""Counters in MySQL and MariaDB: one update, whose value comes back with its OK packet."""
+"""Counters in MySQL and MariaDB: one UPDATE, whose OK packet has the new value."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from .waiting import (
     session_limit,
 )
 
-# A COMMIT that lost to a conflict may say so by the storage engine's code for a deadlock.
+# A COMMIT that fails because of a conflict may report the storage engine's code for a deadlock.
 DEADLOCK = 1213
 ERROR_DURING_COMMIT = 1180
 DEADLOCK_OF_ENGINE = "error 149 "
 
 
 class MySQLAllocator(Allocator):
-    """One statement, one round trip; on MySQL three with a bound on the wait."""
+    """Take a block by one statement and one round trip; on MySQL, a timeout needs three."""
 
     protocol = 1
     vendors = frozenset({"mysql"})
@@ -51,7 +51,7 @@ class MySQLAllocator(Allocator):
     supports_function = True
     # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html and
     # https://mariadb.com/kb/en/mariadb-error-code-reference/: deadlock, MariaDB's "record has
-    # changed since last read", and MySQL's rollback at COMMIT, by Group Replication; lock wait
+    # changed since last read", and MySQL's rollback at COMMIT by Group Replication; lock wait
     # timeout, max_statement_time, NOWAIT; no such routine; no such table.
     retryable_codes: ClassVar = frozenset({DEADLOCK, 1020, 3101})
     lock_timeout_codes: ClassVar = frozenset({1205, 1969, 3572})
@@ -67,10 +67,10 @@ class MySQLAllocator(Allocator):
             last = self._insert(connection, allocation, wait=tries >= TRIES)
             if last is not None:
                 return last
-            tries += 1  # another transaction creates the counter: wait for its end in the update
+            tries += 1  # another transaction is creating the counter: let the UPDATE wait for it
             if tries > 10 * TRIES:
                 raise OperationalError(
-                    f"the counter of sequence {allocation.name!r} is there, and can't be moved"
+                    f"the counter of sequence {allocation.name!r} exists, but can't be updated"
                 )
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
@@ -83,7 +83,7 @@ class MySQLAllocator(Allocator):
         return code if isinstance(code, int) else None
 
     def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
-        # The default collations ignore case and accents, and utf8mb4_bin still trailing spaces
+        # The default collations ignore case and accents, and utf8mb4_bin ignores trailing spaces
         # (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
         return {"collation": "utf8mb4_nopad_bin" if is_mariadb(connection) else "utf8mb4_0900_bin"}
 
@@ -98,7 +98,7 @@ class MySQLAllocator(Allocator):
         triggers.warn(connection)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        # Without the privilege it is an error also where there is nothing to drop.
+        # Without the privilege, DROP … IF EXISTS fails even if there is no function.
         with function.warning_of_privileges(function.NOT_DROPPED), connection.cursor() as cursor:
             cursor.execute(function.DROP)
 
@@ -108,9 +108,9 @@ class MySQLAllocator(Allocator):
             current = (function.mark(is_mariadb(connection)), function.SQL_MODE)
             if cursor.fetchone() != current or triggers.changing(cursor):
                 return False
-            try:  # to some users, such as with SELECT on *.*, it shows all the same
+            try:  # users with SELECT on *.* see functions that they may not execute
                 cursor.execute(function.MAY_EXECUTE)
-            except DatabaseError as error:  # where all is read-only, others than EXECUTE_DENIED
+            except DatabaseError as error:  # a read-only server raises other errors
                 return self.error_code(error) != function.EXECUTE_DENIED
         return True
 
@@ -129,7 +129,7 @@ class MySQLAllocator(Allocator):
     def _update(
         self, connection: BaseDatabaseWrapper, allocation: Allocation
     ) -> tuple[bool, int | None]:
-        """Move the counter; return whether it is there, and its new ``last`` unless exhausted."""
+        """Increase the counter; return whether it exists, and ``last``, or None if exhausted."""
         name, timeout = allocation.name, allocation.timeout
         statement, one_more = UPDATE, 0
         params: list[Any] = [allocation.count, name]
@@ -159,7 +159,7 @@ class MySQLAllocator(Allocator):
                 raise
             if cursor.lastrowid:
                 return True, cursor.lastrowid - one_more
-            # Django's connections count the rows that match, changed or not.
+            # With Django's client flags, rowcount counts the rows that match, changed or not.
             if not cursor.rowcount:
                 return False, None
             last = number_despite_trigger(connection, cursor, allocation, one_more)
@@ -168,7 +168,7 @@ class MySQLAllocator(Allocator):
     def _insert(
         self, connection: BaseDatabaseWrapper, allocation: Allocation, wait: bool
     ) -> int | None:
-        """Create the counter and return its ``last``; None if another transaction is at it."""
+        """Create the counter and return ``last``; None if another transaction is creating it."""
         assert allocation.first_last is not None
         name, mariadb = allocation.name, is_mariadb(connection)
         statement = MARIADB_NOWAIT + INSERT if mariadb and not wait else INSERT

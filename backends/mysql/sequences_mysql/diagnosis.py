@@ -1,4 +1,4 @@
-"""What is true of a MySQL or MariaDB database now, and what of it harms the counters."""
+"""Facts and problems of a MySQL or MariaDB database, for ``sequences doctor``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from .statements import sql
 from .waiting import is_mariadb, undone_by
 
 DENIED = frozenset({1142, 1143})
-# By read_only, for users without a privilege of their own; by the session; by innodb_read_only.
+# The errors of read_only, for users without special privileges; of a read-only session; and of
+# innodb_read_only.
 READ_ONLY = frozenset({1290, 1792, 1836})
 
-# Asking how a statement would be executed needs the privileges of executing it, with roles and
-# columns taken into account (https://dev.mysql.com/doc/refman/8.4/en/explain.html).
+# EXPLAIN requires the same privileges as the statement, and considers roles and columns
+# (https://dev.mysql.com/doc/refman/8.4/en/explain.html).
 NEEDED = {
     "INSERT": "EXPLAIN INSERT INTO {table} (name, last) VALUES ('', 0)",
     "UPDATE": "EXPLAIN UPDATE {table} SET last = last WHERE name = ''",
@@ -44,7 +45,7 @@ TRIGGERS = """
      ORDER BY 1
 """
 
-# A metadata lock, which an ALTER TABLE holds, is waited for by reading, too. MySQL's least is 1 s.
+# Queries also wait for metadata locks, such as that of ALTER TABLE. MySQL's minimum is 1 second.
 LIMIT = """
     SET @sequences_core_metadata = @@SESSION.lock_wait_timeout,
         SESSION lock_wait_timeout = {least}
@@ -57,7 +58,7 @@ UNLIMIT = """
 
 
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Return the settings that decide on durability and conflicts."""
+    """Return the settings that affect durability and conflicts."""
     found = _settings(connection)
     facts = {
         "server": server(connection),
@@ -66,25 +67,28 @@ def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "durability": f"innodb_flush_log_at_trx_commit {found['flush']}, "
         f"sync_binlog {found['binlog']}",
     }
-    if found["engine"]:  # None where there is no table
+    if found["engine"]:  # None if there is no table
         facts["storage"] = f"engine {found['engine']}"
     return facts
 
 
 def diagnose(connection: BaseDatabaseWrapper, reads_uncommitted: bool) -> Iterator[CheckMessage]:
-    """See :meth:`sequences_core.Allocator.diagnose`; the settings may have said the level."""
+    """See :meth:`sequences_core.Allocator.diagnose`.
+
+    ``reads_uncommitted`` is true if the settings ask for this level, which ``check`` reports.
+    """
     found = _settings(connection)
     alias, table = connection.alias, quoted_table("`")
     if found["isolation"] == "READ-UNCOMMITTED" and not reads_uncommitted:
         yield Error(
-            f"The sessions of database {alias!r} are READ UNCOMMITTED: a number that is rolled "
-            f"back would have been seen, and could be given twice.",
+            f"The sessions of database {alias!r} are READ UNCOMMITTED: transactions see numbers "
+            f"that are rolled back later, so that a number could be given twice.",
             hint='Set "isolation_level": "read committed" in the OPTIONS of this database.',
         )
     if found["engine"] != "InnoDB":
         yield Error(
-            f"{table} of database {alias!r} is stored by {found['engine']}: a rollback doesn't "
-            f"give numbers back, and nobody waits.",
+            f"{table} of database {alias!r} uses the engine {found['engine']}: a rollback doesn't "
+            f"give numbers back, and transactions don't lock the counter.",
             hint=f"ALTER TABLE {table} ENGINE = InnoDB",
         )
     with connection.cursor() as cursor:
@@ -96,7 +100,7 @@ def diagnose(connection: BaseDatabaseWrapper, reads_uncommitted: bool) -> Iterat
         for (trigger,) in cursor.fetchall():
             what = "runs for each number, while the counter is locked"
             if trigger == changing:
-                what = "changes what is stored, so that numbers can't be taken"
+                what = "changes the stored values, so that numbers can't be taken"
             yield (Error if trigger == changing else Warning)(
                 f"Trigger {trigger!r} on {table} of database {alias!r} {what}.",
                 hint=f"If it is not needed: DROP TRIGGER `{trigger}`",
@@ -105,7 +109,7 @@ def diagnose(connection: BaseDatabaseWrapper, reads_uncommitted: bool) -> Iterat
 
 @contextmanager
 def without_waiting(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Bound the waits for metadata locks, the only ones of a SELECT without FOR UPDATE."""
+    """Limit waits for metadata locks; a SELECT without FOR UPDATE waits for no other locks."""
     with connection.cursor() as cursor, undone_by(cursor, UNLIMIT, []):
         cursor.execute(LIMIT.format(least=0 if is_mariadb(connection) else 1))
         yield
@@ -132,13 +136,13 @@ def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
     if _refusal(cursor, function.MAY_EXECUTE, frozenset({function.EXECUTE_DENIED})):
         yield Warning(
             f"User {user} of database {alias!r} may not execute {FUNCTION}: numbers are taken by "
-            f"statements of their own.",
+            f"separate statements.",
             hint=f"GRANT EXECUTE ON FUNCTION {FUNCTION} TO {user}",
         )
 
 
 def _refusal(cursor: Any, statement: str, codes: frozenset[int]) -> str:
-    """Return what the server says if it refuses the statement with one of these errors, else ""."""
+    """Return the server's message if the statement fails with one of the codes, else ""."""
     try:
         cursor.execute(sql(statement))
     except DatabaseError as error:

@@ -1,7 +1,8 @@
-"""The database function behind NextValue: a number taken inside somebody else's statement.
+"""The database function of NextValue, which takes numbers in-statement.
 
-Any client can call it, so it checks by itself what the core checks in Python. Inside it,
-LAST_INSERT_ID(expr) works as in the upsert; the server restores the caller's value when it ends
+Any client can call it, so it validates its arguments as the core does in Python. Inside it,
+LAST_INSERT_ID(expr) works as in the allocator's statements. The server restores the caller's value
+when the function ends
 (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html#function_last-insert-id).
 """
 
@@ -20,24 +21,24 @@ from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 from .statements import sql
 from .waiting import GUARD, is_mariadb, undone_by, unlocked_gaps
 
-# A bad name has no counter, so names are checked only where none is found.
-# One that is a character too long is let in, to be refused: what happens to a longer one depends on
-# the session's sql_mode. Errors 1264 (out of range) and 1406 (data too long) are DataErrors to
-# mysqlclient. encoded is 0 for "no such counter", 2**64 - 1 for "exhausted", else last + 1; no
-# trigger on the table changes what LAST_INSERT_ID() is after the statement.
+# An invalid name has no counter, so names are validated only if none is found. The parameter allows
+# one character more than a valid name, so that the function can refuse it: the treatment of longer
+# names depends on the session's sql_mode. mysqlclient raises DataError for the codes 1264 (out of
+# range) and 1406 (data too long). encoded is 0 if there is no counter, 2**64 - 1 if the sequence is
+# exhausted, else last + 1. Triggers on the table don't change LAST_INSERT_ID() after the statement.
 #
-# A counter that isn't there is created by one session at a time, so that two never wait in the
-# INSERT (why, says statements.py). A function can't try without waiting: after a lock wait timeout
-# inside it, no handler is called, nor after a KILL. So nothing is waited for while the lock is held
-# but, seldom, a transaction that has created the counter since the UPDATE looked. A session that
-# finds the lock held looks again after a moment: in a queue for it nobody would find it free. An
-# error releases the lock. An error without a handler, which is then a KILL or a lock wait timeout
-# in somebody's trigger on the table, leaves it to the session's next use of the same new name, or
-# to the session's end; others look for it for two seconds, and then do without.
+# A user-level lock lets one session at a time create a counter, so that two never wait in the
+# INSERT (statements.py explains why). A function can't try an INSERT without waiting, because no
+# handler is called after a lock wait timeout inside it, or after a KILL. While a session holds this
+# lock, it waits for a row only in a rare case: if another transaction has created the counter since
+# the UPDATE. A session that doesn't get the lock tries again after a moment instead of waiting in a
+# queue for it. An error releases the lock. After an error without a handler, which is a KILL or a
+# lock wait timeout in a trigger on the table, the session keeps the lock until it ends or uses the
+# same new name again; other sessions try for two seconds, and then go on without the lock.
 KEY = GUARD.replace("%s", "sequence_name")
 
-# Bytes, to which the session's character set and collation mean nothing. In UTF-8 a character's are
-# never found within others'.
+# The characters as bytes, so that the session's character set and collation don't matter. In UTF-8,
+# the bytes of a character are never part of another one's.
 SPACES = WHITE_SPACE.encode().hex()
 
 CREATE_COUNTER = """INSERT INTO {table} (name, last)
@@ -111,22 +112,22 @@ END
 
 
 def body(mariadb: bool) -> str:
-    """Return the function's source after its name; ``%s`` is its comment."""
+    """Return the source that follows the function's name; ``%s`` stands for its comment."""
     return sql(BODY).replace("{unlocked_gaps}", unlocked_gaps(mariadb))
 
 
 def create(mariadb: bool) -> str:
-    """Return the statement that makes the function."""
+    """Return the statement that creates the function."""
     return f"CREATE FUNCTION {FUNCTION}" + body(mariadb).replace("%s", repr(mark(mariadb)))
 
 
 def mark(mariadb: bool) -> str:
-    """Return the comment by which the function is known again."""
+    """Return the comment by which the function is recognized."""
     return function_mark(body(mariadb))
 
 
 def make(connection: BaseDatabaseWrapper) -> None:
-    """Make the function, or replace it."""
+    """Create or replace the function."""
     with connection.cursor() as cursor:
         cursor.execute(DROP)
         with undone_by(cursor, RESTORE_SQL_MODE, []):
@@ -136,7 +137,7 @@ def make(connection: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def warning_of_privileges(message: str) -> Iterator[None]:
-    """Warn if the user may not execute the statement in the block; ``{error}`` says why."""
+    """Warn if the user may not execute the statement in the block; ``{error}`` is the reason."""
     try:
         yield
     except OperationalError as error:
@@ -146,24 +147,25 @@ def warning_of_privileges(message: str) -> Iterator[None]:
 
 
 NOT_MADE = (
-    "the database function of NextValue was not made ({error}): numbers will be taken by a "
-    "statement of their own. To have it, run manage.py sequences install as a user with CREATE "
+    "the database function of NextValue was not created ({error}): numbers will be taken by "
+    "separate statements. To create it, run manage.py sequences install as a user with CREATE "
     "ROUTINE, on a server with log_bin_trust_function_creators = 1 if it has a binary log"
 )
 NOT_DROPPED = (
-    "the database function of NextValue, if there is one, was not dropped ({error}): that needs "
+    "the database function of NextValue, if there is one, was not dropped ({error}): this requires "
     "the privilege ALTER ROUTINE"
 )
 
 EXECUTE_DENIED = 1370
 
-# Access denied (1044, 1142, 1227, 1370); binary logging without trust in function creators: 1419
-# to users without SUPER, 1418 to all, for the function is not deterministic and writes.
+# Access denied (1044, 1142, 1227, 1370). With binary logging and without
+# log_bin_trust_function_creators: 1419 for users without SUPER, 1418 for all, because the function
+# isn't deterministic and writes.
 PRIVILEGE_CODES = frozenset({1044, 1142, 1227, EXECUTE_DENIED, 1418, 1419})
 
 DROP = f"DROP FUNCTION IF EXISTS {FUNCTION}"
-# A function keeps the mode of the session that made it, and MariaDB's Oracle mode, to name one,
-# has another syntax.
+# A function keeps the sql_mode of the session that created it, and some modes, such as MariaDB's
+# Oracle mode, have another syntax.
 SQL_MODE = "STRICT_TRANS_TABLES"
 SET_SQL_MODE = f"SET @sequences_core_mode = @@SESSION.sql_mode, SESSION sql_mode = '{SQL_MODE}'"
 RESTORE_SQL_MODE = """
@@ -176,5 +178,5 @@ FOUND = f"""
      WHERE routine_schema = DATABASE()
        AND routine_name = '{FUNCTION}'
 """
-# Calls nothing, but only for those who may call it.
+# This doesn't call the function, but fails if the user may not execute it.
 MAY_EXECUTE = f"SELECT {FUNCTION}(NULL, NULL, NULL) FROM DUAL WHERE 1 = 0"

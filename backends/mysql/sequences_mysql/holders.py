@@ -1,10 +1,10 @@
-"""Who holds a counter, and who waits for it.
+"""Find the sessions that hold a counter, and those that wait for it.
 
-MySQL lists all locks, for users with SELECT on performance_schema. MariaDB lists, for users with
-PROCESS, only those that a transaction waits for
+MySQL lists all locks for users with SELECT on performance_schema. MariaDB lists only locks that a
+transaction waits for, for users with PROCESS
 (https://dev.mysql.com/doc/refman/8.4/en/performance-schema-data-locks-table.html,
-https://mariadb.com/kb/en/information-schema-innodb_lock_waits-table/). On both, a row that was
-inserted has a lock in the list as soon as another transaction waits for it.
+https://mariadb.com/kb/en/information-schema-innodb_lock_waits-table/). On both, the list contains
+the lock of an inserted row only after another transaction has begun to wait for it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sequences_core.table import table_parts
 
 from .waiting import is_mariadb
 
-# Each lock's key, whether it is waited for, and its session. Locks of rows, and not of the gaps
-# between them, which an INSERT of another name waits for. The thread of a row's lock may be that of
-# the first to wait for it, who made it for the holder; that of the table's is the transaction's.
+# The key, state and session of each lock of a row. Gap locks, for which an INSERT of another name
+# waits, are left out. The thread of a row lock may be that of the first waiting session, which
+# created the lock for its holder. The thread of a table lock is the transaction's own.
 MYSQL = """
     SELECT locks.lock_data, locks.lock_status = 'WAITING', session.processlist_id,
            session.processlist_user, session.processlist_host, session.processlist_command,
@@ -53,7 +53,7 @@ MARIADB = """
 """
 
 
-# Denied: a table; without the privilege PROCESS.
+# The errors of a denied table, and of a missing privilege PROCESS.
 DENIED = frozenset({1142, 1227})
 
 
@@ -92,8 +92,8 @@ def _rows(connection: BaseDatabaseWrapper) -> set[tuple[Any, ...]]:
                 cursor.execute("SELECT @@performance_schema")
                 if cursor.fetchone() == (0,):
                     raise NotSupportedError(
-                        "who holds a counter is in performance_schema, which is off: start the "
-                        "server with performance_schema = ON"
+                        "the holders of counters are unknown, because performance_schema is off: "
+                        "start the server with performance_schema = ON"
                     )
             cursor.execute(statement, [table_parts()[-1]])
             return set(cursor.fetchall())
@@ -103,18 +103,18 @@ def _rows(connection: BaseDatabaseWrapper) -> set[tuple[Any, ...]]:
             cursor.execute("SELECT CURRENT_USER()")
             user = account(cursor.fetchone()[0])
             raise NotSupportedError(
-                f"who holds a counter is shown to others only: GRANT {privilege} TO {user}"
+                f"the user may not see the holders of counters: GRANT {privilege} TO {user}"
             ) from error
 
 
 def account(user: str) -> str:
-    """Return what CURRENT_USER() says as GRANT has it."""
+    """Return the result of CURRENT_USER() in the syntax of GRANT."""
     name, _, host = user.rpartition("@")
     return f"'{name}'@'{host}'"
 
 
 def _unquoted(key: str | None) -> str | None:
-    """Return the name of the row's counter; None if its page is not in memory."""
+    """Return the name in a row's key, or None if the server can't show the key."""
     if key is None or not (key.startswith("'") and key.endswith("'")):
         return None
     return key[1:-1].replace("''", "'").replace("\\\\", "\\")

@@ -1,4 +1,4 @@
-"""The statements, and how the number that they took is found."""
+"""The SQL statements, and how to read the number that they took."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from sequences_core.table import quoted_table, with_table
 
 from . import triggers
 
-# LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so reading the number costs no
-# second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html).
-# MariaDB's RETURNING takes half as long again (192 to 130 µs), an upsert with a SELECT twice.
+# LAST_INSERT_ID(expr) makes expr the "insert id" of the OK packet, so that reading the number needs
+# no second round trip (https://dev.mysql.com/doc/refman/8.4/en/information-functions.html).
+# MariaDB's RETURNING takes half as long again (192 instead of 130 µs), and an upsert with a SELECT
+# takes twice as long.
 #
-# An insert id of 0 says that no row was found, or that the table has a trigger; or that the number
-# is 0, seldom in an UPDATE that adds to it.
+# An insert id of 0 means that no row was found, that the table has a trigger, or that the number is
+# 0, which is rare in an UPDATE that adds to it.
 UPDATE = """
          UPDATE {table}
             SET last = LAST_INSERT_ID(last + %s)
           WHERE name = %s
 """
 
-# Here 0 is a usual number, so the insert id is one more. It is unsigned, for after the highest
-# number comes 2**63. Not above, where parsing it costs 1.5 µs, a fiftieth of the statement.
+# In a loop, 0 is a usual number, so the insert id is the number plus 1. It is unsigned, because
+# MAX_VALUE + 1 is 2**63. UPDATE doesn't do this, because parsing it takes 1.5 µs, a fiftieth of the
+# statement's time.
 LOOPING_UPDATE = """
          UPDATE {table}
             SET last = LAST_INSERT_ID(CAST(IF(last < %s, last + 1, %s) AS UNSIGNED) + 1) - 1
           WHERE name = %s
 """
 
-# The row is updated first, and inserted only if it isn't there, without ever waiting in the
-# INSERT. For when the first taker rolls back, InnoDB turns the locks of those who wait in an
-# INSERT for its row into gap locks, also at READ COMMITTED, and two of them deadlock over the gap;
-# those who wait in an UPDATE just find no row. An insert id of 0 says that the row is there by now.
+# The allocator updates the row first, and inserts it only if it doesn't exist, without waiting in
+# the INSERT. If several INSERTs wait for a row that another transaction has inserted, and that
+# transaction rolls back, InnoDB turns their locks into gap locks, also at READ COMMITTED, so that
+# they deadlock. An UPDATE that waits finds no row and takes no such lock. An insert id of 0 means
+# that the row exists by now.
 INSERT = """
     INSERT INTO {table} (name, last)
          VALUES (%s, LAST_INSERT_ID(%s) - 1)
@@ -43,11 +46,11 @@ INSERT = """
          UPDATE last = last + LAST_INSERT_ID(0)
 """
 
-# "BIGINT value is out of range": undoes the statement, and only that.
+# "BIGINT value is out of range". The error undoes the statement, not the transaction.
 OUT_OF_RANGE = 1690
 
-# A trigger, whatever it does, makes the OK packet's insert id 0. The session's own is not touched
-# by statements inside triggers, and SQL still tells it.
+# If the table has any trigger, the OK packet's insert id is 0. Statements inside triggers don't
+# change the session's value, which this query reads.
 INSERT_ID = "SELECT LAST_INSERT_ID(), (SELECT last FROM {table} WHERE name = %s)"
 
 
@@ -57,9 +60,9 @@ def sql(statement: str) -> str:
 
 
 def is_exhausted(code: object, error: Exception) -> bool:
-    """Is it the UPDATE's own sum that is out of range, and not what a trigger computes?
+    """Return whether the UPDATE's sum is out of range, not an expression in a trigger.
 
-    The message has the sum, with names in the quotes of the session's sql_mode.
+    The message contains the expression, with the quotes of the session's sql_mode.
     """
     own = f"{quoted_table('`')}.`last` + "
     return code == OUT_OF_RANGE and own in str(error).replace('"', "`")
@@ -68,10 +71,12 @@ def is_exhausted(code: object, error: Exception) -> bool:
 def number_despite_trigger(
     connection: BaseDatabaseWrapper, cursor: Any, allocation: Allocation, one_more: int
 ) -> int | None:
-    """Return the ``last`` that the statement before has set, or None if it set none.
+    """Return the ``last`` that the previous statement has set, or None if it set none.
 
-    Its insert id is ``one_more`` than that. Raises OperationalError where a trigger has stored, or
-    in autocommit may have stored, another number than it was given.
+    The statement's insert id is this number plus ``one_more``.
+
+    :raises OperationalError: a trigger has stored another number, or may have done so in
+    autocommit.
     """
     name = allocation.name
     cursor.execute(sql(INSERT_ID), [name])
@@ -81,7 +86,7 @@ def number_despite_trigger(
         return None
     if connection.in_atomic_block or not connection.get_autocommit():
         kept = last == stored
-    else:  # the row is unlocked by now, and may have moved on, begun anew, or be deleted
+    else:  # the row isn't locked any more: it may have changed, restarted or been deleted
         moved_on = allocation.reset_value is not None or stored is None or stored >= last
         kept = moved_on and triggers.changing(cursor) is None
     if kept:
@@ -89,6 +94,6 @@ def number_despite_trigger(
     if connection.in_atomic_block:
         transaction.set_rollback(True, using=connection.alias)
     raise OperationalError(
-        f"the counter of sequence {name!r} was to be set to {last}, and is {stored}: a trigger on "
-        f"{quoted_table('`')} changes what is stored"
+        f"the counter of sequence {name!r} was set to {last}, but is {stored}: a trigger on "
+        f"{quoted_table('`')} changes the stored value"
     )

@@ -1,8 +1,8 @@
-"""Triggers on the table of counters that change what is stored.
+"""Find triggers on the table of counters that change the stored values.
 
-Only a BEFORE trigger can. Of its number LAST_INSERT_ID(expr) knows nothing, and so neither does the
-function of NextValue, which would need a SELECT for each number to find out. So that function isn't
-used where such a trigger is, and the statements raise an error.
+Only a BEFORE trigger can do this. LAST_INSERT_ID(expr) doesn't have the number that it stores, and
+the function of NextValue would need a SELECT for each number to find it. So the function isn't used
+if there is such a trigger, and the allocator's statements raise an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.table import table_parts
 
-# Shown to those who have the privilege TRIGGER on the table.
+# Only users with the privilege TRIGGER on the table see its triggers.
 BEFORE = """
     SELECT trigger_name, action_statement, sql_mode
       FROM information_schema.triggers
@@ -32,22 +32,21 @@ WRITES_TO_ARGUMENTS = """
 """
 
 UNUSED = (
-    "the trigger {trigger} changes what is stored in the table of counters: the database function "
-    "of NextValue, which would return wrong numbers, is not used until you drop the trigger"
+    "the trigger {trigger} changes the values in the table of counters: the database function of "
+    "NextValue would return wrong numbers, and is not used until you drop the trigger"
 )
 
-# A text, also in quotation marks, which may be an identifier's, or a comment; the server keeps none
-# that it executes.
+# A string, a quoted identifier or a comment. The server doesn't keep executable comments.
 QUOTED = r"""'(?:[^'{0}]|{1}'')*'|"(?:[^"{0}]|{1}"")*"|`[^`]*`"""
 COMMENT = r"--(?:\s|$)[^\n]*|\#[^\n]*|/\*.*?\*/"
-# Where \ is a character like others, and where it is not.
+# With NO_BACKSLASH_ESCAPES and without.
 TOKENS = {
     True: re.compile(f"{QUOTED.format('', '')}|{COMMENT}", re.DOTALL),
     False: re.compile(QUOTED.format(r"\\", r"\\.|") + f"|{COMMENT}", re.DOTALL),
 }
 
 COLUMN = r"\bNEW\s*\.\s*(?:last|name)\b"
-# "=" assigns as the first of an item of SET, else it compares; ":=" always assigns.
+# The first "=" of an item of SET assigns, and others compare. ":=" always assigns.
 ASSIGNED = re.compile(
     rf"\bSET\s+(?:[^;]*,\s*)?{COLUMN}\s*=|{COLUMN}\s*:=", re.IGNORECASE | re.DOTALL
 )
@@ -58,7 +57,10 @@ INNERMOST = re.compile(r"\([^()]*\)")
 
 
 def changing(cursor: Any) -> str | None:
-    """Return the name of a trigger that assigns a counter's column, if this user sees one."""
+    """Return the name of a trigger that assigns to a column of the table, or None.
+
+    Triggers that the user may not see aren't found.
+    """
     *schemas, table = table_parts()
     cursor.execute(BEFORE, [schemas[0] if schemas else None, table])
     for trigger, statement, mode in cursor.fetchall():
@@ -68,7 +70,7 @@ def changing(cursor: Any) -> str | None:
 
 
 def warn(connection: BaseDatabaseWrapper) -> None:
-    """Say which trigger keeps the function from being used."""
+    """Warn if a trigger prevents the use of the function."""
     with connection.cursor() as cursor:
         if trigger := changing(cursor):
             warnings.warn(UNUSED.format(trigger=trigger), stacklevel=3)
@@ -81,13 +83,13 @@ def _changes(cursor: Any, statement: str, no_escapes: bool) -> bool:
         if cursor.fetchone():
             return True
     found = 1
-    while found:  # what is in parentheses compares
+    while found:  # "=" in parentheses compares
         statement, found = INNERMOST.subn(" 0 ", statement)
     return ASSIGNED.search(statement) is not None
 
 
 def _plain(token: re.Match[str]) -> str:
-    """Return a quoted identifier without its quotes, and nothing of a text or a comment."""
+    """Return an identifier without its quotes, 0 for a string, and a space for a comment."""
     text = token[0]
     inner = text[1:-1]
     if text[0] in '"`' and re.fullmatch(r"\w+", inner):

@@ -1,4 +1,4 @@
-"""How MySQL and MariaDB are kept from waiting too long, or in the wrong place."""
+"""Limit waits on MySQL and MariaDB, and avoid waiting in an INSERT."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ from .statements import sql
 if TYPE_CHECKING:
     from django.db.backends.mysql.base import DatabaseWrapper  # which imports the driver
 
-# MariaDB bounds one statement's wait (https://mariadb.com/kb/en/set-statement/), in whole
+# MariaDB limits the wait of a single statement (https://mariadb.com/kb/en/set-statement/), in whole
 # seconds for a row lock and in microseconds for the statement.
 MARIADB_NOWAIT = "SET STATEMENT innodb_lock_wait_timeout = 0 FOR"
 MARIADB_LIMIT = "SET STATEMENT innodb_lock_wait_timeout = %s, max_statement_time = %s FOR"
-# Seconds: the limit counts the statement's own time as well, and a busy machine may need some
-# milliseconds for it without any wait. (Below a microsecond it would be none at all.)
+# In seconds. The limit includes the statement's own time, which may be some milliseconds on a busy
+# machine. A limit below a microsecond would disable it.
 MARIADB_LEAST = 0.1
 
-# MySQL can't: no SET_VAR for this variable (warning 3637). NOWAIT works for a row that is there,
-# an uncommitted one included; else the session's variable, whose smallest value is 1 second.
+# MySQL can't do this: it has no SET_VAR for this variable (warning 3637). NOWAIT works for a row
+# that exists, also for an uncommitted one. Other timeouts need the session's variable, whose
+# minimum is 1 second.
 MYSQL_NOWAIT = "SELECT last FROM {table} WHERE name = %s FOR UPDATE NOWAIT"
 MYSQL_LIMIT = (
     "SET @sequences_core_wait = @@SESSION.innodb_lock_wait_timeout, "
     "SESSION innodb_lock_wait_timeout = %s"
 )
-# Also where the statement above was killed, before or after it did its work.
+# This also works if the statement above was killed before or after it was executed.
 MYSQL_UNLIMIT = """
     SET SESSION innodb_lock_wait_timeout =
             COALESCE(@sequences_core_wait, @@SESSION.innodb_lock_wait_timeout),
         @sequences_core_wait = NULL
 """
 
-# So creators of one name take turns, each for as long as it takes to look and insert: MySQL's, who
-# can't try an INSERT without waiting, and MariaDB's, whose function can't. Not above READ
-# COMMITTED, where an UPDATE that finds no row locks the gap, and the InnoDB deadlock detector,
-# which doesn't see this lock, has to sort out who may insert; nor in a Galera cluster, which
-# refuses GET_LOCK. Its name has 64 characters at most, and is the whole server's.
+# This lock serializes the sessions that create a counter of the same name, for the time of a search
+# and an INSERT. MySQL needs it because its INSERT can't fail instead of waiting, and MariaDB
+# because an INSERT in its function can't. It isn't used above READ COMMITTED, where an UPDATE that
+# finds no row locks the gap: InnoDB's deadlock detector must choose the session that may insert,
+# and it doesn't know this lock. Galera clusters refuse GET_LOCK. The lock's name has at most 64
+# characters and is shared by the whole server.
 GUARD = "SHA2(CONCAT(CONVERT(DATABASE() USING utf8mb4), '.{table}.', %s), 256)"
 MYSQL_UNLOCKED_GAPS = "@@transaction_isolation = 'READ-COMMITTED'"
 MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
-# No SELECT, which MySQL's max_execution_time may end; MariaDB's limit may end anything.
+# DO isn't a SELECT, which MySQL's max_execution_time could end. MariaDB's limit could end any
+# statement.
 UNGUARD = f"DO RELEASE_LOCK({GUARD})"
 MARIADB_UNGUARD = f"SET STATEMENT max_statement_time = 0 FOR {UNGUARD}"
 
-# Above READ COMMITTED, gap locks make MariaDB's INSERT that doesn't wait fail however often.
+# Above READ COMMITTED, gap locks can make every INSERT that doesn't wait fail on MariaDB.
 TRIES = 10
 
 
@@ -58,19 +61,19 @@ def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
 
 
 def lock_now(cursor: Any, name: str) -> bool:
-    """Lock the counter on MySQL, or raise 3572; return whether it is there."""
+    """Lock the counter on MySQL, or raise error 3572; return whether it exists."""
     cursor.execute(sql(MYSQL_NOWAIT), [name])
     return cursor.fetchone() is not None
 
 
 def unlocked_gaps(mariadb: bool) -> str:
-    """The condition under which an UPDATE that finds no row locks nothing."""
+    """Return the SQL condition under which an UPDATE that finds no row locks nothing."""
     return MARIADB_UNLOCKED_GAPS if mariadb else MYSQL_UNLOCKED_GAPS
 
 
 @contextmanager
 def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
-    """Let one session at a time create the counter; nobody waits for a row in the block."""
+    """Let one session at a time create the counter. Statements in the block must not wait."""
     mariadb = is_mariadb(connection)
     look = sql(f"SELECT IF({unlocked_gaps(mariadb)}, GET_LOCK({GUARD}, 2), NULL)")
     unguard = sql(MARIADB_UNGUARD if mariadb else UNGUARD)
@@ -82,27 +85,27 @@ def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
 
 @contextmanager
 def session_limit(connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
-    """Bound the waits of this MySQL session inside the block."""
+    """Limit the waits of this MySQL session inside the block, in seconds."""
     with connection.cursor() as cursor, undone_by(cursor, MYSQL_UNLIMIT, []):
         cursor.execute(MYSQL_LIMIT, [math.ceil(timeout)])
         yield
 
 
 class Undo:
-    """Is there anything to undo? Until the statement's answer is read, there may be."""
+    """Whether there is something to undo. This is assumed until the statement's result is known."""
 
     needed = True
 
 
 @contextmanager
 def undone_by(cursor: Any, statement: str, params: list[Any]) -> Iterator[Undo]:
-    """Execute ``statement`` after the block; also after an error, which is then raised."""
+    """Execute ``statement`` after the block, also if the block raises an error."""
     undo = Undo()
     try:
         yield undo
     except BaseException:
         if undo.needed:
-            with suppress(Error):  # in a session that has ended there is nothing to undo
+            with suppress(Error):  # if the session has ended, there is nothing to undo
                 _insist(cursor, statement, params)
         raise
     if undo.needed:
@@ -112,5 +115,5 @@ def undone_by(cursor: Any, statement: str, params: list[Any]) -> Iterator[Undo]:
 def _insist(cursor: Any, statement: str, params: list[Any]) -> None:
     try:
         cursor.execute(statement, params)
-    except Error:  # a KILL QUERY that came late: one KILL ends one statement
+    except Error:  # a KILL QUERY may have been late; it ends only one statement
         cursor.execute(statement, params)

@@ -1,4 +1,4 @@
-"""Where the server's settings forbid the function of NextValue, everything else works."""
+"""If the server's settings forbid the function of NextValue, everything else works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sequences_core.functions import forget_functions
 
 
 class TestBinaryLog:
-    """MySQL's own settings: a binary log, and no trust in who creates functions."""
+    """MySQL's defaults: a binary log, and log_bin_trust_function_creators is off."""
 
     using = "mysql"
     pytestmark = pytest.mark.django_db(
@@ -33,7 +33,7 @@ class TestBinaryLog:
         forget_functions()
 
     def test_migrating_goes_on_without_the_function(self) -> None:
-        """Error 1418, which no privilege helps against, is a warning; numbers can be taken."""
+        """Error 1418, which no privilege prevents, becomes a warning; numbers can be taken."""
         connection = connections[self.using]
         with pytest.warns(UserWarning, match="log_bin_trust_function_creators"):
             get_allocator(connection).install(connection)

@@ -1,6 +1,6 @@
-"""What a take leaves in the session on MySQL and MariaDB, however it ends: nothing.
+"""A call doesn't change the session's state on MySQL and MariaDB, whether it succeeds or fails.
 
-No user-level lock, no variable of the session, and no variable of ours with a value.
+It leaves no user-level lock, changes no session variable, and resets the user variables it sets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PASSING = {
     *("rand_seed1", "rand_seed2", "timestamp", "warning_count", "in_transaction"),
     *("statement_id", "gtid_executed", "gtid_binlog_pos", "gtid_current_pos"),
 }
-"""Variables that change by themselves."""
+"""Variables that change without a SET."""
 
 FAIL = "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused by a trigger'"
 SLEEP = "DO SLEEP(20)"
@@ -65,14 +65,14 @@ class LeftBehind:
             return list(cursor.fetchall())
 
     def state(self) -> tuple[Any, ...]:
-        """The session's variables, its user-level locks, and whether ours have a value."""
+        """Return the session's variables, the user-level lock's holder, and our user variables."""
         variables = {k: v for k, v in self.ask("SHOW SESSION VARIABLES") if k not in PASSING}
         locks = self.ask(f"SELECT IS_USED_LOCK({GUARD.replace('{table}', f'`{TABLE}`')})" % "'new'")
         return variables, locks, [self.ask(f"SELECT @{name}") for name in OURS]
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Run the block, and then compare the session with what it was."""
+        """Compare the session's state before and after the block."""
         self.ask("SET SESSION innodb_lock_wait_timeout = 3")
         before = self.state()
         assert before[1] == [(None,)]
@@ -92,7 +92,7 @@ class LeftBehind:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Another transaction has taken, or created, the counter."""
+        """Let another transaction lock or create the counter during the block."""
         taken, done = threading.Event(), threading.Event()
 
         def hold() -> None:
@@ -113,7 +113,7 @@ class LeftBehind:
 
     @contextmanager
     def killed(self) -> Iterator[None]:
-        """KILL QUERY what this session runs in the block, once it is in a trigger or waits."""
+        """KILL the session's statement in the block when it sleeps in a trigger or waits."""
         ((pid,),) = self.ask("SELECT CONNECTION_ID()")
         over = threading.Event()
 
@@ -141,7 +141,7 @@ class LeftBehind:
 
     @pytest.mark.parametrize("atomic", [False, True])
     def test_success(self, take: Take, atomic: bool) -> None:
-        """First and second use."""
+        """The first and the second use leave the session unchanged."""
         for _ in range(2):
             with self.unchanged():
                 if atomic:
@@ -151,14 +151,14 @@ class LeftBehind:
                     take("new", self.using)
 
     def test_exhausted(self, take: Take) -> None:
-        """A counter that is full."""
+        """A call for an exhausted sequence leaves the session unchanged."""
         get_next_value("new", MAX_VALUE, using=self.using)
         with self.unchanged(), suppress(SequenceExhausted, DatabaseError):
             take("new", self.using)
 
     @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
     def test_an_error_in_a_trigger(self, take: Take, event: str) -> None:
-        """The INSERT or the UPDATE fails."""
+        """A call whose INSERT or UPDATE fails leaves the session unchanged."""
         if event == "UPDATE":
             get_next_value("new", using=self.using)
         with (
@@ -171,7 +171,7 @@ class LeftBehind:
 
     @pytest.mark.parametrize("name", ["old", "new"])
     def test_a_lock_wait_timeout(self, take: Take, name: str) -> None:
-        """Another transaction has taken the counter, or has created it."""
+        """A call whose timeout expires leaves the session unchanged."""
         get_next_value("old", using=self.using)
         with self.locked(name), self.unchanged():
             self.ask("SET SESSION innodb_lock_wait_timeout = 1")
@@ -180,7 +180,7 @@ class LeftBehind:
             self.ask("SET SESSION innodb_lock_wait_timeout = 3")
 
     def test_a_kill_while_waiting(self, take: Take) -> None:
-        """The statement that waits for another transaction's new counter is killed."""
+        """A call that is killed while it waits leaves the session unchanged."""
         with (
             self.locked("new"),
             self.unchanged(),
@@ -191,7 +191,7 @@ class LeftBehind:
             take("new", self.using)
 
     def test_a_kill_in_a_trigger(self, take: Take) -> None:
-        """The statement that creates the counter is killed; a function's lock ends with its use."""
+        """A kill in a trigger changes nothing; the function releases its lock at the next use."""
         with self.unchanged():
             with (
                 self.trigger(SLEEP),

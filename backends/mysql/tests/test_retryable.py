@@ -1,4 +1,4 @@
-"""The errors of a cluster, as seen on MySQL 9.7 with Group Replication in multi-primary mode."""
+"""The errors of MySQL 9.7 with Group Replication in multi-primary mode."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ from sequences_mysql import MySQLAllocator
     ],
 )
 def test_a_conflict_at_commit_is_retryable(code: int, text: str, retryable: bool) -> None:
-    """A COMMIT that lost to another member's has left nothing; one that was cut off may have."""
+    """A COMMIT that fails by a conflict is retryable; after a lost connection it isn't."""
     assert MySQLAllocator().is_retryable(OperationalError(code, text)) is retryable

@@ -1,4 +1,4 @@
-"""Triggers on the table of counters, in any mode of the server and with any flag of the client.
+"""Triggers on the table of counters, in any sql_mode and with any client flags.
 
 Any trigger zeroes the insert id that MySQL and MariaDB send back. A number is right, or there is an
 error, and then nothing was taken.
@@ -57,7 +57,7 @@ BODIES = [
     "UPDATE shadow SET n = LAST_INSERT_ID(n + 1)",
     "DELETE FROM shadow",
 ]
-# Each changes what is stored, in a spelling of its own.
+# Different spellings of triggers that change the stored value.
 CHANGES = [
     "SET NEW.last = OLD.last",
     "SET NEW.last = 5",
@@ -68,7 +68,7 @@ CHANGES = [
     "CALL add_ten(NEW.last)",
     "SET NEW.name = CONCAT(NEW.name, '!')",
 ]
-# Each only looks as if it did.
+# Triggers that look similar but change nothing.
 READS = [
     "SET @x = NEW.last = 5",
     "SET @x = 'SET NEW.last = 5', @y = \"a, NEW.last = 5\"",
@@ -100,7 +100,7 @@ MARIADB_MODES = [
     "EMPTY_STRING_IS_NULL",
     "SIMULTANEOUS_ASSIGNMENT",
 ]
-# MySQLdb.constants.CLIENT has them, but isn't there where another database is tested.
+# MySQLdb.constants.CLIENT defines them, but isn't installed when other databases are tested.
 FOUND_ROWS, IGNORE_SPACE, INTERACTIVE = 2, 256, 1024
 FLAGS = [FOUND_ROWS, 0, IGNORE_SPACE, FOUND_ROWS | INTERACTIVE]
 NAMES = ["s", "back\\slash 'quoted' \"twice\" `é`", "100 %s"]
@@ -156,7 +156,7 @@ class Triggers:
 
     @contextmanager
     def having(self, triggers: dict[tuple[str, str], str]) -> Iterator[None]:
-        """Give the table of counters these triggers."""
+        """Create triggers on the table of counters for the block."""
         connection = connections[self.using]
         with ExitStack() as stack, connection.cursor() as cursor:
             for (time, event), body in triggers.items():
@@ -173,7 +173,7 @@ class Triggers:
 
     @contextmanager
     def connected(self, **options: Any) -> Iterator[None]:
-        """Connect with these OPTIONS in addition."""
+        """Connect with additional OPTIONS for the block."""
         connection = connections[self.using]
         before = connection.settings_dict["OPTIONS"]
         connection.close()
@@ -197,7 +197,7 @@ class Triggers:
     def test_numbers_are_right(
         self, data: Any, triggers: dict[tuple[str, str], str], flags: int, atomic: bool
     ) -> None:
-        """Whatever the triggers do beside, numbers are consecutive, and so is the counter."""
+        """With triggers that have other effects, numbers are consecutive and the counter right."""
         self.run(f"DELETE FROM {TABLE}")
         modes = ",".join(data.draw(st.lists(st.sampled_from(self.modes), unique=True)))
         takes = data.draw(
@@ -226,7 +226,7 @@ class Triggers:
 
     @pytest.mark.parametrize("time", ["BEFORE", "AFTER"])
     def test_the_highest_numbers(self, time: str) -> None:
-        """The last number there is, 0, and the end are told apart with a trigger as without."""
+        """With a trigger, MAX_VALUE, 0 and an exhausted sequence are recognized as without."""
         with self.having({(time, "UPDATE"): "SET @x = LAST_INSERT_ID(7)"}):
             take = get_next_value
             assert take("top", MAX_VALUE - 1, using=self.using) == MAX_VALUE - 1
@@ -240,7 +240,7 @@ class Triggers:
     @pytest.mark.parametrize("mode", ["", "ANSI_QUOTES"])
     @pytest.mark.parametrize("time", ["BEFORE", "AFTER"])
     def test_a_trigger_whose_own_sum_is_out_of_range(self, time: str, mode: str) -> None:
-        """The sequence is not exhausted; at its end it still is."""
+        """The trigger's error isn't a SequenceExhausted; that of the counter's own sum is."""
         options = {"init_command": f"SET SESSION sql_mode = '{mode}'"}
         take = get_next_value
         with self.connected(**options):
@@ -256,7 +256,7 @@ class Triggers:
 
     @pytest.mark.parametrize("flags", [0, FOUND_ROWS])
     def test_a_loop_of_one_number(self, flags: int) -> None:
-        """An UPDATE that changes nothing finds its row; behind a trigger it may be an error."""
+        """An UPDATE that changes nothing finds its row; with a trigger it may raise an error."""
         for trigger in ({}, {("BEFORE", "UPDATE"): "SET @x = 1"}):
             with self.having(trigger), self.connected(client_flag=flags):
                 try:
@@ -269,7 +269,7 @@ class Triggers:
     @pytest.mark.parametrize("body", ["NEW.last + 10", "NEW.last - 1", "0"])
     @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
     def test_a_trigger_that_changes_the_number(self, event: str, body: str) -> None:
-        """It is an error, and the transaction is undone."""
+        """A changed number is an error, and the transaction is rolled back."""
         with transaction.atomic(using=self.using):
             get_next_value("old", 100, using=self.using)
         with self.having({("BEFORE", event): f"SET NEW.last = {body}"}):
@@ -286,7 +286,7 @@ class Triggers:
     @pytest.mark.parametrize("body", CHANGES)
     @pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
     def test_a_change_in_autocommit(self, event: str, body: str) -> None:
-        """It is an error there too, whatever number would have been stored."""
+        """In autocommit it is an error, too, for any stored number."""
         if event == "INSERT" and "OLD" in body:
             return
         takes: dict[str, Callable[[], Any]] = {
@@ -306,7 +306,7 @@ class Triggers:
 
     @pytest.mark.parametrize("body", CHANGES)
     def test_the_function_is_not_used(self, body: str) -> None:
-        """It can't see the change; to install it says which trigger is in the way."""
+        """The function isn't used with such a trigger, and installing warns of it."""
         connection = connections[self.using]
         allocator = get_allocator(connection)
         expression = NextValue("s")
@@ -322,14 +322,14 @@ class Triggers:
 
     @pytest.mark.parametrize("body", [*BODIES, *READS])
     def test_the_function_is_used(self, body: str) -> None:
-        """A trigger that only reads the number is in nobody's way."""
+        """The function is used if the trigger only reads the number."""
         connection = connections[self.using]
         with self.having({("BEFORE", "UPDATE"): body}):
             assert get_allocator(connection).is_installed(connection)
             assert [get_next_value("s", using=self.using) for _ in range(3)] == [1, 2, 3]
 
     def test_a_loop_that_others_move(self) -> None:
-        """Where a counter has begun anew since, a trigger that only reads is not blamed."""
+        """If a loop has restarted meanwhile, a trigger that only reads causes no error."""
         connection = connections[self.using]
         self.run(f"INSERT INTO {TABLE} VALUES ('s', 1)")
 

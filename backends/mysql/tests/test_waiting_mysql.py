@@ -1,4 +1,4 @@
-"""MariaDB's limit of a wait counts the statement's own time, too."""
+"""MariaDB's limit for a wait includes the statement's own time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TestMariaDB:
             return get_next_value("s", using=self.using, **kwargs)
 
     def test_a_small_timeout_is_one(self) -> None:
-        """Below a microsecond, where the server's limit would be none, it still ends the wait."""
+        """A timeout below a microsecond, which would disable the limit, still ends the wait."""
         self.take()
         with closing(connections[self.using].copy()) as other:
             other.set_autocommit(False)
@@ -37,6 +37,6 @@ class TestMariaDB:
             assert time.monotonic() - begun < 0.8  # a lock wait's own limit is 1 s
 
     def test_a_small_timeout_is_no_limit_to_work(self) -> None:
-        """It leaves time for the statement: who needn't wait gets the number."""
+        """A short timeout leaves time for the statement: a call that needn't wait succeeds."""
         for number in range(1, 500):
             assert self.take(timeout=1e-6) == number

@@ -1,4 +1,4 @@
-"""Counters in Oracle: one anonymous block around a MERGE, whose value comes back in an OUT bind."""
+"""Counters in Oracle: one anonymous block with a MERGE, which returns the value in an OUT bind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSUFFICIENT_PRIVILEGES = 1031
 
 
 class OracleAllocator(Allocator):
-    """One block, one round trip, with or without a bound on the wait."""
+    """Take a block of numbers by one PL/SQL block and one round trip, with or without a timeout."""
 
     protocol = 1
     vendors = frozenset({"oracle"})
@@ -53,20 +53,20 @@ class OracleAllocator(Allocator):
         return self._last(connection, UPDATE_RETURNING, binds, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # An error undoes the statement, here the block, and no more: even after ORA-08177 what
-        # was done before can be committed (Database Concepts, "Serializable Isolation Level").
+        # An error undoes only the statement, here the block. Even after ORA-08177, the earlier
+        # changes can be committed (Database Concepts, "Serializable Isolation Level").
         return False
 
     def error_code(self, error: BaseException) -> str | int | None:
-        details = error.args[0] if error.args else None  # the driver's object, passed on by Django
+        details = error.args[0] if error.args else None  # Django passes on the driver's object
         code: int | None = getattr(details, "code", None)
-        if code == 6550:  # the block doesn't compile; why is in the text
+        if code == 6550:  # the block doesn't compile; the text has the reason
             reason = re.search(r"PL/SQL: ORA-(\d+)", str(details))
             return int(reason[1]) if reason else code
         return code
 
     def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
-        # Compares bytes by itself. NVARCHAR2 counts UTF-16 code units, of which an emoji has two.
+        # It compares bytes by default. NVARCHAR2 counts UTF-16 code units; an emoji has two.
         return {"type": f"NVARCHAR2({2 * MAX_NAME_LENGTH})"}
 
     def has_schemas(self, connection: BaseDatabaseWrapper) -> bool:
@@ -74,7 +74,7 @@ class OracleAllocator(Allocator):
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
         if self.is_installed(connection):
-            return  # without the commit that ends any DDL
+            return  # because any DDL would commit the transaction
         with connection.cursor() as cursor:
             try:
                 cursor.execute(function.create())
@@ -82,8 +82,8 @@ class OracleAllocator(Allocator):
                 if self.error_code(error) != INSUFFICIENT_PRIVILEGES:
                     raise
                 warnings.warn(
-                    f"the database function of NextValue was not made ({error}): numbers will be "
-                    f"taken by a statement of their own. To have it, GRANT CREATE PROCEDURE to "
+                    f"the database function of NextValue was not created ({error}): numbers will "
+                    f"be taken by separate statements. To create it, GRANT CREATE PROCEDURE to "
                     f"the user, and run manage.py sequences install",
                     stacklevel=2,
                 )

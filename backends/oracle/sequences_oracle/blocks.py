@@ -1,4 +1,4 @@
-"""The blocks of PL/SQL, and the statements in them."""
+"""The PL/SQL blocks, and their statements."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from django.db.backends.utils import truncate_name
 
 from sequences_core.table import table_parts
 
-# As long as Django's names get on Oracle, whatever the release allows.
+# Django truncates names on Oracle to this length, also on releases that allow longer ones.
 MAX_NAME_LENGTH = 30
 
 
 @cache
 def sql(statement: str) -> str:
-    """Return the statement with the table's name as Django writes it on Oracle."""
+    """Return the statement with the table's name in Django's form for Oracle."""
     *schema, table = table_parts()
     parts = [*schema, table] if schema else [truncate_name(table, MAX_NAME_LENGTH)]
     return statement.replace("{table}", ".".join(f'"{part}"' for part in parts).upper())
 
 
-# Names of columns are unquoted, and so in upper case, as Django makes them. Binds are
-# named: the text is then the same for all values (Django gives equal values in a list one bind),
-# and the server parses it once.
+# Column names are unquoted, so Oracle converts them to upper case, as Django does. Binds are named,
+# so that the text is the same for all values and the server parses it once: in a list, Django would
+# use one bind for equal values.
 
-# A MERGE that has waited for the row compares the columns of its SET clause with what it read
-# before, and starts over where they changed: no number is lost to an old value
-# (https://blog.sqlora.com/en/ora-30926-in-oracle-23ai-whats-changed/). Where the WHERE is false
-# nothing is merged: a full counter is no error.
+# After a MERGE has waited for the row, it compares the columns of its SET clause with the values
+# that it read before, and restarts if they have changed, so that it never uses an old value
+# (https://blog.sqlora.com/en/ora-30926-in-oracle-23ai-whats-changed/). If the WHERE clause is
+# false, nothing is merged: an exhausted sequence is no error.
 MERGE = """
      MERGE INTO {table} counter
      USING dual
@@ -66,13 +66,12 @@ LOCK = "SELECT last FROM {table} WHERE name = %(name)s FOR UPDATE"
 
 
 def upsert_block(merge: str) -> str:
-    """Return the block that runs ``merge`` and sets the bind ``last`` if it merged the row.
+    """Return the block that executes ``merge`` and sets the bind ``last`` if it merged the row.
 
-    MERGE has no RETURNING before release 23, so the row, locked by now, is read again. Of two
-    first takers the second waits in its INSERT and then fails with ORA-00001, but by then the
-    other's row is committed, and the same MERGE finds it. A SERIALIZABLE transaction doesn't: it
-    can't see the row. Oracle has a number for that, which says that the transaction may be run
-    again; ORA-00001 doesn't.
+    MERGE has no RETURNING before release 23, so the block reads the row, which is locked, again.
+    Of two concurrent first uses, the second one waits in its INSERT and then fails with ORA-00001.
+    Then the other's row is committed, and the same MERGE finds it. A SERIALIZABLE transaction can't
+    see the row, so the block raises ORA-08177 instead, which is retryable.
     """
     return f"""
 DECLARE
@@ -97,7 +96,7 @@ UPSERT = upsert_block(MERGE)
 
 LOOPING_UPSERT = upsert_block(LOOPING_MERGE)
 
-# What RETURNING leaves in its variable where no row was updated is undefined
+# If no row was updated, the variable of RETURNING is undefined
 # (https://docs.oracle.com/en/database/oracle/oracle-database/19/lnpls/RETURNING-INTO-clause.html).
 UPDATE_RETURNING = f"""
 BEGIN{UPDATE.rstrip()}
@@ -108,9 +107,9 @@ BEGIN{UPDATE.rstrip()}
 END;
 """
 
-# Only SELECT can bound its wait, and its WAIT takes whole seconds, as a literal, and no 0
-# (https://docs.oracle.com/en/database/oracle/oracle-database/19/sqlrf/SELECT.html). What follows
-# then finds the row locked. Where there is no row yet the INSERT waits, for as long as it takes.
+# Only SELECT can limit its wait. WAIT needs a literal of whole seconds, and not 0
+# (https://docs.oracle.com/en/database/oracle/oracle-database/19/sqlrf/SELECT.html). Then the row is
+# locked for the statements that follow. If there is no row yet, the INSERT waits without a limit.
 LIMITED = f"""
 BEGIN
     FOR locked IN ({LOCK} {{wait}}) LOOP

@@ -1,14 +1,14 @@
-"""The database function behind NextValue: a number taken inside somebody else's statement.
+"""The database function of NextValue, which takes numbers in-statement.
 
-Oracle lets a function write where an INSERT … VALUES or an UPDATE … SET calls it, and in no query
-(ORA-14551; "PL/SQL Functions that SQL Statements Can Invoke",
+On Oracle, a function can write if an INSERT … VALUES or an UPDATE … SET calls it, but not in a
+query (ORA-14551; "PL/SQL Functions that SQL Statements Can Invoke",
 https://docs.oracle.com/en/database/oracle/oracle-database/23/lnpls/pl-sql-functions-that-sql-statements-can-invoke.html).
-What it wrote is part of the calling statement, and is undone with it: when that fails, and also
-when an UPDATE that met a concurrent one starts over and calls the function again, where only
-variables of packages would remember the first call (T. Kyte, Expert Oracle Database Architecture,
-"Write Consistency"). So no number is lost to either.
+Its writes are part of the calling statement and are undone with it, so that no number is lost: if
+the statement fails, and also if an UPDATE restarts because of a concurrent one and calls the
+function again. Only package variables keep their values then (T. Kyte, Expert Oracle Database
+Architecture, "Write Consistency").
 
-Any client can call it, so it checks by itself what the core checks in Python.
+Any client can call the function, so it validates its arguments as the core does in Python.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MERGE = f"""
            VALUES (sequence_name, initial_value)
 """
 
-# Escaped, for a source is kept in the database's character set.
+# The characters are escaped, because the source is stored in the database's character set.
 SPACES = "".join(f"\\{ord(space):04X}" for space in WHITE_SPACE)
 
-# -20000 to -20999 are for applications. '' is NULL, and so has no LENGTH.
+# Applications can use the error numbers from -20000 to -20999. '' is NULL and has no LENGTH.
 BODY = f"""(
     sequence_name IN VARCHAR2,
     initial_value IN NUMBER DEFAULT 1,
@@ -67,12 +67,12 @@ END;
 
 
 def mark() -> str:
-    """Return the comment by which the function is known again."""
+    """Return the comment by which the function is recognized."""
     return function_mark(sql(BODY))
 
 
 def create() -> str:
-    """Return the statement that makes the function."""
+    """Return the statement that creates the function."""
     return f"CREATE OR REPLACE FUNCTION {FUNCTION}" + sql(BODY).replace("%s", mark())
 
 
@@ -81,7 +81,7 @@ def is_installed() -> str:
     return IS_INSTALLED.replace("{mark}", mark())
 
 
-# Before 23ai there is no IF EXISTS.
+# Oracle has no IF EXISTS before 23ai.
 DROP = f"""
 BEGIN
     FOR found IN (SELECT object_name FROM user_objects
@@ -91,8 +91,8 @@ BEGIN
 END;
 """
 
-# A function that doesn't compile is kept all the same. One that was made invalid by a change of the
-# table has no errors: its next call compiles it again.
+# Oracle keeps a function that doesn't compile. A function that is invalid because the table has
+# changed has no errors: the next call compiles it again.
 ERRORS = f"""
     SELECT text
       FROM user_errors

@@ -1,4 +1,4 @@
-"""What stands in for an Oracle server: a driver that records, and H2 in Oracle mode."""
+"""Replacements for an Oracle server: a recording driver, and H2 in Oracle mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALIAS = "recorded"
 
 
 class Variable:
-    """A variable of the driver, into which the server writes."""
+    """A variable of the driver that receives a value of the server."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -31,17 +31,17 @@ class Variable:
 
 
 class Execution(NamedTuple):
-    """One round trip: the text and the binds that reached the driver."""
+    """One round trip: the text and the binds that the driver received."""
 
     text: str
     binds: Any
 
 
 class Recorder:
-    """In place of ``oracledb.connect``: connection and cursor in one, for one session.
+    """A replacement for ``oracledb.connect``: connection and cursor in one, for one session.
 
-    A block that has an OUT bind is answered with the next of ``answers``: its value, or an error
-    that is raised. ``errors`` and ``rows`` say which texts are refused, and which find a row.
+    A block with an OUT bind returns the next of ``answers``, or raises it if it is an
+    error. ``errors`` and ``rows`` contain the texts that fail, and those that return a row.
     """
 
     version = "19.3.0.0.0"
@@ -58,14 +58,14 @@ class Recorder:
 
     @property
     def blocks(self) -> list[Execution]:
-        """The executions that have an OUT bind."""
+        """Return the executions that have an OUT bind."""
         return [execution for execution in self.executions if _out(execution.binds)]
 
     def cursor(self) -> Recorder:
         return self
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
     def var(self, kind: type) -> Variable:
         return Variable(kind)
@@ -103,7 +103,7 @@ def _out(binds: Any) -> list[Variable]:
 def recorder(
     monkeypatch: pytest.MonkeyPatch, settings: Any, django_db_blocker: Any
 ) -> Iterator[Recorder]:
-    """The session behind ``using=ALIAS``, which is Django's own Oracle connection otherwise."""
+    """The session of ``using=ALIAS``, a connection of Django's Oracle backend."""
     settings.SEQUENCES_BACKEND = "auto"
     settings.SEQUENCES_AUTOCOMMIT = "allow"
     database = {"ENGINE": "django.db.backends.oracle", "NAME": "localhost:1521/FREEPDB1"}
@@ -121,7 +121,7 @@ def recorder(
 
 @pytest.fixture
 def record(recorder: Recorder) -> Callable[[Allocation], Execution]:
-    """Return what the allocator sends for an allocation."""
+    """Return the statement that the allocator executes for an allocation."""
 
     def record(allocation: Allocation) -> Execution:
         connection = connections[ALIAS]
@@ -133,7 +133,7 @@ def record(recorder: Recorder) -> Callable[[Allocation], Execution]:
 
 
 MAX_ANSWER = 2**63 - 1
-"""A value from which any block may have been taken."""
+"""A result after which any block is valid."""
 
 
 @pytest.fixture(scope="session")
@@ -141,11 +141,11 @@ def h2_library() -> Any:
     """The module jaydebeapi, with a Java that has H2."""
     jar = install("h2")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an escape sequence in its source
+        warnings.simplefilter("ignore")  # about an escape sequence in its source
         import jaydebeapi
         import jpype
     if not jpype.isJVMStarted():
-        # Small, and without signal handlers: those are pytest's.
+        # A small heap, and no signal handlers, because pytest has its own.
         options = ("-Xrs", "-Xmx64m", "-XX:+UseSerialGC")
         jpype.startJVM(*options, classpath=[str(jar)], convertStrings=True)
     return jaydebeapi
@@ -159,7 +159,7 @@ def connect(h2_library: Any) -> Iterator[Callable[[], Any]]:
 
     def connect() -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of JPype, that it is called by an old name
+            warnings.simplefilter("ignore")  # jaydebeapi uses an old name of JPype's
             connection = h2_library.connect("org.h2.Driver", url, ["sa", ""])
         connection.jconn.setAutoCommit(False)
         opened.append(connection)

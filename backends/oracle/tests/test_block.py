@@ -1,4 +1,4 @@
-"""What reaches the driver, through Django's own Oracle backend, and what comes back."""
+"""What the driver receives through Django's Oracle backend, and what it returns."""
 
 from __future__ import annotations
 
@@ -44,52 +44,52 @@ RESERVED = re.compile(
     "SUCCESSFUL|SYNONYM|SYSDATE|TABLE|THEN|TO|TRIGGER|UID|UNION|UNIQUE|UPDATE|USER|VALIDATE|"
     "VALUES|VARCHAR|VARCHAR2|VIEW|WHENEVER|WHERE|WITH"
 )
-"""What can name nothing (Oracle Database SQL Language Reference 19c, appendix E)."""
+"""Reserved words, which can't be names (Oracle SQL Language Reference 19c, appendix E)."""
 
 
 @pytest.fixture(params=list(ALLOCATIONS.values()), ids=list(ALLOCATIONS))
 def execution(request: pytest.FixtureRequest, record: Record) -> Any:
-    """What is sent for each kind of allocation."""
+    """Return the execution for each kind of allocation."""
     return record(request.param)
 
 
 def normal(text: str) -> str:
-    """Return the text with Django's binds written as the driver's, and one space for any."""
+    """Return the text with the driver's binds in place of Django's, and with single spaces."""
     return " ".join(re.sub(r"%\((\w+)\)s", r":\1", sql(text)).split())
 
 
 @pytest.mark.parametrize("allocation", ALLOCATIONS.values(), ids=ALLOCATIONS)
 def test_one_round_trip(allocation: Allocation, record: Record, recorder: Any) -> None:
-    """A block of numbers is one execution, and nothing else."""
+    """Taking a block of numbers is exactly one execution."""
     record(allocation)
     assert len(recorder.executions) == 1
     assert recorder.ends == []
 
 
 def test_text_is_one_anonymous_block(execution: Any) -> None:
-    """The driver gets one whole PL/SQL block: Django takes a last semicolon off."""
+    """The driver receives a whole PL/SQL block, although Django removes a final semicolon."""
     text = execution.text.strip().upper()
     assert text.startswith(("BEGIN", "DECLARE"))
     assert text.endswith("END;")
     assert len(re.findall(r"\bBEGIN\b", text)) == len(re.findall(r"\bEND;", text))
     assert "%" not in text.replace("SQL%ROWCOUNT", "")
-    # Neither comments nor literals, in which the driver would have to look for binds.
+    # There are no comments and literals, which could contain binds.
     assert not re.search(r"--|/\*|['\"]", text.replace(f'"{TABLE.upper()}"', ""))
 
 
 def test_binds_are_those_of_the_text(execution: Any) -> None:
-    """Each name in the text has a bind, and each bind is in the text (ORA-01008, ORA-01036)."""
+    """The names in the text and the binds are the same (ORA-01008, ORA-01036)."""
     assert set(re.findall(r":(\w+)", execution.text)) == set(execution.binds)
 
 
 def test_names_are_not_reserved(execution: Any) -> None:
-    """No bind (ORA-01745), no unquoted column or alias is called by a reserved word."""
+    """No bind (ORA-01745), unquoted column or alias is a reserved word."""
     names = [*execution.binds, "counter", "name", "last"]
     assert not [name for name in names if RESERVED.fullmatch(name.upper())]
 
 
 def test_types_and_directions(execution: Any, recorder: Any) -> None:
-    """The name goes in as text, numbers as numbers; ``last`` alone comes out, as an int."""
+    """The name is bound as text, numbers as numbers; only ``last`` is an OUT bind, an int."""
     binds = dict(execution.binds)
     assert binds.pop("last").kind is int
     assert type(binds.pop("name")) is str
@@ -98,7 +98,7 @@ def test_types_and_directions(execution: Any, recorder: Any) -> None:
 
 
 def test_values(record: Record) -> None:
-    """The binds are the allocation's numbers."""
+    """The binds have the allocation's values."""
 
     def binds(allocation: Allocation) -> dict[str, Any]:
         sent = dict(record(allocation).binds)
@@ -134,7 +134,7 @@ def test_values(record: Record) -> None:
 def test_text_is_the_same_for_all_values(
     one: Allocation, other: Allocation, record: Record
 ) -> None:
-    """Equal values share no bind, so the server parses one text only."""
+    """Equal values have separate binds, so the server parses only one text."""
     assert record(one).text == record(other).text
 
 
@@ -142,7 +142,7 @@ def test_text_is_the_same_for_all_values(
     ("allocation", "merge"), [("plain", MERGE), ("batch", MERGE), ("loop", LOOPING_MERGE)]
 )
 def test_block_around_the_merge(allocation: str, merge: str, record: Record) -> None:
-    """The MERGE runs, runs again after a duplicate, and a second duplicate can't serialize."""
+    """After a duplicate the MERGE runs again; a second duplicate raises ORA-08177."""
     text = normal(record(ALLOCATIONS[allocation]).text)
     statement = normal(merge)
     assert f"BEGIN {statement}; EXCEPTION WHEN dup_val_on_index THEN {statement}; END;" in text
@@ -151,7 +151,7 @@ def test_block_around_the_merge(allocation: str, merge: str, record: Record) -> 
 
 
 def test_block_around_the_update(record: Record) -> None:
-    """What RETURNING left is made NULL where no row was updated: it would be undefined."""
+    """If no row was updated, the undefined variable of RETURNING is set to NULL."""
     assert normal(record(ALLOCATIONS["callable"]).text) == (
         f"BEGIN {normal(UPDATE)} RETURNING last INTO :last; "
         "IF sql%rowcount = 0 THEN :last := NULL; END IF; END;"
@@ -171,7 +171,7 @@ def test_block_around_the_update(record: Record) -> None:
     ],
 )
 def test_bound_on_the_wait(timeout: float, clause: str, initial_value: Any, record: Record) -> None:
-    """The counter is locked first, by a SELECT that waits for whole seconds, rounded up."""
+    """With a timeout, a SELECT locks the counter first and waits whole seconds, rounded up."""
     text = normal(record(Allocation("s", 1, initial_value, timeout=timeout)).text)
     unbounded = normal(record(Allocation("s", 1, initial_value)).text)
     assert text == (
@@ -182,7 +182,7 @@ def test_bound_on_the_wait(timeout: float, clause: str, initial_value: Any, reco
 
 
 def test_value_comes_back(recorder: Any) -> None:
-    """What the block left in ``last`` is the highest number of the block taken."""
+    """The value of ``last`` is the highest number of the block taken."""
     recorder.answers = [7, 10, MAX_VALUE]
     assert get_next_value("s", using=ALIAS) == 7
     assert get_next_values(3, "s", using=ALIAS) == range(8, 11)
@@ -190,14 +190,14 @@ def test_value_comes_back(recorder: Any) -> None:
 
 
 def test_null_is_exhausted(recorder: Any) -> None:
-    """A block that left NULL took nothing: the sequence is exhausted."""
+    """If ``last`` is NULL, nothing was taken: the sequence is exhausted."""
     recorder.answers = [None]
     with pytest.raises(SequenceExhausted):
         get_next_value("s", using=ALIAS)
 
 
 def test_callable_for_a_new_counter(recorder: Any) -> None:
-    """UPDATE, then a look, then the callable, then the MERGE with what it returned."""
+    """An UPDATE and a query come first, then the callable, then a MERGE with its result."""
     recorder.answers = [None, 42]
     assert get_next_value("s", lambda: 42, using=ALIAS) == 42
     update, look, merge = recorder.executions
@@ -208,7 +208,7 @@ def test_callable_for_a_new_counter(recorder: Any) -> None:
 
 
 def test_django_sees_the_block(recorder: Any) -> None:
-    """connection.queries and execute_wrapper have it."""
+    """connection.queries and execute_wrapper see the execution."""
     connection = connections[ALIAS]
     seen = []
 

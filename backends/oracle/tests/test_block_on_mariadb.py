@@ -1,4 +1,4 @@
-"""The block's control flow, run for real by MariaDB in Oracle mode, as a procedure.
+"""The block's control flow, executed as a procedure by MariaDB in Oracle mode.
 
 MariaDB has PL/SQL's blocks, loops and exception handlers, but no MERGE: an INSERT and an UPDATE
 stand in for it. Nor has it PRAGMA EXCEPTION_INIT, and in procedures no NOWAIT: they are left out.
@@ -26,7 +26,7 @@ class TestBlock:
 
     @pytest.fixture
     def run(self) -> Iterator[Callable[[str, str], int | None]]:
-        """Run a block for a name, and return what it left in ``last``."""
+        """Execute a block for a name, and return the value of ``last``."""
         with connections[self.using].cursor() as cursor:
             cursor.execute("SET sql_mode = 'ORACLE'")
 
@@ -60,7 +60,7 @@ class TestBlock:
         assert run(block, "t") == 1
 
     def test_second_duplicate_is_raised(self, run: Callable[[str, str], int | None]) -> None:
-        """A duplicate in the handler ends the block by its own exception."""
+        """A duplicate in the handler raises the block's own exception."""
         block = upsert_block(INSERT)
         assert run(block, "s") == 1
         with pytest.raises(DatabaseError, match="user-defined exception"):

@@ -1,4 +1,4 @@
-"""What becomes of the errors that the driver raises: through Django, to the caller."""
+"""The driver's errors become the documented ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALIAS = "recorded"
 
 
 def refuse(code: int, message: str) -> oracledb.Error:
-    """What the driver raises for an error of the server."""
+    """Return the driver's exception for an error of the server."""
     details = _Error(message, code=code)
     error = details.exc_type(details)
     assert isinstance(error, oracledb.Error)
@@ -41,7 +41,7 @@ NETWORK = refuse(3113, "ORA-03113: end-of-file on communication channel")
 
 @pytest.mark.parametrize("error", LOCKED)
 def test_locked(error: oracledb.Error, recorder: Any) -> None:
-    """A wait that is over raises SequenceLocked, and leaves the transaction as it is."""
+    """An expired timeout raises SequenceLocked and doesn't end the transaction."""
     recorder.answers = [1, error, 2]
     with transaction.atomic(using=ALIAS):
         assert get_next_value("s", using=ALIAS) == 1
@@ -60,7 +60,7 @@ def test_locked(error: oracledb.Error, recorder: Any) -> None:
     ],
 )
 def test_conflicts_are_retryable(error: oracledb.Error, recorder: Any) -> None:
-    """A lost conflict is Django's own error, rolls back, and the whole block is run again."""
+    """A conflict raises Django's error, and run_atomic rolls back and runs the block again."""
     recorder.answers = [error]
     with pytest.raises(DatabaseError) as caught, transaction.atomic(using=ALIAS):
         get_next_value("s", using=ALIAS)
@@ -71,7 +71,7 @@ def test_conflicts_are_retryable(error: oracledb.Error, recorder: Any) -> None:
 
 
 def test_conflict_leaves_the_transaction(recorder: Any) -> None:
-    """A conflict undoes its statement only: Oracle would still commit, and Django says so."""
+    """A conflict that the block catches is raised: Oracle undid only the statement."""
     recorder.answers = [1, refuse(8177, "ORA-08177: can't serialize access"), 2]
     with transaction.atomic(using=ALIAS):
         assert get_next_value("s", using=ALIAS) == 1
@@ -94,7 +94,7 @@ def test_conflict_leaves_the_transaction(recorder: Any) -> None:
     ids=["duplicate", "PL/SQL", "shutdown", "network", "driver"],
 )
 def test_other_errors(error: oracledb.Error, expected: type[Exception], recorder: Any) -> None:
-    """Any other error is what Django makes of the driver's, and is not run again."""
+    """Any other error is Django's, and the transaction isn't run again."""
     recorder.answers = [error]
     with pytest.raises(expected) as caught:
         get_next_value("s", timeout=1, using=ALIAS)
@@ -121,7 +121,7 @@ def test_other_errors(error: oracledb.Error, expected: type[Exception], recorder
     ids=["SQL", "PL/SQL 19c", "PL/SQL 23ai"],
 )
 def test_missing_table(error: oracledb.Error, recorder: Any) -> None:
-    """Without the table the block doesn't compile; the error names the command that makes it."""
+    """Without the table, the error names the command that creates it."""
     recorder.answers = [error]
     with pytest.raises(TableMissing, match="migrate sequences_core --database=recorded"):
         get_next_value("s", using=ALIAS)

@@ -1,7 +1,7 @@
-"""The database function, run for real by MariaDB in Oracle mode.
+"""The database function, executed by MariaDB in Oracle mode.
 
-MariaDB has no MERGE: the INSERT and the UPDATE inside it are taken out, and stand in for its first
-and its second run. Types and functions that it lacks are written as its own.
+MariaDB has no MERGE: the INSERT and the UPDATE inside it replace its first
+and its second execution. Types and functions that MariaDB lacks are replaced by its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MERGE = re.compile(
     re.DOTALL,
 )
 
-# Raises what Oracle's procedure of this name does, but for the number.
+# This raises an error like Oracle's procedure of this name, except for the number.
 RAISE = """
     CREATE PROCEDURE raise_application_error(code INT, message VARCHAR2(2048)) AS
     BEGIN
@@ -39,7 +39,7 @@ RAISE = """
 
 
 def for_mariadb(source: str) -> str:
-    """Return the function's source without what only Oracle has."""
+    """Return the function's source without syntax that only Oracle has."""
     source = source.replace(f'"{TABLE.upper()}"', TABLE)
     found = MERGE.search(source)
     assert found
@@ -48,16 +48,16 @@ def for_mariadb(source: str) -> str:
     update = f"UPDATE {TABLE} counter SET {found['set']} WHERE ({found['where']})"
     source = MERGE.sub(lambda _: insert, source, count=1)
     source = MERGE.sub(lambda _: f"{update} AND counter.name = sequence_name", source)
-    # Oracle compares bytes; to the default collation of MariaDB 11.8 some letters are spaces.
+    # Oracle compares bytes; in MariaDB 11.8's default collation, some letters equal spaces.
     source = source.replace("INSTR(", "INSTR(BINARY ")
     source = re.sub(r"UNISTR\('(.*?)'\)", literal, source)
-    # Parameters go in by default, which MariaDB 10.5 can't be told in a function.
+    # Parameters are IN by default, and MariaDB 10.5 doesn't allow the keyword in a function.
     source = re.sub(r"PRAGMA .*| DEFAULT \w+| IN(?= (?:VARCHAR2|NUMBER))", "", source)
     return source.replace("NVARCHAR2", "VARCHAR2").replace("NUMBER", "DECIMAL(38, 1)")
 
 
 def literal(escaped: re.Match[str]) -> str:
-    """Return the text of a call of UNISTR, as a literal."""
+    """Return the result of a call of UNISTR as a literal."""
     codes = escaped[1].replace("\\", "")
     return f"CONVERT(x'{codes}' USING utf16)"
 
@@ -68,7 +68,7 @@ class TestFunction:
 
     @pytest.fixture(autouse=True)
     def _function(self, settings: Any) -> Iterator[None]:
-        """Put Oracle's function into the place of MariaDB's."""
+        """Replace MariaDB's function by Oracle's."""
         settings.SEQUENCES_AUTOCOMMIT = "allow"
         connection = connections[self.using]
         with connection.cursor() as cursor:
@@ -79,7 +79,7 @@ class TestFunction:
                 yield
             finally:
                 cursor.execute("DROP PROCEDURE IF EXISTS raise_application_error")
-                connection.close()  # and with it the mode
+                connection.close()  # this also resets the sql_mode
                 install(connection)
 
     @pytest.fixture
@@ -99,11 +99,11 @@ class TestFunction:
 
     @pytest.mark.parametrize("initial", [0, 1, 2**53 + 1, MAX_VALUE - 1])
     def test_first_use_and_increment(self, initial: int, take: Callable[..., int]) -> None:
-        """A new counter starts at initial_value, which means nothing later."""
+        """A new counter starts at initial_value, which later calls ignore."""
         assert [take("s", initial), take("s", 7)] == [initial, initial + 1]
 
     def test_loop(self, take: Callable[..., int]) -> None:
-        """At reset_value the sequence restarts, also at the ends of the range."""
+        """The sequence restarts instead of reaching reset_value, also at the ends of the range."""
         assert [take("s", 3, 6) for _ in range(7)] == [3, 4, 5, 3, 4, 5, 3]
         assert [take("t", 0, 1) for _ in range(3)] == [0, 0, 0]
         assert [take("u", MAX_VALUE - 1, MAX_VALUE) for _ in range(2)] == [MAX_VALUE - 1] * 2
@@ -111,14 +111,14 @@ class TestFunction:
         assert take("u", 5, 9) == 5
 
     def test_exhaustion(self, take: Callable[..., int]) -> None:
-        """Past the end it raises an error that says so, and the counter stays."""
+        """After MAX_VALUE the function raises an error, and the counter doesn't change."""
         assert [take("s", MAX_VALUE - 1), take("s")] == [MAX_VALUE - 1, MAX_VALUE]
         with pytest.raises(DatabaseError, match=f"{EXHAUSTED}: s"):
             take("s")
         assert self.counters() == {"s": MAX_VALUE}
 
     def test_names(self, take: Callable[..., int]) -> None:
-        """Names may be anything that the core lets pass, up to the longest."""
+        """The function accepts all names that the core accepts, up to the longest."""
         longest = [*LOOKALIKES, "a", "é" * MAX_NAME_LENGTH, "😀" * MAX_NAME_LENGTH]
         for expected in (1, 2):
             for name in dict.fromkeys(longest):
@@ -126,7 +126,7 @@ class TestFunction:
 
     @pytest.mark.parametrize("name", [*BAD_NAMES, *("a" + chr(c) for c in (28, 0x85, 0x205F))])
     def test_bad_names(self, name: str | None, take: Callable[..., int]) -> None:
-        """A bad name is refused, and makes no counter."""
+        """An invalid name is refused and creates no counter."""
         with pytest.raises(DatabaseError, match=r"bad sequence name|Data too long"):
             take(name)
         assert self.counters() == {}
@@ -136,14 +136,14 @@ class TestFunction:
         [*BAD_VALUES, (0.5, None), (1, 3.5), (1, MAX_VALUE + 1), (MAX_VALUE, MAX_VALUE)],
     )
     def test_bad_values(self, initial: Any, reset: Any, take: Callable[..., int]) -> None:
-        """So are values that are none, out of range, no integers, or contradict each other."""
+        """Values that are NULL, out of range, fractional or contradictory are refused."""
         take("s")
         with pytest.raises(DatabaseError, match="bad initial_value or reset_value"):
             take("s", initial, reset)
         assert self.counters() == {"s": 1}
 
     def test_inside_insert_and_update(self, take: Callable[..., int]) -> None:
-        """It takes numbers inside other statements, and a rollback gives them back."""
+        """Other statements can call the function, and a rollback gives the numbers back."""
         number = f"{FUNCTION}('s', 1, NULL)"
         with connections[self.using].cursor() as cursor:
             cursor.execute("CREATE TEMPORARY TABLE numbered (id INT, taken BIGINT)")

@@ -1,4 +1,4 @@
-"""What Django sends about the database function: installing it, and calling it in an INSERT."""
+"""The statements that install the database function, and an INSERT that calls it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CREATE, IS_INSTALLED = create(), is_installed()
 
 
 def refuse(code: int, message: str) -> oracledb.Error:
-    """What the driver raises for an error of the server."""
+    """Return the driver's exception for an error of the server."""
     return oracledb.DatabaseError(_Error(message, code=code))
 
 
@@ -32,7 +32,7 @@ def texts(recorder: Any) -> list[str]:
 
 
 def test_create_is_one_whole_unit(recorder: Any) -> None:
-    """Django takes a last semicolon off, and a bind in the text would stay one: neither happens."""
+    """The function's text reaches the driver with its final semicolon and without binds."""
     install(connections[ALIAS])
     assert texts(recorder) == [IS_INSTALLED, CREATE, ERRORS]
     assert CREATE.startswith("CREATE OR REPLACE FUNCTION sequences_next_value(")
@@ -43,14 +43,14 @@ def test_create_is_one_whole_unit(recorder: Any) -> None:
 
 
 def test_installing_again_makes_nothing(recorder: Any) -> None:
-    """A current function is left alone: making one would commit."""
+    """A current function isn't created again, because DDL would commit."""
     recorder.rows[IS_INSTALLED] = (1,)
     install(connections[ALIAS])
     assert texts(recorder) == [IS_INSTALLED]
 
 
 def test_mark_is_looked_for(recorder: Any) -> None:
-    """The look finds this version's mark, which is in the source once."""
+    """The query searches for this version's mark, which is in the source once."""
     (mark,) = re.findall(r"LIKE '%(.*?)%'", IS_INSTALLED)
     assert CREATE.count(f"/* {mark} */") == 1
     allocator = get_allocator(connections[ALIAS])
@@ -60,30 +60,30 @@ def test_mark_is_looked_for(recorder: Any) -> None:
 
 
 def test_installing_without_the_privilege(recorder: Any) -> None:
-    """ORA-01031 is a warning that names the privilege, and migrating goes on."""
+    """ORA-01031 becomes a warning that names the privilege, and migrate goes on."""
     recorder.errors[CREATE] = refuse(1031, "ORA-01031: insufficient privileges")
     with pytest.warns(UserWarning, match="GRANT CREATE PROCEDURE"):
         install(connections[ALIAS])
 
 
 def test_installing_what_does_not_compile(recorder: Any) -> None:
-    """Oracle keeps such a function without a word: here it is an error that has the reason."""
+    """A function that doesn't compile raises an error with the reason."""
     recorder.rows[ERRORS] = ("PL/SQL: ORA-00942: table or view does not exist",)
     with pytest.raises(ProgrammingError, match="ORA-00942"):
         install(connections[ALIAS])
 
 
 def test_uninstalling(recorder: Any) -> None:
-    """It is one block, which finds out by itself whether there is something to drop."""
+    """Dropping the function is one block, which checks whether the function exists."""
     get_allocator(connections[ALIAS]).uninstall(connections[ALIAS])
     assert texts(recorder) == [DROP]
     assert DROP.endswith("END;\n")
 
 
 def test_insert(recorder: Any) -> None:
-    """A row's INSERT has VALUES, not a query, in which no function may write (ORA-14551)."""
+    """An INSERT uses VALUES, because a function in a query can't write (ORA-14551)."""
     recorder.rows[IS_INSTALLED] = (1,)
-    recorder.answers = [[7], [7]]  # newer versions of Django return the number too
+    recorder.answers = [[7], [7]]  # newer versions of Django also return the number
     invoice = Invoice(number=NextValue("s"))
     invoice.save(using=ALIAS)
     insert = recorder.executions[-1]
@@ -93,7 +93,7 @@ def test_insert(recorder: Any) -> None:
 
 
 def test_field(recorder: Any) -> None:
-    """In autocommit a save of SequenceField is that one statement, and the number comes back."""
+    """In autocommit, saving a SequenceField is one statement that returns the number."""
     recorder.rows[IS_INSTALLED] = (1,)
     recorder.answers = [[3], [9]]
     invoice = NumberedInvoice(note="x")
@@ -106,7 +106,7 @@ def test_field(recorder: Any) -> None:
 
 
 def test_bulk_of_one(recorder: Any) -> None:
-    """A bulk INSERT returns nothing here, and the instance knows its number all the same."""
+    """After a bulk INSERT, which returns nothing on Oracle, instances have their numbers."""
     recorder.rows[IS_INSTALLED] = (1,)
     recorder.answers = [5]
     (invoice,) = NumberedInvoice.objects.using(ALIAS).bulk_create([NumberedInvoice(note="x")])

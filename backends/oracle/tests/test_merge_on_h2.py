@@ -1,6 +1,6 @@
-"""The SQL inside the block, taken out of it, and run for real by H2 in Oracle mode.
+"""The SQL statements of the block, executed by H2 in Oracle mode.
 
-H2 has no PL/SQL: what the block does around its statements is done by ``merge`` here, and by a
+H2 has no PL/SQL: ``merge`` replaces the rest of the block here, and a
 procedure in test_block_on_mariadb.py.
 """
 
@@ -26,12 +26,12 @@ Connect = Callable[[], Any]
 Record = Callable[[Allocation], Any]
 
 DUPLICATE = "23505"
-"""H2's error code where Oracle has ORA-00001."""
+"""H2's error code that corresponds to ORA-00001."""
 
 
 @pytest.fixture(autouse=True)
 def _table(connect: Connect, recorder: Any) -> None:
-    """Make the table by what Django's Oracle backend would say."""
+    """Create the table as Django's Oracle backend would."""
     with connections["recorded"].schema_editor(collect_sql=True, atomic=False) as editor:
         editor.create_model(Counter)
     with connect().cursor() as cursor:
@@ -40,7 +40,7 @@ def _table(connect: Connect, recorder: Any) -> None:
 
 
 def statement(execution: Any, keyword: str) -> tuple[str, list[Any]]:
-    """Take the first statement that starts so out of a block, with JDBC's question marks."""
+    """Return the block's first statement that starts so, with JDBC's question marks."""
     found = re.search(rf"\b{keyword}\b.*?(?=;|\bRETURNING\b|\bNOWAIT\b)", execution.text, re.S)
     assert found, execution.text
     text = found[0].replace("INTO :last", "")
@@ -49,7 +49,7 @@ def statement(execution: Any, keyword: str) -> tuple[str, list[Any]]:
 
 
 def merge(connection: Any, execution: Any) -> int | None:
-    """Run the MERGE and then the SELECT of the block."""
+    """Execute the MERGE and then the SELECT of the block."""
     with connection.cursor() as cursor:
         cursor.execute(*statement(execution, "MERGE"))
         if not cursor.rowcount:
@@ -68,14 +68,14 @@ def test_first_use_and_increment(connect: Connect, record: Record) -> None:
 
 
 def test_batch(connect: Connect, record: Record) -> None:
-    """A batch moves the counter by its size, on first use and later."""
+    """A batch increases the counter by its size, on first use and later."""
     connection, execution = connect(), record(Allocation("s", 10, initial_value=5))
     assert [merge(connection, execution) for _ in range(3)] == [14, 24, 34]
     assert merge(connection, record(Allocation("s"))) == 35
 
 
 def test_loop(connect: Connect, record: Record) -> None:
-    """A counter that would reach reset_value restarts, also from beyond it."""
+    """A counter that would reach reset_value restarts, also one that is above it."""
     connection, execution = connect(), record(Allocation("s", 1, 3, 6))
     assert [merge(connection, execution) for _ in range(7)] == [3, 4, 5, 3, 4, 5, 3]
     merge(connection, record(Allocation("s", 100)))
@@ -83,7 +83,7 @@ def test_loop(connect: Connect, record: Record) -> None:
 
 
 def test_exhaustion(connect: Connect, record: Record) -> None:
-    """A block that would pass the end merges no row, without an error."""
+    """A block that would exceed MAX_VALUE merges no row, without an error."""
     connection = connect()
     assert merge(connection, record(Allocation("s", initial_value=MAX_VALUE - 1))) == MAX_VALUE - 1
     assert merge(connection, record(Allocation("s", 2))) is None
@@ -105,7 +105,7 @@ def test_names(connect: Connect, record: Record) -> None:
 
 
 def test_function(connect: Connect) -> None:
-    """The function's one MERGE counts, loops and stops as the two of the blocks do."""
+    """The function's MERGE increases, loops and stops like the two of the blocks."""
     connection = connect()
     text = re.sub(r"\b(sequence_name|initial_value|reset_value)\b", r":\1", create())
     text = text.replace("INTO taken", "INTO :last")
@@ -122,7 +122,7 @@ def test_function(connect: Connect) -> None:
 
 
 def test_update(connect: Connect, record: Record) -> None:
-    """The UPDATE moves a counter that exists and is not full, and no other."""
+    """The UPDATE increases only a counter that exists and isn't exhausted."""
     connection = connect()
     update = statement(record(Allocation("s", 2, initial_value=lambda: 1)), "UPDATE")
     with connection.cursor() as cursor:
@@ -138,7 +138,7 @@ def test_update(connect: Connect, record: Record) -> None:
 
 
 def test_rollback(connect: Connect, record: Record) -> None:
-    """A rollback gives back what the MERGE took, the counter itself included."""
+    """A rollback undoes the MERGE, including a new counter."""
     connection, execution = connect(), record(Allocation("s"))
     assert merge(connection, execution) == 1
     connection.rollback()
@@ -150,7 +150,7 @@ def test_rollback(connect: Connect, record: Record) -> None:
 
 
 def test_lock(connect: Connect, record: Record) -> None:
-    """The SELECT that bounds the wait finds the counter, and locks it."""
+    """The SELECT that limits the wait finds and locks the counter."""
     connection, other = connect(), connect()
     merge(connection, record(Allocation("s")))
     connection.commit()
@@ -165,7 +165,7 @@ def test_lock(connect: Connect, record: Record) -> None:
 
 
 def duplicate(run: Callable[[], Any]) -> str:
-    """Return what H2 says against a duplicate key; the empty string where nothing is wrong."""
+    """Return H2's error about a duplicate key, or "" if there is none."""
     try:
         run()
     except Exception as error:
@@ -176,9 +176,9 @@ def duplicate(run: Callable[[], Any]) -> str:
 
 
 def test_second_first_taker(connect: Connect, record: Record) -> None:
-    """The second taker of a new name waits, gets a duplicate, and finds the row by the same MERGE.
+    """The second first use waits, fails with a duplicate, and the same MERGE then finds the row.
 
-    That is what the block's handler is for.
+    The block's handler executes the MERGE again.
     """
     first, second, execution = connect(), connect(), record(Allocation("s"))
     outcomes: list[str] = []
@@ -196,7 +196,7 @@ def test_second_first_taker(connect: Connect, record: Record) -> None:
 
 
 def test_first_takers_all_succeed(connect: Connect, record: Record) -> None:
-    """Takers that race for a new name get 1 to n, each once, and meet one duplicate at the most."""
+    """Concurrent first uses get 1 to n, each once, with at most one duplicate each."""
     takers, execution = 8, record(Allocation("s"))
     barrier = threading.Barrier(takers)
     numbers: list[int] = []

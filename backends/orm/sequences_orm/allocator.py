@@ -1,4 +1,4 @@
-"""Counters in any database that Django speaks to: no SQL here."""
+"""Counters in any database that Django supports, through the ORM without SQL."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from sequences_core.models import Counter
 
 SQLSTATES = ("sqlstate", "pgcode")
-"""Where the errors of psycopg, of Firebird's driver and of psycopg2 have it."""
+"""The attributes with the SQLSTATE: of psycopg's and Firebird's errors, and of psycopg2's."""
 
 OF_LIBPQ = ("pgconn", "pgcode")
-"""What the errors of psycopg and of psycopg2 have, and no others."""
+"""The attributes that only the errors of psycopg and of psycopg2 have."""
 
 ALIVE = frozenset({0, 1, 2})
-"""libpq's numbers of a transaction that goes on: idle, active, in a transaction."""
+"""libpq's transaction states that are not an error: idle, active, in a transaction."""
 
 SQLSTATE = re.compile("[0-9A-Z]{5}")
 SERIALIZATION_FAILURE = "40001"
@@ -44,11 +44,11 @@ SERIALIZATION_FAILURE = "40001"
 
 @functools.cache
 def _new_counter() -> type[models.Model]:
-    """The table of counters with ``name`` not the primary key, for :func:`_create` alone.
+    """Return a model of the table of counters whose primary key isn't ``name``, for `_create`.
 
-    Django lets an upsert set any column but the primary key. Setting ``name`` to what it is
-    changes nothing, and locks the row. Made on first use: a backend is importable before Django's
-    apps are loaded.
+    In an upsert, Django can set any column except the primary key. Setting ``name`` to its own
+    value changes nothing, and locks the row. The class is created on first use, because a backend
+    must be importable before Django's apps are loaded.
     """
 
     class NewCounter(models.Model):
@@ -56,7 +56,7 @@ def _new_counter() -> type[models.Model]:
         last = models.BigIntegerField(primary_key=True)
 
         class Meta:
-            apps = Apps()  # known to no migration
+            apps = Apps()  # hides the model from migrations
             app_label = "sequences_orm"
             db_table = TABLE
 
@@ -67,12 +67,12 @@ def _new_counter() -> type[models.Model]:
 
 
 class ORMAllocator(Allocator):
-    """An UPDATE, which locks the counter, and a SELECT of what it left there."""
+    """Take a block by an UPDATE, which locks the counter, and a SELECT of the new value."""
 
     protocol = 1
     single_statement = False
-    first_use_may_conflict = True  # on MySQL, see sequences_mysql
-    # SQLSTATE, or the number of MySQL and MariaDB, or SQLite's, or Oracle's with its prefix.
+    first_use_may_conflict = True  # on MySQL; sequences_mysql explains why
+    # SQLSTATEs, numbers of MySQL and MariaDB, numbers of SQLite, and Oracle's with their prefix.
     # The last four are TiDB's: https://docs.pingcap.com/tidb/stable/error-codes
     retryable_codes: ClassVar = frozenset(
         {
@@ -110,9 +110,9 @@ class ORMAllocator(Allocator):
         return vendors.has_schemas(connection)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # PostgreSQL goes on after no error, nor do those that speak its protocol, unless a
-        # savepoint has been rolled back since. Their drivers, psycopg and psycopg2, know what
-        # the server has said with its last answer.
+        # PostgreSQL, and databases with its protocol, abort the transaction after any error, until
+        # a rollback to a savepoint. Their drivers, psycopg and psycopg2, know the state from the
+        # server's last answer.
         cause = error.__cause__
         if not any(hasattr(cause, name) for name in OF_LIBPQ):
             return self.is_retryable(error)
@@ -131,12 +131,12 @@ class ORMAllocator(Allocator):
         if oracle_code := getattr(first, "code", None):
             return f"ORA-{oracle_code:05}"
         if isinstance(first, int) or (isinstance(first, str) and SQLSTATE.fullmatch(first)):
-            return first  # of mysqlclient; of pyodbc, for SQL Server
+            return first  # from mysqlclient, or from pyodbc for SQL Server
         return None
 
 
 def _transaction(connection: BaseDatabaseWrapper) -> AbstractContextManager[Any]:
-    """Keep two statements together; inside a transaction they are already."""
+    """Return a transaction for several statements, or nothing if one is open."""
     if connection.in_atomic_block or not connection.get_autocommit():
         return nullcontext()
     return transaction.atomic(using=connection.alias)
@@ -149,7 +149,7 @@ def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models
 
 
 def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
-    """Lock and move the counter; return how many rows that were."""
+    """Lock and increase the counter; return the number of rows updated, 0 or 1."""
     if not vendors.update_waits(connections[counters.db]) and not counters.select_for_update():
         return 0
     if allocation.reset_value is None:
@@ -160,10 +160,11 @@ def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
 
 
 def _check_seen(counters: models.QuerySet[Counter], allocation: Allocation) -> None:
-    """Raise a conflict unless the counter is seen, and so is full.
+    """Raise a conflict if this transaction can't see the counter; otherwise it is exhausted.
 
-    Another transaction has created it since this one's snapshot, and committed, so that creating
-    it failed and moving it finds nothing. Only the next transaction sees it.
+    In that case, another transaction has created the counter and committed after this one's
+    snapshot began, so that neither the INSERT nor the UPDATE succeeds. Only a new transaction sees
+    it.
     """
     if not counters.exists():
         raise OperationalError(
@@ -174,14 +175,14 @@ def _check_seen(counters: models.QuerySet[Counter], allocation: Allocation) -> N
 
 
 def _create(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-    """Lock the counter, and create it, standing before its first number, if there is none."""
+    """Lock the counter; if there is none, create it with the value before its first number."""
     assert isinstance(allocation.initial_value, int)
     model = _new_counter()
     new = model(name=allocation.name, last=allocation.initial_value - 1)
     counters = model._base_manager.using(connection.alias)
     if connection.features.supports_update_conflicts:
-        # On MySQL an INSERT that meets a duplicate has locked it for reading, and two of them
-        # that go on to update it deadlock. An upsert locks for writing.
+        # On MySQL, an INSERT that fails because of a duplicate takes a shared lock on the row. Two
+        # transactions that then update the row deadlock. An upsert takes an exclusive lock.
         targeted = connection.features.supports_update_conflicts_with_target
         counters.bulk_create(
             [new],
@@ -194,4 +195,4 @@ def _create(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
         with transaction.atomic(using=connection.alias):
             counters.bulk_create([new])
     except IntegrityError:
-        pass  # another transaction was faster
+        pass  # another transaction has created it

@@ -1,4 +1,4 @@
-"""What differs between databases, for those that have no backend, or not theirs installed."""
+"""Differences between databases that have no backend of their own, or none installed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from sequences_core.arguments import MAX_NAME_LENGTH
 
 
 def name_column(connection: Any) -> dict[str, str]:
-    """Return the collation that compares bytes, as the databases' documentation says.
+    """Return the collation or type that compares bytes.
 
-    MySQL's and MariaDB's default collations ignore case and accents, and utf8mb4_bin trailing
-    spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html). Not run: SQL
-    Server's BIN2 collations compare code points
-    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support);
-    TiDB has utf8mb4_0900_bin from 7.4 only, and no name ends in a space
-    (https://docs.pingcap.com/tidb/stable/character-set-and-collation). Oracle's NVARCHAR2 counts
-    UTF-16 code units, of which an emoji has two.
+    MySQL's and MariaDB's default collations ignore case and accents, and utf8mb4_bin ignores
+    trailing spaces (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
+    Oracle's NVARCHAR2 counts UTF-16 code units, and an emoji has two. The rest is from
+    documentation, and not tested: SQL Server's BIN2 collations compare code points
+    (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support).
+    TiDB has utf8mb4_0900_bin only since 7.4; utf8mb4_bin is enough, because names don't end in a
+    space (https://docs.pingcap.com/tidb/stable/character-set-and-collation).
     """
     if connection.vendor == "mysql":
         if connection.display_name == "TiDB":
@@ -32,7 +32,7 @@ def name_column(connection: Any) -> dict[str, str]:
 
 
 def reads_uncommitted(connection: Any) -> bool:
-    """Is psycopg's isolation level, a number that depends on its version, READ UNCOMMITTED?"""
+    """Return whether the level is psycopg's for READ UNCOMMITTED, which depends on its version."""
     level = connection.settings_dict.get("OPTIONS", {}).get("isolation_level")
     if not isinstance(level, int):
         return False
@@ -52,7 +52,7 @@ def update_waits(connection: Any) -> bool:
 
 
 def has_schemas(connection: Any) -> bool:
-    """Does Django leave a schema in the name of a table? (What SQLite has is another file.)"""
+    """Return whether Django keeps a schema in a table's name. SQLite's schemas are files."""
     quoted = '"a"."b"'
     return bool(
         connection.vendor != "sqlite" and connection.ops.quote_name(quoted).lower() == quoted

@@ -15,7 +15,7 @@ from tests.servers.probe import setting
 
 
 def finds_what_it_does_not_see(connection: Any) -> bool:
-    """Does an UPDATE find what a SELECT doesn't? MariaDB's does not by default from 11.8 on."""
+    """Return whether an UPDATE finds rows that a SELECT doesn't; not on MariaDB since 11.8."""
     if connection.vendor != "mysql":
         return False
     with connection.cursor() as cursor:
@@ -31,7 +31,7 @@ class Conflicts:
 
     @pytest.mark.parametrize("upserts", [True, False])
     def test_it_is_seen_or_a_conflict(self, upserts: bool, monkeypatch: Any) -> None:
-        """Never "exhausted", also on a database that has no upsert: the INSERT fails there."""
+        """An invisible counter is used or a conflict, also without upserts."""
         connection = connections[self.using]
         monkeypatch.setattr(connection.features, "supports_update_conflicts", upserts)
 
@@ -65,7 +65,7 @@ class Conflicts:
             assert get_next_value("s", using=self.using) == 2
 
     def test_a_full_counter_is_no_conflict(self) -> None:
-        """It is seen."""
+        """An exhausted sequence, whose counter is visible, is no conflict."""
         with transaction.atomic(using=self.using):
             get_next_value("s", MAX_VALUE, using=self.using)
             with pytest.raises(SequenceExhausted):

@@ -1,6 +1,6 @@
-"""The ORM backend knows a conflict in the form of each driver, also of servers that don't run here.
+"""The ORM backend recognizes conflicts in the form of each driver, also of untested servers.
 
-Their error codes are from their documentation; see ``sequences_orm.allocator``.
+The servers' error codes are from their documentation; see ``sequences_orm.allocator``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sequences_orm import ORMAllocator
 
 
 def raised(*args: Any, **attributes: Any) -> DatabaseError:
-    """What Django raises from a driver's error with these arguments and attributes."""
+    """Return Django's error for a driver's error with these arguments and attributes."""
     error = DatabaseError(*args)
     error.__cause__ = cause = Exception(*args)
     vars(cause).update(attributes)
@@ -22,7 +22,7 @@ def raised(*args: Any, **attributes: Any) -> DatabaseError:
 
 
 def of_oracle(code: int) -> DatabaseError:
-    """What oracledb raises has an object with the code."""
+    """Return an error like oracledb's, whose argument is an object with the code."""
     return raised(SimpleNamespace(code=code))
 
 
@@ -42,7 +42,7 @@ def of_oracle(code: int) -> DatabaseError:
     ],
 )
 def test_a_conflict(error: DatabaseError) -> None:
-    """It can be run again, and ends the transaction."""
+    """A conflict is retryable and ends the transaction."""
     allocator = ORMAllocator()
     assert allocator.is_retryable(error)
     assert allocator.aborts_transaction(SimpleNamespace(), error)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def test_a_conflict(error: DatabaseError) -> None:
     ],
 )
 def test_no_conflict(error: DatabaseError, aborts: bool) -> None:
-    """It is no reason to run the transaction again, whether or not it has ended."""
+    """Other errors aren't retryable, whether or not they end the transaction."""
     allocator = ORMAllocator()
     assert not allocator.is_retryable(error)
     assert allocator.aborts_transaction(SimpleNamespace(), error) is aborts  # type: ignore[arg-type]
@@ -81,6 +81,6 @@ def test_no_conflict(error: DatabaseError, aborts: bool) -> None:
     ],
 )
 def test_a_missing_table(error: DatabaseError) -> None:
-    """It is told by its code."""
+    """A missing table is recognized by the error code."""
     allocator = ORMAllocator()
     assert allocator.error_code(error) in allocator.missing_table_codes

@@ -33,13 +33,14 @@ from .statements import (
     WAIT_AS_SESSION,
 )
 
-# Idle, active, in a transaction; not: in one that has failed, unknown. The numbers are libpq's, for
-# psycopg and psycopg2 alike (https://www.postgresql.org/docs/15/libpq-status.html).
+# The states idle, active, and in a transaction; the others are a failed transaction, and unknown.
+# The numbers are libpq's, in psycopg and psycopg2
+# (https://www.postgresql.org/docs/15/libpq-status.html).
 ALIVE = frozenset({0, 1, 2})
 
 
 class PostgreSQLAllocator(Allocator):
-    """One statement, one round trip, with or without a bound on the wait."""
+    """Take a block by one statement and one round trip, with or without a timeout."""
 
     protocol = 1
     vendors = frozenset({"postgresql"})
@@ -47,8 +48,8 @@ class PostgreSQLAllocator(Allocator):
     can_limit_first_wait = True
     supports_function = True
     can_release_early = True
-    # serialization_failure, deadlock_detected; lock_not_available; undefined_function, _table
-    # (https://www.postgresql.org/docs/15/errcodes-appendix.html)
+    # serialization_failure, deadlock_detected; lock_not_available; undefined_function;
+    # undefined_table (https://www.postgresql.org/docs/15/errcodes-appendix.html)
     retryable_codes: ClassVar = frozenset({"40001", "40P01"})
     lock_timeout_codes: ClassVar = frozenset({"55P03"})
     missing_function_codes: ClassVar = frozenset({"42883"})
@@ -69,11 +70,11 @@ class PostgreSQLAllocator(Allocator):
         return self._last(connection, UPDATE, params, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # As the server has said with its last answer: a savepoint may have been rolled back since.
+        # The state is from the server's last answer: there may have been a rollback to a savepoint.
         return connection.connection.info.transaction_status not in ALIVE
 
     def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
-        # Compares bytes, whatever the operating system's locales become.
+        # It compares bytes, and doesn't depend on the operating system's locales.
         return {"collation": "C"}
 
     def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
@@ -86,7 +87,7 @@ class PostgreSQLAllocator(Allocator):
         return True
 
     def namespace(self, connection: BaseDatabaseWrapper) -> str:
-        # Of django-tenants, which sets search_path to it.
+        # django-tenants sets search_path to this attribute's value.
         return getattr(connection, "schema_name", None) or ""
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
@@ -108,7 +109,7 @@ class PostgreSQLAllocator(Allocator):
         return level if allowed and level != "off" else None
 
     def releasing(self, sql: str, durability: str) -> str:
-        # The level is a word of PostgreSQL's own.
+        # The level is safe to interpolate: it is a value of PostgreSQL's setting.
         return RELEASING.replace("%s", f"'{durability}'").replace("{call}", sql)
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
@@ -121,7 +122,7 @@ class PostgreSQLAllocator(Allocator):
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         from django.db.backends.postgresql.psycopg_any import is_psycopg3  # imports the driver
 
-        # Only a simple query has several statements, of which psycopg2 keeps the last result.
+        # Only a simple query can have several statements. psycopg2 returns the last result only.
         return send_together if is_psycopg3 and binds_itself(connection) else None
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
@@ -152,7 +153,7 @@ class PostgreSQLAllocator(Allocator):
         connection: BaseDatabaseWrapper, statement: str, params: list[Any], timeout: float | None
     ) -> int | None:
         if timeout is not None:
-            # 0 would be "wait for ever": the shortest wait is 1 ms.
+            # 0 would disable the timeout, so the minimum is 1 ms.
             statement = LIMITED[statement]
             params = [f"{max(1, math.ceil(timeout * 1000))}ms", *params]
         durability = durability_in_transaction(connection)

@@ -1,4 +1,4 @@
-"""What is true of a PostgreSQL database now, and what of it harms the counters."""
+"""Facts and problems of a PostgreSQL database, for ``sequences doctor``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from sequences_core.diagnosis import read_only
 from sequences_core.table import quoted_table
 
 OLD = 1000
-"""How many transactions old is a snapshot that slows counters down? (docs/backends/postgresql.rst)
+"""The age of a snapshot, in transactions, from which it slows down calls.
 
-A call takes twice as long after 10 000 to 40 000 numbers of one counter.
+While a snapshot is open, a call takes twice as long after 10 000 to 40 000 numbers of one counter
+(docs/backends/postgresql.rst).
 """
 
 HOT = 0.5, 10_000
-"""Which part of the counters' updates should stay on their page, of how many at the least?"""
+"""The least part of updates that should be HOT, and the least number of updates to judge by."""
 
-# fillfactor is 100 by default. Statistics are kept by the table's oid.
+# fillfactor is 100 by default. The statistics refer to the table by its oid.
 TABLE = """
     SELECT current_user, current_setting('transaction_isolation'),
            current_setting('fsync'), current_setting('synchronous_commit'),
@@ -37,7 +38,7 @@ TABLE = """
      WHERE counters.oid = %s::regclass
 """
 
-# Of the session, whose transaction is made read-only for the doctor
+# This reads the session's default, because without_waiting() makes the transaction read-only
 # (https://www.postgresql.org/docs/15/runtime-config-client.html).
 READ_ONLY = """
     SELECT CASE WHEN pg_is_in_recovery() THEN 'the server is a standby'
@@ -51,7 +52,7 @@ LACKING = """
      WHERE NOT has_table_privilege(%s, privilege)
 """
 
-# Of the functions of the name that the session would find, those that it may not execute.
+# The function that its unqualified name refers to, if the user may not execute it.
 LOCKED_FUNCTION = f"""
     SELECT oid::regprocedure::text
       FROM pg_catalog.pg_proc
@@ -65,8 +66,8 @@ TRIGGERS = """
      ORDER BY 1
 """
 
-# Who keeps versions that nobody else reads, since how many transactions, and what ends it
-# (https://www.postgresql.org/docs/15/routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY).
+# What prevents VACUUM from removing old row versions, its age in transactions, and the statement
+# that ends it (https://www.postgresql.org/docs/15/routine-vacuuming.html#VACUUM-FOR-SPACE-RECOVERY).
 SNAPSHOTS = """
     SELECT concat_ws(' ', backend_type, pid, usename, nullif(application_name, ''), state)
                AS holder,
@@ -84,7 +85,7 @@ SNAPSHOTS = """
       FROM pg_catalog.pg_replication_slots
      WHERE xmin IS NOT NULL
 """
-# Of others' sessions, ordinary users see neither the snapshots nor the statements.
+# Ordinary users don't see the snapshots and statements of other users' sessions.
 HIDDEN = """
     SELECT EXISTS (
         SELECT FROM pg_catalog.pg_stat_activity
@@ -94,7 +95,7 @@ OLD_SNAPSHOTS = f"SELECT * FROM ({SNAPSHOTS}) AS old WHERE transactions >= %s OR
 
 
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Return the settings that decide on durability, conflicts and speed."""
+    """Return the settings that affect durability, conflicts and speed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s) IS NOT NULL", [quoted_table()])
         if cursor.fetchone() != (True,):
@@ -131,23 +132,23 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
         cursor.execute(HIDDEN)
         if cursor.fetchone() == (True,):
             yield Info(
-                f"User {found['user']!r} of database {alias!r} may not see what others' sessions "
-                f"do: which of them hold counters, or slow them down, can't be told in full.",
+                f"User {found['user']!r} of database {alias!r} can't see other users' sessions: "
+                f"the report doesn't include all that hold counters or slow them down.",
                 hint=f'GRANT pg_read_all_stats TO "{found["user"]}"',
             )
         cursor.execute(OLD_SNAPSHOTS, [OLD])
         for holder, transactions, remedy in cursor.fetchall():
             yield Warning(
-                f"An old snapshot slows the counters of database {alias!r} down: {holder} keeps "
-                f"what {transactions} transactions have replaced.",
+                f"An old snapshot slows down the counters of database {alias!r}: {holder} prevents "
+                f"the removal of row versions since {transactions} transactions.",
                 hint=f"If it should not be open: {remedy}",
             )
     if _is_pooled(connection, found["pid"]) and not connection.settings_dict.get(
         "DISABLE_SERVER_SIDE_CURSORS"
     ):
         yield Warning(
-            f"A pooler is between Django and database {alias!r}: in transaction mode, iterator() "
-            f"outside a transaction may lose its cursor.",
+            f"Django connects to database {alias!r} through a pooler: in transaction mode, "
+            f"iterator() outside a transaction may lose its cursor.",
             hint=f'Set DATABASES["{alias}"]["DISABLE_SERVER_SIDE_CURSORS"] = True, unless the '
             f"pooler is in session mode.",
         )
@@ -155,9 +156,10 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 @contextmanager
 def without_waiting(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Open a read-only transaction that waits for a lock, such as an ALTER TABLE's, for 1 ms.
+    """Open a read-only transaction, or a savepoint, that waits at most 1 ms for a lock.
 
-    It is rolled back, so that nothing is left of the settings where the caller has one open.
+    ALTER TABLE holds such a lock. The rollback at the end restores the settings if the caller has
+    a transaction open.
     """
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(
@@ -190,7 +192,7 @@ def _privileges(cursor: Any, alias: str, user: str) -> Iterator[CheckMessage]:
     for (function,) in cursor.fetchall():
         yield Warning(
             f"User {user!r} of database {alias!r} may not execute {function}: numbers are taken "
-            f"by statements of their own.",
+            f"by separate statements.",
             hint=f'GRANT EXECUTE ON FUNCTION {function} TO "{user}"',
         )
 
@@ -220,5 +222,5 @@ def _storage(alias: str, found: dict[str, Any]) -> Iterator[CheckMessage]:
 
 
 def _is_pooled(connection: BaseDatabaseWrapper, pid: int) -> bool:
-    """Has the session that answers another number than that which greeted the driver?"""
+    """Return whether the session's pid differs from the one that the driver connected to."""
     return bool(connection.connection.info.backend_pid != pid)

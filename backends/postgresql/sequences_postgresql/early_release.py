@@ -1,4 +1,4 @@
-"""Releasing a counter early in autocommit: the INSERT and the wait for it in one round trip."""
+"""Release a counter early in autocommit: execute the INSERT and the wait in one round trip."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .statements import TOGETHER
 
-# libpq's numbers of "in a transaction" and "in one that has failed".
+# libpq's states "in a transaction" and "in a failed transaction".
 OPEN = frozenset({2, 3})
 
 
 def binds_itself(connection: BaseDatabaseWrapper) -> bool:
-    """Does psycopg 3 write the parameters into the statement, as Django asks for by default?"""
+    """Return whether psycopg 3 binds parameters on the client, which is Django's default."""
     from psycopg import ClientCursor
 
     options = connection.settings_dict.get("OPTIONS", {})
@@ -23,10 +23,10 @@ def binds_itself(connection: BaseDatabaseWrapper) -> bool:
 
 
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    """Execute a statement and the wait for it by one round trip; its result is the statement's.
+    """Execute a statement and the wait in one round trip, and return the statement's result.
 
-    By itself, so that its COMMIT waits, where somebody else has added statements, whose results he
-    skips; has begun a transaction that Django doesn't know of; or has opened a pipeline.
+    Execute the statement alone, so that its COMMIT waits, if another wrapper has added statements
+    to it, or if there is a transaction that Django doesn't know of, or a pipeline.
     """
     driver = context["cursor"].connection
     if ";" in sql or driver.info.transaction_status or driver.info.pipeline_status:
@@ -36,20 +36,21 @@ def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any)
     except BaseException:
         if driver.info.transaction_status in OPEN:
             with context["connection"].wrap_database_errors:
-                driver.rollback()  # not by the cursor, of which Django logs the last statement
+                driver.rollback()  # Django would log the cursor's last statement, so don't use it
         raise
     cursor = context["cursor"]
-    cursor.nextset()  # past that of BEGIN
-    cursor.nextset()  # past that of SET
+    cursor.nextset()  # skip the result of BEGIN
+    cursor.nextset()  # skip the result of SET
     return result
 
 
 def not_allowed(connection: BaseDatabaseWrapper) -> CheckMessage:
-    """Make the warning that counters are not released early, for the user may not wait."""
+    """Return the warning that the user lacks the privilege for early release."""
     return Warning(
-        f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose user may not "
-        f"execute pg_logical_emit_message: numbers are taken as without it.",
-        hint="GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) "
-        "TO the user, as a superuser; from PostgreSQL 17 on it is (boolean, text, text, boolean).",
+        f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}: its user may not "
+        f"execute pg_logical_emit_message.",
+        hint="As a superuser: GRANT EXECUTE ON FUNCTION "
+        "pg_catalog.pg_logical_emit_message(boolean, text, text) TO the user. Since PostgreSQL 17, "
+        "the arguments are (boolean, text, text, boolean).",
         id="sequences_postgresql.W001",
     )

@@ -1,13 +1,14 @@
-"""The database function behind NextValue: a number taken inside somebody else's statement.
+"""The database function of NextValue, which takes numbers in-statement.
 
-Any client can call it, so it checks by itself what the core checks in Python. PL/pgSQL keeps the
-upsert's plan for the session, which LANGUAGE sql does not before PostgreSQL 18.
+Any client can call it, so it validates its arguments as the core does in Python. PL/pgSQL caches
+the upsert's plan in the session; LANGUAGE sql does so only since PostgreSQL 18.
 
-Its body names the table with its schema, for it is called with whatever search_path there is: none
-at all, in a logical replication worker or in what pg_dump restores; or that of another tenant.
-So each table has a function of its own, in its own schema, and a copy of the schema that keeps the
-body of the original is not current. Whether it is current is remembered for each schema that Django
-knows of. It doesn't know of a SET search_path in SQL, and so the function itself refuses.
+The body names the table with its schema, because callers have different values of search_path: it
+is empty in a logical replication worker and while restoring a pg_dump, and names another schema for
+another tenant. So each table has a function of its own, in its own schema. If a copy of a schema
+has the function of the original schema, that function isn't current. The core caches for each
+schema that Django knows whether its function is current. Django doesn't know of a SET search_path
+in SQL, so the function itself checks the table.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sequences_core.allocator import EXHAUSTED, FUNCTION
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE, WHITE_SPACE
 from sequences_core.table import quoted_table, table_parts
 
-# What \s is depends on the locale.
+# The characters that \s matches depend on the locale.
 SPACE = "[" + "".join(f"\\u{ord(space):04x}" for space in WHITE_SPACE) + "]"
 
 SIGNATURE = f"{FUNCTION}(text, bigint, bigint)"
@@ -29,8 +30,8 @@ BAD_NAME = f"{FUNCTION}: bad sequence name %"
 
 TAKES_FROM = "INSERT INTO {table} AS counter"
 
-# The table that a statement means by its bare name. A temporary table that hides it is left out,
-# for no function can be in its schema.
+# The table that an unqualified name refers to. Temporary tables are left out, because their schema
+# can't contain a function.
 NEAREST = """
       FROM pg_catalog.pg_class AS relation
       JOIN pg_catalog.pg_namespace AS table_schema ON table_schema.oid = relation.relnamespace
@@ -42,10 +43,10 @@ NEAREST = """
      LIMIT 1
 """
 
-# The session's other statements use another table of the same name, and yet the bare name of the
-# function is that of one that takes from this table: undefined_function. A call with the schema's
-# name, or from a column's DEFAULT, is right whatever search_path names. Without a search_path,
-# to_regclass is NULL.
+# Raise undefined_function if the session's other statements use another table of the same name, but
+# the unqualified name of the function refers to one for this table. Calls with the schema's name or
+# from a column's DEFAULT are correct for any search_path. With an empty search_path, to_regclass
+# returns NULL.
 OTHER_TABLE = "OR to_regclass({bare}) <> {qualified}::regclass"
 REFUSAL = f"""
         IF (SELECT relation.oid {NEAREST}) <> {{qualified}}::regclass AND EXISTS (
@@ -62,10 +63,10 @@ LENGTH = f"BETWEEN 1 AND {MAX_NAME_LENGTH}"
 IS_BAD_NAME = f"sequence_name IS NULL OR char_length(sequence_name) NOT {LENGTH}"
 IS_BAD_VALUE = "initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value"
 
-# 22023 is invalid_parameter_value, 2200H sequence_generator_limit_exceeded. Each IF and each
-# regular expression takes microseconds in which others wait for the counter: the usual path has one
-# IF before the upsert and one after, and a name is examined closely only where its counter is
-# created, which the error then undoes.
+# 22023 is invalid_parameter_value, 2200H is sequence_generator_limit_exceeded. Each IF and each
+# regular expression takes microseconds, while others wait for the counter. So the usual path has
+# one IF before the upsert and one after. A name is fully validated only when its counter is
+# created; an error then undoes the creation.
 BODY = f"""
 DECLARE
     taken bigint;
@@ -100,8 +101,8 @@ BEGIN
 END
 """
 
-# Which table do this connection's statements use, and into which schema belongs the function that
-# they call by its bare name: into the table's, if search_path has that.
+# The schema of the table that this connection's statements use, and the schema for the function
+# that they call by its unqualified name: the table's, if search_path contains it.
 PLACE = """
     SELECT table_schema.nspname,
            CASE WHEN table_schema.nspname = ANY (current_schemas(false))
@@ -110,7 +111,7 @@ PLACE = """
     name="%(table)s", schemas="COALESCE(%(schemas)s::text[], current_schemas(false))"
 )
 
-# Which function would be called by its bare name, and may it be?
+# The function that its unqualified name refers to, if the user may execute it.
 CALLED = f"""
     SELECT prosrc
       FROM pg_catalog.pg_proc
@@ -128,11 +129,11 @@ DROP = f"DROP FUNCTION IF EXISTS {{schema}}.{SIGNATURE}"
 
 
 def make(cursor: Any) -> None:
-    """Make the function, or replace it."""
+    """Create or replace the function."""
     place = _place(cursor)
     if place is None:
         raise ProgrammingError(
-            f"there is no table {quoted_table()} in search_path, or no schema for its function"
+            f"search_path has no table {quoted_table()}, or no schema for its function"
         )
     table_schema, schema = place
     statement = CREATE.replace("{schema}", _quoted(schema))
@@ -140,13 +141,13 @@ def make(cursor: Any) -> None:
 
 
 def drop(cursor: Any) -> None:
-    """Drop the function, if it is there; never that of another schema's table."""
+    """Drop the function if it exists, but never that of another schema's table."""
     if place := _place(cursor):
         cursor.execute(DROP.replace("{schema}", _quoted(place[1])))
 
 
 def is_current(cursor: Any) -> bool:
-    """Is what this connection would call made for the table that its other statements use?"""
+    """Return whether this connection's function is for the table that its statements use."""
     place = _place(cursor)
     cursor.execute(CALLED)
     called = cursor.fetchone()
@@ -163,7 +164,7 @@ def _place(cursor: Any) -> tuple[str, str] | None:
 def _body(table_schema: str) -> str:
     *schemas, table = table_parts()
     qualified = f"{_quoted(table_schema)}.{_quoted(table)}"
-    # With its schema in the setting, the table is the same for every statement.
+    # If SEQUENCES_TABLE has a schema, all statements use the same table.
     other_table, refusal = ("", "") if schemas else (OTHER_TABLE, REFUSAL)
     body = BODY.replace("{other_table}", other_table).replace("{refusal}", refusal)
     return body.format(

@@ -1,10 +1,11 @@
-"""Who holds a counter, and who waits for it.
+"""Find the sessions that hold a counter, and those that wait for it.
 
-PostgreSQL notes in a row which transaction has updated it, and lists a lock of each transaction on
-its own number, so the holder is known also if nobody waits
-(https://www.postgresql.org/docs/15/view-pg-locks.html). An UPDATE that waits for a row has, or
-waits for, a lock on the version that the holder has replaced; an upsert waits for the transaction.
-Any user may read all of this, but the statements of others only as a member of pg_read_all_stats.
+PostgreSQL stores in a row the id of the transaction that updated it, and each transaction holds a
+lock on its own id, so that the holder is known even if nobody waits
+(https://www.postgresql.org/docs/15/view-pg-locks.html). An UPDATE that waits for a row holds, or
+waits for, a lock on the row version that the holder has replaced. An upsert waits for the
+transaction id. Every user can read this, but only members of pg_read_all_stats can read the
+statements of other users.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from sequences_core.allocator import FUNCTION
 from sequences_core.diagnosis import Holder
 from sequences_core.table import quoted_table, table_parts, with_table
 
-# "users" have written to the table: a row's xmax may be no transaction's number but that of a group
-# of lockers, which could be somebody else's by chance. "queue" are those who wait, with the row
-# version, or with the transaction and the statement. Which counter an upsert waits for is in the
-# statement, unless the driver sends parameters apart; and one that is being created is in no row
-# that others see. Then the counter is NULL.
+# "users" are sessions that have written to the table: a row's xmax may be a MultiXact id, which
+# could equal another transaction's id by chance. "tuples" and "queue" are the waiting sessions: the
+# first with the row version, the second with the transaction id and the statement. The counter that
+# an upsert waits for is known from its statement, unless the driver sends parameters separately. A
+# row that is being created is invisible. In both cases the counter is NULL.
 HOLDERS = """
     WITH locks AS MATERIALIZED (
         SELECT * FROM pg_catalog.pg_locks

@@ -1,13 +1,13 @@
-"""The statements; ``{table}`` is the table of counters."""
+"""The SQL statements. ``{table}`` stands for the table of counters."""
 
 from __future__ import annotations
 
 from sequences_core.arguments import MAX_VALUE
 
-# ON CONFLICT waits for another transaction's uncommitted row, then goes on from the committed
-# one: no gap between "is it there?" and "create it", and a third of the ORM's time (690 µs to
-# 200 µs). Where the WHERE is false the row is locked, not changed, and nothing is returned: a full
-# counter doesn't abort the transaction.
+# ON CONFLICT waits for another transaction's uncommitted row, then updates the committed one, so
+# that there is no race between the search for a counter and its creation. It takes a third of the
+# ORM's time (200 µs instead of 690 µs). If the WHERE clause is false, the row is locked but not
+# changed, and nothing is returned: an exhausted sequence doesn't abort the transaction.
 UPSERT = """
     INSERT INTO {table} AS counter (name, last)
          VALUES (%s, %s)
@@ -17,7 +17,7 @@ UPSERT = """
       RETURNING last
 """
 
-# The same for one number: each parameter less is a microsecond less in psycopg.
+# The same for one number: each parameter takes about a microsecond in psycopg.
 UPSERT_ONE = UPSERT.replace("last + %s", "last + 1").replace("<= %s", f"< {MAX_VALUE}")
 
 LOOPING_UPSERT = """
@@ -36,12 +36,12 @@ UPDATE = """
       RETURNING last
 """
 
-# lock_timeout is read when a lock is waited for, so the statement can set it for itself before it
-# locks, and set it back when it has its answer. One round trip, and nothing is left behind for the
-# rest of the transaction or the next user of a pooled session; an error undoes it with the
-# transaction or the savepoint. A nested loop, which is all that can join ON true, reads the row of
-# "outside", then that of "taken", and then makes the row of both, also if "taken" has none: that
-# undoes the limit.
+# PostgreSQL reads lock_timeout when it begins to wait for a lock. So the statement can set it
+# before it locks, and restore it at the end, in one round trip. The setting doesn't affect the rest
+# of the transaction or the next user of a pooled session; after an error, the rollback restores it.
+# Only a nested loop can join ON true: it reads the row of "outside", then that of "taken", and then
+# returns the joined row, also if "taken" has none. The set_config() in that row restores the
+# setting.
 LIMITED_STATEMENT = """
     WITH outside AS MATERIALIZED (
         SELECT current_setting('lock_timeout') AS lock_timeout,
@@ -53,7 +53,7 @@ LIMITED_STATEMENT = """
 
 
 def limited(statement: str) -> str:
-    """Return the statement with a bound on its wait as an additional first parameter."""
+    """Return the statement with an additional first parameter that limits its wait."""
     statement = statement.replace("VALUES (%s, %s)", "SELECT %s, %s::bigint FROM outside")
     statement = statement.replace("AND last <=", "AND (SELECT true FROM outside) AND last <=")
     return LIMITED_STATEMENT.replace("{statement}", statement.strip())
@@ -63,9 +63,9 @@ LIMITED = {
     statement: limited(statement) for statement in (UPSERT, UPSERT_ONE, LOOPING_UPSERT, UPDATE)
 }
 
-# The transaction's COMMIT then doesn't wait for the disk, if it would have waited as the session
-# was configured to: what somebody has set since is left alone. The value is 'off' if it was changed
-# here, else NULL. A savepoint that is rolled back changes it back.
+# This lets the transaction's COMMIT return before it is durable, unless the application has changed
+# the session's configured level. The value is 'off' if this changed the setting, else NULL. A
+# rollback to a savepoint restores the setting.
 RELEASE = """
     CASE current_setting('synchronous_commit')
     WHEN %s THEN set_config('synchronous_commit', 'off', true)
@@ -80,21 +80,22 @@ def early(statement: str) -> str:
 
 EARLY = {statement: early(statement) for statement in (*LIMITED, *LIMITED.values())}
 
-# In an expression, around the call of the function; the planner evaluates a CASE in its order
+# The same in an expression that calls the function. A CASE is evaluated in its order
 # (https://www.postgresql.org/docs/15/sql-expressions.html#SYNTAX-EXPRESS-EVAL).
 RELEASING = f"CASE WHEN {RELEASE} IS DISTINCT FROM '' THEN {{call}} END"
 
-# The configured level, and whether the user may write the message. pg_settings and not
-# current_setting(): a transaction that asks may have set another. By the function's fixed oid, for
-# PostgreSQL 17 added a parameter to it.
+# The configured level, and whether the user may execute the function. This reads pg_settings
+# instead of current_setting(), because the transaction may have set another level. It identifies
+# the function by its fixed oid, because PostgreSQL 17 added a parameter to it.
 DURABILITY = """
     SELECT reset_val, has_function_privilege(3577::oid, 'EXECUTE')
       FROM pg_catalog.pg_settings
      WHERE name = 'synchronous_commit'
 """
 
-# A transactional message is a transaction of its own, whose commit record follows those of all that
-# were committed before. When it is durable so are they, on the standbys too that the level names.
+# In autocommit, a transactional message is a transaction. Its commit record follows those of all
+# earlier commits, so when it is durable, they are durable, too, also on the standbys that the level
+# includes.
 WAIT = """
     SELECT set_config('synchronous_commit', %s, true),
            pg_logical_emit_message(true, 'sequences', '')
@@ -102,12 +103,12 @@ WAIT = """
 MESSAGE = "SELECT pg_logical_emit_message(true, 'sequences', '')"
 WAIT_AS_SESSION = f"{MESSAGE} WHERE current_setting('synchronous_commit') <> 'off'"
 
-# One round trip for what the statement inserts and the wait for it, as the session is configured.
-# Several statements of one simple query are one transaction, unless they say otherwise
+# One round trip for the INSERT and the wait, with the session's configured level. The statements of
+# a simple query are one transaction, unless they contain BEGIN and COMMIT
 # (https://www.postgresql.org/docs/15/protocol-flow.html#PROTOCOL-FLOW-MULTI-STATEMENT).
 TOGETHER = f"BEGIN; SET LOCAL synchronous_commit = off; {{statement}}\n; COMMIT; {WAIT_AS_SESSION}"
 
-# Rows stay on their page, as heap-only tuples, if the page has room and no indexed column
-# changes (https://www.postgresql.org/docs/15/storage-hot.html): a counter's index never grows.
+# New row versions stay on their page, as heap-only tuples, if the page has room and no indexed
+# column changes (https://www.postgresql.org/docs/15/storage-hot.html). So the index doesn't grow.
 STORAGE = "ALTER TABLE {table} SET (fillfactor = 50)"
 DEFAULT_STORAGE = "ALTER TABLE {table} RESET (fillfactor)"

@@ -1,4 +1,4 @@
-"""The kit, over connections that are made in another way than by default."""
+"""The kit with other kinds of connections than the default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sequences_core.testing.vendors import SESSIONS, check_pool, end_session
 
 @pytest.fixture(autouse=True, scope="class")
 def _options(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[None]:
-    """Open the connections of a class with its ``options``."""
+    """Open connections with the ``options`` of the test class."""
     connection = connections[request.cls.using]
     connection.close()
     ours = connection.settings_dict["OPTIONS"]
@@ -35,7 +35,7 @@ def _options(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[
 
 
 class TestPool(AllocatorContract):
-    """psycopg's pool: who closes a connection gets it back later, as it was left."""
+    """psycopg's pool, which reuses closed connections without a reset."""
 
     using = "postgresql"
     backend = "postgresql"
@@ -43,9 +43,9 @@ class TestPool(AllocatorContract):
 
 
 class TestServerSideBinding(Values, Parameters, Callables, Blocks, InStatement, EarlyRelease):
-    """The server binds the parameters, by their types, of statements that are all prepared.
+    """The server binds typed parameters, and all statements are prepared.
 
-    This is about each statement, and not about what several of them do to each other.
+    Only tests of single statements are included, not those of concurrency.
     """
 
     using = "postgresql"
@@ -57,18 +57,18 @@ class TestServerSideBinding(Values, Parameters, Callables, Blocks, InStatement, 
     transaction=True, databases=["postgresql"], available_apps=["sequences_core"]
 )
 class TestSmallPool:
-    """Django's default: four connections, and 30 s of waiting for one of them."""
+    """Django's default pool: four connections, and a timeout of 30 s."""
 
     using = "postgresql"
     options: ClassVar[dict[str, Any]] = {"pool": True}
 
     def test_the_kit_refuses_it(self) -> None:
-        """Its threads would wait for each other: it says how many connections it needs."""
-        with pytest.raises(AssertionError, match="has 4: set a larger max_size"):
+        """The kit refuses a small pool and says how many connections it needs."""
+        with pytest.raises(AssertionError, match="allows 4: set a larger max_size"):
             check_pool(connections[self.using])
 
     def test_more_writers_than_connections(self) -> None:
-        """They wait for a connection, and then for the counter, which needs no second one."""
+        """More writers than connections all succeed: taking a number needs no second connection."""
 
         def take() -> int:
             try:
@@ -81,7 +81,7 @@ class TestSmallPool:
         assert sorted(each.result() for each in taken) == list(range(1, 201))
 
     def test_a_block_that_closes_its_connection(self) -> None:
-        """It has none any more, and is told that nothing was committed."""
+        """A block that closes its connection gets an error, because nothing was committed."""
 
         def close() -> None:
             get_next_value("s", using=self.using)

@@ -1,4 +1,4 @@
-"""What a take leaves in the session and the rest of the transaction: nothing, however it ends."""
+"""A call doesn't change the settings of the session and the transaction."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TestLeftBehind:
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Every setting is as before, in the transaction, after a savepoint and at the end."""
+        """Compare all settings in the transaction, after a savepoint and after the transaction."""
         before = self.state()
         assert before["lock_timeout"] == "7000"
         with transaction.atomic(using=self.using):
@@ -63,7 +63,7 @@ class TestLeftBehind:
     def test_a_counter_in_any_state(
         self, last: int | None, take: Callable[..., object], bound: dict[str, Any]
     ) -> None:
-        """There is none, there is one, it is full: whether or not the statement finds its row."""
+        """The settings are unchanged for a new, an existing and an exhausted sequence."""
         if last is not None:
             get_next_value("s", last, using=self.using)
         with self.unchanged(), suppress(SequenceExhausted):
@@ -80,7 +80,7 @@ class TestLeftBehind:
     def test_an_error(
         self, created: bool, take: Callable[..., object], bound: dict[str, Any]
     ) -> None:
-        """Another transaction has taken the counter, or has created it."""
+        """The settings are unchanged after a timeout, for an existing counter and a new one."""
         if created:
             get_next_value("s", using=self.using)
         held, done = threading.Event(), threading.Event()
@@ -103,7 +103,7 @@ class TestLeftBehind:
             holder.join()
 
     def test_a_trigger_that_fails(self, take: Callable[..., object], bound: dict[str, Any]) -> None:
-        """An error of the statement itself, in a savepoint."""
+        """The settings are unchanged after an error of the statement in a savepoint."""
         get_next_value("s", using=self.using)
         with connections[self.using].cursor() as cursor:
             cursor.execute(
@@ -133,7 +133,7 @@ class TestConflict:
 
     @pytest.mark.parametrize("take", TAKES.values(), ids=list(TAKES))
     def test_a_counter_that_the_snapshot_does_not_see(self, take: Callable[..., object]) -> None:
-        """It is a conflict: the database's own, which is retryable, and never "exhausted"."""
+        """An invisible counter causes the database's own retryable conflict."""
 
         def create() -> None:
             with transaction.atomic(using=self.using):

@@ -1,4 +1,4 @@
-"""The page's query for what keeps a counter's old versions."""
+"""The documented query for snapshots that prevent the removal of old row versions."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "backends" / "postgresql.rst"
 
 
 def query() -> str:
-    """The one SQL block of the page that asks for holders."""
+    """Return the SQL block of the page that finds the holders of snapshots."""
     blocks = PAGE.read_text().split(".. code-block:: sql\n")
     (block,) = (block for block in blocks if "AS holders" in block)
     return block.partition(";")[0]
@@ -31,7 +31,7 @@ class TestOldVersions:
     using: ClassVar[str] = "postgresql"
 
     def test_the_query_names_who_holds_old_versions(self) -> None:
-        """The page's query names the open snapshot, its age, and what it makes the table keep."""
+        """The query reports the open snapshot, its age, and the old row versions of the table."""
         connection = connections[self.using]
         reader = connection.copy()
         try:
@@ -42,7 +42,7 @@ class TestOldVersions:
                 for _ in range(30):
                     with transaction.atomic(using=self.using):
                         get_next_value("held", using=self.using)
-                # Sessions report what they have done now and then, between transactions.
+                # Sessions send their statistics only at intervals, between transactions.
                 held: dict[str, Any] = {"old_versions": 0}
                 deadline = time.monotonic() + PATIENCE
                 while held["old_versions"] < 29 and time.monotonic() < deadline:

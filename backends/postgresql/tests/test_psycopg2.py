@@ -1,4 +1,4 @@
-"""What psycopg2 calls otherwise than psycopg 3."""
+"""Differences between psycopg2 and psycopg 3."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sequences_postgresql import PostgreSQLAllocator
 
 
 class Psycopg2Error(Exception):
-    """Has the code as ``pgcode``, which is None for an error of the driver's own."""
+    """An error whose code is ``pgcode``, which is None for the driver's own errors."""
 
     def __init__(self, pgcode: str | None) -> None:
         self.pgcode = pgcode
@@ -18,7 +18,7 @@ class Psycopg2Error(Exception):
     ("pgcode", "retryable"), [("40001", True), ("40P01", True), ("55P03", False), (None, False)]
 )
 def test_codes(pgcode: str | None, retryable: bool) -> None:
-    """An error's code is found where psycopg2 has it."""
+    """The code of psycopg2's errors is found."""
     error = OperationalError()
     error.__cause__ = Psycopg2Error(pgcode)
     allocator = PostgreSQLAllocator()

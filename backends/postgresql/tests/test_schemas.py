@@ -1,4 +1,4 @@
-"""Each schema's function uses its own table, whatever the search_path of those who call it."""
+"""Each schema's function uses its own table, with any search_path of the caller."""
 
 from __future__ import annotations
 
@@ -56,25 +56,25 @@ class TestSchemas:
 
     @contextmanager
     def path(self, *schemas: str) -> Iterator[None]:
-        """Search these schemas, as django-tenants does."""
+        """Set search_path to these schemas, as django-tenants does."""
         self.run("SELECT set_config('search_path', %s, false)", ", ".join(map(quoted, schemas)))
         yield
         self.run("RESET search_path")
 
     def tenant(self, schema: str) -> None:
-        """Make a schema with what migrate makes."""
+        """Create a schema with the table and the function, as migrate does."""
         self.run(f"CREATE SCHEMA {quoted(schema)}")
         with self.path(schema):
             self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
             self.allocator.install(connections[self.using])
 
     def take(self, schema: str = "") -> int:
-        """Call the function, by its bare name or by its schema's."""
+        """Call the function by its unqualified name, or with a schema."""
         prefix = f"{quoted(schema)}." if schema else ""
         return int(self.run(f"SELECT {prefix}{FUNCTION}('s')")[0])
 
     def test_each_schema_has_its_own(self) -> None:
-        """Numbers of one tenant are none of another's, from any search_path."""
+        """Tenants have separate numbers, with any search_path."""
         for schema in SCHEMAS:
             self.tenant(schema)
         for schema in SCHEMAS:
@@ -88,7 +88,7 @@ class TestSchemas:
             assert self.take() == 4
 
     def test_a_default_and_a_trigger_without_search_path(self) -> None:
-        """What other programs insert is numbered by the schema's own function."""
+        """Rows that other programs insert get numbers from the schema's own function."""
         self.tenant("one")
         with self.path("one"):
             self.run(f"CREATE TABLE paper (n bigint DEFAULT {FUNCTION}('s'))")
@@ -97,7 +97,7 @@ class TestSchemas:
                 assert self.run('INSERT INTO "one".paper DEFAULT VALUES RETURNING n') == (expected,)
 
     def test_a_shared_function_of_another_table(self) -> None:
-        """The tenant has a table, and the function that would be called is public's."""
+        """If a tenant has a table but no function, public's function isn't current for it."""
         self.run('CREATE SCHEMA "one"')
         with self.path("one"):
             self.run(f"CREATE TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
@@ -111,7 +111,7 @@ class TestSchemas:
         assert self.is_installed()  # public's is still there
 
     def test_a_shared_table(self) -> None:
-        """The tenant has neither: both are public's, which installing for the tenant keeps."""
+        """If a tenant has neither table nor function, it uses public's, also after an install."""
         self.run('CREATE SCHEMA "one"')
         with self.path("one", "public"):
             assert self.is_installed()
@@ -120,7 +120,7 @@ class TestSchemas:
             assert self.is_installed()
 
     def test_a_copy_of_a_schema(self) -> None:
-        """Copied with the original's body, it is not current; with its own it is."""
+        """A copied function isn't current until it is installed with the schema's own body."""
         self.tenant("one")
         self.run('CREATE SCHEMA "Copy"')
         (source,) = self.run(f"SELECT pg_get_functiondef('\"one\".{FUNCTION}'::regproc)")
@@ -133,7 +133,7 @@ class TestSchemas:
             assert self.is_installed()
 
     def test_a_renamed_schema(self) -> None:
-        """Its function is not current until it is made anew."""
+        """The function of a renamed schema isn't current until it is installed again."""
         self.tenant("one")
         self.run('ALTER SCHEMA "one" RENAME TO "two"')
         with self.path("two", "public"):
@@ -143,7 +143,7 @@ class TestSchemas:
             assert self.take() == 1
 
     def test_a_temporary_table_of_the_same_name(self) -> None:
-        """It hides nothing from the function, nor from those who install it."""
+        """A temporary table affects neither the function nor its installation."""
         self.run(f"CREATE TEMPORARY TABLE {TABLE} (LIKE public.{TABLE} INCLUDING ALL)")
         assert self.is_installed()
         self.allocator.uninstall(connections[self.using])
@@ -154,7 +154,7 @@ class TestSchemas:
 
     @pytest.mark.parametrize("schema", ["one", "it's odd"])
     def test_a_search_path_that_was_set_by_sql(self, schema: str) -> None:
-        """A function of another table is refused, and what was remembered of it forgotten."""
+        """The function of another table is refused, and the cached state of it is discarded."""
         self.run(f"CREATE SCHEMA {quoted(schema)}")
         connection = connections[self.using]
         forget_functions()
@@ -180,7 +180,7 @@ class TestSchemas:
             assert self.take(schema) == 2
 
     def test_a_copied_function_between_schemas(self) -> None:
-        """Its body is the original's, so it is refused; in the original it works on."""
+        """A copied function is refused in the copy, and works in the original schema."""
         for schema in ("one", "two"):
             self.tenant(schema)
         (source,) = self.run(f"SELECT pg_get_functiondef('\"one\".{FUNCTION}'::regproc)")
@@ -197,7 +197,7 @@ class TestSchemas:
             assert self.take("one") == 3
 
     def test_a_default_that_calls_another_schemas_function(self) -> None:
-        """A shared table is numbered by the shared function, for tenants that have their own."""
+        """A shared table's default calls the shared function, also for tenants with their own."""
         self.run(f"CREATE TABLE paper (n bigint DEFAULT {FUNCTION}('s'))")
         try:
             self.tenant("one")
@@ -211,12 +211,12 @@ class TestSchemas:
             self.run("DROP TABLE public.paper")
 
     def test_no_search_path(self) -> None:
-        """Nothing can be called by its bare name."""
+        """Without a search_path, the function isn't installed."""
         with self.path():
             assert not self.is_installed()
 
     def test_a_function_that_may_not_be_executed(self) -> None:
-        """It is not there for this user."""
+        """A function that the user may not execute counts as not installed."""
         self.run("CREATE ROLE clerk")
         try:
             self.run(f"REVOKE EXECUTE ON FUNCTION {FUNCTION} FROM PUBLIC")
@@ -228,7 +228,7 @@ class TestSchemas:
             self.run(f"RESET ROLE; GRANT EXECUTE ON FUNCTION {FUNCTION} TO PUBLIC; DROP ROLE clerk")
 
     def test_the_namespace_is_that_of_django_tenants(self) -> None:
-        """Which function is there is remembered for each schema, by the name on the connection."""
+        """The state of the function is cached for each schema_name of the connection."""
         connection: Any = connections[self.using]
         assert self.allocator.namespace(connection) == ""
         try:

@@ -1,4 +1,4 @@
-"""Counters in SQLite: one upsert with RETURNING, under the lock of the whole database."""
+"""Counters in SQLite: one upsert with RETURNING, which locks the whole database."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sequences_core.table import with_table
 
 from . import diagnosis, function, holders, wal
 
-# RETURNING (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 work with 3.31 as well.
+# RETURNING requires it (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 also allow
+# SQLite 3.31.
 MINIMUM_VERSION = (3, 35)
 
-# A RETURNING whose rows are not all fetched keeps the statement, and so the write lock, open:
-# fetchall, never fetchone.
+# A statement with RETURNING holds the write lock until all rows are fetched, so use fetchall().
 UPSERT = """
     INSERT INTO {table} (name, last)
          VALUES (%s, %s)
@@ -60,7 +60,10 @@ def upsert(allocation: Allocation) -> function.Statement:
 
 
 class SQLiteAllocator(Allocator):
-    """One statement. SQLite has one write lock for the whole database, taken by BEGIN IMMEDIATE."""
+    """Take a block by one statement.
+
+    SQLite has one write lock for the whole database, which BEGIN IMMEDIATE takes.
+    """
 
     protocol = 1
     vendors = frozenset({"sqlite"})
@@ -70,9 +73,9 @@ class SQLiteAllocator(Allocator):
     function_of_connection = True
     locks_database = True
     can_release_early = True
-    # https://www.sqlite.org/rescode.html; BUSY is "waited too long", and BUSY_SNAPSHOT, at once,
-    # "the snapshot that was read is outdated": either way nothing was written, and the transaction
-    # may be run again.
+    # https://www.sqlite.org/rescode.html: BUSY means that the timeout has expired. BUSY_SNAPSHOT
+    # means that the transaction's snapshot is outdated, and doesn't wait. In both cases nothing
+    # was written, and the transaction can be run again.
     lock_timeout_codes: ClassVar = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
     retryable_codes: ClassVar = lock_timeout_codes | {sqlite3.SQLITE_BUSY_SNAPSHOT}
     missing_table_codes: ClassVar = frozenset({"no such table"})
@@ -85,13 +88,13 @@ class SQLiteAllocator(Allocator):
         return self._last(connection, with_table(UPDATE), params, allocation.timeout)
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        # A full disk, among others, rolls back all by itself, and only SQLite knows
-        # (https://www.sqlite.org/lang_transaction.html, 3.1).
+        # Some errors, such as a full disk, make SQLite roll the transaction back itself. Only
+        # SQLite knows when it did (https://www.sqlite.org/lang_transaction.html, 3.1).
         return not connection.connection.in_transaction
 
     def error_code(self, error: BaseException) -> str | int | None:
         error = function.cause(error)
-        if str(error).startswith("no such table"):  # whose code is the general 1
+        if str(error).startswith("no such table"):  # its code is the general SQLITE_ERROR
             return "no such table"
         code: int | None = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_BUSY_SNAPSHOT:
@@ -122,17 +125,17 @@ class SQLiteAllocator(Allocator):
             return ()
         return [
             Warning(
-                f"Database {connection.alias!r} begins transactions without a lock: one that reads "
-                f"first and takes a number later fails with 'database is locked', at once, when "
-                f"another has written meanwhile.",
+                f"Database {connection.alias!r} begins transactions without a lock: a transaction "
+                f"that reads first and takes a number later fails at once with 'database is "
+                f"locked' if another one has written meanwhile.",
                 hint='Set "transaction_mode": "IMMEDIATE" in the OPTIONS of this database.',
                 id="sequences_sqlite.W001",
             )
         ]
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        # "log" if there is one: each wait asks the connection.
-        memory = connection.is_in_memory_db()  # type: ignore[attr-defined] # of SQLite's alone
+        # The value is "log", also for a file without one: each wait examines the connection.
+        memory = connection.is_in_memory_db()  # type: ignore[attr-defined] # only SQLite's has it
         return None if memory else "log"
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
@@ -143,15 +146,15 @@ class SQLiteAllocator(Allocator):
     def _unsynced_log(connection: BaseDatabaseWrapper) -> str | None:
         connection.ensure_connection()
         with connection.wrap_database_errors:
-            return wal.unsynced_log(connection.connection)  # out of connection.queries' sight
+            return wal.unsynced_log(connection.connection)  # not recorded in connection.queries
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         if self._unsynced_log(connection):
             return ()
         return [
             Info(
-                f"SEQUENCES_EARLY_RELEASE asks for database {connection.alias!r}, whose commits "
-                f"wait for the disk before they release the lock: numbers are taken as without it.",
+                f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}: its "
+                f"commits wait for the disk before they release the lock.",
                 hint='Set "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" '
                 "in the OPTIONS of this database.",
                 id="sequences_sqlite.I001",
@@ -174,7 +177,7 @@ class SQLiteAllocator(Allocator):
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
         with connection.cursor() as cursor:
             before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-            # A pragma takes no parameters.
+            # A PRAGMA can't have parameters.
             cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
             try:
                 yield

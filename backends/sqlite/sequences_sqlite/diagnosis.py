@@ -1,4 +1,4 @@
-"""What is true of a SQLite database now, and what of it harms the counters."""
+"""Facts and problems of a SQLite database, for ``sequences doctor``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READ_ONLY = frozenset({"mode=ro", "immutable=1"})
 
 
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
-    """Return the settings that decide on durability and conflicts."""
+    """Return the settings that affect durability and conflicts."""
     mode = connection.settings_dict.get("OPTIONS", {}).get("transaction_mode") or "DEFERRED"
     with connection.cursor() as cursor:
         journal, synchronous = (_pragma(cursor, each) for each in ("journal_mode", "synchronous"))
@@ -39,16 +39,16 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     """See :meth:`sequences_core.Allocator.diagnose`."""
     alias, table = connection.alias, table_parts()[-1]
     if file := path(connection):
-        # SQLite writes its journal beside the database.
+        # SQLite writes its journal in the database's directory.
         for place in (Path(file), Path(file).parent):
             if not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
                 yield Error(
-                    f"{str(place)!r} of database {alias!r} may not be written by the user of this "
-                    f"process: numbers can't be taken.",
+                    f"The user of this process may not write to {str(place)!r} of database "
+                    f"{alias!r}: numbers can't be taken.",
                     hint=f"As its owner: chmod u+w {place}",
                 )
     if mode := _read_only_mode(connection):
-        yield read_only(connection, f"its NAME says {mode}")
+        yield read_only(connection, f"its NAME contains {mode}")
     with connection.cursor() as cursor:
         if _pragma(cursor, "query_only"):
             yield Error(
@@ -67,14 +67,14 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 
 def path(connection: BaseDatabaseWrapper) -> str:
-    """Return the path of the database's file; empty if it is in memory."""
+    """Return the path of the database's file, or "" if it is in memory."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA database_list")
         return str(next(file for _, name, file in cursor.fetchall() if name == "main"))
 
 
 def _read_only_mode(connection: BaseDatabaseWrapper) -> str:
-    """Return what of the database's URI makes it read-only, or ""."""
+    """Return the parameter of the database's URI that makes it read-only, or ""."""
     uri = urlsplit(str(connection.settings_dict["NAME"]))
     return next(filter(READ_ONLY.__contains__, uri.query.split("&")), "")
 

@@ -1,8 +1,8 @@
-"""The function behind NextValue: SQLite stores none, so each connection has one of its own.
+"""The function of NextValue. SQLite can't store functions, so each connection defines it.
 
-It runs the allocator's upsert on the connection that evaluates it, which SQLite allows a function
-to do (https://www.sqlite.org/c3ref/create_function.html). In autocommit what it writes and what the
-statement writes are one transaction.
+The function executes the allocator's upsert on the connection that evaluates it, which SQLite
+allows (https://www.sqlite.org/c3ref/create_function.html). In autocommit, the upsert and the
+calling statement are one transaction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_core.allocator import EXHAUSTED, FUNCTION, Allocation, checked
 
 REFUSED = "user-defined function raised exception"
-"""All that sqlite3 says of an error inside a function."""
+"""The text of sqlite3's error after any exception inside a function."""
 
 Statement = tuple[str, list[Any]]
 
@@ -27,12 +27,12 @@ _kept = threading.local()
 
 
 def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Statement]) -> None:
-    """Make the function on the driver's connection, unless that has it already."""
+    """Define the function on the driver's connection, unless it is defined already."""
     connection.ensure_connection()
     database: Any = connection
     if getattr(database, FUNCTION, None) is database.connection:
         return
-    # The driver's connection keeps its functions, so they must not keep it.
+    # The driver's connection refers to its functions, so they must refer to it only weakly.
     wrapper: Callable[[], Any] = weakref.ref(database)
 
     def next_value(name: Any, initial_value: Any, reset_value: Any) -> int:
@@ -54,7 +54,7 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
 
 
 def cause(error: Any) -> BaseException:
-    """Return the driver's error, or what our function raised to cause it."""
+    """Return the driver's error, or the exception of our function that caused it."""
     if REFUSED in str(error):
         if not hasattr(error, "refusal"):
             error.refusal = _refusal(error)
@@ -64,9 +64,9 @@ def cause(error: Any) -> BaseException:
 
 
 def _refusal(error: BaseException) -> BaseException | None:
-    """Return what our function raised in the call of the driver that has failed.
+    """Return the exception of our function if it was raised in the driver's failed call, else None.
 
-    Another function than ours may have failed it, and ours in a statement that nobody asked about.
+    Another function may have failed in this call, or ours in an earlier one.
     """
     kept: dict[str, Any] = {**vars(_kept)}
     vars(_kept).clear()

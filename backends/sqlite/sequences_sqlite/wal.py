@@ -1,13 +1,13 @@
-"""Waiting for the disk after the lock is released: a sync of the write-ahead log.
+"""Wait for the disk after the lock is released, by a sync of the write-ahead log.
 
-With ``journal_mode = WAL`` and ``synchronous = NORMAL`` a commit appends its pages to the log and
-releases the lock; SQLite syncs the log before it copies from it to the database, the database
-after that, and the log's new header before it writes over what was copied
-(https://www.sqlite.org/pragma.html#pragma_synchronous, https://www.sqlite.org/wal.html). So what
-was committed is either in the log, and durable as soon as that is synced, or durable already. After
-a crash SQLite reads the log up to the first frame whose checksum, which goes on from frame to
-frame, is wrong (https://www.sqlite.org/fileformat2.html#walformat): a prefix of the commits is
-left, and numbers have no gap.
+With ``journal_mode = WAL`` and ``synchronous = NORMAL``, a commit appends its pages to the log and
+releases the lock. SQLite syncs the log before it copies pages to the database, then syncs the
+database, and syncs the log's new header before it overwrites copied pages
+(https://www.sqlite.org/pragma.html#pragma_synchronous, https://www.sqlite.org/wal.html). So a
+commit is either in the log, and durable once the log is synced, or durable already. The checksum of
+each frame of the log includes the earlier frames. After a crash, SQLite reads the log up to the
+first frame with a wrong checksum (https://www.sqlite.org/fileformat2.html#walformat), so that the
+remaining commits are a prefix of all, and the numbers have no gap.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import sqlite3
 from django.db import OperationalError
 
 NORMAL = 1
-"""What PRAGMA synchronous says of a connection that syncs at checkpoints only."""
+"""The value of PRAGMA synchronous if the connection syncs only at checkpoints."""
 
-# The file's size is all of its metadata that a reader needs, and fdatasync() writes that.
+# Of the file's metadata, readers need only its size, which fdatasync() writes, too.
 _sync = getattr(os, "fdatasync", os.fsync)
 
 
 def unsynced_log(connection: sqlite3.Connection) -> str | None:
-    """Return the path of the log if this connection's commits are in it and not synced.
+    """Return the path of the log if this connection writes to it without syncing, else None.
 
-    Asked for each wait, which takes some microseconds: the level is the connection's, any process
-    may change the mode, and an alias may stand for another file later.
+    Each wait calls this, which takes some microseconds: each connection has its own level, any
+    process may change the mode, and an alias may refer to another file later.
     """
     (level,) = connection.execute("PRAGMA synchronous").fetchone()
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
@@ -39,10 +39,11 @@ def unsynced_log(connection: sqlite3.Connection) -> str | None:
 
 
 def sync(log: str) -> None:
-    """Sync the log. Closing the file drops no lock: SQLite locks others, never the log.
+    """Sync the log. Closing the file releases no lock, because SQLite never locks the log.
 
-    The log is there as long as a connection is that writes to it, unless somebody has moved the
-    database away. Raises OperationalError.
+    The log exists while a connection writes to it, unless somebody has moved the database.
+
+    :raises OperationalError: the file can't be opened or synced.
     """
     try:
         file = os.open(log, os.O_RDWR | getattr(os, "O_BINARY", 0))

@@ -6,6 +6,6 @@ from sequences_core.testing import AllocatorContract
 class TestSQLite(AllocatorContract):
     using = "sqlite"
     backend = "sqlite"
-    # sqlite3 tells no more of an error inside a function.
+    # sqlite3 gives no other text for an error inside a function.
     refusal = OperationalError
     exhausted = "user-defined function raised exception"

@@ -20,7 +20,7 @@ from tests.aliases import known_to_django
 
 @pytest.fixture
 def normal() -> Iterator[None]:
-    """Let commits of the connection not sync the log."""
+    """Configure the connection so that its commits don't sync the log."""
     connection = connections["sqlite"]
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA synchronous = NORMAL")
@@ -44,14 +44,14 @@ def noted_syncs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 class TestEarlyRelease(EarlyRelease):
-    """What the kit asks for."""
+    """The kit's tests of early release."""
 
     using = "sqlite"
     backend = "sqlite"
 
     @pytest.fixture(autouse=True)
     def _normal(self, normal: None) -> None:
-        """Before the kit asks what commits wait for."""
+        """Configure the connection before the kit queries what commits wait for."""
 
 
 @pytest.mark.django_db(transaction=True, databases=["sqlite"])
@@ -66,7 +66,7 @@ class TestSync:
 
     @pytest.mark.usefixtures("normal")
     def test_a_commit_syncs_the_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Once for a transaction that took numbers, and never for another one."""
+        """A transaction syncs the log once if it took numbers, else not at all."""
         logs = noted_syncs(monkeypatch)
         with transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
@@ -79,7 +79,7 @@ class TestSync:
     def test_what_is_synced_by_the_commit_needs_no_wait(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """With synchronous = FULL, Django's default, nothing changes, and check says so."""
+        """With synchronous = FULL, Django's default, the setting has no effect, and check warns."""
         monkeypatch.setattr(wal, "sync", pytest.fail)
         with transaction.atomic(using="sqlite"):
             get_next_value("s", using="sqlite")
@@ -88,7 +88,7 @@ class TestSync:
         assert "PRAGMA synchronous = NORMAL" in (message.hint or "")
 
     def test_each_wait_asks_the_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A level that is set later counts, as that of a connection that was opened later does."""
+        """A wait uses the connection's current level, also if it was set later."""
         logs: list[str] = []
         monkeypatch.setattr(wal, "sync", logs.append)
         for level, expected in (("FULL", 0), ("NORMAL", 1), ("FULL", 0)):
@@ -101,7 +101,7 @@ class TestSync:
 
     @pytest.mark.usefixtures("normal")
     def test_a_sync_that_fails_is_no_success(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The row is committed, and the error says that it may be lost."""
+        """If the sync fails, the row is committed, and the error says that it may be lost."""
 
         def fail(file: int) -> None:
             raise OSError(5, "Input/output error")
@@ -114,7 +114,7 @@ class TestSync:
 
 
 class TestFiles:
-    """Databases of their own."""
+    """Tests with separate databases."""
 
     using = "sqlite"
 
@@ -122,7 +122,7 @@ class TestFiles:
     def test_what_is_in_memory_is_not_waited_for(
         self, name: str, settings: Any, django_db_blocker: Any
     ) -> None:
-        """It has no file to sync."""
+        """A database in memory has no file to sync."""
         settings.SEQUENCES_EARLY_RELEASE = True
         with django_db_blocker.unblock(), known_to_django({"memory": "sqlite://:memory:"}):
             connections["memory"].settings_dict["NAME"] = name
@@ -135,7 +135,7 @@ class TestFiles:
         settings: Any,
         django_db_blocker: Any,
     ) -> None:
-        """The log of the file that is open is synced, and one that was moved away is an error."""
+        """The wait syncs the open file's log; a log that was moved is an error."""
         settings.SEQUENCES_EARLY_RELEASE = True
         logs = noted_syncs(monkeypatch)
         paths = [f"{tmp_path}/{name}.sqlite3" for name in ("one", "other")]

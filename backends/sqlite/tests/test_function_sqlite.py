@@ -1,4 +1,4 @@
-"""The function of a connection: what it wrote shares the fate of the statement that called it."""
+"""The connection's function: its writes are part of the statement that calls it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestFunction:
 
     @pytest.mark.parametrize("sql", FAILING)
     def test_a_statement_that_fails_takes_nothing(self, sql: str) -> None:
-        """In autocommit, and in a transaction with a savepoint around what may fail."""
+        """A statement that fails takes nothing, in autocommit and in a savepoint."""
         with pytest.raises(IntegrityError):
             self.run(sql)
         assert get_last_value("s", using="sqlite") is None
@@ -67,13 +67,13 @@ class TestFunction:
         assert self.run("SELECT COUNT(*), SUM(number) FROM noted") == [(2, 0)]
 
     def test_each_connection_has_it(self) -> None:
-        """From its beginning: one that was closed has the function anew."""
+        """Each new connection defines the function, also after a close."""
         assert self.run(f"SELECT {NUMBER}") == [(1,)]
         self.connection.close()
         assert self.run(f"SELECT {NUMBER}") == [(2,)]
 
     def test_what_it_was_that_went_wrong(self) -> None:
-        """Where we stand around the statement, an error inside the function is told as it was."""
+        """Within database_errors(), an error in the function is raised as the original one."""
         set_last_value(MAX_VALUE, "s", using="sqlite")
         with (
             pytest.raises(SequenceExhausted, match="exhausted: s"),
@@ -88,7 +88,7 @@ class TestFunction:
             self.run(f"ALTER TABLE elsewhere RENAME TO {Counter._meta.db_table}")
 
     def test_another_function_that_fails_is_not_ours(self) -> None:
-        """What ours raised before is not said of what a user's function raises."""
+        """An earlier error of our function isn't reported for another function's error."""
         set_last_value(MAX_VALUE, "s", using="sqlite")
         with pytest.raises(SequenceExhausted), database_errors(self.connection):
             self.run(f"SELECT {NUMBER}")
@@ -98,7 +98,7 @@ class TestFunction:
         assert type(caught.value) is OperationalError
 
     def test_a_conflict_inside_it_is_retryable(self) -> None:
-        """A SELECT whose snapshot is outdated can't be made to write; it may be run again."""
+        """If a SELECT calls the function with an outdated snapshot, the error is retryable."""
         connection = self.connection
         other = connection.copy(alias="sqlite")
         mode, connection.transaction_mode = connection.transaction_mode, "DEFERRED"

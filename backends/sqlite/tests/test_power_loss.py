@@ -1,4 +1,4 @@
-"""A loss of power takes no acknowledged number, and leaves no gap, at synchronous = NORMAL."""
+"""With synchronous = NORMAL, a power loss causes no gap and loses no acknowledged number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).with_name("power")
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library under which syncs tell what is durable."""
+    """Build the library that records which data is synced."""
     library = tmp_path_factory.mktemp("power") / "durable.so"
     options = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror"]
     subprocess.run([install("gcc"), *options, "-o", library, HERE / "durable.c"], check=True)
@@ -24,7 +24,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestPowerLoss:
-    """Between any two steps of the work, with any part of the unsynced sectors on the disk."""
+    """Simulated power losses between any two steps, with any of the unsynced sectors written."""
 
     using = "sqlite"
 
@@ -48,11 +48,11 @@ class TestPowerLoss:
 
     @pytest.mark.parametrize("seed", range(4))
     def test_nothing_acknowledged_is_lost(self, library: Path, tmp_path: Path, seed: int) -> None:
-        """Whatever checkpoints, other writers and closed connections come before the sync."""
+        """No acknowledged number is lost with checkpoints, other writers and closed connections."""
         assert self.faults(library, tmp_path, seed, "wait") == [""]
 
     def test_without_the_wait_it_would_be_lost(self, library: Path, tmp_path: Path) -> None:
-        """The simulation sees it, and that what is left has no gap all the same."""
+        """Without the wait, the simulation finds lost numbers, but still no gap."""
         faults = self.faults(library, tmp_path, 0, "no wait")
         assert len(faults) > 3
         assert all(fault.startswith("lost: ") for fault in faults)

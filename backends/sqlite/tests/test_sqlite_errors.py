@@ -1,4 +1,4 @@
-"""Which errors end an SQLite transaction: only SQLite knows, and Django is told."""
+"""SQLite reports which errors end a transaction, and Django's state follows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TestErrors:
     )
 
     def test_an_interrupted_take_ends_the_transaction(self) -> None:
-        """An interrupt undoes all that the transaction wrote (sqlite.org/c3ref/interrupt.html)."""
+        """An interrupt rolls back the transaction (sqlite.org/c3ref/interrupt.html)."""
         connection = connections[self.using]
         with transaction.atomic(using=self.using):
             get_next_values(5, "s", using=self.using)
@@ -39,7 +39,7 @@ class TestErrors:
         assert get_last_value("s", using=self.using) is None
 
     def test_a_full_database_does_not(self) -> None:
-        """A take that finds no room takes nothing, and the transaction goes on."""
+        """After a call that fails because the database is full, the transaction goes on."""
         connection = connections[self.using]
         try:
             with transaction.atomic(using=self.using):
@@ -58,7 +58,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("timeout", [None, 0, 5])
     def test_an_outdated_snapshot_is_a_conflict(self, timeout: float | None) -> None:
-        """It isn't waited for, so it is no SequenceLocked: the transaction can be run again."""
+        """An outdated snapshot is a retryable conflict, not a SequenceLocked."""
         connection: Any = connections[self.using]
         connection.ensure_connection()
         calls: list[int] = []
@@ -80,7 +80,7 @@ class TestErrors:
         assert calls == [0, 7]
 
     def test_a_function_of_somebody_else_fails(self) -> None:
-        """What ours raised in an earlier statement is not the cause."""
+        """An error of our function in an earlier statement isn't reported as the cause."""
         connection: Any = connections[self.using]
         set_last_value(2**63 - 1, "full", using=self.using)
         set_last_value(1, "s", using=self.using)

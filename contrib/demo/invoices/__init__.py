@@ -1,1 +1,1 @@
-"""Invoices: an app that numbers without holes."""
+"""The app of the demo: invoices with gapless numbers."""

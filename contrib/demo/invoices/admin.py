@@ -1,4 +1,4 @@
-"""The invoices in Django's admin, where drafts are written and posted."""
+"""The admin of invoices, to create and post drafts."""
 
 from __future__ import annotations
 

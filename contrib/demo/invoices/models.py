@@ -1,4 +1,4 @@
-"""Invoices, numbered in four ways."""
+"""Invoices that are numbered by different methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sequences_contrib.texts import FormattedNumberField
 
 
 class Document(models.Model):
-    """What every invoice has besides its number."""
+    """The fields of all invoices, except for the number."""
 
     customer = models.CharField(max_length=100)
     amount = models.DecimalField(max_digits=10, decimal_places=2)
@@ -25,7 +25,7 @@ class Document(models.Model):
 class Invoice(Document):
     """An invoice with a gapless number."""
 
-    # In your model say unique=True. Here a duplicate shall appear in the table, not be refused.
+    # Use unique=True in your model. Here, a duplicate must be stored, so that the demo can show it.
     number = SequenceField("invoices")
 
 
@@ -48,7 +48,7 @@ class AutoInvoice(Document):
 
 
 class PostedInvoice(Document):
-    """An invoice with a number per year, which it gets when it is posted."""
+    """An invoice that is numbered per year when it is posted."""
 
     issued_on = models.DateField()
     posted = models.BooleanField(default=False)

@@ -1,4 +1,4 @@
-"""Issue an invoice in one transaction, in four ways."""
+"""Issue an invoice in one transaction, by different methods."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from invoices.models import AutoInvoice, CountInvoice, Invoice, MaxInvoice
 from sequences_core import retry_atomic
 
 TODAY = "as_django_does" if "as_django_does" in settings.DATABASES else "default"
-"""Which database do the other ways use? On SQLite, one with the settings that Django has."""
+"""The database of the other methods: on SQLite, one with Django's default settings."""
 
 atomic_today = transaction.atomic(using=TODAY)
 
 
 @retry_atomic()
 def issue_invoice(customer: str, amount: Decimal) -> Invoice:
-    """Issue an invoice with the next number; whatever fails in here gives the number back."""
+    """Issue an invoice with the next number. If it fails, the rollback gives the number back."""
     return Invoice.objects.create(customer=customer, amount=amount)
 
 
@@ -43,7 +43,7 @@ def issue_by_count(customer: str, amount: Decimal) -> CountInvoice:
 
 @atomic_today
 def issue_by_auto_increment(customer: str, amount: Decimal) -> AutoInvoice:
-    """Issue an invoice with the number that the database's auto-increment gives it."""
+    """Issue an invoice with a number from the database's auto-increment."""
     return AutoInvoice.objects.using(TODAY).create(customer=customer, amount=amount)
 
 
@@ -53,4 +53,4 @@ SERVICES: dict[str, Callable[[str, Decimal], Any]] = {
     "COUNT + 1": issue_by_count,
     "auto-increment": issue_by_auto_increment,
 }
-"""The ways to number an invoice, as the demo calls them."""
+"""The methods, by the names that the demo shows."""

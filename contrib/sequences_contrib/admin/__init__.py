@@ -1,7 +1,7 @@
-"""The admin's pages for an accountant: void numbers, the audit, and drafts that wait for numbers.
+"""The admin pages for accountants: the audit, void numbers, and drafts without a number.
 
-They are on the default site. Another site gets them by ``site.register(Audit, AuditAdmin)`` and
-``site.register(Void, VoidAdmin)``.
+They are registered with the default admin site. To add them to another site, call
+``site.register(Audit, AuditAdmin)`` and ``site.register(Void, VoidAdmin)``.
 """
 
 from __future__ import annotations

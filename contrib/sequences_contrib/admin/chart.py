@@ -16,13 +16,13 @@ from ..findings import CounterAudit, Reading
 from .words import day_of, span
 
 POINTS = 120
-"""How many points a chart has at the most: each is for consecutive numbers."""
+"""The maximum number of points. Each stands for a run of consecutive numbers."""
 
 LEFT, RIGHT, TOP, BOTTOM = 70, 620, 14, 170
-"""The edges of the plot in the drawing, which is 640 wide and 200 high."""
+"""The edges of the plot in the drawing, which is 640 units wide and 200 high."""
 
 LEAST = 4
-"""The least height of a mark, so that one number of a million is seen."""
+"""The minimum height of a mark, so that one missing number of a million is visible."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Chart:
-    """What the drawing is made of."""
+    """The contents of the drawing."""
 
     title: str
     description: str
@@ -50,7 +50,7 @@ class Chart:
 
     @property
     def legend(self) -> list[tuple[str, str]]:
-        """The kinds of marks that there are, and what they mean."""
+        """The kinds of marks in the chart, and their names."""
         names = {"missing": _("missing"), "void": _("void"), "reuse": _("free")}
         there = {mark.state for mark in self.marks}
         return [(state, name) for state, name in names.items() if state in there]
@@ -64,7 +64,7 @@ class Chart:
 
 
 def chart_of(reading: Reading, result: CounterAudit, date: str, date_name: str) -> Chart | None:
-    """Return the chart; None where the rows are too few to draw, or have no dates."""
+    """Return the chart, or None if there are fewer than two numbers or dates."""
     if result.first is None or result.last is None or result.first == result.last:
         return None
     points = _points(reading, result, date)
@@ -111,7 +111,7 @@ def chart_of(reading: Reading, result: CounterAudit, date: str, date_name: str) 
 
 
 def _points(reading: Reading, result: CounterAudit, date: str) -> list[tuple[date_type, int]]:
-    """Return the dates and the highest numbers of as many runs as the chart has points."""
+    """Return the latest date and the highest number of each of up to ``POINTS`` runs."""
     assert result.first is not None
     assert result.last is not None
     width = (result.last - result.first) // POINTS + 1
@@ -120,7 +120,7 @@ def _points(reading: Reading, result: CounterAudit, date: str) -> list[tuple[dat
         if group.keys is None:
             return []
         number = group.keys.numbering.attname
-        # Not a division, which is of decimals on MySQL.
+        # Not a division, whose result is a decimal on MySQL.
         run = F(number) - Mod(F(number) - Value(result.first), Value(width))
         rows = group.keys.rows(group.values).filter(
             **{f"{number}__isnull": False, f"{date}__isnull": False}

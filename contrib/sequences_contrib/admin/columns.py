@@ -1,4 +1,4 @@
-"""What people call counters: columns for the parts of a scope, with values as people write them."""
+"""Columns for the parts of a scope, with values as people write them, to identify counters."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..periods import DAY, Day, FiscalYear, IsoWeek, Month, Period, Quarter, Yea
 from ..scopes import fields_of, path_of, rows_in
 
 CHOICES = 200
-"""Of how many values a list to choose from is made; of more, one is typed."""
+"""The maximum number of options of a select box. With more, the filter is a text box."""
 
 
 class Column:
-    """A part of a field's scope."""
+    """The column of one part of a field's scope."""
 
     def __init__(self, field: Any, part: Any, using: str) -> None:
         self.part = part
@@ -37,7 +37,7 @@ class Column:
         self.end: Any = ends[0] if repeats else ends[-1]
         self.is_constant = self.path is None and not callable(part)
         self.key = self.path or "scope"
-        """The name of its GET parameter."""
+        """The name of the GET parameter of its filter."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class Column:
         }
 
     def _related(self, texts: set[str]) -> dict[str, str]:
-        """Look the related rows up, also those that managers leave out; a row may be gone."""
+        """Return the labels of related rows, also of excluded (by managers) and deleted ones."""
         target: Field[Any, Any] = self.end.target_field
         model = self.end.related_model
         keys = []
@@ -83,8 +83,8 @@ class Column:
             try:
                 keys.append(_storable(target.to_python(text)))
             except (ValidationError, ValueError):
-                continue  # a name that nobody made for this field
-        # A scope that doesn't lead through a table may refer to one of another database.
+                continue  # the counter was not created for this field
+        # A foreign key that the scope doesn't follow may refer to a table in another database.
         is_here = router.allow_migrate_model(self.using, model)
         rows = rows_in(model, self.using if is_here else router.db_for_read(model))
         found = {
@@ -101,10 +101,10 @@ class Column:
 
 
 def _storable(key: Any) -> Any:
-    """Return the key; raise ValueError for one that some drivers refuse to send."""
+    """Return the key; raise ValueError if some drivers can't send it."""
     too_large = isinstance(key, int) and abs(key) > MAX_VALUE
     if too_large or (isinstance(key, str) and "\0" in key):
-        raise ValueError(f"no column holds {key!r}")
+        raise ValueError(f"no column can store {key!r}")
     return key
 
 
@@ -113,7 +113,7 @@ class Columns:
 
     def __init__(self, field: Any, using: str, counters: Collection[str]) -> None:
         self.texts = {name: texts_of_parts(field, name) for name in counters}
-        """By counter, the texts of the parts; None of one that the field doesn't number."""
+        """The texts of the parts of each counter; None for a counter that isn't the field's."""
         columns = [Column(field, part, using) for part in field.scope_parts]
         known = [texts for texts in self.texts.values() if texts is not None]
         self._shown = [
@@ -129,17 +129,20 @@ class Columns:
                 column.key += f"_{seen[column.key]}"
 
     def shown(self, counter: str) -> list[str] | None:
-        """Return the texts of a counter for the columns that are shown."""
+        """Return the texts of a counter in the visible columns."""
         texts = self.texts[counter]
         return None if texts is None else [texts[place] for place in self._shown]
 
     def values(self, place: int) -> list[str]:
-        """Return the different texts in a column, in their order."""
+        """Return the distinct texts in a column, sorted."""
         found = {texts[place] for name in self.texts if (texts := self.shown(name))}
         return sorted(found, key=natural)
 
     def chosen(self, wanted: dict[str, str]) -> list[str]:
-        """Return the counters that have these values, by the columns' keys, in their order."""
+        """Return the counters with these values, sorted.
+
+        :param wanted: the value of each column by its key. An empty value matches all.
+        """
         found = [name for name in self.texts if self._fits(name, wanted)]
         return sorted(
             found, key=lambda name: [natural(text) for text in self.texts[name] or [name]]
@@ -156,7 +159,7 @@ class Columns:
         return True
 
     def labels(self, counters: Iterable[str]) -> dict[str, list[str]]:
-        """Return, for each of these counters, its values as people write them."""
+        """Return the values of each of these counters as people write them."""
         shown = {name: texts for name in counters if (texts := self.shown(name)) is not None}
         known = [
             column.labels(texts[place] for texts in shown.values())
@@ -169,12 +172,12 @@ class Columns:
 
 
 def natural(text: str) -> tuple[int, int, str]:
-    """Return a key by which 9 comes before 10, and numbers before words."""
+    """Return a sort key by which 9 comes before 10, and numbers before words."""
     return (0, int(text), "") if text.isascii() and text.isdigit() else (1, 0, text)
 
 
 def period_label(part: Period, text: str) -> str:
-    """Write the text of a period as people do: "April 2026" for "2026-04"."""
+    """Return the text of a period as people write it: "April 2026" for "2026-04"."""
     try:
         pieces = (each.strip("QW") for each in text.split("-"))
         numbers = [int(each) for each in pieces if each.isdigit()]
@@ -193,7 +196,7 @@ def period_label(part: Period, text: str) -> str:
                     ends = {"first": _month(first), "last": _month(after - DAY)}
                     return _("%(year)s (%(first)s – %(last)s)") % {"year": text, **ends}  # noqa: RUF001 # from, to
     except (ValueError, OverflowError):
-        pass  # a name that nobody made for this period
+        pass  # the counter was not created for this period
     return text
 
 

@@ -1,7 +1,8 @@
-"""The page of drafts: how many rows wait for a number, and the button that numbers them."""
+"""The page of drafts: how many rows are due for a number, and the button that numbers them."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ from django.db import DatabaseError, models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
 from sequences_core import SequencesError
 
@@ -28,7 +29,7 @@ from .columns import Column, Columns
 from .words import span
 
 PER_PAGE = 50
-"""Counters."""
+"""Counters on a page."""
 
 NAMED = 5
 """How many counters a message names."""
@@ -36,23 +37,23 @@ NAMED = 5
 
 @dataclass
 class Waiting:
-    """The rows that wait for numbers of one counter."""
+    """The rows that are due for a number of one counter."""
 
     counter: str
     labels: list[str] | None
     rows: int
     last: int | None
-    """The last number of the counter; None if there is none yet."""
+    """The last number of the counter, or None if there is no counter yet."""
 
 
 class DraftsPage:
-    """The rows of a field that are to be numbered and have no number yet."""
+    """The rows of a field that are due for a number and have none yet."""
 
     def __init__(self, field: Any) -> None:
         self.field = field
         self.using = database_of(field, None)
         self.by_function: bool = field.is_scoped_by_function
-        """Can only ``save()`` number them, for a function says which counter does?"""
+        """Can only ``save()`` number the rows, because the scope is a function?"""
 
     @cached_property
     def _drafts(self) -> Drafts:
@@ -68,17 +69,17 @@ class DraftsPage:
 
     @cached_property
     def total(self) -> int:
-        """How many rows wait, also for what is missing in their scope."""
+        """How many rows are due, including those whose scope is incomplete."""
         return self._drafts.rows.count()
 
     @property
     def can_be_numbered(self) -> int:
-        """How many of them have a counter."""
+        """How many of the rows have a complete scope, and so a counter."""
         return sum(self._counts.values())
 
     @property
     def without_counter(self) -> int:
-        """How many have none, since a part of their scope is empty."""
+        """How many of the rows have no counter, because a part of their scope is empty."""
         return 0 if self.by_function else max(0, self.total - self.can_be_numbered)
 
     @cached_property
@@ -95,7 +96,7 @@ class DraftsPage:
         return Paginator(self._all.chosen({}), PER_PAGE).get_page(number)
 
     def waiting(self, counters: list[str]) -> list[Waiting]:
-        """Return the lines of the table for these counters."""
+        """Return the rows of the table for these counters."""
         labels, last = self._all.labels(counters), last_values(counters, self.using)
         return [
             Waiting(name, labels.get(name), self._counts[name], last.get(name)) for name in counters
@@ -103,7 +104,7 @@ class DraftsPage:
 
     @property
     def orders(self) -> list[tuple[str, str]]:
-        """The orders in which the rows may be numbered, the first by default."""
+        """The orders in which the rows can be numbered. The first is the default."""
         if self.field.ascending is not None:
             ascending = self.field.model._meta.get_field(self.field.ascending)
             return [(ascending.name, str(capfirst(ascending.verbose_name)))]
@@ -119,7 +120,7 @@ class DraftsPage:
         return [*dates, entry] if periods and dates else [entry, *dates]
 
     def assign(self, request: HttpRequest) -> HttpResponse:
-        """Number the rows, say what was done, and come back to the page."""
+        """Number the rows, add messages, and redirect to the page."""
         orders = [name for name, _label in self.orders]
         order = request.POST.get("order", orders[0])
         answer = HttpResponseRedirect(request.path)
@@ -145,13 +146,10 @@ class DraftsPage:
             text = _("The numbering stopped after %(count)d rows: %(error)s")
             messages.error(request, text % {"count": done, "error": error})
             if done:
-                self._log(request, _counted(done))
+                self._log(request, done)
             return answer
         if assigned.rows:
-            self._log(
-                request,
-                f"{_counted(assigned.rows)} {self._listed(assigned, len(assigned.numbers))}",
-            )
+            self._log(request, assigned.rows, assigned)
             messages.success(request, f"{_counted(assigned.rows)} {self._listed(assigned, NAMED)}")
         else:
             messages.info(request, _("No row was numbered."))
@@ -166,7 +164,7 @@ class DraftsPage:
         return answer
 
     def _listed(self, assigned: Assigned, most: int) -> str:
-        """Say which numbers were given, of so many counters at the most."""
+        """Return the numbers of up to ``most`` counters as text."""
         numbers = dict(list(assigned.numbers.items())[:most])
         labels = Columns(self.field, self.using, numbers).labels(numbers)
         told = [
@@ -175,13 +173,23 @@ class DraftsPage:
         ]
         return "; ".join(told) + ("; …" if len(assigned.numbers) > most else ".")
 
-    def _log(self, request: Any, text: str) -> None:
+    def _log(self, request: Any, rows: int, assigned: Assigned | None = None) -> None:
+        """Write into the admin's history what Django translates for whoever reads it."""
+        model = self.field.model
+        with override(None):  # as Django's construct_change_message() does
+            told = _counted(rows)
+            if assigned is not None:
+                told = f"{told} {self._listed(assigned, len(assigned.numbers))}"
+            name, fields = str(model._meta.verbose_name_plural), [str(self.field.verbose_name)]
         LogEntry.objects.create(
             user=request.user,
-            content_type=ContentType.objects.get_for_model(self.field.model),
+            content_type=ContentType.objects.get_for_model(model),
             object_repr=str(self.field)[:200],
             action_flag=CHANGE,
-            change_message=text,
+            change_message=json.dumps(
+                [{"changed": {"name": name, "object": told.removesuffix("."), "fields": fields}}],
+                ensure_ascii=False,
+            ),
         )
 
 

@@ -1,4 +1,4 @@
-"""What the audit page of a field shows: the counters that are chosen, and what is found of them."""
+"""The contents of a field's audit page: the selected counters and their findings."""
 
 from __future__ import annotations
 
@@ -25,54 +25,54 @@ from .columns import CHOICES, Column, Columns
 from .words import Range, is_explained, ranges_of, sentences
 
 PER_PAGE = 50
-"""Counters."""
+"""Counters on a page."""
 
 FEW, MANY = 20, 500
-"""How many missing numbers and voids of a counter are listed: beside others, and by itself."""
+"""How many missing numbers and voids of a counter are listed with other counters, and alone."""
 
 
 @dataclass
 class Filter:
-    """A choice above the table."""
+    """A filter above the table."""
 
     key: str
     name: str
     value: str
     options: list[tuple[str, str]] | None
-    """Values and what people call them; None if there are too many, so that one is typed."""
+    """Values and their labels; None if there are too many, so that the filter is a text box."""
 
 
 @dataclass
 class Row:
-    """A counter of the table."""
+    """A row of the table, which shows one counter."""
 
     result: CounterAudit
     labels: list[str] | None
-    """Its values in the columns; None if its name has none of them."""
+    """The values in the columns; None if they can't be determined from the counter's name."""
     sentences: list[str]
     ranges: list[Range] = field(default_factory=list)
     more: int = 0
-    """How many ranges aren't shown."""
+    """How many ranges are not shown."""
 
     @property
     def title(self) -> str:
-        """What to call it in a heading."""
+        """The heading of the counter."""
         return " · ".join(self.labels) if self.labels else self.result.counter
 
     @property
     def is_explained(self) -> bool:
-        """Is something missing, and a reason known for all of it?"""
+        """Whether numbers are missing, but all of them are explained."""
         return is_explained(self.result)
 
 
 def name_of(field: Any) -> str:
-    """Return what people call a numbered field."""
+    """Return the human-readable name of a numbered field."""
     names = {"model": field.model._meta.verbose_name, "field": field.verbose_name}
     return str(capfirst(_("%(model)s: %(field)s") % names))
 
 
 class Overview:
-    """The counters of a field, chosen by the parameters of a GET request."""
+    """The counters of a field, filtered by the parameters of a GET request."""
 
     def __init__(self, field: Any, query: QueryDict) -> None:
         self.field = field
@@ -100,7 +100,7 @@ class Overview:
 
     @cached_property
     def chosen(self) -> list[str]:
-        """The names of the counters that the filters leave, in their order."""
+        """The names of the counters that match the filters, sorted."""
         names = self._all.chosen(self._wanted)
         if self.only:
             names = [name for name in names if name == self.only]
@@ -112,26 +112,28 @@ class Overview:
 
     @cached_property
     def doubtful(self) -> set[str]:
-        """The counters whose sums leave open whether something is to be told, be it a void."""
+        """The counters that may have findings or voids: their summary doesn't exclude it."""
         return {name for name in self.reading.counters if not self.reading.is_plain(name)}
 
     @property
     def is_filtered(self) -> bool:
-        """Does the page leave counters out?"""
+        """Whether the filters exclude counters."""
         return len(self.chosen) < len(self.reading.counters)
 
     @cached_property
     def page(self) -> Page[str]:
-        """The names of the counters that are shown."""
+        """The names of the counters on this page."""
         return Paginator(self.chosen, PER_PAGE).get_page(self.query.get("_page"))
 
     def all_results(self) -> Iterator[CounterAudit]:
-        """Yield what is found of all counters that are chosen."""
+        """Yield the results of the counters that match the filters, and of stray rows."""
         yield from self.reading.results(sorted(self.chosen))
+        if self.reading.strays is not None and not self.is_filtered:
+            yield self.reading.strays
 
     @cached_property
     def rows(self) -> list[Row]:
-        """The lines of the table."""
+        """The rows of the table."""
         names = list(self.page)
         results = list(self.reading.results(names))
         labels = self._all.labels(names)
@@ -148,12 +150,12 @@ class Overview:
 
     @property
     def detailed(self) -> list[Row]:
-        """The counters of which there is a list of missing numbers."""
+        """The rows with missing or void numbers."""
         return [row for row in self.rows if row.ranges]
 
     @cached_property
     def printed(self) -> dict[str, str]:
-        """The texts of the first and the last number of the one counter that is shown."""
+        """The texts of the first and the last number, if only one counter is shown."""
         if len(self.rows) != 1:
             return {}
         result = self.rows[0].result
@@ -167,7 +169,7 @@ class Overview:
         return {"first": found.get(result.first, ""), "last": found.get(result.last, "")}
 
     def _voids(self, results: list[CounterAudit], limit: int) -> dict[tuple[str, int], Void]:
-        """Return the entries of the register for the void numbers that are shown."""
+        """Return the entries of the register for the visible void numbers."""
         wanted: dict[str, list[int]] = {}
         for result in results:
             for missing in result.missing[:limit]:
@@ -182,16 +184,16 @@ class Overview:
 
     @property
     def verdict(self) -> tuple[str, str]:
-        """The state, "ok", "explained" or "bad", and what it means in a sentence."""
+        """The state, "ok", "explained", "bad" or "", and a sentence that describes it."""
         alone = _("Some numbers need an explanation.")
         if self.reading.strays and not self.is_filtered:
             return "bad", alone
         if not self.chosen:
-            return "", _("No counter fits this choice.") if self.is_filtered else _(
+            return "", _("No counter matches these filters.") if self.is_filtered else _(
                 "No numbers yet."
             )
         if self.reading.loops:
-            return "", _("These numbers start again, so that missing ones can't be told.")
+            return "", _("These numbers start again, so missing numbers can't be detected.")
         unclean = sum(not row.result.is_clean for row in self.rows)
         if unclean:
             text = ngettext(
@@ -209,7 +211,7 @@ class Overview:
 
     @cached_property
     def filters(self) -> list[Filter]:
-        """The choices of each part of the scope, and of a date."""
+        """The filters for each part of the scope, and the choice of a date field."""
         filters = []
         for place, column in enumerate(self.columns):
             values, value = self._all.values(place), self._wanted[column.key]
@@ -227,7 +229,7 @@ class Overview:
         return filters
 
     def _dates(self) -> dict[str, str]:
-        """Return the date fields that all the models have, if the database can group their rows."""
+        """Return the date fields that all models have in common, if the database can group rows."""
         connection = connections[self.using]
         if any(keys_of(each, connection) is None for each in self.series):
             return {}
@@ -245,7 +247,7 @@ class Overview:
 
     @cached_property
     def chart(self) -> Chart | None:
-        """The numbers of the one counter that is shown over the dates of its rows."""
+        """The chart of numbers over dates, if only one counter is shown."""
         if len(self.rows) != 1 or not self.dates:
             return None
         periods = [column.path for column in self.columns if column.path in self.dates]

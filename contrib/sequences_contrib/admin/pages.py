@@ -1,4 +1,4 @@
-"""The audit pages: which fields are numbered, and whether their numbers are complete."""
+"""The audit pages: the numbered fields, and whether their numbers are complete."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FOLDER = "admin/sequences_contrib/audit"
 
 
 class AuditAdmin(ReadOnlyAdmin):
-    """Not the rows of a model, but pages about all numbered fields."""
+    """Pages about all numbered fields of the project, instead of the rows of a model."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is None and bool(fields_to_audit(request, self.admin_site))
@@ -37,7 +37,7 @@ class AuditAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         name = "sequences_contrib_audit"
         drafts: Any = self._page_of(self._drafts)
-        for alias in connections:  # assign_numbers() commits each batch by itself
+        for alias in connections:  # assign_numbers() commits each batch
             drafts = transaction.non_atomic_requests(using=alias)(drafts)
         return [
             path("", self.admin_site.admin_view(self.changelist_view), name=f"{name}_changelist"),
@@ -49,7 +49,7 @@ class AuditAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """List the numbered fields that the user may see."""
+        """List the numbered fields that the user may view."""
         site = self.admin_site
         fields = fields_to_audit(request, site)
         if not fields:
@@ -59,38 +59,39 @@ class AuditAdmin(ReadOnlyAdmin):
         return self._page(request, "index", rows=rows, **(extra_context or {}))
 
     def _page_of(self, view: Callable[[HttpRequest, Any], HttpResponse]) -> Any:
-        """Return the view of a field by its label; where its tables can't be read, that is said."""
+        """Return a view of the field with a label. It shows an error if a table can't be read."""
 
         def page(request: HttpRequest, label: str) -> HttpResponse:
             field = field_to_audit(request, self.admin_site, label)
             using = database_of(field, None)
             try:
                 with database_errors(connections[using], ours=False):
-                    response: Any = view(request, field)
-                    return response.render() if hasattr(response, "render") else response  # type: ignore[no-any-return]
+                    response = view(request, field)
+                    # Queries of the template must fail here.
+                    return response.render() if isinstance(response, TemplateResponse) else response
             except (DatabaseError, ObjectDoesNotExist) as error:
-                response = self._page(request, "unreadable", field, error=error)
-                response.status_code = 500
-                return response  # type: ignore[no-any-return]
+                unreadable = self._page(request, "unreadable", field, error=error)
+                unreadable.status_code = 500
+                return unreadable
 
         return self.admin_site.admin_view(page)
 
     def _field(self, request: HttpRequest, field: Any) -> HttpResponse:
-        """Show what the audit finds of a field's counters."""
+        """Show the audit of a field's counters."""
         return self._page(request, "field", field, overview=Overview(field, request.GET))
 
     def _export(self, request: HttpRequest, field: Any) -> HttpResponse:
-        """Return what ``sequences audit --format csv`` prints, of the counters that are chosen."""
+        """Return the results like ``sequences audit --format csv``, for the filtered counters."""
         overview = Overview(field, request.GET)
         response = HttpResponse(content_type="text/csv; charset=utf-8")
         name = f"audit-{slugify(str(field).replace('.', '-'))}.csv"
         response["Content-Disposition"] = f'attachment; filename="{name}"'
-        response.write("\ufeff")  # without which Excel reads another encoding than UTF-8
+        response.write("\ufeff")  # so that Excel reads UTF-8
         write_csv(overview.all_results(), response)
         return response
 
     def _drafts(self, request: HttpRequest, field: Any) -> HttpResponse:
-        """Show how many rows wait for a number; a POST numbers them."""
+        """Show how many rows are due for a number; number them on POST."""
         may_assign = may("change", request, self.admin_site, field.model)
         if field.when is None:
             raise Http404

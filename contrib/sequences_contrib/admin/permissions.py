@@ -1,4 +1,4 @@
-"""Who may see and do what: as the admin of the numbered model says, if there is one."""
+"""The permissions of the audit pages, which depend on those of the numbered models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ..series import database_of, numbered_fields, series_key, series_of
 
 
 def may(action: str, request: HttpRequest, site: AdminSite, model: type[Model]) -> bool:
-    """Does the user have the permission to view or change the rows of a model?"""
+    """Return whether the user may view or change rows of a model.
+
+    If the model is registered with the admin site, its ModelAdmin decides.
+    """
     if site.is_registered(model):
         admin = site.get_model_admin(model)
         return bool(getattr(admin, f"has_{action}_permission")(request))
@@ -27,10 +30,10 @@ def may(action: str, request: HttpRequest, site: AdminSite, model: type[Model]) 
 
 
 def fields_to_audit(request: HttpRequest, site: AdminSite) -> list[Any]:
-    """Return the numbered fields that the user may see.
+    """Return the numbered fields whose audit the user may view.
 
-    The audit of a field tells about all whose rows its counters number, too, so the user must be
-    allowed to view each of their models.
+    The audit of a field includes all fields that share its counters, so the user must have the
+    permission to view all their models.
     """
     alike: dict[Any, list[Any]] = {}
     for field in numbered_fields():
@@ -48,7 +51,7 @@ def fields_to_audit(request: HttpRequest, site: AdminSite) -> list[Any]:
 
 
 def field_to_audit(request: HttpRequest, site: AdminSite, label: str) -> Any:
-    """Return the field called ``app.Model.field``; raise Http404 or PermissionDenied."""
+    """Return the field with the label ``app.Model.field``; raise Http404 or PermissionDenied."""
     known = {str(field): field for field in numbered_fields()}
     if label not in known:
         raise Http404

@@ -1,4 +1,4 @@
-"""The register of void numbers: to be read and searched, and changed by nobody."""
+"""The admin of the register of void numbers, which is read-only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
-    """Nothing can be added, changed or deleted."""
+    """A ModelAdmin that doesn't allow adding, changing or deleting objects."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -22,7 +22,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic a
 
 
 class VoidAdmin(ReadOnlyAdmin):
-    """An entry proves why a number is missing, so the admin can't make, change or delete one."""
+    """The register of voids. Its entries are evidence, so the admin can't add or change them."""
 
     list_display = ("counter", "number", "text", "reason", "who", "when")
     search_fields = ("counter", "=number", "text", "reason", "who")

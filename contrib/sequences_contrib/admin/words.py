@@ -1,4 +1,4 @@
-"""What the audit has found of a counter, in words."""
+"""The findings of the audit as sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..findings import CounterAudit, Missing
 from ..models import Void
 
 SOME = 5
-"""How many ranges a sentence names."""
+"""The maximum number of ranges in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Range:
     first: int
     last: int
     state: str
-    """"void", "reuse", or "" where nothing explains it."""
+    """``"void"``, ``"reuse"``, or ``""`` without an explanation."""
     void: Void | None = None
 
     @property
@@ -36,19 +36,22 @@ class Range:
 
     @property
     def count(self) -> int:
-        """How many they are."""
+        """How many numbers the range has."""
         return self.last - self.first + 1
 
 
 def span(first: int, last: int) -> str:
-    """Write consecutive numbers: ``"4–6"``."""  # noqa: RUF002 # from, to
+    """Return consecutive numbers as text: ``"4–6"``."""  # noqa: RUF002 # from, to
     return str(first) if first == last else f"{first}–{last}"  # noqa: RUF001
 
 
 def ranges_of(
     result: CounterAudit, voids: Mapping[tuple[str, int], Void], limit: int
 ) -> list[Range]:
-    """Return what is missing; a range of voids that differ is one for each, up to the limit."""
+    """Return the missing numbers, and each void with its entry of the register.
+
+    :param limit: how many ranges to return in detail. The rest of the voids are not split.
+    """
     found: list[Range] = []
     for missing in result.missing:
         if missing.explained != "void" or len(found) > limit:
@@ -65,14 +68,14 @@ def ranges_of(
 
 
 def is_explained(result: CounterAudit) -> bool:
-    """Is something missing, and is there a reason for all of it?"""
+    """Return whether numbers are missing, but all of them are explained."""
     return bool(result.missing) and result.is_clean
 
 
 def sentences(result: CounterAudit, loops: bool) -> list[str]:
-    """Return what is to be told of a counter, the worst first."""
+    """Return the findings of a counter as sentences, the most serious first."""
     if loops:
-        return [_("The numbers start again, so that missing ones can't be told.")]
+        return [_("These numbers start again, so missing numbers can't be detected.")]
     told: list[str] = []
     for explained, text in (
         ("", _missing),
@@ -98,19 +101,19 @@ def _other_faults(result: CounterAudit) -> Iterable[str]:
         ) % {"count": count, "numbers": _some(map(str, result.duplicates))}
     if result.behind:
         yield ngettext(
-            "The counter is behind by %(count)d number: the next one would be given again.",
-            "The counter is behind by %(count)d numbers: the next ones would be given again.",
+            "The counter is behind by %(count)d number: the next number would be a duplicate.",
+            "The counter is behind by %(count)d numbers: the next numbers would be duplicates.",
             result.behind,
         ) % {"count": result.behind}
     elif result.ahead and any(not each.explained for each in result.missing):
         yield ngettext(
-            "The counter is ahead by %(count)d number: its last one has no row.",
-            "The counter is ahead by %(count)d numbers: its last ones have no rows.",
+            "The counter is ahead by %(count)d number: no row has its last number.",
+            "The counter is ahead by %(count)d numbers: no rows have its last numbers.",
             result.ahead,
         ) % {"count": result.ahead}
     for early in result.early_dates[:SOME]:
         dates = {"date": _date(early.date), "previous": _date(early.previous)}
-        yield _("The date of number %(number)d, %(date)s, lies before %(previous)s.") % {
+        yield _("The date of number %(number)d, %(date)s, is before %(previous)s.") % {
             "number": early.number,
             **dates,
         }
@@ -138,8 +141,8 @@ def _void(count: int) -> str:
 
 def _free(count: int) -> str:
     return ngettext(
-        "%(count)d number is free, and is given again: %(numbers)s.",
-        "%(count)d numbers are free, and are given again: %(numbers)s.",
+        "%(count)d number is free and will be assigned again: %(numbers)s.",
+        "%(count)d numbers are free and will be assigned again: %(numbers)s.",
         count,
     )
 
@@ -154,7 +157,7 @@ def _some(texts: Iterable[str]) -> str:
 
 
 def day_of(value: date | datetime) -> date:
-    """Return the day of a date, or of a moment in the reader's time zone."""
+    """Return the date of a date, or of a datetime in the current time zone."""
     if not isinstance(value, datetime):
         return value
     return (localtime(value) if is_aware(value) else value).date()

@@ -1,4 +1,4 @@
-"""Numbering documents all at once, in SQL, when they are posted."""
+"""Number many rows at once, in SQL, when documents are posted."""
 
 from .assign import Assigned, assign_numbers
 

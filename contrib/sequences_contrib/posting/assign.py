@@ -1,4 +1,4 @@
-"""``assign_numbers``: number the rows that wait for it, all at once."""
+"""``assign_numbers()``: number all rows that have become due, in batches."""
 
 from __future__ import annotations
 
@@ -15,42 +15,43 @@ from sequences_core import run_atomic, set_last_value
 from sequences_core.arguments import check_integer
 from sequences_core.taking import in_users_transaction, take
 
-from ..numbering import lock_counter, take_numbers
+from ..places import STATEMENTS
 from ..rules import Rules, check_block
 from ..scopes import rows_in
+from ..taking import lock_counter, take_numbers
 from .drafts import Drafts, Order, check_queryset, numbered_field
-from .statements import STATEMENTS, number_rows
+from .statements import number_rows
 
 BATCH = 5000
-"""Rows: half a second at the most, for which takers of the same counter wait."""
+"""Rows of one transaction. Others that need the same counter wait up to half a second for it."""
 
 ATTEMPTS = 20
-"""How often a batch that lost a conflict is run at the most."""
+"""How often a batch is run at most if it fails with a serialization failure or deadlock."""
 
 Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class Assigned:
-    """What a call has done."""
+    """The result of ``assign_numbers()``."""
 
     numbers: dict[str, tuple[int, int]]
-    """By counter: the first and the last number given; others may have taken some between."""
+    """The first and the last number of each counter; others may have taken some in between."""
 
     rows: int
     """How many rows were numbered."""
 
     skipped: int
-    """How many rows were to be numbered and weren't: others had locked or were adding them."""
+    """How many due rows were not numbered, because others had locked or just added them."""
 
     @property
     def counters(self) -> int:
-        """How many counters numbers were taken from."""
+        """How many counters have given numbers."""
         return len(self.numbers)
 
 
 class _NoRow(Exception):
-    """Nothing is to be numbered, so that the transaction with the number taken is undone."""
+    """There is no row to number, so the transaction that took numbers must be rolled back."""
 
 
 def assign_numbers(
@@ -63,40 +64,41 @@ def assign_numbers(
     progress: Progress | None = None,
     using: str | None = None,
 ) -> Assigned:
-    """Number the rows of the queryset that have no number and fulfil the field's ``when``.
+    """Number the rows of the queryset that have no number and for which ``when`` is true.
 
-    Each batch of a counter is a transaction of its own: first the counter is locked, then the rows,
-    and one UPDATE numbers them. So whoever is killed leaves whole batches, and who calls this again
-    goes on; two calls at once, saves that take numbers, and people who change, move or delete
-    drafts don't disturb it.
+    Each batch of a counter is one transaction: it locks the counter, then the rows, and numbers
+    them with one UPDATE. If the process is killed, only complete batches are stored, and another
+    call continues. Concurrent calls, saves that take numbers, and changes or deletions of drafts
+    are safe.
 
-    :param order_by: names of the model's own fields, ``-`` before those that descend; of two rows
-        it must always say which comes first. Null comes before everything else.
-    :param batch_size: how many rows at the most are numbered in a transaction.
-    :param locked: ``"skip"`` leaves out rows that others have locked, so that they get a higher
-        number by a later call; ``"wait"`` waits for them, to keep to the order. A field that is
-        ``ascending`` needs "wait", and an order that begins with its dates.
-    :param progress: called after each batch with the number of rows done, and of those to do.
-    :param using: the database alias; by default the router says.
-    :raises TypeError, ValueError: for bad arguments, before the database is touched.
-    :raises OutOfOrder, SequenceExhausted: what the field asks of dates and numbers isn't so; the
-        batches before are committed, and nothing of this one.
-    :raises RuntimeError: a transaction is open: each batch is to be committed by itself.
+    :param order_by: the names of the model's own fields, with ``-`` for descending order. The order
+        must be unambiguous. Null comes before everything else.
+    :param batch_size: the maximum number of rows in a transaction.
+    :param locked: ``"skip"`` skips rows that others have locked, so a later call gives them higher
+        numbers; ``"wait"`` waits for them, to keep the order. A field with ``ascending`` needs
+        ``"wait"``, and an order that begins with that field.
+    :param progress: a function that is called after each batch with the number of rows numbered so
+        far, and the total.
+    :param using: the database alias; by default the one that the router returns.
+    :raises TypeError, ValueError: an argument is invalid. No query is run in this case.
+    :raises OutOfOrder, SequenceExhausted: a row breaks a rule of the field. Earlier batches are
+        committed, but nothing of this one.
+    :raises RuntimeError: a transaction is open, so batches can't be committed.
     """
     check_queryset(queryset)
     field = numbered_field(queryset.model, field_name)
     order = Order(field.model, order_by)
     batch_size = check_integer("batch_size", batch_size)
     if batch_size < 1:
-        raise ValueError("batch_size is at least 1")
+        raise ValueError("batch_size must be at least 1")
     if locked not in ("skip", "wait"):
-        raise ValueError(f"locked is 'skip' or 'wait', not {locked!r}")
+        raise ValueError(f"locked must be 'skip' or 'wait', not {locked!r}")
     if field.ascending is not None:
         _check_order(field, order, locked)
     alias = using or queryset.select_for_update().db  # the one to write to
     if in_users_transaction(connections[alias]):
         raise RuntimeError(
-            f"assign_numbers() commits each batch by itself, and a transaction is open on database "
+            f"assign_numbers() commits each batch, but a transaction is open on database "
             f"{alias!r}: call it outside atomic()"
         )
     work = _Work(Drafts(queryset, field, order, alias), batch_size, locked == "skip")
@@ -104,19 +106,19 @@ def assign_numbers(
 
 
 def _check_order(field: Any, order: Order, locked: str) -> None:
-    """Raise ValueError if rows could be numbered in another order than that of their dates."""
+    """Raise ValueError unless the rows are numbered in the order of the ``ascending`` field."""
     dates = field.model._meta.get_field(field.ascending)
     if order.columns[0] != (dates, False):
-        raise ValueError(f"{field} ascends with {dates}: begin order_by with {dates.name!r}")
+        raise ValueError(f"{field} ascends with {dates}: order_by must begin with {dates.name!r}")
     if locked == "skip":
         raise ValueError(
-            f"{field} ascends with {dates}, and a row that is skipped would come too late: give "
+            f"{field} ascends with {dates}, but a skipped row would be out of order later: use "
             f"locked='wait'"
         )
 
 
 class _Work:
-    """One call."""
+    """One call of ``assign_numbers()``."""
 
     def __init__(self, drafts: Drafts, batch_size: int, skip: bool) -> None:
         self.drafts = drafts
@@ -145,14 +147,14 @@ class _Work:
                 numbers[name] = (numbers.get(name, given)[0], given[-1])
                 rows += len(given)
                 progress(rows, total)
-                # What others have locked stays; what they add meanwhile is for the next call.
+                # Rows that others have locked, or add in the meantime, are left to the next call.
                 count = count - size if len(given) == size else 0
         left = {} if rows == total else self.drafts.counters()
         return Assigned(numbers, rows, sum(count for _, count in left.values()))
 
     def _number(self, name: str, sample: Model, size: int) -> Sequence[int]:
-        """Number a batch of the rows of one counter; the counter is locked before any row."""
-        if callable(self.field.initial_value):  # which is asked about a row that is there
+        """Number a batch of rows of one counter; lock the counter before the rows."""
+        if callable(self.field.initial_value):  # it gets a stored row
             sample = self.drafts.like(sample).first() or sample
         number = self._number_by_statement if self.by_statement else self._number_one_by_one
         given = number(name, sample, size)
@@ -161,9 +163,9 @@ class _Work:
         return given
 
     def _is_like(self, sample: Model, name: str) -> bool:
-        """Does the counter still number this row, and so those that were chosen by it?
+        """Return whether the counter still numbers this row, and so the rows of the batch.
 
-        Somebody may have changed what the scope's path leads to since the rows were counted.
+        A row on the scope's path may have changed since the rows were counted.
         """
         try:
             return bool(self.field.counter_of(sample, self.using) == name)
@@ -171,7 +173,7 @@ class _Work:
             return False
 
     def _number_by_statement(self, name: str, sample: Model, size: int) -> Sequence[int]:
-        """Do so in SQL."""
+        """Number a batch in SQL."""
         taken = take(self.field.allocation(sample, name, size), self.using)
         chosen = self._chosen(sample, size)
         done = number_rows(self.connection, self.field, self.drafts.order, chosen, taken[0] - 1)
@@ -186,7 +188,7 @@ class _Work:
         return taken[:done]
 
     def _number_one_by_one(self, name: str, sample: Model, size: int) -> Sequence[int]:
-        """Do so with the ORM, for other databases and for numbers that aren't consecutive."""
+        """Number a batch with the ORM: on other databases, or if numbers aren't consecutive."""
         lock_counter(self.field, sample, name, self.using)
         rows = list(self._chosen(sample, size))[:size]
         if not rows:
@@ -197,7 +199,7 @@ class _Work:
         if self.field.has_rules:
             Rules(self.field, name, rows, []).check(self.using)
         for text in self.field.texts:
-            known = text.format.affixes(rows, self.connection)
+            known = text.affixes(rows, self.connection)
             for row, number, affixes in zip(rows, numbers, known, strict=True):
                 setattr(row, text.attname, text.text(affixes, number))
         names = [field.name for field in (self.field, *self.field.texts)]
@@ -205,13 +207,14 @@ class _Work:
         return numbers
 
     def _chosen(self, sample: Model, size: int) -> QuerySet[Any]:
-        """Return the rows to be numbered, which are locked as soon as they are read."""
+        """Return the rows to be numbered, as a queryset that locks them."""
         try:
             chosen = self.drafts.locked(sample, size, skip=self.skip)
-        except ObjectDoesNotExist as error:  # what the scope's path leads to was deleted
+        except ObjectDoesNotExist as error:  # a row on the scope's path was deleted
             raise _NoRow from error
         if not self.skip and self.connection.features.has_select_for_update:
-            # Those that it waited for may have come to another place, and others to theirs.
+            # Rows that were locked by others may have been changed, so that the first rows of the
+            # order are different ones now.
             seen, found = None, list(chosen.values_list("pk", flat=True))
             while found != seen:
                 seen, found = found, list(chosen.values_list("pk", flat=True))

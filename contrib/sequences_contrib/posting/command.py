@@ -1,4 +1,4 @@
-"""``manage.py sequences assign``: number what is posted, once or again and again."""
+"""``manage.py sequences assign``: number the rows that are posted, once or periodically."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..series import fields_of_model
 from .assign import BATCH, Assigned, assign_numbers
 
 LONGEST_PAUSE = 24 * 60 * 60
-"""Seconds: a day."""
+"""In seconds: a day."""
 
 
 class Assign(Subcommand):
@@ -31,20 +31,20 @@ class Assign(Subcommand):
             "--order-by",
             default="pk",
             metavar="FIELDS",
-            help="The order in which rows are numbered, such as issued_on,pk. Defaults to pk.",
+            help="The order in which to number the rows, such as issued_on,pk. Defaults to pk.",
         )
         parser.add_argument("--batch-size", type=int, default=BATCH, help="Rows per transaction.")
         parser.add_argument(
-            "--wait", action="store_true", help="Wait for rows that are locked, don't skip them."
+            "--wait", action="store_true", help="Wait for locked rows instead of skipping them."
         )
         parser.add_argument(
-            "--watch", type=float, metavar="SECONDS", help="Do it again, after a pause, for ever."
+            "--watch", type=float, metavar="SECONDS", help="Repeat this after each such pause."
         )
 
     def handle(self, **options: Any) -> None:
         pause = options["watch"]
         if pause is not None and not 0 <= pause <= LONGEST_PAUSE:
-            raise CommandError(f"--watch is a number of seconds, at the most {LONGEST_PAUSE}")
+            raise CommandError(f"--watch must be 0 to {LONGEST_PAUSE} seconds")
         model, name = named_field(options["model"])
         try:
             while True:
@@ -78,30 +78,30 @@ class Assign(Subcommand):
         return done
 
     def _report(self, done: Assigned, quiet: bool) -> None:
-        """Print what was done; of an idle turn of many, nothing."""
+        """Print the result; print nothing if ``quiet`` and no row was numbered."""
         if not done.rows and quiet:
             return
         text = f"{done.rows} rows of {done.counters} counters numbered"
         if done.skipped:
-            text += f"; {done.skipped} are locked, not complete or were just added"
+            text += f"; {done.skipped} skipped: locked, incomplete or just added"
         self.command.stdout.write(self.command.style.SUCCESS(f"{text}."))
 
 
 def named_field(label: str) -> tuple[type[Model], str]:
-    """Return the model and its numbered field, of ``app.Model`` or ``app.Model.field``.
+    """Return the model and the name of its numbered field for ``app.Model`` or ``app.Model.field``.
 
-    Raises CommandError where there is no such model, and ValueError where there isn't exactly one
-    field whose rows can wait for a number.
+    :raises CommandError: there is no such model.
+    :raises ValueError: no field is named, and the model doesn't have exactly one nullable one.
     """
     model, name = named_model(label)
     if name is not None:
         return model, name
     waiting = [field.name for field in fields_of_model(model) if field.null]
     if len(waiting) != 1:
-        raise ValueError(f"name the field: {label} has {waiting} whose rows can wait for a number")
+        raise ValueError(f"name the field: {label} has the nullable numbered fields {waiting}")
     return model, waiting[0]
 
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
-    """Return the rows of the model, also those that its own managers leave out."""
+    """Return all rows of the model, also those that its managers exclude."""
     return QuerySet(model=model)

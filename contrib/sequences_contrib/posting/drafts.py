@@ -1,4 +1,4 @@
-"""Which rows wait for a number, by counter, and in which order."""
+"""The rows that are due for a number, by counter, and their order."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..scopes import fields_of, path_of, rows_in
 
 
 class Order:
-    """An order of rows in which no two of them have the same place."""
+    """An unambiguous order of rows."""
 
     def __init__(self, model: type[Model], names: Sequence[str]) -> None:
         if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-            raise TypeError(f"order_by is a list of fields' names, not {names!r}")
+            raise TypeError(f"order_by must be a list of fields' names, not {names!r}")
         self.columns: list[tuple[Any, bool]] = []
-        """The fields, and whether they descend."""
+        """The fields, and whether each is in descending order."""
         for name in names:
             for field in _columns(model, name.removeprefix("-")):
                 self.columns.append((field, name.startswith("-")))
@@ -31,12 +31,12 @@ class Order:
         given = {field for field, _ in self.columns}
         if not keys <= given and not any(field.unique and not field.null for field in given):
             raise ValueError(
-                f"order_by={names!r} doesn't say which of two equal rows comes first: end it with "
-                f"'pk' or a unique field"
+                f"order_by={names!r} is ambiguous for rows with equal values: end it with 'pk' or "
+                f"a unique field"
             )
 
     def terms(self) -> list[OrderBy]:
-        """Return the order for the ORM; on every database null comes before what is not null."""
+        """Return the order for the ORM. On every database, null comes before all other values."""
         return [
             OrderBy(
                 F(field.attname),
@@ -49,7 +49,7 @@ class Order:
 
 
 class Drafts:
-    """The rows of a queryset that are to be numbered and have no number yet."""
+    """The rows of a queryset that are due for a number and have none yet."""
 
     def __init__(self, queryset: QuerySet[Any], field: Any, order: Order, using: str) -> None:
         self.field = field
@@ -58,12 +58,15 @@ class Drafts:
         given = queryset.using(using).order_by()
         given.query.select_for_update = False
         if not _is_one_table(given, field):
-            # A lock is to be had on the rows that are numbered, and on no others.
+            # Only the rows that are numbered must be locked, and none of joined tables.
             given = rows_in(field.model, using).filter(pk__in=given.values("pk"))
         self.rows = given.filter(field.condition, **{field.attname: None})
 
     def counters(self) -> dict[str, tuple[Model, int]]:
-        """Return, for each counter, a row like those that it numbers, and how many wait for it."""
+        """Return, for each counter, an instance with its scope, and how many rows are due.
+
+        The instances have only the fields of the scope.
+        """
         paths = [path for part in self.field.scope_parts if (path := path_of(part))]
         firsts = [fields_of(self.field.model, path)[0] for path in paths]
         attnames = list(dict.fromkeys(field.attname for field in firsts))
@@ -87,7 +90,7 @@ class Drafts:
         return dict(sorted(found.items()))
 
     def _names(self, samples: list[Any]) -> list[str | None]:
-        """Return the names of their counters; None also where a row on the path is gone."""
+        """Return the names of their counters; None also if a row on the scope's path is missing."""
         try:
             return list(self.field.names_of(samples, self.connection))
         except ObjectDoesNotExist:
@@ -97,26 +100,29 @@ class Drafts:
         return self._names(samples[:middle]) + self._names(samples[middle:])
 
     def like(self, sample: Model) -> QuerySet[Any]:
-        """Return those that the counter of this row numbers, in order.
+        """Return the rows that share the counter of this one, in order.
 
-        Those whose number couldn't be written, because a field of the text is null, are left out.
+        Rows whose number can't be formatted, because a field of the format is null, are excluded.
         """
         rows: QuerySet[Any] = self.rows & self.field.rows_of(sample, self.connection.alias)
         for text in self.field.texts:
             pieces = text.format.placeholders
             if all(is_never_null(piece, text.model, self.connection) for piece in pieces):
-                continue  # writing what can't be null takes a tenth of a batch's time
+                continue  # this filter takes a tenth of a batch's time, so don't add it needlessly
             rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
         return rows.order_by(*self.order.terms())
 
     def locked(self, sample: Model, size: int, *, skip: bool) -> QuerySet[Any]:
-        """Return the first of them, locked; ``skip`` leaves out those that others have locked."""
+        """Return the first ``size`` of these rows, locked; ``skip`` skips rows that others locked.
+
+        On Oracle, the result is not limited to ``size``.
+        """
         features = self.connection.features
         rows = self.like(sample).select_for_update(
             skip_locked=skip and features.has_select_for_update,
             no_key=features.has_select_for_no_key_update and not is_key(self.field),
         )
-        # Oracle locks what a query finds, and can't say how much that is to be.
+        # Oracle can't limit a query that locks rows.
         limited = (
             not features.has_select_for_update or features.supports_select_for_update_with_limit
         )
@@ -124,9 +130,12 @@ class Drafts:
 
 
 def numbered_field(model: type[Model], name: str) -> Any:
-    """Return the SequenceField of this name; raise TypeError or ValueError if it isn't one."""
+    """Return the SequenceField of this name.
+
+    :raises TypeError, ValueError: there is no such field, or ``assign_numbers()`` can't number it.
+    """
     if not isinstance(name, str):
-        raise TypeError(f"the field is given by its name, not {name!r}")
+        raise TypeError(f"field_name must be a str, not {name!r}")
     try:
         field: Any = model._meta.get_field(name)
     except FieldDoesNotExist:
@@ -135,20 +144,22 @@ def numbered_field(model: type[Model], name: str) -> Any:
         known = [each.name for each in model._meta.fields if isinstance(each, Numbering)]
         raise ValueError(f"{model._meta.label} has no SequenceField {name!r}; it has {known}")
     if not field.null:
-        raise ValueError(f"rows of {field} always have numbers: only with null=True they can wait")
+        raise ValueError(f"{field} isn't null=True, so all its rows already have numbers")
     if field.is_scoped_by_function:
         raise ValueError(
             f"the scope of {field} is a function, which SQL can't call: save() its rows one by one"
         )
     if model._meta.concrete_model is not field.model:
-        raise ValueError(f"{field} is stored with {field.model._meta.label}: give its rows")
+        raise ValueError(
+            f"{field} belongs to {field.model._meta.label}: use a queryset of that model"
+        )
     return field
 
 
 def check_queryset(queryset: Any) -> None:
-    """Raise TypeError or ValueError for what is no plain choice of rows."""
+    """Raise TypeError or ValueError unless this is a queryset that only filters rows."""
     if not isinstance(queryset, QuerySet):
-        raise TypeError(f"rows are given by a queryset, not by {queryset!r}")
+        raise TypeError(f"queryset must be a QuerySet, not {queryset!r}")
     query = queryset.query
     problem = (
         (query.is_sliced and "is sliced")
@@ -157,13 +168,13 @@ def check_queryset(queryset: Any) -> None:
         or (query.combinator and f"is a {query.combinator}")
     )
     if problem:
-        raise ValueError(f"the queryset {problem}: choose rows to be numbered by filter() only")
+        raise ValueError(f"the queryset {problem}: select the rows only with filter()")
 
 
 def is_key(field: Any) -> bool:
-    """May a foreign key refer to the number, so that PostgreSQL locks the row more strongly?
+    """Return whether a foreign key could refer to the number, so that its UPDATE needs FOR UPDATE.
 
-    That is so for the columns of any unique index without a condition
+    On PostgreSQL, this applies to the columns of every unique index without a condition
     (https://www.postgresql.org/docs/15/explicit-locking.html#LOCKING-ROWS).
     """
     options = field.model._meta
@@ -183,11 +194,11 @@ def _columns(model: type[Model], name: str) -> list[Field[Any, Any]]:
     for field in model._meta.local_concrete_fields:
         if name in (field.name, field.attname):
             return [field]
-    raise ValueError(f"order_by names fields of {model._meta.label} itself, not {name!r}")
+    raise ValueError(f"order_by must name fields of {model._meta.label} itself, not {name!r}")
 
 
 def _is_one_table(queryset: QuerySet[Any], field: Any) -> bool:
-    """Does the queryset read no other table than the one that is updated?"""
+    """Return whether the queryset reads only the table that is updated."""
     query = queryset.query
     return (
         queryset.model is field.model

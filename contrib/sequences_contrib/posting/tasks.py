@@ -1,4 +1,4 @@
-"""``assign_numbers`` as a background task, for Django 6.0 and later."""
+"""``assign_numbers()`` as a background task, for Django 6.0 and later."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ def assign(
     locked: Any = "skip",
     using: str | None = None,
 ) -> dict[str, int]:
-    """Number the rows of ``app.Model`` or ``app.Model.field`` that are posted and have no number.
+    """Number the rows of a model that are posted and have no number.
 
-    Returns how many ``rows`` of how many ``counters`` were numbered, and how many ``skipped``. The
-    arguments are those of :func:`sequences_contrib.posting.assign_numbers`.
+    :param model: ``"app.Model"`` or ``"app.Model.field"``. The other arguments are those of
+        :func:`sequences_contrib.posting.assign_numbers`.
+    :returns: how many ``rows`` of how many ``counters`` were numbered, and how many were
+        ``skipped``.
     """
     named, field = named_field(model)
     done = assign_numbers(

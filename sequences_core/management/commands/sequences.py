@@ -1,4 +1,4 @@
-"""``manage.py sequences``: look at the counters, and change them when nobody takes numbers."""
+"""``manage.py sequences``: show sequences, change them, and find problems."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from sequences_core.subcommands import Subcommand, installed_subcommands
 
 ERRORS = (
     *(SequencesError, ImproperlyConfigured, TypeError, ValueError),
-    *(AnyDatabaseError, ConnectionDoesNotExist),  # of a router that names no database
+    *(AnyDatabaseError, ConnectionDoesNotExist),  # the router returned an unknown alias
 )
-"""What is shown as CommandError, without a traceback."""
+"""The errors that are shown as a CommandError, without a traceback."""
 
 
 class Command(BaseCommand):
-    """Each subcommand ends with CommandError, and has changed nothing, when it can't do as told."""
+    """Run a subcommand. If it can't do its work, it raises CommandError and changes nothing."""
 
     help = "Shows and changes sequences, and prepares the database for the backend."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return the parser, whose usual options each subcommand knows, too."""
-        # A subcommand must not put the defaults over what was given before it.
+        """Return the parser; each subcommand accepts Django's options, too."""
+        # A subcommand's defaults must not replace options that were given before it.
         self.common = CommandParser(add_help=False, argument_default=SUPPRESS)
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_base_argument(self, parser: CommandParser, *args: Any, **kwargs: Any) -> None:
-        """Declare one of Django's options, for before and after the subcommand."""
+        """Add one of Django's options, which can be before or after the subcommand's name."""
         super().add_base_argument(parser, *args, **kwargs)
         super().add_base_argument(self.common, *args, **kwargs | {"default": SUPPRESS})
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Declare the subcommands, the installed ones too; each knows --database."""
+        """Add the subcommands of the core and the installed ones, each with ``--database``."""
         self.common.add_argument(
             "--skip-checks", action="store_true", default=SUPPRESS, help="Skip system checks."
         )
@@ -53,7 +53,7 @@ class Command(BaseCommand):
             "--database",
             choices=tuple(connections),
             default=None,
-            help="The database to work on. Defaults to the one that the router chooses.",
+            help="The alias of the database. Defaults to the one that the router chooses.",
         )
         subparsers = parser.add_subparsers(dest="subcommand", required=True, title="subcommands")
         add_parser = partial(

@@ -32,7 +32,7 @@ def events(model: Any) -> list[tuple[str, int | None]]:
 
 
 def test_an_insert_is_kept_with_the_number() -> None:
-    """Also where the INSERT takes the number by itself, and in bulk."""
+    """This includes INSERTs that take the number themselves, and bulk_create()."""
     Invoice.objects.create()
     Invoice.objects.bulk_create([Invoice(), Invoice()])
     with transaction.atomic():
@@ -58,7 +58,7 @@ def test_a_context(early: bool, settings: Any) -> None:
 
 
 def test_a_change_of_an_old_row() -> None:
-    """It is kept, however often; it touches no counter and locks none."""
+    """Each change is recorded; no counter is changed or locked."""
     old, _ = Invoice.objects.create(), Invoice.objects.create()
     for note in "abc":
         old.note = note
@@ -110,7 +110,7 @@ def test_the_table_keeps_its_constraint() -> None:
 
 
 def test_checks_say_nothing() -> None:
-    """Neither of the numbered models nor of their events, which share no counter with them."""
+    """There are no messages for the numbered models or their events, which share no counter."""
     assert messages_of_ours() == []
 
 

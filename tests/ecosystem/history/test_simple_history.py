@@ -73,7 +73,7 @@ def test_the_history_table_has_no_constraint(model: Any) -> None:
 
 
 def test_checks_say_nothing() -> None:
-    """Neither of the numbered models nor of their histories, which share no counter with them."""
+    """There are no messages for the numbered models or their histories, which share no counter."""
     assert messages_of_ours() == []
 
 

@@ -75,7 +75,7 @@ def test_old_numbers_are_kept_and_the_sequence_goes_on(resource: Any) -> None:
 
 @EACH_WAY
 def test_an_empty_number_is_the_next_one(resource: Any) -> None:
-    """Also beside rows that come with a number, whatever comes first."""
+    """This also works beside rows with a number, in any order."""
     Invoice.objects.create(customer="before")
     run(resource, "number,customer\n,Ada\n5,Grace\n,Edsger\n")
     taken = numbers(Invoice)
@@ -124,7 +124,7 @@ def test_rows_that_exist_keep_their_numbers() -> None:
 
 
 def test_there_and_back() -> None:
-    """What was exported is imported into an empty table as it was, and numbering goes on."""
+    """An export is imported unchanged into an empty table, and numbering continues."""
     for customer in ("Ada", "Grace", "Edsger"):
         Invoice.objects.create(customer=customer)
     exported = data(InvoiceResource().export().csv)
@@ -136,7 +136,7 @@ def test_there_and_back() -> None:
 
 
 def test_scoped_rows_are_numbered_by_their_scope() -> None:
-    """Each row by its own, in the file's order."""
+    """Each row is numbered by its own scope, in the file's order."""
     run(TicketResource, "project,title\nweb,a\napp,b\nweb,c\n")
     found = Ticket.objects.order_by("title").values_list("project", "number")
     assert list(found) == [("web", 1), ("app", 1), ("web", 2)]

@@ -33,7 +33,7 @@ def test_one_sequence() -> None:
 
 
 def test_a_query_of_the_parent() -> None:
-    """It returns the children as what they are, with the parent's number."""
+    """It returns instances of the child classes, with the parent's number."""
     Invoice.objects.create(code="i")
     CreditNote.objects.create(code="c")
     found = [(type(each), each.number) for each in Document.objects.order_by("number")]

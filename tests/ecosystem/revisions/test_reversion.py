@@ -38,7 +38,7 @@ def numbers(model: Any) -> list[int]:
 
 
 def test_a_version_has_the_number() -> None:
-    """Also the version that is made by the revision which creates the row."""
+    """This includes the version of the revision that creates the row."""
     invoice = create(Invoice)
     with reversion.create_revision():
         invoice.note = "changed"

@@ -1,4 +1,4 @@
-"""What the settings of all placements share: django-tenants, as its installation page says."""
+"""The shared settings, as described on the installation page of django-tenants."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ EXPECTED = EACH if IN_TENANTS else ALL
 
 
 def test_field() -> None:
-    """Each tenant has its sequence, or all have one; either has no hole."""
+    """Each tenant has its own sequence, or all share one; neither has a gap."""
     assert in_turn(lambda: Invoice.objects.create().number) == EXPECTED
 
 
@@ -220,7 +220,7 @@ def test_a_tenant_that_is_new() -> None:
 @pytest.mark.skipif(not IN_TENANTS, reason="all tenants have one function")
 @pytest.mark.parametrize("asked_first", [PUBLIC, "one", "two"])
 def test_a_tenant_without_the_function(asked_first: str) -> None:
-    """Its numbers are taken by statements of their own, from its own counter and no other."""
+    """Its numbers are taken by separate statements from its own counter."""
     with schema_context("two"), connection.cursor() as cursor:
         cursor.execute(f'DROP FUNCTION "two".{FUNCTION}')
     forget_functions()
@@ -271,7 +271,7 @@ def test_check_in_a_tenant(schema: str) -> None:
 
 
 def test_migrate_schemas() -> None:
-    """It can be run again, and goes through all schemas."""
+    """It can be repeated, and migrates all schemas."""
     call_command("migrate_schemas", verbosity=0, interactive=False)
     assert in_turn(lambda: Invoice.objects.create().number) == EXPECTED
 

@@ -1,8 +1,8 @@
 """Lose power at random moments: `python losses.py SEED COUNT`, under LD_PRELOAD of durable.c.
 
-One thread works with several connections, so that what is durable at each moment is known. After a
-loss each file has what was last synced and, of what was written since, any sectors: all, none, or
-some. Each fault is a line of output; the exit status is 0 if the run came to its end.
+One thread uses several connections, so that the durable data is known at each moment. After a
+loss, each file has its last synced content and any of the sectors written since: all, none, or
+some. Each fault is a line of output. The exit status is 0 if the run was completed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Run:
         self.sync(log)
 
     def issue(self, alias: str) -> None:
-        """Number rows in one of the ways, and note the last number as acknowledged."""
+        """Number rows in one of the ways, and record the last number as acknowledged."""
         from django.db import transaction
 
         from sequences_core import get_next_value
@@ -103,7 +103,7 @@ class Run:
         connections[alias].close()
 
     def lose_power(self) -> None:
-        """Look at the database as it would be after a loss of power now."""
+        """Check the database as it would be after a power loss at this moment."""
         after = DISK.with_name("after")
         shutil.rmtree(after, ignore_errors=True)
         after.mkdir()

@@ -1,4 +1,4 @@
-"""What each tenant numbers."""
+"""The numbered models of each tenant."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where Django updates a row: the save() after which a condition is true numbers the row.
+"""Number existing rows: ``save()`` numbers a row when the field's condition has become true.
 
-The counter is locked first, and then the row, by the UPDATE that stores the number. That UPDATE
-finds the row only if it has no number yet: of two requests that post one document the second finds
-none, gives its number back, and reads the one that is there.
+The counter is locked first. Then the UPDATE that stores the number locks the row. This UPDATE
+matches the row only if it has no number yet. If two requests post the same document, the UPDATE of
+the second matches no row: it gives its number back, and reads the number that the first has stored.
 """
 
 from __future__ import annotations
@@ -17,36 +17,35 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors, in_users_transaction
 
-from . import conditions
-from .counters import Numbering
-from .exceptions import is_committed
-from .identity import settled
-from .numbering import LOADED, Numbers, is_expression
+from .. import conditions
+from ..counters import Numbering
+from ..exceptions import is_committed
+from ..expressions import is_expression
+from ..identity import settled
+from .memory import LOADED
+from .numbering import Numbers
 
 TRIES = 20
-"""How often a row may be moved or numbered by others between being read and being updated."""
+"""How often to try again if others change or number the row before it is updated."""
 
 MISSING = object()
 
 
 class _Changed(Exception):
-    """The row that was to be numbered isn't as it was, or isn't there."""
-
-
-def number_updates(cls: Any) -> None:
-    """Let a row of ``cls`` and its children get its number when the field's condition is true."""
-    if getattr(cls, "_sequences_posting", False):
-        return
-    cls._sequences_posting = True
-    cls._do_update = _numbering_update(cls._do_update)
+    """The row was changed, numbered or deleted after it was read."""
 
 
 def announce(field: Any, row: Model) -> None:
-    """Note that ``save()`` is about to update the row; ``loaddata`` doesn't prepare values."""
+    """Note that ``save()`` is about to update the row.
+
+    Unlike ``save()``, ``loaddata`` doesn't call ``pre_save()``, so it numbers no rows.
+    """
     setattr(row._state, _announced(field), True)
 
 
-def _numbering_update(update: Any) -> Any:
+def numbering_update(update: Any) -> Any:
+    """Wrap ``Model._do_update``: the UPDATE that makes a condition true also stores the number."""
+
     @functools.wraps(update)
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, names: Any, *args: Any
@@ -73,7 +72,7 @@ def _numbering_update(update: Any) -> Any:
 
 
 class _Saving:
-    """One UPDATE of a row that may get a number by it."""
+    """One UPDATE of a row, which numbers the row if its condition is true."""
 
     def __init__(
         self,
@@ -89,8 +88,8 @@ class _Saving:
         self.stored = rows.filter(pk=pk)
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
-        # A number is stored if it is taken here, or if somebody has set it: what is null here, or
-        # was read long ago, may be another by now.
+        # A number is stored only if it is taken here, or was set explicitly. Otherwise the
+        # instance's number may be outdated, and must not overwrite the stored one.
         self.explicit = [field for field in fields if self._is_explicit(field, values)]
         others = [field for field in fields if field not in self.explicit]
         texts = [text for field in fields for text in field.texts]
@@ -99,7 +98,7 @@ class _Saving:
         self.open = [field for field in others if self._may_be_due(field)]
 
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
-        """Update the row, numbered if it is to be; return what Django's own method returns."""
+        """Update the row, and number it if that is due; return what Django's method returns."""
         doubtful = [field for field in self.open if self._known(field) is not None]
         for _ in range(TRIES):
             document = self._as_it_will_be()
@@ -115,11 +114,13 @@ class _Saving:
                 if not self.stored.exists():
                     break  # if an INSERT follows, it numbers the row
         else:
-            raise OperationalError(f"others changed {self.row!r} whenever it was to be numbered")
+            raise OperationalError(
+                f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
+            )
         return store(self.rows, self.values)
 
     def _known(self, field: Any) -> Any:
-        """Return the number that the instance has; MISSING if it is deferred."""
+        """Return the instance's number, or MISSING if it is deferred."""
         return self.row.__dict__.get(field.attname, MISSING)
 
     def _is_explicit(self, field: Any, values: Any) -> bool:
@@ -129,7 +130,7 @@ class _Saving:
         return bool(getattr(self.row._state, field.memory, MISSING) != given)
 
     def _may_be_due(self, field: Any) -> bool:
-        """Can this save be the one that makes the condition true of a row without a number?"""
+        """Return whether this save can make the condition true for a row without a number."""
         is_numbered = self._known(field) not in (None, MISSING)
         if is_numbered and not hasattr(self.row._state, _uncommitted(field)):
             return False
@@ -141,7 +142,7 @@ class _Saving:
         return self.names is None or field.name in self.names or field.attname in self.names
 
     def _as_it_will_be(self) -> Any:
-        """Return the row with what is saved of it; the rest is as the database has it."""
+        """Return the row as it will be stored: the saved fields, the others from the database."""
         if self.names is None or not (self.open or self.explicit):
             return self.row
         document = self.stored.first()
@@ -153,7 +154,7 @@ class _Saving:
         return document
 
     def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
-        """Return the numbers that the row has in the database; the instance gets them, too."""
+        """Return the numbers that are stored in the database, and set them on the instance."""
         numbers: dict[Any, int | None] = {}
         for field in fields:
             for number, *texts in self.stored.values_list(
@@ -165,7 +166,7 @@ class _Saving:
         return numbers
 
     def _number(self, document: Any, new: list[Any], store: Callable[[Any, Any], Any]) -> Any:
-        """Take the numbers and update the row with them, in one transaction."""
+        """Take the numbers and update the row in one transaction."""
         fields = [*self.explicit, *new]
         texts = [text for field in fields for text in field.texts]
         written = [text for text in texts if all(value[0] is not text for value in self.values)]
@@ -199,7 +200,7 @@ class _Saving:
         return found
 
     def _store(self, document: Any, fields: Any, *, uncommitted: bool = False) -> None:
-        """Let the instance have what was stored."""
+        """Set the stored values on the instance."""
         for field in fields:
             self._set(field, getattr(document, field.attname), uncommitted=uncommitted)
 
@@ -208,7 +209,7 @@ class _Saving:
         return settled(field, value) if is_unsettled and not is_expression(value) else value
 
     def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
-        """Return a filter that finds the row only if it is as its numbers were chosen by."""
+        """Return a filter that matches the row only if what its numbers depend on is unchanged."""
         expected = {field.attname: None for field in new}
         for field in [*self.explicit, *new]:
             for about in field.depends_on:
@@ -217,13 +218,13 @@ class _Saving:
         return expected
 
     def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
-        """Set a number that the row has in the database, and remember that nobody set it."""
+        """Set a stored number on the instance, and remember that it wasn't set explicitly."""
         state = self.row._state
         setattr(self.row, field.attname, number)
         setattr(state, field.memory, number)
         setattr(state, LOADED, self.row.pk)
         if uncommitted:
-            # Should the transaction be rolled back, the number is not the row's.
+            # If the transaction is rolled back, the row doesn't have this number.
             mark = _uncommitted(field)
             setattr(state, mark, True)
             transaction.on_commit(

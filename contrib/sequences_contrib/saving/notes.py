@@ -1,4 +1,4 @@
-"""What an IntegrityError says of a counter that is behind its rows."""
+"""Notes on an IntegrityError that a counter behind its rows has caused."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from django.db.models import Max, Model
 from sequences_core import get_last_value
 
 LOOKED_AT = 100
-"""How many rows are asked for their scope, where only a function tells it."""
+"""How many rows are read if the scope is a function."""
 
 
 def explain(
     error: IntegrityError, wants: Mapping[str, Any], connection: BaseDatabaseWrapper
 ) -> None:
-    """Add a note that says which counter is behind its rows, if one is."""
+    """Add a note to the error for each counter that is behind its rows."""
     for name, fields in wants.items():
         for field, (new, _) in fields.items():
-            # Where a sequence restarts, or skips what rows have, they may be above it.
+            # With reuse or reset_value, rows may have numbers above the counter.
             if not new or field.reuse or field.reset_value is not None:
                 continue
             remedy = f"manage.py sequences sync {field} --apply --database={connection.alias}"
@@ -31,10 +31,11 @@ def explain(
                 if any(map(field.skips_used, new)):
                     continue
                 highest = _highest(field, name, new[0], connection)
-                # Read after the rows, so that those of other transactions don't mislead.
+                # Read after the rows, so that rows committed in between aren't mistaken for the
+                # cause.
                 last = get_last_value(name, using=connection.alias) or 0
-            except Exception:  # noqa: BLE001 # whatever it is, the first error is what matters
-                error.add_note(  # the transaction that it broke answers no query
+            except Exception:  # noqa: BLE001 # the original error must be raised in any case
+                error.add_note(  # queries fail in the broken transaction
                     f"If rows of {field} have higher numbers than their sequence {name!r}, "
                     f"the sequence is behind them: {remedy}"
                 )
@@ -47,7 +48,7 @@ def explain(
 
 
 def _highest(field: Any, name: str, row: Model, connection: BaseDatabaseWrapper) -> int | None:
-    """Return the highest number that rows of the row's counter have."""
+    """Return the highest number of the rows that share this row's counter."""
     rows: Any = field.rows_of(row, connection.alias).exclude(**{field.attname: None})
     if not field.is_scoped_by_function:
         return rows.aggregate(highest=Max(field.attname))["highest"]  # type: ignore[no-any-return]

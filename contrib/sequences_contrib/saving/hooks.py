@@ -1,0 +1,41 @@
+"""The methods of Django that numbered models replace.
+
+Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
+of each model that has a SequenceField.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+
+from ..collisions import validate_numbers
+from .bulk_inserts import numbering_bulk_create
+from .inserts import numbering_insert
+from .memory import remembering_from_db, remembering_refresh
+from .rollbacks import undoing_save
+from .updates import numbering_update
+
+
+def number_inserts(cls: Any) -> None:
+    """Let Django number the rows of ``cls`` and of its children when it inserts them."""
+    if getattr(cls, "_sequences_hooked", False):
+        return
+    cls._sequences_hooked = True
+    cls._do_insert = numbering_insert(cls._do_insert)
+    cls.save_base = undoing_save(cls.save_base)
+    cls.from_db = classmethod(remembering_from_db(cls.from_db.__func__))
+    cls.refresh_from_db = remembering_refresh(cls.refresh_from_db)
+    validate_numbers(cls)
+
+
+def number_updates(cls: Any) -> None:
+    """Let Django number a row of ``cls`` or its children when an UPDATE makes a condition true."""
+    if getattr(cls, "_sequences_posting", False):
+        return
+    cls._sequences_posting = True
+    cls._do_update = numbering_update(cls._do_update)
+
+
+QuerySet.bulk_create = numbering_bulk_create(QuerySet.bulk_create)  # type: ignore[method-assign]

@@ -1,0 +1,80 @@
+"""What an instance remembers of its numbers, so that a copy of a row gets numbers of its own.
+
+To copy a row, Django's users set its primary key to None and save it again. The number that it
+still has is then the other row's, unless somebody has set it since. So the state of each instance
+keeps the numbers and the texts that it was loaded or saved with, and the primary key that it was
+loaded with.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from django.db.models import Model
+
+from ..counters import sequence_fields
+
+LOADED = "sequences_loaded"
+"""The attribute of ``_state`` that keeps the primary key that an instance was loaded with."""
+
+
+def is_copy(row: Any, field: Any, using: str) -> bool:
+    """Return whether a row that is about to be inserted has the number or text of another row."""
+    value, state = getattr(row, field.attname), row._state
+    if value is None or getattr(state, field.memory, None) != value or state.db != using:
+        return False
+    # With the same primary key it is a row that was deleted, and that keeps its number.
+    key = getattr(state, LOADED, None)
+    return key is None or key != row.pk
+
+
+def remember_loaded(field: Any, row: Model) -> None:
+    """Remember a number or text that was read from the database, unless it is still deferred."""
+    if field.attname in row.__dict__:
+        setattr(row._state, field.memory, getattr(row, field.attname))
+
+
+def remember_update(field: Any, row: Model) -> None:
+    """Remember a number or text that an UPDATE is about to store, if it is another than before."""
+    value, state = getattr(row, field.attname), row._state
+    if getattr(state, field.memory, value) != value:
+        setattr(state, field.memory, value)
+        setattr(state, LOADED, row.pk)
+
+
+def remembering_from_db(from_db: Any) -> Any:
+    """Wrap ``Model.from_db``: the instance remembers what it was loaded with."""
+
+    @functools.wraps(from_db)
+    def wrapper(cls: Any, db: Any, field_names: Any, values: Any, *args: Any, **kwargs: Any) -> Any:
+        row = from_db(cls, db, field_names, values, *args, **kwargs)
+        for field in _fields_of(cls):
+            if field.attname in field_names:
+                setattr(row._state, field.memory, getattr(row, field.attname))
+        setattr(row._state, LOADED, row.pk)
+        return row
+
+    return wrapper
+
+
+def remembering_refresh(refresh_from_db: Any) -> Any:
+    """Wrap ``Model.refresh_from_db``, which also loads fields that were deferred."""
+
+    @functools.wraps(refresh_from_db)
+    def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
+        fields = fields if fields is None else list(fields)
+        refresh_from_db(self, using, fields, *args, **kw)
+        model: type[Model] = type(self)
+        for field in _fields_of(model):
+            if fields is None or field.attname in fields:
+                remember_loaded(field, self)
+
+    return wrapper
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields_of(model: type[Model]) -> list[Any]:
+    """Return the fields of a model that are numbers, and those that are their texts."""
+    numbers = sequence_fields(model._meta.concrete_fields)
+    return [*numbers, *(text for field in numbers for text in field.texts)]

@@ -1,0 +1,88 @@
+"""Writing the texts of numbers, when an INSERT or an UPDATE stores the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..affixes import Affixes
+from ..expressions import is_expression
+from .memory import is_copy
+from .row_values import RowValues
+
+
+class Texts:
+    """The texts of the rows of one statement, which are written when the numbers are known."""
+
+    def __init__(
+        self, rows: Sequence[Any], connection: BaseDatabaseWrapper, values: RowValues
+    ) -> None:
+        self.rows = rows
+        self.connection = connection
+        self.values = values
+        self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
+
+    def rows_to_write(self, text: Any, field: Any) -> list[Any]:
+        """Return the rows whose text is to be written, because the caller has set none.
+
+        Raises ValueError for rows whose number is only known to the database, and for those that
+        have a text but no number.
+        """
+        rows = []
+        for row in self.rows:
+            number, given = getattr(row, field.attname), getattr(row, text.attname)
+            if not given or is_copy(row, text, self.connection.alias):
+                if is_expression(number):
+                    raise ValueError(f"{text} can't be written: only the database knows {field}")
+                rows.append(row)
+            elif number is None or is_copy(row, field, self.connection.alias):
+                raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
+        return rows
+
+    def look_up(self, text: Any, field: Any, rows: list[Any], numbered: set[int]) -> None:
+        """Look up all but the numbers, while no counter is locked.
+
+        :param rows: the rows whose text is to be written.
+        :param numbered: the ids of the row objects that have a number or will get one.
+
+        Raises ValueError for a row whose text can't be written.
+        """
+        affixes = text.affixes(rows, self.connection) if rows else []
+        for row, known in zip(rows, affixes, strict=True):
+            if getattr(row, field.attname) is not None:
+                text.text(known, field.number_of(row))
+            elif known is None and id(row) in numbered:
+                text.text(known, 0)  # This raises the error.
+        self._unwritten.append((text, field, rows, affixes))
+
+    def write(self) -> None:
+        """Set the texts; that of a row without a number is None."""
+        for text, field, rows, affixes in self._unwritten:
+            numbers = map(field.get_prep_value, map(attrgetter(field.attname), rows))
+            texts = [
+                None if number is None else text.text(known, number)
+                for number, known in zip(numbers, affixes, strict=True)
+            ]
+            self.values.set(rows, text.attname, texts)
+
+
+def text_for_update(text: Any, field: Any, row: Any) -> Any:
+    """Return the text that an UPDATE stores: a new one if somebody has changed the number.
+
+    Raises ValueError if only the database knows the number, or if the text can't be written.
+    """
+    value, number = getattr(row, text.attname), row.__dict__.get(field.attname)
+    known = getattr(row._state, field.memory, None)
+    if value and (number == known or value != getattr(row._state, text.memory, None)):
+        return value  # It was issued with this number, or somebody has set it.
+    if number is None:  # A deferred number is unchanged.
+        return value if field.attname not in row.__dict__ else None
+    if is_expression(number):
+        raise ValueError(f"{text} can't be written: only the database knows {field}")
+    connection = connections[row._state.db or router.db_for_write(type(row), instance=row)]
+    (affixes,) = text.affixes([row], connection)
+    return text.text(affixes, field.get_prep_value(number))

@@ -1,0 +1,84 @@
+"""Taking numbers from the counter of a field, and moving it, in the transaction that is open.
+
+Each function locks the counter before it reads a row of the field's model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import Model
+
+from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core.models import Counter
+from sequences_core.taking import take
+
+from . import free
+
+
+def take_numbers(
+    field: Any, rows: list[Any], name: str, using: str, explicit: set[int]
+) -> Iterable[int]:
+    """Take a number from a counter for each of the rows.
+
+    :param explicit: the numbers that other rows of the same statement bring with them.
+    """
+    if field.reset_value is not None:  # A block can't contain the restart.
+        return [take(field.allocation(row, name), using)[0] for row in rows]
+    if field.reuse:
+        return _reuse(field, rows, name, using, explicit)
+    taken = take(field.allocation(rows[0], name, len(rows)), using)
+    if not any(map(field.skips_used, rows)):
+        return taken
+    others = field.rows_of(rows[0], using)
+    if not free.is_used(field, others, taken):
+        return taken
+    numbers = free.pick(field, free.unused(field, others, taken[0]), others, len(rows), ())
+    free.move(name, numbers[-1], taken, using)
+    return numbers
+
+
+def _reuse(field: Any, rows: list[Any], name: str, using: str, explicit: set[int]) -> list[int]:
+    """Return numbers that no row has, and move the counter accordingly."""
+    taken = take(field.allocation(rows[0], name), using)
+    others = field.rows_of(rows[0], using)
+    choice = free.reusable(field, others, explicit)
+    numbers = free.pick(field, choice, others, len(rows), explicit)
+    last = numbers[-1]
+    if field.reuse == "gaps":  # A gap is below the counter, which must not be lowered to it.
+        last = max(last, taken[0] - 1)
+    free.move(name, last, taken, using)
+    return numbers
+
+
+def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
+    """Lock the counter and leave its last number as it is; create the counter if there is none."""
+    with suppress(SequenceExhausted):  # The counter may be at the highest number.
+        # With its reset_value, the sequence might restart.
+        allocation = replace(field.allocation(row, name), reset_value=None)
+        last = take(allocation, using)[0] - 1
+        if last >= 0:
+            set_last_value(last, name, force=True, using=using)
+        else:  # A new counter whose first number is 0: set_last_value() refuses negative numbers.
+            Counter.objects.using(using).filter(pk=name).update(last=last)
+
+
+def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> None:
+    """Raise the counter to an explicit number, unless it is higher or will start higher."""
+    if get_last_value(name, using=using) is None:
+        initial = field.initial_value
+        if number < (initial(row) if callable(initial) else initial):
+            if field.ascending:  # The first number's date will be compared with this row's date.
+                lock_counter(field, row, name, using)
+            return
+    if field.limit is None or number < 0:
+        with suppress(ValueError):  # The counter is higher already, or the number is negative.
+            set_last_value(number, name, using=using)
+        return
+    # Only take() limits the wait for the counter. It locks the counter, which can then be lowered.
+    with suppress(SequenceExhausted):
+        last = take(Allocation(name, timeout=field.limit), using)[0] - 1
+        set_last_value(max(number, last), name, force=True, using=using)
