@@ -67,6 +67,17 @@ def setting(cursor: Any, name: str) -> str | None:
     return str(row[1]) if row else None
 
 
+def finds_what_it_does_not_see(connection: Any) -> bool:
+    """Return whether an UPDATE at REPEATABLE READ finds rows that a SELECT doesn't.
+
+    The connection is Django's. MySQL's UPDATE does; on MariaDB, from 11.8 on, it is a conflict.
+    """
+    if connection.vendor != "mysql":
+        return False
+    with connection.cursor() as cursor:
+        return setting(cursor, "innodb_snapshot_isolation") != "ON"
+
+
 def describe(url: str) -> str:
     """The title and version of the server at `url`, such as "MariaDB 10.11.18"."""
     with contextlib.closing(connect(url)) as connection:
