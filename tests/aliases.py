@@ -9,6 +9,7 @@ from typing import Any
 import dj_database_url
 from django.core.management import call_command
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 @contextmanager
@@ -28,6 +29,7 @@ def known_to_django(urls: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         for alias in urls:
-            connections[alias].close()
+            # SQLite's own close() keeps a database in memory open.
+            BaseDatabaseWrapper.close(connections[alias])
             del connections[alias]
             del handler.settings[alias]

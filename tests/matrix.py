@@ -1,5 +1,7 @@
 """`python -m tests.matrix [release …]`: kit, contrib and faults on each release of the databases.
 
+Firebird, which no backend is made for, stands for other databases: there it is the kit alone.
+
 The counts are kept in matrix.json, release by release, and the documentation's table is made of
 them. A release is what DB takes, such as "postgresql@18", or SQLite with the Python that brings it,
 "sqlite/3.14".
@@ -31,7 +33,10 @@ RELEASES = (
     "mysql",
     "sqlite",
     *(f"sqlite/{version}" for version in PYTHONS),
+    "firebird",
 )
+
+FIREBIRD = ["django-firebird==5.0.*", "django==5.2.*"]
 
 PARTS = {"backends": "Kit", "contrib": "Field and documents", "tests/faults": "Faults"}
 """The folders of the tests, and what the table calls them."""
@@ -55,18 +60,26 @@ HEADER = """\
 """
 
 
-def environment(version: str) -> Path:
-    """The interpreter of an environment of its own with another Python and the packages."""
-    folder = ROOT / ".nox" / f"matrix-{version}"
+def environment(release: str) -> Path:
+    """The interpreter for a release, where it needs another one in an environment of its own.
+
+    That is one with another SQLite, or with Firebird's engine for Django. The engine is for one
+    release of Django, and for an older python-dateutil than the constraints have.
+    """
+    database, _, version = release.partition("/")
+    if not version and database != "firebird":
+        return Path(sys.executable)
+    folder = ROOT / ".nox" / f"matrix-{version or database}"
     interpreter = folder / "bin" / "python"
     uv = str(Path(sys.executable).with_name("uv"))
     if not interpreter.exists():
-        subprocess.run([uv, "venv", "--quiet", "--python", python(version), folder], check=True)
+        base = python(version) if version else sys.executable
+        subprocess.run([uv, "venv", "--quiet", "--python", base, folder], check=True)
     backends = sorted(file.parent for file in ROOT.glob("backends/*/pyproject.toml"))
     editable = [part for one in (ROOT, ROOT / "contrib", *backends) for part in ("-e", str(one))]
     install = [uv, "pip", "install", "--quiet", "--python", str(interpreter)]
-    drivers = ["psycopg[binary]", "oracledb", "--constraint", "constraints.txt"]
-    command = [*install, "--group", "test", *drivers, *editable]
+    own = ["--constraint", "constraints.txt"] if version else FIREBIRD
+    command = [*install, "--group", "test", "psycopg[binary]", "oracledb", *own, *editable]
     subprocess.run(command, check=True, cwd=ROOT)
     return interpreter
 
@@ -124,9 +137,10 @@ def main() -> int:
     results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = False
     for release in arguments.releases or RELEASES:
-        database, _, version = release.partition("/")
-        interpreter = environment(version) if version else Path(sys.executable)
-        for part in [arguments.only] if arguments.only else PARTS:
+        database = release.partition("/")[0]
+        interpreter = environment(release)
+        whole = ["backends"] if release == "firebird" else list(PARTS)
+        for part in [arguments.only] if arguments.only else whole:
             result = run(interpreter, database, part)
             failed |= bool(result["status"])
             results.setdefault(release, {})[part] = result

@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings
 from django.db import connections
 from django.test import TestCase, TransactionTestCase
+from hypothesis import settings as hypothesis_settings
 
 # Files and folders that are slow, or about no server of DB: left to a run of everything, or to who
 # names them.
@@ -51,6 +52,10 @@ OF_REPOSITORY = {
     "test_tutorial.py",
     "test_typing.py",
 }
+
+# Hypothesis allows an example 200 ms, which it takes on a machine that is busy with others.
+hypothesis_settings.register_profile("no deadline", deadline=None)
+hypothesis_settings.load_profile("no deadline")
 
 _sound: set[tuple[str, type]] = set()
 

@@ -22,7 +22,9 @@ INSTALLED_APPS = [
     "tests.numbered",
 ]
 
-VENDORS = ("sqlite", "postgresql", "mariadb", "mysql", "oracle")
+VENDORS = ("sqlite", "postgresql", "mariadb", "mysql", "oracle", "firebird")
+
+dj_database_url.register("firebird", "django_firebird")
 
 DATABASES: dict[str, Any] = {
     name: dj_database_url.parse(os.environ[f"{name.upper()}_URL"])

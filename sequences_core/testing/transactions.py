@@ -24,7 +24,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.models import Counter
-from sequences_core.table import table_parts
+from sequences_core.table import TABLE, table_parts
 
 from .base import Contract
 
@@ -196,7 +196,7 @@ class Transactions(Contract):
         try:
             # Use the driver's cursor, because Django's checks needs_rollback itself.
             with closing(connections[self.using].connection.cursor()) as cursor:
-                cursor.execute(f"SELECT 1{self.connection.features.bare_select_suffix}")
+                cursor.execute(f"SELECT last FROM {TABLE} WHERE 1 = 0")
                 cursor.fetchall()
         except Exception:  # noqa: BLE001 - each driver has its own errors
             return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from django.core.checks import run_checks
 from django.db import DatabaseError, connection, connections, transaction
@@ -62,8 +64,8 @@ def _see_1020(place: Place) -> tuple[int, bool, dict[str, int]]:
     with transaction.atomic():
         get_next_values(5, "mine")
         Counter.objects.count()  # the snapshot
-        with connections["default"].copy().cursor() as other:
-            other.execute(f"UPDATE {Counter._meta.db_table} SET last = 2 WHERE name = 'theirs'")
+        with closing(connections["default"].copy()) as other, other.cursor() as cursor:
+            cursor.execute(f"UPDATE {Counter._meta.db_table} SET last = 2 WHERE name = 'theirs'")
         try:
             get_next_value("theirs")
         except DatabaseError as error:

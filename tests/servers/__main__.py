@@ -9,7 +9,7 @@ import sys
 from tests.servers import background
 from tests.servers.errors import ServerError
 from tests.servers.install import install
-from tests.servers.launch import KINDS, chosen, variable
+from tests.servers.launch import DEFAULT, KINDS, chosen, variable
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def main() -> int:
 def _run(command: str, names: list[str], durable: bool) -> None:
     os.environ["DB"] = " ".join(names)  # whose releases are those of the servers
     if command == "install":
-        for name in names or KINDS:
+        for name in names or [name for name in DEFAULT if name in KINDS]:
             kind = KINDS.get(name.partition("@")[0])
             print(f"{name}: {kind().install() or 'is there' if kind else install(name)}")
     elif command == "start":

@@ -58,6 +58,11 @@ def galera_library() -> Path | None:
     return next(iter(sorted(Path("/usr/lib").glob("**/galera/libgalera_smm.so"))), None)
 
 
+def firebird() -> Path | None:
+    """The server, provided that there is the program that makes a database."""
+    return which("firebird") if which("isql-fb") else None
+
+
 def h2_library() -> Path | None:
     """H2's jar, provided that there is a Java to run it."""
     jar = Path("/usr/share/java/h2.jar")
@@ -102,6 +107,7 @@ class Requirement(NamedTuple):
 REQUIREMENTS = {
     "postgresql": Requirement("PostgreSQL", postgresql_binaries, ("postgresql",)),
     "mariadb": Requirement("MariaDB", lambda: which("mariadbd"), ("mariadb-server",)),
+    "firebird": Requirement("Firebird", firebird, ("firebird3.0-server", "firebird3.0-utils")),
     "galera": Requirement("Galera", galera_library, ("galera-4", "rsync")),
     "pgbouncer": Requirement("PgBouncer", lambda: which("pgbouncer"), ("pgbouncer",)),
     "h2": Requirement("H2", h2_library, ("libh2-java", "default-jre-headless")),

@@ -11,12 +11,15 @@ from pathlib import Path
 from tests.servers import reaper
 from tests.servers.base import Server, close_all, listed
 from tests.servers.errors import ServerError
+from tests.servers.firebird import Firebird
 from tests.servers.mysqld import MariaDB, MySQL
 from tests.servers.postgresql import PostgreSQL
 
-KINDS: dict[str, type[Server]] = {kind.name: kind for kind in (PostgreSQL, MariaDB, MySQL)}
-DEFAULT = ("sqlite", *KINDS)
-KNOWN = (*DEFAULT, "oracle")
+KINDS: dict[str, type[Server]] = {
+    kind.name: kind for kind in (PostgreSQL, MariaDB, MySQL, Firebird)
+}
+DEFAULT = ("sqlite", "postgresql", "mariadb", "mysql")
+KNOWN = ("sqlite", *KINDS, "oracle")
 
 
 def variable(name: str) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import dj_database_url
 
+dj_database_url.register("firebird", "django_firebird")
+
 PATIENCE = 10
 """Seconds to wait for a connection."""
 
@@ -32,6 +34,11 @@ def connect(url: str) -> Any:
         port = int(settings["PORT"] or 3306)
         place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
         return MySQLdb.connect(**account, **place, connect_timeout=PATIENCE)
+    if engine == "django_firebird":
+        import firebird.driver
+
+        dsn = f"{settings['HOST']}/{settings['PORT']}:{settings['NAME']}"
+        return firebird.driver.connect(dsn, **account)
     if engine == "oracle":
         import oracledb
 
@@ -60,6 +67,17 @@ def setting(cursor: Any, name: str) -> str | None:
     return str(row[1]) if row else None
 
 
+def finds_what_it_does_not_see(connection: Any) -> bool:
+    """Return whether an UPDATE at REPEATABLE READ finds rows that a SELECT doesn't.
+
+    The connection is Django's. MySQL's UPDATE does; on MariaDB, from 11.8 on, it is a conflict.
+    """
+    if connection.vendor != "mysql":
+        return False
+    with connection.cursor() as cursor:
+        return setting(cursor, "innodb_snapshot_isolation") != "ON"
+
+
 def describe(url: str) -> str:
     """The title and version of the server at `url`, such as "MariaDB 10.11.18"."""
     with contextlib.closing(connect(url)) as connection:
@@ -71,6 +89,8 @@ def describe(url: str) -> str:
                 title = "MariaDB" if "MariaDB" in version else "MySQL"
                 # MariaDB 10 puts the version of a MySQL before its own.
                 return f"{title} {version.removeprefix('5.5.5-').partition('-')[0]}"
+            case "firebird":
+                return f"Firebird {connection.info.version}"
             case "oracledb":
                 return f"Oracle {connection.version}"
             case _:

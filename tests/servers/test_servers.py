@@ -161,6 +161,7 @@ def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyP
         "postgresql": "18",
         "mariadb": "",
         "mysql": "",
+        "firebird": "",
     }
 
 

@@ -9,7 +9,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps.registry import Apps
-from django.db import DatabaseError, IntegrityError, OperationalError, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Value, When
 
@@ -23,7 +30,10 @@ if TYPE_CHECKING:
     from sequences_core.models import Counter
 
 SQLSTATES = ("sqlstate", "pgcode")
-"""The attributes with the SQLSTATE of psycopg's and psycopg2's errors."""
+"""The attributes with the SQLSTATE: of psycopg's and Firebird's errors, and of psycopg2's."""
+
+OF_LIBPQ = ("pgconn", "pgcode")
+"""The attributes that only the errors of psycopg and of psycopg2 have."""
 
 ALIVE = frozenset({0, 1, 2})
 """libpq's transaction states that are not an error: idle, active, in a transaction."""
@@ -101,10 +111,10 @@ class ORMAllocator(Allocator):
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
         # PostgreSQL, and databases with its protocol, abort the transaction after any error, until
-        # a rollback to a savepoint. Their drivers, psycopg and psycopg2, are those whose errors
-        # have an SQLSTATE, and know the state from the server's last answer.
+        # a rollback to a savepoint. Their drivers, psycopg and psycopg2, know the state from the
+        # server's last answer.
         cause = error.__cause__
-        if not any(hasattr(cause, name) for name in SQLSTATES):
+        if not any(hasattr(cause, name) for name in OF_LIBPQ):
             return self.is_retryable(error)
         info = getattr(getattr(connection, "connection", None), "info", None)
         return getattr(info, "transaction_status", None) not in ALIVE
@@ -140,6 +150,8 @@ def _counters(connection: BaseDatabaseWrapper, allocation: Allocation) -> models
 
 def _move(counters: models.QuerySet[Counter], allocation: Allocation) -> int:
     """Lock and increase the counter; return the number of rows updated, 0 or 1."""
+    if not vendors.update_waits(connections[counters.db]) and not counters.select_for_update():
+        return 0
     if allocation.reset_value is None:
         movable = counters.filter(last__lte=allocation.highest_before)
         return movable.update(last=F("last") + allocation.count)

@@ -11,15 +11,7 @@ from django.db import DatabaseError, connections, transaction
 from sequences_core import SequenceExhausted, get_allocator, get_next_value
 from sequences_core.arguments import MAX_VALUE
 from sequences_core.table import TABLE
-from tests.servers.probe import setting
-
-
-def finds_what_it_does_not_see(connection: Any) -> bool:
-    """Return whether an UPDATE finds rows that a SELECT doesn't; not on MariaDB since 11.8."""
-    if connection.vendor != "mysql":
-        return False
-    with connection.cursor() as cursor:
-        return setting(cursor, "innodb_snapshot_isolation") != "ON"
+from tests.servers.probe import finds_what_it_does_not_see
 
 
 class Conflicts:

@@ -33,6 +33,7 @@ def of_oracle(code: int) -> DatabaseError:
         pytest.param(raised("restart transaction", pgcode="40001"), id="CockroachDB, psycopg2"),
         pytest.param(raised("deadlock detected", pgcode="40P01"), id="YugabyteDB, psycopg2"),
         pytest.param(raised("40001", "[40001] … deadlock victim (1205)"), id="SQL Server, pyodbc"),
+        pytest.param(raised("update conflicts", sqlstate="40001"), id="Firebird"),
         pytest.param(raised(9007, "Write conflict"), id="TiDB, write conflict"),
         pytest.param(raised(8002, "can't retry select for update statement"), id="TiDB, read"),
         pytest.param(raised(8022, "Error: KV error safe to retry"), id="TiDB, commit"),
@@ -54,7 +55,9 @@ def test_a_conflict(error: DatabaseError) -> None:
         pytest.param(
             raised("server closed the connection", pgcode=None), True, id="psycopg2, gone"
         ),
+        pytest.param(raised("lock timeout", pgconn=None, sqlstate="55P03"), True, id="psycopg"),
         pytest.param(raised("23000", "[23000] … duplicate key (2627)"), False, id="SQL Server"),
+        pytest.param(raised("violation of UNIQUE", sqlstate="23000"), False, id="Firebird"),
         pytest.param(raised(1205, "Lock wait timeout exceeded"), False, id="MySQL"),
         pytest.param(of_oracle(8002), False, id="Oracle, whose 8002 is not TiDB's"),
         pytest.param(raised("table"), False, id="a message of five letters"),
@@ -73,6 +76,7 @@ def test_no_conflict(error: DatabaseError, aborts: bool) -> None:
     [
         pytest.param(raised("relation does not exist", pgcode="42P01"), id="CockroachDB"),
         pytest.param(raised("42S02", "[42S02] … Invalid object name (208)"), id="SQL Server"),
+        pytest.param(raised("Table unknown", sqlstate="42S02"), id="Firebird"),
         pytest.param(of_oracle(942), id="Oracle"),
     ],
 )

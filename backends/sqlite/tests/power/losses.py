@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -111,12 +112,11 @@ class Run:
             if content is not None:
                 (after / name).write_bytes(content)
         try:
-            connection = sqlite3.connect(after / DATABASE.name)
-            sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
-            rows = connection.execute("SELECT number FROM printed_invoice ORDER BY number")
-            numbers = [number for (number,) in rows]
-            counter = connection.execute("SELECT last FROM sequences_core_counter").fetchone()
-            connection.close()
+            with closing(sqlite3.connect(after / DATABASE.name)) as connection:
+                sound = connection.execute("PRAGMA integrity_check").fetchone()[0]
+                rows = connection.execute("SELECT number FROM printed_invoice ORDER BY number")
+                numbers = [number for (number,) in rows]
+                counter = connection.execute("SELECT last FROM sequences_core_counter").fetchone()
         except sqlite3.DatabaseError as error:
             self.faults.append(f"unreadable: {error}")
             return
