@@ -14,7 +14,7 @@ from django.db.models import F, Value
 from django.test.utils import isolate_apps
 from sequences_contrib.audit import CounterAudit, EarlyDate, Missing, audit
 from sequences_contrib.fields import SequenceField
-from sequences_contrib.periods import FiscalYear, Month, Year
+from sequences_contrib.periods import Day, FiscalYear, Month, Year
 from sequences_contrib.voids import record_void
 
 from sequences_core import set_last_value
@@ -345,6 +345,25 @@ def test_scopes_of_other_texts(using: str) -> None:
         assert all(result.is_clean and result.rows == 2 for result in results)
         run_sql(using, "DELETE FROM numbered_letter WHERE number = 1")
         assert all(r.missing == (Missing(1, 1),) for r in audit(rows.model, using=using))
+
+
+@pytest.mark.parametrize("scope", ["day", Day("day")])
+def test_dates_that_another_program_has_written(scope: Any, using: str) -> None:
+    """SQLite stores 2026-1-5 as text; Django reads it as 2026-01-05, so both have one counter."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("the database stores dates only")
+    with letters(using, day=models.DateField(), number=SequenceField("post", scope=scope)) as rows:
+        for day in (5, 6):
+            for _ in range(3):
+                rows.create(day=date(2026, 1, day))
+        run_sql(using, "UPDATE numbered_letter SET day = '2026-1-5' WHERE id = 2")
+        run_sql(using, "UPDATE numbered_letter SET day = '2026-1-6' WHERE id > 3")
+        run_sql(using, "DELETE FROM numbered_letter WHERE id IN (3, 5)")
+        results = audit(rows.model, using=using)
+        assert [(r.counter, r.rows, r.missing, r.duplicates) for r in results] == [
+            ("post.2026-01-05", 2, (Missing(3, 3),), ()),
+            ("post.2026-01-06", 2, (Missing(2, 2),), ()),
+        ]
 
 
 def odd_or_even(day: date) -> str:
