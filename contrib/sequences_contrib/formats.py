@@ -17,7 +17,7 @@ from sequences_core.arguments import MAX_VALUE, check_integer
 from . import languages
 from .affixes import Affixes, affixes_of
 from .dates import zone_name
-from .expressions import Digits, Joined
+from .expressions import Joined, padded
 from .languages import Language
 from .periods import Period
 from .pieces import NUMBER, field_placeholders, pieces_of
@@ -153,8 +153,8 @@ class NumberFormat:
 
         Its value is null for rows for which :meth:`format` raises ValueError.
 
-        :param number: an expression of the number. The database evaluates it twice, so it must not
-            be a ``NextValue``.
+        :param number: an expression of the number. The database evaluates it several times, so it
+            must not be a ``NextValue``.
 
         Raises NotSupportedError for a period that only a Python function can tell.
         """
@@ -163,7 +163,7 @@ class NumberFormat:
             if isinstance(piece, str):
                 parts.append(Value(piece))
             elif piece.part is None:
-                parts.append(Digits(number, width=self.width))
+                parts.append(padded(number, self.width))
             else:
                 parts.append(Written(piece))
         return Joined(*parts)

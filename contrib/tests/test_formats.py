@@ -281,6 +281,15 @@ def test_negative() -> None:
             NumberFormat(written).format(row)
 
 
+def test_negative_in_sql(bills: Any) -> None:
+    """The expression is null where format() raises an error because the number is negative."""
+    for number in (-1, 0):
+        bills.create(number=number)
+    for template, text in (("N-{number}", "N-0"), ("N-{number:03d}", "N-000")):
+        found = bills.order_by("pk").annotate(found=NumberFormat(template).expression())
+        assert list(found.values_list("found", flat=True)) == [None, text]
+
+
 def test_function_in_sql(bills: Any) -> None:
     """A period defined by a Python function has no database expression."""
     year = FiscalYear("issued_on", by=lambda day: "Y1")
