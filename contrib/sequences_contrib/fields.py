@@ -11,7 +11,7 @@ from . import checks, previews, renames, rule_checks
 from .counters import Numbering
 from .options import DEFAULTS
 from .saving import hooks, updates
-from .saving.memory import remember_update
+from .saving.memory import change, remember_update
 from .saving.texts import text_for_update
 
 # The types that type checkers see when the attribute is set and read. At run time, Django's fields
@@ -167,7 +167,7 @@ class SequenceField(_Integer[Set, Get]):
             if not model_instance._state.adding:
                 for text in self.texts:  # before remember_update(), which overwrites the old number
                     written = text_for_update(text, self, model_instance)
-                    setattr(model_instance, text.attname, written)
+                    change(model_instance, model_instance, text.attname, written)
             remember_update(self, model_instance)
         return getattr(model_instance, self.attname)
 

@@ -10,7 +10,7 @@ from django.utils.functional import cached_property
 from . import previews, text_checks
 from .formats import NumberFormat, Parsed
 from .formatted import Formatted
-from .saving.memory import remember_update
+from .saving.memory import change, remember_update
 from .saving.texts import text_for_update
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class FormattedNumberField(Formatted, _Text):
             return getattr(model_instance, self.attname)
         text = text_for_update(self, self.number_field, model_instance)
         if not model_instance._state.adding:
-            setattr(model_instance, self.attname, text)
+            change(model_instance, model_instance, self.attname, text)
         remember_update(self, model_instance)
         return text
 

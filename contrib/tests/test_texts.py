@@ -205,6 +205,26 @@ def test_number_changed_by_hand(model: Any, company: Company, using: str) -> Non
             row.save()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_update_that_fails(using: str, mode: str) -> None:
+    """The text is as before, and the explicit number counts as explicit in the next save."""
+    with letters(
+        using,
+        kind=models.CharField(max_length=9),
+        number=SequenceField("s", scope="kind"),
+        text=FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=99),
+    ) as rows:
+        rows.create(kind="a")
+        row = rows.create(kind="a")
+        row.number = 1
+        with pytest.raises(IntegrityError), atomic_if(MODES[mode], using):
+            row.save()
+        assert (row.number, row.text) == (1, "a-2")
+        row.kind = "b"
+        row.save()
+        assert (row.number, row.text) == (1, "b-1")
+
+
 def test_row_that_exists_made_by_hand(bills: Any, company: Company, using: str) -> None:
     """An UPDATE by an instance that was never loaded writes the text as well."""
     bill = bills.create(issued_on=SPRING, company=company)

@@ -18,6 +18,14 @@ from ..counters import sequence_fields
 LOADED = "sequences_loaded"
 """The attribute of ``_state`` that keeps the primary key that an instance was loaded with."""
 
+CHANGES = "sequences_changes"
+"""The attribute of ``_state`` that lists what a running ``save()`` has changed before its UPDATE.
+
+Each change is the row or its state, the name of an attribute, and the value that it had.
+"""
+
+MISSING = object()
+
 
 def is_copy(row: Any, field: Any, using: str) -> bool:
     """Return whether a row that is about to be inserted has the number or text of another row."""
@@ -39,8 +47,24 @@ def remember_update(field: Any, row: Model) -> None:
     """Remember a number or text that an UPDATE is about to store, if it is another than before."""
     value, state = getattr(row, field.attname), row._state
     if getattr(state, field.memory, value) != value:
-        setattr(state, field.memory, value)
-        setattr(state, LOADED, row.pk)
+        change(row, state, field.memory, value)
+        change(row, state, LOADED, row.pk)
+
+
+def change(row: Model, holder: Any, name: str, value: Any) -> None:
+    """Set an attribute of the row or of its state for an UPDATE; see :func:`undo_changes`."""
+    if (changes := vars(row._state).get(CHANGES)) is not None:
+        changes.append((holder, name, vars(holder).get(name, MISSING)))
+    setattr(holder, name, value)
+
+
+def undo_changes(row: Model) -> None:
+    """Set back what ``save()`` has changed for an UPDATE that failed."""
+    for holder, name, value in reversed(vars(row._state).get(CHANGES, ())):
+        if value is MISSING:
+            vars(holder).pop(name, None)
+        else:
+            setattr(holder, name, value)
 
 
 def remembering_from_db(from_db: Any) -> Any:

@@ -1,4 +1,6 @@
-"""Undoing the numbers of an instance whose ``save()`` is rolled back after an INSERT of it.
+"""Undoing the numbers and texts of an instance whose ``save()`` fails.
+
+If an UPDATE fails, the text that was written for a changed number is set back.
 
 With multi-table inheritance, ``Model.save_base`` stores the rows of the parents and that of the
 child in one transaction. If the child's row fails, the parents' rows already had their numbers.
@@ -14,23 +16,35 @@ from django.db import router
 from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
+from .memory import CHANGES, undo_changes
 
 
 def undoing_save(save_base: Any) -> Any:
     """Wrap ``Model.save_base``: if it fails, the instance has the numbers that it had before."""
 
+    def undone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        state = vars(self._state)
+        state[CHANGES] = []
+        try:
+            return save_base(self, *args, **kwargs)
+        except BaseException as error:
+            if state.get(CHANGES) and not is_committed(error, _database_of(self, kwargs)):
+                undo_changes(self)
+            raise
+        finally:
+            state.pop(CHANGES, None)
+
     @functools.wraps(save_base)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if not any(self._meta.parents.values()):
-            return save_base(self, *args, **kwargs)
+            return undone(self, *args, **kwargs)
         held = set(self.__dict__)
         before = {attname: self.__dict__.get(attname) for attname in _numbered(self)}
         adding = self._state.adding
         try:
-            return save_base(self, *args, **kwargs)
+            return undone(self, *args, **kwargs)
         except BaseException as error:
-            using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
-            if is_committed(error, using):
+            if is_committed(error, _database_of(self, kwargs)):
                 raise
             if self._state.adding:
                 self.__dict__.update(before)
@@ -41,6 +55,10 @@ def undoing_save(save_base: Any) -> Any:
             raise
 
     return wrapper
+
+
+def _database_of(row: Any, kwargs: Any) -> str:
+    return kwargs.get("using") or router.db_for_write(type(row), instance=row)
 
 
 def _numbered(row: Any) -> list[str]:
