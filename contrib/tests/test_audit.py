@@ -417,7 +417,7 @@ def test_bad_arguments(arguments: Any, error: type[Exception], text: str) -> Non
 )
 def test_bad_options(options: Any) -> None:
     """Names are texts, and the order of numbers is compared with dates or integers only."""
-    with pytest.raises(TypeError, match=r"is a str|is no field of dates"):
+    with pytest.raises(TypeError, match=r"must be a str|must be a field of dates"):
         audit(Invoice, **options)
 
 

@@ -87,7 +87,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"counter": 1}, TypeError, "name must be a str"),
     ({"counter": ""}, ValueError, "characters"),
     ({"counter": "a "}, ValueError, "white space"),
-    ({"number": True}, TypeError, "number is an int"),
+    ({"number": True}, TypeError, "number must be an int"),
     ({"number": -1}, ValueError, "between 0"),
     ({"number": 2**63}, ValueError, "between 0"),
     ({"text": None}, TypeError, "text must be a str"),

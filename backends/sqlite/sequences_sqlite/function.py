@@ -28,8 +28,9 @@ _kept = threading.local()
 
 def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Statement]) -> None:
     """Define the function on the driver's connection, unless it is defined already."""
-    connection.ensure_connection()
     database: Any = connection
+    if database.connection is None:
+        database.ensure_connection()
     if getattr(database, FUNCTION, None) is database.connection:
         return
     # The driver's connection refers to its functions, so they must refer to it only weakly.
