@@ -62,9 +62,9 @@ class Conflicts:
         """A SELECT FOR UPDATE comes first where an UPDATE would not wait, as on Firebird."""
         monkeypatch.setattr(vendors, "update_waits", lambda connection: False)
         for expected in (1, 2):
-            with CaptureQueriesContext(connections[self.using]) as queries:
-                with transaction.atomic(using=self.using):
-                    assert get_next_value("s", using=self.using) == expected
+            queries = CaptureQueriesContext(connections[self.using])
+            with queries, transaction.atomic(using=self.using):
+                assert get_next_value("s", using=self.using) == expected
         kinds = [query["sql"].split()[0] for query in queries if TABLE in query["sql"]]
         assert kinds == ["SELECT", "UPDATE", "SELECT"]
 
