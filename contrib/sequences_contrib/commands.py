@@ -28,11 +28,11 @@ def named_model(label: str) -> tuple[type[Model], str | None]:
     """Return the model and the name of the field, or None, for ``app.Model[.field]``."""
     parts = label.split(".")
     if len(parts) not in {2, 3} or not all(parts):
-        raise CommandError(f"name a model as app.Model or app.Model.field, not {label!r}")
+        raise CommandError(f"Name a model as app.Model or app.Model.field, not {label!r}.")
     try:
         model = apps.get_model(parts[0], parts[1])
     except LookupError as error:
-        raise CommandError(f"there is no model {label!r}: {error}") from error
+        raise CommandError(f"There is no model {label!r}: {error}") from error
     return model, parts[2] if len(parts) == 3 else None
 
 
@@ -61,7 +61,7 @@ class Audit(Subcommand):
         for option in ("counter", "period"):
             if options[option] is not None and not results:
                 what = "counter" if option == "counter" else "counter of the period"
-                raise CommandError(f"{options['model']} has no {what} {options[option]!r}")
+                raise CommandError(f"{options['model']} has no {what} {options[option]!r}.")
         if options["format"] == "table":
             write_table(self, results)
         else:
@@ -139,7 +139,7 @@ class Adopt(_Changing):
     def handle(self, **options: Any) -> None:
         model, field = named_model(options["model"])
         if field is None:
-            raise CommandError("name the field as well: app.Model.field")
+            raise CommandError("Name the field as well: app.Model.field.")
         changes = adopt(
             model,
             field,

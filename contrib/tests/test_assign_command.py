@@ -75,7 +75,7 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["numbered"], "name a model"),
+        (["numbered"], "Name a model"),
         (["numbered.Nothing"], "no model"),
         (["numbered.Company"], "no SequenceField"),
         (["numbered.Invoice"], "name a field with when=….* has none"),

@@ -44,7 +44,7 @@ class Assign(Subcommand):
     def handle(self, **options: Any) -> None:
         pause = options["watch"]
         if pause is not None and not 0 <= pause <= LONGEST_PAUSE:
-            raise CommandError(f"--watch must be 0 to {LONGEST_PAUSE} seconds")
+            raise CommandError(f"--watch must be 0 to {LONGEST_PAUSE} seconds.")
         model, name = named_field(options["model"])
         try:
             while True:
