@@ -117,7 +117,10 @@ class Prune(_Changing):
 class Adopt(_Changing):
     """See :func:`sequences_contrib.adopt.adopt`."""
 
-    help = "Show which counters are lower than the numbers of a field; raise them with --apply."
+    help = (
+        "Show which counters of a field must be raised to continue after its rows, another "
+        "package's table or a sequence; raise them with --apply."
+    )
     done = "raised"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
