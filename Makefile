@@ -46,7 +46,7 @@ faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill wr
 docs: .venv/.docs ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
-messages: .venv/.dev ## take the strings of the code over into the catalogues of translations, and compile them
+messages: .venv/.dev ## copy new and changed strings into the catalogues of translations, and compile them
 	$(BIN)/python -m tests.servers install gettext
 	for package in sequences_core contrib/sequences_contrib; do (cd $$package && \
 		$(CURDIR)/$(BIN)/django-admin makemessages --all --no-location --no-wrap --no-obsolete && \
