@@ -113,10 +113,10 @@ def test_nothing_measured(tmp_path: Path) -> None:
 
 
 def test_unknown_question(tmp_path: Path) -> None:
-    """A question that there isn't is refused, with the names of those that there are."""
+    """An unknown question is refused, and the error lists the known ones."""
     done = run(tmp_path, "--only", "colour")
     assert done.returncode == 2
-    assert "there is call, contention" in done.stderr
+    assert "colour (choose from call, contention" in done.stderr
 
 
 def test_backend_that_is_none(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_slowed_disk() -> None:
         f"{begin}SequenceField{end.format(0)}": ("3.00", ""),
     }
     (chart,) = charts.charts(results)
-    assert "early release commits 4.0× on PostgreSQL the rows of SequenceField" in chart.finding
-    assert list(chart.panels) == ["the disk as it is", "1 ms more for each sync"]
+    assert "early release commits 4.0× the rows of SequenceField on PostgreSQL" in chart.finding
+    assert list(chart.panels) == ["no delay", "1 ms more for each sync"]
 
 
 def test_a_missed_ratio() -> None:
@@ -209,7 +209,8 @@ def test_a_missed_ratio() -> None:
     times = {"SequenceField": 1.2, "auto-increment": 1.0}
     cells = [{"question": "bulk", "contestant": one, "median": time} for one, time in times.items()]
     (ratio,) = ratios(results_of(dict.fromkeys(times, "ours"), *cells))
-    assert ratio == ("bulk_create / unnumbered", "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
+    name = "bulk_create / with auto-increment"
+    assert ratio == (name, "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
 
 
 def test_a_disk_that_cannot_be_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
