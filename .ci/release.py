@@ -42,9 +42,11 @@ PICTURE = re.compile(r"(^ *\.\. (?:image|figure):: +)(\S+)()", re.MULTILINE)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", help="the repository's address, as a browser opens it")
+    parser.add_argument("--url", help="the repository's address for a browser")
     parser.add_argument("--tag", help="fail unless this is the tag of the version")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="instead of dist/")
+    parser.add_argument(
+        "--dist", type=Path, default=ROOT / "dist", help="the folder of the results; default: dist/"
+    )
     options = parser.parse_args()
     url, version = address(options.url or origin()), version_of_all()
     if options.tag:

@@ -130,7 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     known = ", ".join(RELEASES)
     parser.add_argument("releases", nargs="*", metavar="release", help=f"default: all of {known}")
-    parser.add_argument("--only", choices=PARTS, help="this part of the tests alone")
+    parser.add_argument("--only", choices=PARTS, help="run only this part of the tests")
     arguments = parser.parse_args()
     if unknown := set(arguments.releases) - set(RELEASES):
         parser.error(f"unknown release: {', '.join(sorted(unknown))} (choose from {known})")

@@ -32,9 +32,9 @@ DATABASES: dict[str, Any] = {
     if f"{name.upper()}_URL" in os.environ
 }
 for database in DATABASES.values():
-    database["TEST"] = {"DEPENDENCIES": []}  # each can be installed without the others
+    database["TEST"] = {"DEPENDENCIES": []}  # create each without the others
 if "sqlite" in DATABASES:
-    # Threads can't share an in-memory database, and users have files.
+    # Threads can't share an in-memory database, and users' databases are files.
     DATABASES["sqlite"]["TEST"]["NAME"] = DATABASES["sqlite"]["NAME"] + ".test"
     DATABASES["sqlite"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

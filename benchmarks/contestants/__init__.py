@@ -59,10 +59,5 @@ def everyone() -> Iterator[Contestant]:
     if vendor == "postgresql":
         yield peers.locked_auto_sequence()
     yield peers.auto_increment()
-    yield limits.bare_statement()
-    yield limits.round_trip()
-    yield limits.raw_driver()
-    if vendor == "postgresql":
-        yield limits.pgbench("pgbench", limits.insert)
-        yield limits.pgbench("pgbench, take then insert", limits.take_then_insert)
+    yield from limits.everyone()
     yield from posting.everyone()

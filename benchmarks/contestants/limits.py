@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -42,29 +42,30 @@ def statement_of(call: Call, name: str) -> Statement:
     return statements[-1]
 
 
-def limit(name: str, call: Call, **values: Any) -> Contestant:
-    return Contestant(name, "limit", calls={"plain": call}, **values)
+def everyone() -> Iterator[Contestant]:
+    """Yield the limits: our statement alone, a round trip, and pgbench on PostgreSQL."""
+    vendor, select = connection.vendor, "SELECT 1" + connection.features.bare_select_suffix
+    calls: dict[str, Call] = {
+        "bare statement, Django's cursor": by(through_django),
+        "SELECT 1": lambda name: through_django(select, None),
+        "raw driver": by(through_driver),
+    }
+    for name, call in calls.items():
+        check = driver_check if name == "raw driver" else lambda: None
+        yield Contestant(name, "limit", calls={"plain": call}, check=check)
+    if vendor == "postgresql":
+        shared: Any = {"models": (Invoice, Counter), "check": pgbench_check, "last": get_last_value}
+        yield PgBench("pgbench", "limit", script=insert, **shared)
+        yield PgBench("pgbench, take then insert", "limit", script=take_then_insert, **shared)
 
 
-def bare_statement() -> Contestant:
-    """Run our backend's statement alone, through Django's cursor."""
-    return limit("bare statement, Django's cursor", by(through_django))
+def driver_check() -> str | None:
+    known = connection.vendor in {"postgresql", "mysql", "sqlite"}
+    return None if known else f"the suite supports no raw driver of {connection.vendor}"
 
 
-def raw_driver() -> Contestant:
-    """Run the same statement through the driver alone."""
-
-    def check() -> str | None:
-        known = connection.vendor in {"postgresql", "mysql", "sqlite"}
-        return None if known else f"the suite can't drive {connection.vendor} without Django"
-
-    return limit("raw driver", by(through_driver), check=check)
-
-
-def round_trip() -> Contestant:
-    """Run a statement that costs the server nothing."""
-    select = "SELECT 1" + connection.features.bare_select_suffix
-    return limit("SELECT 1", lambda name: through_django(select, None))
+def pgbench_check() -> str | None:
+    return None if which("pgbench") else "pgbench is not installed"
 
 
 def by(run: Callable[[str, Any], Any]) -> Call:
@@ -127,14 +128,6 @@ class PgBench(Contestant):
         if done.returncode or report is None:
             raise RuntimeError(done.stderr.strip().splitlines()[-1])
         return float(report[1]) / float(report[2])
-
-
-def pgbench(name: str, script: Callable[[], str]) -> PgBench:
-    def check() -> str | None:
-        return None if which("pgbench") else "pgbench is not installed"
-
-    models = (Invoice, Counter)
-    return PgBench(name, "limit", models=models, check=check, last=get_last_value, script=script)
 
 
 def insert() -> str:

@@ -6,7 +6,6 @@ It measures like Contention, with a library under PostgreSQL that delays each sy
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,14 +27,15 @@ CONTESTANTS = (
 )
 
 
-def cells() -> Iterator[Cell]:
-    for sync in SYNCS:
-        for writers in WRITERS:
-            for one in contestants(CONTESTANTS):
-                yield Cell(one.name, writers, "one", 0, rollbacks=False, sync=sync)
+CELLS = [
+    Cell(one.name, writers, "one", 0, rollbacks=False, sync=sync)
+    for sync in SYNCS
+    for writers in WRITERS
+    for one in contestants(CONTESTANTS)
+]
 
 
-@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, alternating(CELLS), ids=str)
 def test_disk(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
     SlowDisk(Path(os.environ[DISK])).delay(cell.sync)
     measure(cell, tally, writers)

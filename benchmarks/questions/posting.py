@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -79,13 +80,9 @@ ASSIGN = (
 @pytest.mark.parametrize(TURNS, turns(ASSIGN, PASSES), ids=str)
 def test_assign(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     fill(Bill, cell)
-    number = in_sql if cell.contestant == "assign_numbers" else by_orm
-    benchmark.pedantic(number, rounds=1)
+    in_sql = partial(assign_numbers, Bill.objects.all(), order_by=ORDER)
+    benchmark.pedantic(in_sql if cell.contestant == "assign_numbers" else by_orm, rounds=1)
     check(cell.rows)
-
-
-def in_sql() -> None:
-    assign_numbers(Bill.objects.all(), order_by=ORDER)
 
 
 def by_orm() -> None:

@@ -71,7 +71,8 @@ def pivot(
         cells.sort(key=lambda cell: order.index(cell["contestant"]))
 
         def row(cell: Cell) -> str:
-            return label(cell["contestant"], kinds)
+            kind = kinds.get(cell["contestant"], "peer")
+            return cell["contestant"] if kind == "peer" else f"{kind}: {cell['contestant']}"
 
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
@@ -100,9 +101,3 @@ def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:
         return Entry("")
     mark = SOME_FAILED if cell.get("errors") else ""
     return Entry(number(figure) + mark, "best" if figure == winner else "")
-
-
-def label(name: str, kinds: dict[str, str]) -> str:
-    """Return the name of a contestant, with its kind unless it is a peer."""
-    kind = kinds.get(name, "peer")
-    return name if kind == "peer" else f"{kind}: {name}"

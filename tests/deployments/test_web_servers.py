@@ -1,4 +1,4 @@
-"""Web servers: after many parallel requests, the table has exactly the numbers of the responses."""
+"""Web servers: after many parallel requests, the table contains the number in each response."""
 
 from __future__ import annotations
 

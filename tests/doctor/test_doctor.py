@@ -112,7 +112,7 @@ CHANGED = {
 
 
 def test_a_function_of_another_version(alias: str) -> None:
-    """A function with another body counts as missing."""
+    """A function that differs from ours counts as missing."""
     only(alias, "postgresql", "mariadb", "mysql")
     connection = connections[alias]
     execute(alias, *CHANGED[connection.vendor])
@@ -246,7 +246,7 @@ def test_an_old_snapshot(alias: str) -> None:
 
 
 def test_a_prepared_transaction(alias: str) -> None:
-    """It keeps old row versions and locks until it is committed."""
+    """A prepared transaction keeps old row versions and locks until it is committed."""
     only(alias, "postgresql")
     execute(
         alias,

@@ -60,7 +60,7 @@ class Tally:
     too_early: int = 0
     """The number of transactions that were acknowledged before they were safe."""
     errors: Counter[str] = field(default_factory=Counter)
-    """The errors that writers got."""
+    """The errors that surfaced in writers."""
     done: Counter[str] = field(default_factory=Counter)
     """The faults that were injected, such as "writers killed"."""
 

@@ -65,7 +65,7 @@ class NotWaitedFor(PostgreSQLAllocator):
     """Release the counter before the commit is on disk, and acknowledge the commit at once."""
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> None:
-        return None  # otherwise the statement could include a wait
+        return None  # a wrapper would add a wait to the statement
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         pass

@@ -32,7 +32,7 @@ class GaleraNode(MariaDB):
         install("galera")
 
     def options(self) -> dict[str, str | int]:
-        """Return the settings, with a port for each service of Galera, whose defaults are taken."""
+        """Return the settings, with a port for each of Galera's services: the defaults collide."""
         group = ",".join(f"{HOST}:{member.group_port}" for member in self.members)
         provider = {
             "base_host": HOST,

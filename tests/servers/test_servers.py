@@ -169,7 +169,7 @@ def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyP
 def test_a_server_in_the_background_outlives_who_started_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It is found again, it isn't used for another release, and stop() removes it completely."""
+    """Another process finds the server, refuses it for another release, and stops it."""
     monkeypatch.setattr(background, "FOLDER", tmp_path / "servers")
     monkeypatch.delenv(variable(name), raising=False)
     script = (
