@@ -62,7 +62,7 @@ def pytest_configure() -> None:
         os.environ[URL] = urlunsplit(urlsplit(os.environ[URL])._replace(path=f"/{name}"))
     unable = migrate()
     for contestant in everyone():
-        if reason := unable.get(contestant.app) or contestant.unfit():
+        if reason := unable.get(contestant.app) or contestant.reason_against():
             left_out[contestant.name] = reason
 
 

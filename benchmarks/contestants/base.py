@@ -63,7 +63,7 @@ class Contestant:
         router = {"DATABASE_ROUTERS": [Router(self.alias)]} if self.alias != "default" else {}
         return override_settings(**self.settings, **router)
 
-    def unfit(self) -> str | None:
+    def reason_against(self) -> str | None:
         """Return the reason why it can't run on this database, or None."""
         try:
             with self.active():

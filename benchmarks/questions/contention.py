@@ -34,10 +34,10 @@ COMPARED_PASSES, PASSES = scaled((1, 1), (4, 2))
 COMPARED_SECONDS, SECONDS = scaled((0.3, 0.2), (1.5, 0.4))
 """The seconds per turn of the same; fairness needs long turns."""
 SQLITE_SECONDS = scaled(1.0, 15.0)
-"""The seconds per turn of the contestants in PATIENT on SQLite. There a connection that waits
-sleeps for up to 100 ms between two attempts, while the last one to commit continues at once
+"""The seconds per turn of LONG_ON_SQLITE on SQLite. A waiting connection sleeps there for up to
+100 ms between two attempts, while the last one to commit continues at once
 (https://www.sqlite.org/c3ref/busy_timeout.html; the times are in main.c,
-sqliteDefaultBusyCallback): their shares become similar only after a minute."""
+sqliteDefaultBusyCallback): the shares of the writers become similar only after a minute."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class Cell:
         """The duration of a turn."""
         if not self.is_compared:
             return SECONDS
-        patient = connection.vendor == "sqlite" and self.contestant in PATIENT
-        return SQLITE_SECONDS if patient else COMPARED_SECONDS
+        long = connection.vendor == "sqlite" and self.contestant in LONG_ON_SQLITE
+        return SQLITE_SECONDS if long else COMPARED_SECONDS
 
     def scope(self, writer: int) -> str:
         return ONE if self.counters == "one" else f"w{writer}"
 
 
-PATIENT = ("SequenceField", "get_next_value", "django-sequences")
+LONG_ON_SQLITE = ("SequenceField", "get_next_value", "django-sequences")
 """The contestants that have long turns on SQLite, where their fairness is measured."""
 
 

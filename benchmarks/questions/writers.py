@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import Error, connections
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Extra seconds before a writer counts as hanging: a lock wait on MySQL may take 50."""
 
 ROLLBACK_EVERY = 10
@@ -69,7 +69,7 @@ class Writers:
         start = self.manager.Barrier(len(tasks))
         try:
             done = self.pool.starmap_async(_work, [(task, start) for task in tasks], chunksize=1)
-            outcomes = done.get(tasks[0].seconds + PATIENCE)
+            outcomes = done.get(tasks[0].seconds + TIMEOUT)
         except BaseException:
             self.close()
             raise
@@ -111,7 +111,7 @@ def _work(task: Task, start: Any) -> Outcome:
         try:
             _reach(connection, task.port)
             issue(rollback=True)  # warms the caches of Django and the database
-            start.wait(PATIENCE)
+            start.wait(TIMEOUT)
         except BaseException:
             start.abort()
             raise

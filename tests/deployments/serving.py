@@ -28,7 +28,7 @@ Answer = tuple[str, int | str]
 IN_FLIGHT = 200
 """The number of parallel requests."""
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds to wait for a response."""
 
 
@@ -113,7 +113,7 @@ class Gunicorn(Program):
         """Return the command, with the port."""
         application = "django.core.wsgi:get_wsgi_application()"
         bind = ["--bind", f"{HOST}:{self.port}"]
-        options = ["--timeout", str(PATIENCE), "--no-control-socket"]
+        options = ["--timeout", str(TIMEOUT), "--no-control-socket"]
         return [*super().command(), *bind, *options, application]
 
 
@@ -131,7 +131,7 @@ class Uvicorn(Program):
 
 def request(port: int, path: str) -> int | str:
     """Return the number in the response, or else the reason why there is none."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.serving import PATIENCE, Program, check_exact, environment, on
+from tests.deployments.serving import TIMEOUT, Program, check_exact, environment, on
 from tests.distributions import run
 
 TASKS = 40
@@ -58,7 +58,7 @@ def test_killed_tasks(alias: str, settings: dict[str, Any], tmp_path: Path) -> N
     variables = {**environment(alias, **settings), "FOLDER": str(tmp_path)}
     run(sys.executable, "-c", SEND, json.dumps(tasks), cwd=None, **variables)
     with Worker(variables, "-A", "tests.deployments.celery_app", *WORKER):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(list(tmp_path.glob("done-*"))) < TASKS:
             assert time.monotonic() < deadline, "the worker doesn't get on"
             time.sleep(0.05)

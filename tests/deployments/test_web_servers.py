@@ -10,7 +10,7 @@ import pytest
 
 from tests.deployments.serving import (
     IN_FLIGHT,
-    PATIENCE,
+    TIMEOUT,
     Gunicorn,
     Program,
     Uvicorn,
@@ -23,7 +23,7 @@ from tests.deployments.serving import (
 THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "8")
 GEVENT = ("--worker-class", "gevent", "--workers", "2")
 
-POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": PATIENCE}}}
+POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": TIMEOUT}}}
 EARLY = {"early_release": True}
 ATOMIC = {"ATOMIC_REQUESTS": True}
 KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}

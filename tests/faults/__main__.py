@@ -20,7 +20,7 @@ from tests.faults.arena import Arena, Tally
 from tests.faults.sites import LOSSY, SITES, Site
 from tests.servers.launch import DEFAULT, chosen
 
-PATIENCE = 3
+MAX_FAILURES = 3
 """The number of failed rounds after which the run continues with the next fault."""
 
 FUZZ = "fuzz"
@@ -36,7 +36,7 @@ def run(site: Site, faults: list[str], rounds: int, progress: Progress) -> Itera
             tally = Tally(fault, site.name)
             task = progress.add_task(f"{site.name}: {fault}", total=rounds)
             failures = 0
-            while tally.rounds + failures < rounds and failures < PATIENCE:
+            while tally.rounds + failures < rounds and failures < MAX_FAILURES:
                 whole = site.lasting
                 try:
                     arena = arena or stack.enter_context(site.enter())

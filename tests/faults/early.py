@@ -27,7 +27,7 @@ SLOW = 2.0
 
 WRITERS = 6
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds for all writers to wait for the disk; if one waits for the counter, it never happens."""
 
 WAITING = """
@@ -185,7 +185,7 @@ def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
             connection.rollback()  # without this, the next query sees the same snapshot
             return bool(waiting >= sessions)
 
-        wait_until(all_wait, PATIENCE)
+        wait_until(all_wait, TIMEOUT)
 
 
 def early(*ways: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def server_frozen(arena: Arena, tally: Tally) -> None:
         fleet.done["servers frozen"] += 1
         fleet.wait_for_commits(10)
 
-    arena.round(tally, act, arena.place(options=IMPATIENT[arena.kind]))
+    arena.round(tally, act, arena.place(options=SHORT_TIMEOUTS[arena.kind]))
 
 
 def writer_frozen(arena: Arena, tally: Tally) -> None:
@@ -149,7 +149,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 """Django's OPTIONS with which deadlocks are detected soon."""
 
-IMPATIENT: dict[str, dict[str, Any]] = {
+SHORT_TIMEOUTS: dict[str, dict[str, Any]] = {
     # The driver has no read timeout; the server's timeouts take effect when it resumes.
     "postgresql": {
         "options": "-c statement_timeout=300ms -c idle_in_transaction_session_timeout=300ms"

@@ -24,7 +24,7 @@ from tests.faults.writer import Job, write
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for a writer to end its transaction."""
 
 OPEN = frozenset({"begin", "taken", "undone", "committing"})
@@ -115,7 +115,7 @@ class Fleet:
         self.standstills.append(Standstill(begun, time.monotonic()))
 
     def _wait_for(self, count: int, event: bytes) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             for path in self.histories:
                 with path.open("rb") as history:
@@ -130,7 +130,7 @@ class Fleet:
 
     def _busy(self) -> ForkServerProcess:
         """Return a writer that is inside a transaction, or was a moment ago."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             busy = [one for one, history in self.writers.items() if last_event(history) in OPEN]
             if busy:
@@ -139,7 +139,7 @@ class Fleet:
             time.sleep(0.001)
 
     def _remove(self, writer: ForkServerProcess, expected: set[int]) -> Path:
-        writer.join(PATIENCE)
+        writer.join(TIMEOUT)
         if writer.exitcode not in expected:
             self.failures.append(f"a writer ended with {writer.exitcode}")
             writer.kill()

@@ -141,16 +141,16 @@ def summary(results: Results) -> Iterator[str]:
 def comparisons(results: Results) -> Iterator[str]:
     """Compare how many transactions are retried with conflicts and without."""
     found = {(tally.site, tally.fault): tally for tally in results.tallies}
-    title = "Transactions run again, for each 100 that commit"
-    table = Table(title, ["where", "with conflicts", "without"])
+    columns = ["where", "with conflicts", "without"]
+    table = Table("Retries per 100 committed transactions", columns)
     for (site, fault), tally in found.items():
         if other := found.get((site, INSTEAD.get(fault, ""))):
-            cells = (f"{one.fault}: {again(one):.1f}" for one in (tally, other))
+            cells = (f"{one.fault}: {retry_rate(one):.1f}" for one in (tally, other))
             table.add(TITLES.get(site, site), *cells)
     yield from rst(table)
 
 
-def again(tally: Tally) -> float:
+def retry_rate(tally: Tally) -> float:
     """Return the retries per 100 committed transactions."""
     return 100 * tally.retries / max(tally.verdict.committed, 1)
 

@@ -19,7 +19,7 @@ from sequences_core import run_atomic
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for the sessions of dead clients to end."""
 
 OTHER_SESSIONS = {
@@ -136,7 +136,7 @@ def run(place: Place, *statements: str) -> None:
 
 def wait_until_alone() -> None:
     """Wait until other sessions end: those of killed clients may end late, or after a COMMIT."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while statement := OTHER_SESSIONS.get(connection.vendor):
         with connection.cursor() as cursor:
             cursor.execute(statement)

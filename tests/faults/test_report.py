@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from sequences_core.testing.history import Verdict
 from tests.faults import report
-from tests.faults.__main__ import PATIENCE, run
+from tests.faults.__main__ import MAX_FAILURES, run
 from tests.faults.arena import Arena, Tally
 from tests.faults.sites import Site
 from tests.pages import END
@@ -37,10 +37,10 @@ def test_the_run_goes_on_after_an_exception() -> None:
     site = Site("here", "sqlite", enter, {"broken": broken, "fine": fine})
     with Progress(disable=True) as progress:
         first, second = run(site, ["broken", "fine"], 5, progress)
-    assert (first.rounds, first.verdict.problem_count) == (0, PATIENCE)
+    assert (first.rounds, first.verdict.problem_count) == (0, MAX_FAILURES)
     assert "no disk" in first.verdict.problems[0]
     assert (second.rounds, second.verdict.exact) == (5, True)
-    assert entered == PATIENCE + 1
+    assert entered == MAX_FAILURES + 1
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.servers.probe import connect, query
 TEMPLATE = 2
 """The version of the cached data directories: raise it when their initialisation changes."""
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds that a server may take to start, or to shut down."""
 
 _open: set[Server] = set()
@@ -200,7 +200,7 @@ class Server(abc.ABC):
 
     def wait(self) -> None:
         """Wait until the server accepts connections."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self.answers():
             if self._running().poll() is not None or time.monotonic() > deadline:
                 last = self.log.read_text(errors="replace")[-2000:].strip()
@@ -227,9 +227,9 @@ class Server(abc.ABC):
         self.resume()
         process.send_signal(self.stop_signal)
         try:
-            status = process.wait(PATIENCE)
+            status = process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise ServerError(f"{self.title} did not end within {PATIENCE:.0f} s.") from None
+            raise ServerError(f"{self.title} did not end within {TIMEOUT:.0f} s.") from None
         self._ended()
         if status:
             raise ServerError(f"{self.title} ended with status {status}.")

@@ -10,7 +10,7 @@ from tests.servers.errors import ServerError
 from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
 
-PATIENCE = 90.0
+TIMEOUT = 90.0
 """Seconds for a member to join, or for the group to elect a primary."""
 
 STATES = """
@@ -67,7 +67,7 @@ class Member(MySQL):
         ]
         for statement in statements:
             self.query(statement)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while (self.port, "ONLINE") not in {row[:2] for row in self.query(STATES)}:
             if time.monotonic() > deadline:
                 last = self.log.read_text(errors="replace")[-2000:]
@@ -101,7 +101,7 @@ class Group:
 
     def primary(self) -> Member:
         """Return a primary on which the running members agree."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             for member in self.members:
                 try:

@@ -10,7 +10,7 @@ import dj_database_url
 
 dj_database_url.register("firebird", "django_firebird")
 
-PATIENCE = 10
+TIMEOUT = 10
 """Seconds to wait for a connection."""
 
 
@@ -27,13 +27,13 @@ def connect(url: str) -> Any:
         import psycopg
 
         place = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"]}
-        return psycopg.connect(**account, **place, connect_timeout=PATIENCE)
+        return psycopg.connect(**account, **place, connect_timeout=TIMEOUT)
     if engine == "mysql":
         import MySQLdb
 
         port = int(settings["PORT"] or 3306)
         place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
-        return MySQLdb.connect(**account, **place, connect_timeout=PATIENCE)
+        return MySQLdb.connect(**account, **place, connect_timeout=TIMEOUT)
     if engine == "django_firebird":
         import firebird.driver
 
@@ -45,8 +45,8 @@ def connect(url: str) -> Any:
         dsn = settings["NAME"]
         if settings["PORT"]:  # the name is then a SID, as in Django
             dsn = oracledb.makedsn(settings["HOST"], int(settings["PORT"]), dsn)
-        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=PATIENCE)
-    return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
+        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=TIMEOUT)
+    return sqlite3.connect(settings["NAME"], timeout=TIMEOUT)
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

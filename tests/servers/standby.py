@@ -10,7 +10,7 @@ from tests.servers.ports import HOST
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.proxy import Proxy
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds for the standby to connect."""
 
 
@@ -58,7 +58,7 @@ class Pair:
         """Start both, and wait until the standby is connected."""
         self.primary.start()
         self.standby.start()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self.follows():
             if time.monotonic() > deadline:
                 raise ServerError("The standby did not connect.")
