@@ -129,7 +129,7 @@ def look_at_database(
     look("The state of the database", lambda: allocator.diagnose(connection))
     look("The locks of counters", lambda: _locks(allocator, connection))
     for entry in entry_points(group=GROUP):
-        asked = f"{entry.name!r} of {_distribution(entry)}"
+        asked = f"What {entry.name!r} of {_distribution(entry)} looks for"
         look(asked, partial(_ask, entry, connection))
     look("The database", lambda: _checks([alias], [*_of_settings(), *known]))
 

@@ -47,7 +47,7 @@ class SequencesError(Exception):
 
 
 class SequenceExhausted(SequencesError, DataError):
-    """The block would exceed 2**63 - 1. The counter didn't change."""
+    """The block would exceed 2**63 - 1, or a field's ``maximum``. The counter didn't change."""
 
 
 class SequenceLocked(SequencesError, OperationalError):
@@ -69,7 +69,10 @@ class TableMissing(SequencesError, ProgrammingError):
 
 
 class FunctionMissing(SequencesError, ProgrammingError):
-    """The function of NextValue doesn't exist. The message names the command that creates it."""
+    """The function of NextValue doesn't exist, is outdated, or may not be executed.
+
+    The message names the command that creates it.
+    """
 
 
 class AutocommitRefused(SequencesError, TransactionManagementError):

@@ -47,7 +47,8 @@ class NextValue(Expression):
     :raises TypeError, ValueError: an argument is invalid.
     :raises NotSupportedError: the use is refused, or the backend has no function. Raised when the
         query is built or compiled.
-    :raises FunctionMissing: the function isn't installed. Raised when the query is compiled.
+    :raises FunctionMissing: the function isn't installed, is outdated, or may not be executed.
+        Raised when the query is compiled.
     :raises DataError: the sequence is exhausted, or ``name`` is an expression and its value isn't
         a valid name. The statement raises it; on Oracle it is a DatabaseError, on SQLite an
         OperationalError.

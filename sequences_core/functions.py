@@ -17,7 +17,7 @@ _unserved: set[str] = set()
 
 
 def has_function(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether the function of NextValue exists and is current."""
+    """Return whether the function of NextValue exists, is current, and may be executed."""
     allocator = get_allocator(connection)
     if not allocator.supports_function:
         return False

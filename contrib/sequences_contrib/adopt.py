@@ -112,7 +112,9 @@ class _Texts:
         if not isinstance(self.format, NumberFormat):
             raise TypeError(f"{self.column} needs a NumberFormat, not {self.format!r}")
         if not field.null:
-            raise ValueError(f"{field} isn't null=True, so no row needs a number from its text")
+            raise ValueError(
+                f"{field} doesn't have null=True, so no row needs a number from its text"
+            )
 
     def highest(self) -> dict[str, int]:
         """Return the highest number in the texts of each counter."""

@@ -61,8 +61,8 @@ def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
         return
     yield checks.Error(
         "A number can't have a default: every row would get the same number.",
-        hint="For a table that has rows, add the field with null=True, number the rows in a data "
-        "migration, and then remove null=True.",
+        hint="Remove the default. If the table has rows, number them in the migration with "
+        "sequences_contrib.operations.AddSequenceField.",
         obj=field,
         id="sequences_contrib.E007",
     )

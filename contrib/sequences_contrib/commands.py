@@ -28,18 +28,18 @@ def named_model(label: str) -> tuple[type[Model], str | None]:
     """Return the model and the name of the field, or None, for ``app.Model[.field]``."""
     parts = label.split(".")
     if len(parts) not in {2, 3} or not all(parts):
-        raise CommandError(f"name a model as app.Model or app.Model.field, not {label!r}")
+        raise CommandError(f"Name a model as app.Model or app.Model.field, not {label!r}.")
     try:
         model = apps.get_model(parts[0], parts[1])
     except LookupError as error:
-        raise CommandError(f"there is no model {label!r}: {error}") from error
+        raise CommandError(f"There is no model {label!r}: {error}") from error
     return model, parts[2] if len(parts) == 3 else None
 
 
 class Audit(Subcommand):
     """See :func:`sequences_contrib.audit.audit`."""
 
-    help = "Compare the numbers of a model's rows with their counters; fail if one is missing."
+    help = "Compare the numbers of a model's rows with their counters. Fail if there are findings."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", help="app.Model or app.Model.field")
@@ -61,7 +61,7 @@ class Audit(Subcommand):
         for option in ("counter", "period"):
             if options[option] is not None and not results:
                 what = "counter" if option == "counter" else "counter of the period"
-                raise CommandError(f"{options['model']} has no {what} {options[option]!r}")
+                raise CommandError(f"{options['model']} has no {what} {options[option]!r}.")
         if options["format"] == "table":
             write_table(self, results)
         else:
@@ -93,14 +93,15 @@ class _Changing(Subcommand):
         for change in changes:
             before, after = ("-" if n is None else n for n in (change.before, change.after))
             self.write(f"{change.counter}: {before} -> {after}")
-        verb = self.done if apply else f"would be {self.done}; use --apply to do it"
-        self.command.stdout.write(f"{_counted(len(changes), 'counter')} {verb}.")
+        verb = self.done if apply else f"would be {self.done}"
+        hint = "; use --apply to do it" if changes and not apply else ""
+        self.command.stdout.write(f"{counted(len(changes), 'counter')} {verb}{hint}.")
 
 
 class Sync(_Changing):
     """See :func:`sequences_contrib.upkeep.sync`."""
 
-    help = "Raise the counters that are behind the rows of a model, or only show them."
+    help = "Show the counters that are behind the rows of a model; raise them with --apply."
     change = staticmethod(sync)
     done = "raised"
 
@@ -108,7 +109,7 @@ class Sync(_Changing):
 class Prune(_Changing):
     """See :func:`sequences_contrib.upkeep.prune`."""
 
-    help = "Delete the counters of scopes that have no rows, or only show them."
+    help = "Show the counters of scopes that have no rows; delete them with --apply."
     change = staticmethod(prune)
     done = "deleted"
 
@@ -116,7 +117,10 @@ class Prune(_Changing):
 class Adopt(_Changing):
     """See :func:`sequences_contrib.adopt.adopt`."""
 
-    help = "Raise a field's counters to the numbers of rows, another package's table or a sequence."
+    help = (
+        "Show which counters of a field must be raised to continue after its rows, another "
+        "package's table or a sequence; raise them with --apply."
+    )
     done = "raised"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -138,7 +142,7 @@ class Adopt(_Changing):
     def handle(self, **options: Any) -> None:
         model, field = named_model(options["model"])
         if field is None:
-            raise CommandError("name the field as well: app.Model.field")
+            raise CommandError("Name the field as well: app.Model.field.")
         changes = adopt(
             model,
             field,
@@ -161,7 +165,7 @@ def _refuse_unexplained(results: Iterable[CounterAudit]) -> None:
     """Raise CommandError if a counter has a finding without an explanation."""
     unclean = sum(not result.is_clean for result in results)
     if unclean:
-        raise CommandError(f"{_counted(unclean, 'counter')} with unexplained findings.")
+        raise CommandError(f"{counted(unclean, 'counter')} with unexplained findings.")
 
 
 def findings(result: CounterAudit) -> Iterable[str]:
@@ -217,5 +221,6 @@ def _harmless(cell: object) -> object:
     return f"'{cell}" if is_formula else cell
 
 
-def _counted(n: int, what: str) -> str:
+def counted(n: int, what: str) -> str:
+    """Return the number with its noun: ``"1 row"``, ``"2 rows"``."""
     return f"{n} {what}" + ("" if n == 1 else "s")

@@ -161,8 +161,8 @@ class Numbering(Options):
     def _refuse_null(self, row: Model) -> None:
         if not self.null and getattr(row, self.attname) is None:
             raise ValueError(
-                f"{self} can't be numbered: its scope {self.scope_parts!r} is null. Set the "
-                f"scope's fields before saving, or declare the field with null=True"
+                f"{self} can't be numbered: its scope {self.scope_parts!r} is null or "
+                f"empty. Set the scope's fields before saving, or declare the field with null=True"
             )
 
     def rows_of(self, instance: Model, using: str) -> models.QuerySet[Any]:

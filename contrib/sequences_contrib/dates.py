@@ -33,7 +33,10 @@ class Code(NamedTuple):
     number_of: Callable[[date], int]
     expression: Callable[..., Any]
     sqlite: str
-    """The digits by functions that SQLite has in all its versions; null for a DAY that is null."""
+    """The SQL of the digits, with functions that every version of SQLite has.
+
+    ``DAY`` stands for the date. The result is null if SQLite can't parse the date.
+    """
 
 
 def _year_of_century(of: Any, tzinfo: tzinfo | None) -> Any:

@@ -98,8 +98,8 @@ def _unnumbered(field: Any, connection: BaseDatabaseWrapper) -> QuerySet[Any]:
 def _refuse_null(field: Any, null: bool) -> None:
     if not null:
         raise ValueError(
-            f"{field} can't number all rows: the scope {field.scope_parts!r} of some is null. Set "
-            f"it first, or declare the field with null=True"
+            f"{field} can't number all rows: the scope {field.scope_parts!r} of some is null or "
+            f"empty. Set it first, or declare the field with null=True"
         )
 
 

@@ -156,7 +156,8 @@ class NumberFormat:
         :param number: an expression of the number. The database evaluates it twice, so it must not
             be a ``NextValue``.
 
-        Raises NotSupportedError for a period that only a Python function can tell.
+        A query with the expression raises NotSupportedError if the database can't compute a
+        period, because a Python function names it, or because the time zone is unknown there.
         """
         parts: list[Any] = []
         for piece in self.pieces:

@@ -1,8 +1,8 @@
 """The rows of a table, grouped by the counter that numbers them.
 
 A scope of columns, paths, periods and constants is grouped by the database, and Python makes the
-names of the counters from the groups, as for a row that is inserted. If a scope is a function, all
-rows are read.
+names of the counters from the groups, as for a row that is inserted. If the database can't group by
+a scope, because a part of it is a function, all rows are read.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ def groups_of(numbering: Any, using: str, *, unnamed: bool = False) -> Iterator[
 def keys_of(numbering: Any, connection: BaseDatabaseWrapper) -> Keys | None:
     """Return what the database groups rows by, or None if it can't group them.
 
-    It can't if the scope is a function, or needs a time zone that the database doesn't know: MySQL
-    and MariaDB know time zones only if their time zone tables have been loaded.
+    It can't if the scope or a fiscal year in it is a function, or if the scope needs a time zone
+    that the database doesn't know: MySQL and MariaDB know time zones only if their time zone tables
+    have been loaded.
     """
     if numbering.is_scoped_by_function:
         return None

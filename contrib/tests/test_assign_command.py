@@ -42,7 +42,7 @@ def test_command(label: str, using: str) -> None:
     """The command numbers posted rows in the given order, and prints how many."""
     rows = drafts(using, 3)
     said = assign(label, "--order-by=-kind,pk", "--batch-size=2", "--wait", using=using)
-    assert said == "3 rows of 1 counters numbered.\n"
+    assert said == "3 rows of 1 counter numbered.\n"
     assert list(rows.order_by("pk").values_list("number", flat=True)) == [3, 2, 1]
     assert assign(label, using=using) == "0 rows of 0 counters numbered.\n"
 
@@ -51,7 +51,7 @@ def test_progress(using: str) -> None:
     """On a terminal, one line shows the progress."""
     drafts(using, 3)
     said = assign(LABEL, "--batch-size=2", using=using, out=Terminal())
-    assert said == "\r2 of 3 rows\r3 of 3 rows\n3 rows of 1 counters numbered.\n"
+    assert said == "\r2 of 3 rows\r3 of 3 rows\n3 rows of 1 counter numbered.\n"
 
 
 def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +67,7 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(time, "sleep", pause)
     said = assign(LABEL, "--watch=0.5", using=using)
-    assert said == "1 rows of 1 counters numbered.\n2 rows of 1 counters numbered.\n"
+    assert said == "1 row of 1 counter numbered.\n2 rows of 1 counter numbered.\n"
     assert pauses == [0.5] * 3
     assert rows.filter(number=None).count() == 0
 
@@ -75,10 +75,10 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (["numbered"], "name a model"),
+        (["numbered"], "Name a model"),
         (["numbered.Nothing"], "no model"),
         (["numbered.Company"], "no SequenceField"),
-        (["numbered.Invoice"], "name the field"),
+        (["numbered.Invoice"], "name a field with when=….* has none"),
         (["numbered.Invoice.number"], "already have numbers"),
         ([LABEL + ".kind"], "no SequenceField"),
         ([LABEL, "--order-by=kind"], "rows with equal values"),

@@ -152,8 +152,10 @@ def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
     file = tmp_path / "db.sqlite3"
     file.write_bytes(b"no database" * 100)
     with another(alias, "broken", NAME=str(file)):
-        finding = one(examine("broken"), "can't be read")
-    assert "GRANT" not in finding["remedy"]
+        found = examine("broken")
+    # Whether connecting fails, or the first statement after it, depends on SQLite's release.
+    assert any("file is not a database" in finding["message"] for finding in found)
+    assert not any("GRANT" in (finding["remedy"] or "") for finding in found)
 
 
 def test_a_database_that_is_down(alias: str) -> None:

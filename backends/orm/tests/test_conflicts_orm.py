@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import pytest
 from django.db import DatabaseError, connections, transaction
+from django.test.utils import CaptureQueriesContext
+from sequences_orm import vendors
 
 from sequences_core import SequenceExhausted, get_allocator, get_next_value
 from sequences_core.arguments import MAX_VALUE
@@ -55,6 +57,16 @@ class Conflicts:
         assert get_allocator(connection).is_retryable(caught.value)
         with transaction.atomic(using=self.using):
             assert get_next_value("s", using=self.using) == 2
+
+    def test_a_lock_before_the_update(self, monkeypatch: Any) -> None:
+        """A SELECT FOR UPDATE comes first where an UPDATE would not wait, as on Firebird."""
+        monkeypatch.setattr(vendors, "update_waits", lambda connection: False)
+        for expected in (1, 2):
+            queries = CaptureQueriesContext(connections[self.using])
+            with queries, transaction.atomic(using=self.using):
+                assert get_next_value("s", using=self.using) == expected
+        kinds = [query["sql"].split()[0] for query in queries if TABLE in query["sql"]]
+        assert kinds == ["SELECT", "UPDATE", "SELECT"]
 
     def test_a_full_counter_is_no_conflict(self) -> None:
         """An exhausted sequence, whose counter is visible, is no conflict."""

@@ -42,7 +42,10 @@ class Assigned:
     """How many rows were numbered."""
 
     skipped: int
-    """How many due rows were not numbered, because others had locked or just added them."""
+    """How many due rows were not numbered.
+
+    Others had locked or just added them, or a field of their text's format is null.
+    """
 
     @property
     def counters(self) -> int:

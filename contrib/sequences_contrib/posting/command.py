@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.subcommands import Subcommand
 
-from ..commands import named_model
+from ..commands import counted, named_model
 from ..series import fields_of_model
 from .assign import BATCH, Assigned, assign_numbers
 
@@ -44,7 +44,7 @@ class Assign(Subcommand):
     def handle(self, **options: Any) -> None:
         pause = options["watch"]
         if pause is not None and not 0 <= pause <= LONGEST_PAUSE:
-            raise CommandError(f"--watch must be 0 to {LONGEST_PAUSE} seconds")
+            raise CommandError(f"--watch must be 0 to {LONGEST_PAUSE} seconds.")
         model, name = named_field(options["model"])
         try:
             while True:
@@ -81,7 +81,8 @@ class Assign(Subcommand):
         """Print the result; print nothing if ``quiet`` and no row was numbered."""
         if not done.rows and quiet:
             return
-        text = f"{done.rows} rows of {done.counters} counters numbered"
+        counters = counted(done.counters, "counter")
+        text = f"{counted(done.rows, 'row')} of {counters} numbered"
         if done.skipped:
             text += f"; {done.skipped} skipped: locked, incomplete or just added"
         self.command.stdout.write(self.command.style.SUCCESS(f"{text}."))
@@ -98,7 +99,8 @@ def named_field(label: str) -> tuple[type[Model], str]:
         return model, name
     waiting = [field.name for field in fields_of_model(model) if field.null]
     if len(waiting) != 1:
-        raise ValueError(f"name the field: {label} has the nullable numbered fields {waiting}")
+        known = ", ".join(waiting) or "none"
+        raise ValueError(f"name a field with when=… or null=True: {label} has {known}")
     return model, waiting[0]
 
 

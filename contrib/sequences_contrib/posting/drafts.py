@@ -144,7 +144,7 @@ def numbered_field(model: type[Model], name: str) -> Any:
         known = [each.name for each in model._meta.fields if isinstance(each, Numbering)]
         raise ValueError(f"{model._meta.label} has no SequenceField {name!r}; it has {known}")
     if not field.null:
-        raise ValueError(f"{field} isn't null=True, so all its rows already have numbers")
+        raise ValueError(f"{field} doesn't have null=True, so all its rows already have numbers")
     if field.is_scoped_by_function:
         raise ValueError(
             f"the scope of {field} is a function, which SQL can't call: save() its rows one by one"
