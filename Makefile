@@ -1,10 +1,10 @@
-# Each command installs what it needs first, into .venv; a second call finds it there.
-#   DB    databases, with commas or spaces between: sqlite postgresql mariadb mysql oracle;
-#         postgresql@18 is one of another release
-#   ARGS  arguments for the program behind the command
-#   SERVE=1  for demo: serve its data in Django's admin, until Ctrl-C
-#   SERVERS=1  for matrix: releases of the databases' servers, not of Python and Django
-#   QUICK, ONLY  for bench: rough figures in minutes; questions, such as call or contention
+# Each command first installs its requirements into .venv, unless they are there.
+#   DB    databases, separated by commas or spaces: sqlite postgresql mariadb mysql oracle;
+#         postgresql@18 selects another release
+#   ARGS  additional arguments for the program that the command runs
+#   SERVE=1  for demo: show its data in Django's admin, until Ctrl-C
+#   SERVERS=1  for matrix: run the releases of database servers, not of Python and Django
+#   QUICK=1, ONLY=…  for bench: rough figures in minutes; questions, such as call or contention
 
 PYTHON ?= python3
 DB ?=
@@ -28,35 +28,35 @@ drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## gapless invoices under load, on SQLite or DB=…; SERVE=1 shows them in Django's admin
+demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## number invoices under load on SQLite, or on DB=…; SERVE=1 shows them in Django's admin
 	$(BIN)/python contrib/demo/run.py $(if $(SERVE),--serve) $(ARGS)
 
 test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## measure against the alternatives
+bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## compare the speed with other packages
 	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
 
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
 	$(BIN)/python -m benchmarks page
 
-faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## kill writers, servers and clusters for ROUNDS=20, and write the report
+faults: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## inject faults into writers, servers and clusters, ROUNDS=20 each, and write the report
 	$(BIN)/python -m tests.faults --rounds $(or $(ROUNDS),20) $(ARGS)
 
 docs: .venv/.docs ## build the documentation into docs/_build/html
 	$(BIN)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -b html docs docs/_build/html $(ARGS)
 
-messages: .venv/.dev ## copy new and changed strings into the catalogues of translations, and compile them
+messages: .venv/.dev ## update the translation catalogues from the source code, and compile them
 	$(BIN)/python -m tests.servers install gettext
 	for package in sequences_core contrib/sequences_contrib; do (cd $$package && \
 		$(CURDIR)/$(BIN)/django-admin makemessages --all --no-location --no-wrap --no-obsolete && \
 		sed -i '/^"POT-Creation-Date/d' locale/*/LC_MESSAGES/django.po && \
 		$(CURDIR)/$(BIN)/django-admin compilemessages --verbosity 0) || exit; done
 
-servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start the databases' servers in the background and print their URLs
+servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start database servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
 
-servers-stop: .venv/.packages ## end them and remove their data
+servers-stop: .venv/.packages ## stop these servers and remove their data
 	@$(BIN)/python -m tests.servers stop $(call databases)
 
 lint: .venv/.dev ## check style and types
@@ -64,34 +64,34 @@ lint: .venv/.dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-release: .venv/.release ## build what is published into dist/, and check it
+release: .venv/.release ## build the distributions into dist/, and check them
 	$(BIN)/python .ci/release.py $(ARGS)
 
 changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rst (ARGS=--draft prints it)
 	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
-matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the tests on every supported Python and Django; SERVERS=1: on releases of the databases
+matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the tests on every supported Python and Django, or with SERVERS=1 on database releases
 	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.servers.pythons $(ARGS))" $(BIN)/nox $(ARGS))
 
-constraints: $(UV) ## choose new versions for constraints.txt
+constraints: $(UV) ## update the versions in constraints.txt
 	printf '%s\n' uv oracledb 'psycopg[binary]' types-psutil opentelemetry-sdk | $(UV) pip compile --quiet --universal --python-version 3.11 --upgrade \
 		--group dev --all-extras --no-annotate --no-header \
 		$(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS)) - > .venv/constraints.txt
 	{ sed -n '/^#/p' constraints.txt; grep -Ev '^(-e |\./|django==|sequences-)' .venv/constraints.txt; } > .venv/pins.txt
 	mv .venv/pins.txt constraints.txt
 
-clean: ## remove everything that was made here
+clean: ## remove all generated files
 	test ! -d .servers || $(MAKE) --no-print-directory DB= servers-stop
 	rm -rf .venv build dist docs/_build .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# mysqlclient is the one driver that compiles: only those who ask for its databases need a compiler.
+# Only mysqlclient has to be compiled, so that other databases need no compiler.
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || test "$$(id -u)" != 0 || \
 		{ apt-get update; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv; } >/dev/null
-	@$(PYTHON) -c 'import ensurepip' || { echo 'Python can make no virtual environment; on Debian: sudo apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo 'Python cannot create a virtual environment; on Debian, run: sudo apt-get install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 

@@ -1,4 +1,4 @@
-"""The tests on every supported Python, Django and database; ``nox --list`` names the sessions.
+"""The tests on all supported versions of Python and Django; ``nox --list`` lists the sessions.
 
 ``nox -s "tests(python='3.13', django='6.1', database='sqlite')"`` runs one of them.
 """
@@ -32,7 +32,7 @@ BACKENDS = sorted(file.parent.name for file in Path().glob("backends/*/pyproject
     ],
 )
 def tests(session: nox.Session, django: str, database: str) -> None:
-    """The tests on one Python, Django and database."""
+    """Run the tests on one Python, Django and database."""
     if database in DRIVERS and not has_headers(session):
         session.skip("this Python has no headers to compile mysqlclient with")
     install(session, database, f"django=={django}.*", "--constraint", "constraints.txt")
@@ -42,20 +42,20 @@ def tests(session: nox.Session, django: str, database: str) -> None:
 @nox.session(python="3.11")
 @nox.parametrize("database", DATABASES)
 def lowest(session: nox.Session, database: str) -> None:
-    """The tests on the lowest versions that the distributions say they work with."""
+    """Run the tests with the lowest versions that the distributions declare."""
     install(session, database, "--resolution=lowest-direct")
     session.run("pytest", *session.posargs, env={"DB": database})
 
 
 def has_headers(session: nox.Session) -> bool:
-    """Whether mysqlclient can be compiled: Debian's Python of another release is without them."""
+    """Return whether Python's headers exist, without which mysqlclient can't be compiled."""
     headers = "sysconfig.get_path('include'), 'Python.h'"
     code = f"import os, sysconfig; print(os.path.exists(os.path.join({headers})))"
     return str(session.run("python", "-c", code, silent=True)).strip() == "True"
 
 
 def install(session: nox.Session, database: str, *options: str) -> None:
-    # mysqlclient is the one driver that compiles; tests of all databases import the others.
+    # Only mysqlclient is compiled; the tests of all databases import the other drivers.
     drivers = {"oracle", "postgresql", DRIVERS.get(database)}
     folders = [f"./backends/{name}" + "[driver]" * (name in drivers) for name in BACKENDS]
     editable = [part for folder in (".", "./contrib", *folders) for part in ("--editable", folder)]

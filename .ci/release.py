@@ -1,10 +1,10 @@
-"""Build what is published into dist/<distribution>/, an sdist and a wheel for each, and check it.
+"""Build an sdist and a wheel of each distribution into dist/<distribution>/, and check them.
 
-The repository's address is written in no file: it is git's remote "origin", or ``--url``. A copy
-of the files that git tracks gets what an index needs and a clone doesn't: the URLs of the project,
-and READMEs whose links and pictures lead to the repository, at the tag of this version.
+No file contains the repository's address: it is git's remote "origin", or ``--url``. The build
+uses a copy of the files that git tracks, with additions for the package index: the URLs of the
+project, and READMEs whose links and images point to the repository at the tag of this version.
 
-The date of the last commit is the date of all files, so one commit always gives the same bytes.
+All files have the date of the last commit, so that builds are reproducible.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ PICTURE = re.compile(r"(^ *\.\. (?:image|figure):: +)(\S+)()", re.MULTILINE)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", help="the repository's address, as a browser opens it")
+    parser.add_argument("--url", help="the repository's address for a browser")
     parser.add_argument("--tag", help="fail unless this is the tag of the version")
-    parser.add_argument("--dist", type=Path, default=ROOT / "dist", help="instead of dist/")
+    parser.add_argument(
+        "--dist", type=Path, default=ROOT / "dist", help="the folder of the results; default: dist/"
+    )
     options = parser.parse_args()
     url, version = address(options.url or origin()), version_of_all()
     if options.tag:
@@ -59,9 +61,9 @@ def main() -> None:
             prepare(copy, folder, url, f"v{version}")
             name = project(copy / folder)["name"]
             run("hatchling", "build", "--directory", dist / name, cwd=copy / folder)
-            # It wants an e-mail address of the authors as well; this project has none.
+            # It also requires an e-mail address of the authors, which this project doesn't have.
             if pyroma.run("directory", str(copy / folder), skip_tests=["AuthorEmail"]) < 10:
-                raise SystemExit(f"The metadata of {name} are not good enough, says pyroma.")
+                raise SystemExit(f"pyroma rates the metadata of {name} too low.")
     run("twine", "check", "--strict", *sorted(dist.glob("*/*")))
     run("check_wheel_contents", *sorted(dist.glob("*/*.whl")))
 
@@ -79,16 +81,16 @@ def origin() -> str:
     try:
         return git("remote", "get-url", "origin").strip()
     except subprocess.CalledProcessError:
-        raise SystemExit("This clone has no remote 'origin': give --url=https://…") from None
+        raise SystemExit("This clone has no remote 'origin': pass --url=https://…") from None
 
 
 def address(remote: str) -> str:
-    """Return what a browser opens for what git clones from, without the name of a user."""
+    """Return the address for a browser of a git remote, without a user name."""
     match = re.fullmatch(
         r"(?:ssh://|https://)?(?:[^@/]*@)?([\w.-]+\.\w+)[:/](.+?)(?:\.git)?/?", remote
     )
     if not match:
-        raise SystemExit(f"{remote!r} is no address of a public repository: give --url=https://…")
+        raise SystemExit(f"{remote!r} is not a public repository's address: pass --url=https://…")
     return f"https://{match[1]}/{match[2]}"
 
 
@@ -107,16 +109,16 @@ def version_of_all() -> str:
 
 
 def check_tag(tag: str, version: str) -> None:
-    """Refuse a tag of another version, and one whose changes are not in the changelog."""
+    """Fail if the tag is for another version, or if the changelog lacks its changes."""
     if tag != f"v{version}":
-        raise SystemExit(f"The tag is {tag!r}, and the version is {version!r}.")
+        raise SystemExit(f"The tag {tag!r} doesn't match the version {version!r}.")
     changes = (ROOT / "CHANGELOG.rst").read_text()
     if f"\nsequences-core {version} (" not in changes or [*ROOT.glob("changelog.d/*.rst")]:
         raise SystemExit(f"CHANGELOG.rst lacks changes of {version}: run make changelog.")
 
 
 def copy_to(folder: Path) -> None:
-    """Copy the files that git tracks, as they are now; not what else lies about."""
+    """Copy the files that git tracks, in their current state."""
     for name in git("ls-files", "-z").split("\0"):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +132,7 @@ def prepare(copy: Path, folder: str, url: str, tag: str) -> None:
 
 
 def absolute(text: str, folder: str, url: str, tag: str) -> str:
-    """Return a README of this folder with links and pictures that work from elsewhere."""
+    """Return a README of this folder with absolute links and images."""
 
     def replace(match: re.Match[str], kind: str) -> str:
         before, target, after = match.groups()
@@ -139,8 +141,8 @@ def absolute(text: str, folder: str, url: str, tag: str) -> str:
         file, _, anchor = target.partition("#")
         path = os.path.normpath(Path(folder, file))
         if not (ROOT / path).exists():
-            raise SystemExit(f"{Path(folder, 'README.rst')} leads to {target!r}: no such file.")
-        # Without this GitHub sends an SVG as text, which other sites don't show.
+            raise SystemExit(f"{Path(folder, 'README.rst')} links to a missing file: {target!r}")
+        # Without this, GitHub serves an SVG as text, which other sites don't show.
         query = "?sanitize=true" if kind == "raw" and path.endswith(".svg") else ""
         return f"{before}{url}/{kind}/{tag}/{path}{query}{anchor and '#' + anchor}{after}"
 

@@ -1,1 +1,1 @@
-"""The head-to-head suite: what each way of numbering costs, and what it is good for."""
+"""The benchmark suite: what each way of numbering costs, measured side by side."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks``: measure, or write docs/performance.rst; see README.rst here.
+"""``python -m benchmarks``: run the benchmarks, or write docs/performance.rst; see README.rst here.
 
-Each database runs by itself, so that no other takes its processor time, and has a session of
-pytest; the question Disk has a server, and so a session, of its own.
+Only one database server runs at a time, and pytest has a session for each. The question Disk needs
+a special server and therefore a session of its own.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main() -> int:
     """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="measure")
-    run.add_argument("--quick", action="store_true", help="in minutes, with rough figures")
-    run.add_argument("--only", type=questions, default=QUESTIONS, help="questions, by commas")
-    run.add_argument("--db", default="", help="databases, by commas; default: all four")
+    run = commands.add_parser("run", help="run the benchmarks")
+    run.add_argument("--quick", action="store_true", help="measure rough figures in minutes")
+    run.add_argument("--only", type=questions, default=QUESTIONS, help="comma-separated questions")
+    run.add_argument("--db", default="", help="comma-separated databases; default: all four")
     run.add_argument("--label", help="name of the folder in benchmarks/results/")
     commands.add_parser("page", help="write docs/performance.rst and its charts")
     arguments = parser.parse_args()
@@ -55,17 +55,16 @@ def main() -> int:
 
 
 def questions(text: str) -> tuple[str, ...]:
-    """The questions in a list with commas."""
+    """Return the questions in a list separated by commas or spaces."""
     names = tuple(text.replace(",", " ").split())
-    if unknown := [name for name in names if name not in QUESTIONS]:
-        raise argparse.ArgumentTypeError(
-            f"no question is called {unknown[0]!r}; there is {', '.join(QUESTIONS)}"
-        )
+    if unknown := ", ".join(name for name in names if name not in QUESTIONS):
+        known = ", ".join(QUESTIONS)
+        raise argparse.ArgumentTypeError(f"unknown question: {unknown} (choose from {known})")
     return names or QUESTIONS
 
 
 def measure(path: Path, database: str, asked: tuple[str, ...]) -> None:
-    """Ask a database these questions; what goes wrong is a line of the results."""
+    """Run these questions on a database; record an error in the results."""
     slow = [one for one in asked if one == "disk" and can_be_slowed(database)]
     for together in ([one for one in asked if one != "disk"], slow):
         if not together:
@@ -81,19 +80,19 @@ def measure(path: Path, database: str, asked: tuple[str, ...]) -> None:
 
 
 def note(path: Path, database: str, **known: str) -> None:
-    """Write down what is known of a database."""
+    """Add facts about a database to the results."""
     results = Results(path)
     results.databases.setdefault(database, {}).update(known)
     results.save()
 
 
 def can_be_slowed(database: str) -> bool:
-    """Only PostgreSQL's disk is, and only if the server is ours."""
+    """Return whether the suite starts this server and can slow its disk down."""
     return database == "postgresql" and launch.variable(database) not in os.environ
 
 
 def session(path: Path, database: str, asked: list[str], environment: dict[str, str]) -> None:
-    """Run pytest on these questions; the calls are saved for ``pytest-benchmark compare``."""
+    """Run pytest on these questions, and save the times for ``pytest-benchmark compare``."""
     environment[SCALE] = str(Results(path).data["scale"])
     environment |= {"DJANGO_SETTINGS_MODULE": "benchmarks.settings", RESULT: str(path)}
     environment[DATABASE] = database
@@ -113,9 +112,9 @@ def session(path: Path, database: str, asked: list[str], environment: dict[str, 
 
 @contextmanager
 def server(database: str, *, slow: bool) -> Iterator[dict[str, str]]:
-    """A server of its own, with its default durability, or that of a URL in the environment.
+    """Start a server with its default durability, unless the environment has its URL.
 
-    With ``slow`` it is a PostgreSQL whose disk can be slowed down.
+    With ``slow``, start a PostgreSQL server whose disk can be slowed down.
     """
     try:
         if slow:
@@ -129,7 +128,7 @@ def server(database: str, *, slow: bool) -> Iterator[dict[str, str]]:
 
 
 def finish(results: Results) -> int:
-    """Show the tables, and draw the charts beside the results; 1 if one of ours failed."""
+    """Print the tables and save the charts; return the exit status."""
     console = Console()
     for table in (*page.tables(results), page.failures(results)):
         if table.rows:

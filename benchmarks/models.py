@@ -1,7 +1,7 @@
-"""The rows that get numbers.
+"""The numbered models.
 
-Without a unique constraint, where the package allows it, so that a number given twice can't hide
-behind an error. Those of Posting have the constraint and the index that docs/posting.rst advises.
+They have no unique constraint where the package allows that, so that a duplicate is stored and
+found. Those of Posting have the constraint and the index that docs/posting.rst recommends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AutoInvoice(Row):
 
 
 class ScopedAutoInvoice(Row):
-    """The same with one for each scope."""
+    """The same field with one sequence for each scope."""
 
     number = AutoSequenceField(unique_with="scope")
 
@@ -86,7 +86,7 @@ class Bill(Document):
 
 
 class PostedByHand(Document):
-    """The table of Posted, for those who bring their own numbers."""
+    """The table of Posted, for contestants that assign the numbers themselves."""
 
     number = models.BigIntegerField(null=True)
 
@@ -96,7 +96,7 @@ class PostedByHand(Document):
 
 
 class BillByHand(Document):
-    """The table of Bill, likewise."""
+    """The table of Bill, for contestants that assign the numbers themselves."""
 
     number = models.BigIntegerField(null=True)
     text = models.CharField(max_length=40, null=True)  # noqa: DJ001 # until it is posted

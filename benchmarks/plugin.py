@@ -1,7 +1,7 @@
-"""The pytest plugin of the questions: it prepares the database, and writes down what they find.
+"""The pytest plugin of the benchmarks: it prepares the database and saves the results.
 
-The suite works in a database of its own, so that it can be pointed at any server. Oracle has
-schemas instead: there it uses the one that it is given, which must be empty.
+It creates a database of its own, so that it works on any server. On Oracle, it uses the schema
+that it is given, which must be empty.
 """
 
 from __future__ import annotations
@@ -26,36 +26,34 @@ from benchmarks.scale import DATABASE, RESULT, URL
 from benchmarks.settings import PEERS
 
 found: dict[tuple[str, Any], Any] = {}
-"""By question and cell: Times or a Tally."""
+"""The Times or the Tally of each question and cell."""
 
 failed: dict[tuple[str, Any], str] = {}
-"""Likewise: the first error. A cell that failed has no figures."""
+"""The first error of each question and cell; a cell that failed has no figures."""
 
 
 @dataclass
 class Times:
-    """The seconds that calls took, turn by turn."""
+    """The durations of calls in seconds, by turn."""
 
     turns: list[list[float]] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
     def result(self) -> dict[str, Any]:
-        """All turns taken together, in µs."""
+        """Return the medians in µs, of all turns together and of each."""
         everything = [time for turn in self.turns for time in turn]
-        median, *turns = (statistics.median(turn) * 1e6 for turn in (everything, *self.turns))
-        return {
-            "median": round(median, 2),
-            "turns": [round(one, 2) for one in turns],
-        } | self.details
+        medians = (statistics.median(turn) * 1e6 for turn in (everything, *self.turns))
+        median, *turns = (round(one, 2) for one in medians)
+        return {"median": median, "turns": turns, **self.details}
 
 
 def pytest_configure() -> None:
-    """Have the database ready before the questions are imported: they ask it."""
+    """Prepare the database before the questions are imported, because they query it."""
     django.setup()
     from benchmarks.contestants import everyone, left_out
 
     if connection.vendor not in {"sqlite", "oracle"}:
-        # create_test_db() would migrate at once, and give up where one peer can't.
+        # create_test_db() also migrates, and stops at the first peer whose migration fails.
         creation: Any = connection.creation
         name = creation._create_test_db(verbosity=0, autoclobber=True)
         connection.close()
@@ -64,14 +62,14 @@ def pytest_configure() -> None:
         os.environ[URL] = urlunsplit(urlsplit(os.environ[URL])._replace(path=f"/{name}"))
     unable = migrate()
     for contestant in everyone():
-        if reason := unable.get(contestant.app) or contestant.unfit():
+        if reason := unable.get(contestant.app) or contestant.reason_against():
             left_out[contestant.name] = reason
 
 
 def migrate() -> dict[str, str]:
-    """Make all tables; return the peers whose migrations fail here, with the reason."""
+    """Create all tables; return the peers whose migrations fail, with the reason."""
     unable = {}
-    # Of two aliases for one database the first, which asks for no privilege.
+    # If two aliases share a database, use the first, which needs no privilege.
     aliases = {connections[one].settings_dict["NAME"]: one for one in reversed([*connections])}
     for alias in aliases.values():
         for app in apps.get_app_configs():
@@ -87,7 +85,7 @@ def migrate() -> dict[str, str]:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Write down what was found; a cell that failed is a finding, too."""
+    """Save the results; the session succeeds even if cells failed."""
     from benchmarks.contestants import everyone, left_out
 
     results = Results(Path(os.environ[RESULT]))
@@ -118,7 +116,7 @@ def pytest_unconfigure() -> None:
 
 
 def key(item: Any) -> tuple[str, Any]:
-    """The question and the cell of a test."""
+    """Return the question and the cell of a test."""
     return item.path.stem, item.callspec.params["cell"]
 
 
@@ -134,7 +132,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(autouse=True)
 def same_heap() -> Iterator[None]:
-    """Let the garbage collector, which stays on, see what the cell makes, and nothing older."""
+    """Exclude older objects from garbage collection, which stays enabled."""
     gc.collect()
     gc.freeze()
     yield
@@ -143,7 +141,7 @@ def same_heap() -> Iterator[None]:
 
 @pytest.fixture
 def times(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Times]:
-    """Keep what pytest-benchmark times in a test."""
+    """Keep the durations that pytest-benchmark measures in a test."""
     kept = found.setdefault(key(request.node), Times())
     yield kept
     if benchmark.stats is not None:

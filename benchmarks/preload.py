@@ -1,4 +1,4 @@
-"""What every writer needs, imported once: a writer is a fork of the process that has it."""
+"""The imports of the process from which the writers are forked."""
 
 import django
 

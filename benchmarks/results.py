@@ -1,4 +1,4 @@
-"""What a run has found out: a JSON file that grows while the run goes on."""
+"""The results of a run: a JSON file to which each pytest session adds its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Cell = dict[str, Any]
 
 
 class Results:
-    """The results of one run: a new one, or what a file says."""
+    """The results of one run, given or read from a file."""
 
     def __init__(self, path: Path, data: dict[str, Any] | None = None) -> None:
         self.path = path
@@ -28,8 +28,8 @@ class Results:
 
     @classmethod
     def new(cls, path: Path, scale: str) -> Results:
-        """Begin a run, with what its figures depend on."""
-        from cpuinfo import get_cpu_info  # slow: it asks the processor
+        """Return empty results with the machine and the versions of the packages."""
+        from cpuinfo import get_cpu_info  # importing it is slow
 
         found = {"scale": scale, "started": datetime.now(UTC).isoformat(timespec="seconds")}
         machine = {"cpu": get_cpu_info().get("brand_raw", ""), "cores": os.cpu_count()}
@@ -42,7 +42,7 @@ class Results:
         return cls(path, {**found, "machine": machine, "packages": packages, **empty})
 
     def save(self) -> None:
-        """Write the file, whole or not at all, one line per cell: easy to compare by diff."""
+        """Write the file atomically, with one line per cell for readable diffs."""
         cells = ",\n".join(json.dumps(cell, separators=(",", ":")) for cell in self.data["cells"])
         text = json.dumps({**self.data, "cells": "CELLS"}, indent=1, ensure_ascii=False)
         draft = self.path.with_suffix(".draft")
@@ -52,12 +52,12 @@ class Results:
 
     @property
     def databases(self) -> dict[str, dict[str, Any]]:
-        """By name: title, contestants, or the error."""
+        """The title and the contestants, or the error, of each database."""
         databases: dict[str, dict[str, Any]] = self.data["databases"]
         return databases
 
     def cells(self, question: str, **wanted: Any) -> list[Cell]:
-        """The cells of a question, with these values."""
+        """Return the cells of a question that have these values."""
         return [
             cell
             for cell in self.data["cells"]
@@ -66,7 +66,7 @@ class Results:
         ]
 
     def kinds(self) -> dict[str, str]:
-        """By contestant, in their order: ours, third party, peer, price, limit."""
+        """Return the kind of each contestant, in the order of the suite."""
         return {
             one["name"]: one["kind"]
             for entry in self.databases.values()
@@ -75,7 +75,7 @@ class Results:
 
     @property
     def ours_failed(self) -> bool:
-        """Did one of ours fail, or nothing work at all? What is no contestant is ours, too."""
+        """Whether our contestants or the suite itself failed, or nothing was measured."""
         kinds = self.kinds()
         wrong = [cell for cell in self.data["cells"] if inexact(cell) or cell.get("committed") == 0]
         names = [one.get("contestant") for one in (*wrong, *self.data["failures"])]
@@ -83,5 +83,5 @@ class Results:
 
 
 def inexact(cell: Cell) -> bool:
-    """Were the numbers of a cell wrong?"""
+    """Return whether the numbers of a cell were wrong."""
     return bool(cell.get("fault"))

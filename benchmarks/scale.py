@@ -1,6 +1,6 @@
-"""How much is measured, and the environment variables by which a run tells its sessions.
+"""The size of a run, and the environment variables that configure its pytest sessions.
 
-In a pass each cell gets a turn, so that a machine that slows down slows down all cells.
+In a pass, each cell gets one turn, so that a machine that slows down affects all cells alike.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ import os
 from typing import TypeVar
 
 SCALE = "BENCHMARK_SCALE"
-"""quick: in a few minutes; full: in as many as it takes to be sure."""
+"""quick: rough figures in a few minutes; full: reliable figures."""
 
 DATABASE = "BENCHMARK_DATABASE"
-"""The name of what is measured, such as mariadb."""
+"""The name of the database, such as mariadb."""
 
 URL = "BENCHMARK_URL"
-"""Where it is, for dj-database-url."""
+"""The URL of the database, for dj-database-url."""
 
 DISK = "BENCHMARK_DISK"
-"""The folder by which the disk under the database is slowed."""
+"""The folder of the SlowDisk under the database."""
 
 RESULT = "BENCHMARK_RESULT"
-"""The file of results that a session adds its own to."""
+"""The path of results.json."""
 
 BUSIEST = 8
-"""The number of writers where only one is shown."""
+"""The number of writers in tables and charts that show only one."""
 
 T = TypeVar("T")
 
 
 def scaled(quick: T, full: T) -> T:
-    """The one that this run has chosen."""
+    """Return the value for the scale of this run."""
     return full if os.environ[SCALE] == "full" else quick

@@ -1,4 +1,4 @@
-"""Databases that Django knows for the length of a test: those of servers of its own."""
+"""Additional databases in Django's settings during a test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @contextmanager
 def known_to_django(urls: dict[str, str]) -> Iterator[None]:
-    """Add a database for each alias in ``urls``; the first one gets the table of counters.
+    """Add a database for each alias in ``urls``; create the table of counters in the first one.
 
-    The connections are kept between requests, and closed in the end.
+    The connections stay open between requests, and are closed at the end.
     """
     handler: Any = connections
     databases: dict[str, Any] = {"default": {}}
@@ -29,7 +29,7 @@ def known_to_django(urls: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         for alias in urls:
-            # SQLite's own close() keeps a database in memory open.
+            # Django's close() keeps an in-memory SQLite database open.
             BaseDatabaseWrapper.close(connections[alias])
             del connections[alias]
             del handler.settings[alias]

@@ -13,10 +13,10 @@ from sequences_core import get_next_value
 from sequences_core.testing.threads import Elsewhere
 
 SLOW = 0.2
-"""Seconds."""
+"""The limit of SEQUENCES_SLOW_WAIT, in seconds."""
 
 HELD = 1.0
-"""Seconds that suffice for the threads of a busy machine to query the locks."""
+"""Seconds that suffice for threads to query the locks, even on a busy machine."""
 
 
 def session(using: str) -> int:
@@ -45,12 +45,12 @@ def locked(using: str, *waiting: Callable[[], Any]) -> Iterator[int]:
 
 
 def take(using: str, timeout: float | None = None) -> None:
-    """Take a number in a transaction; on SQLite, without one, because its BEGIN would wait."""
+    """Take a number in a transaction; on SQLite in autocommit, because BEGIN would wait."""
     sqlite = connections[using].vendor == "sqlite"
     with nullcontext() if sqlite else transaction.atomic(using=using):
         get_next_value("s", timeout=timeout, using=using)
 
 
 def waits(caplog: Any) -> list[Any]:
-    """Return what was logged about waits so far."""
+    """Return the log messages about waits."""
     return [record for record in caplog.records if record.name == "sequences_core"]

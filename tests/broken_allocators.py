@@ -1,4 +1,4 @@
-"""Allocators with one flaw each, to show that the conformance kit finds it.
+"""Allocators with one flaw each, which the conformance kit must detect.
 
 A test installs this module as a distribution, beside the sample whose allocator has no flaw.
 """
@@ -17,7 +17,7 @@ from sequences_core.models import Counter
 
 
 class ReadsThenWrites(AcmeAllocator):
-    """Reads the last number and writes the next one, so that two takers may read the same."""
+    """Reads the last number and writes the next one, so that two transactions may read the same."""
 
     single_statement = False
 
@@ -31,7 +31,7 @@ class ReadsThenWrites(AcmeAllocator):
 
 
 class CommitsAtOnce(AcmeAllocator):
-    """Commits within the transaction, so others needn't wait, but a rollback loses the number."""
+    """Commits within the transaction: others don't wait, but a rollback loses the number."""
 
     single_statement = False
 
@@ -45,7 +45,7 @@ class CommitsAtOnce(AcmeAllocator):
 
 
 class KeepsAStock(AcmeAllocator):
-    """Takes ten numbers at once and returns them from memory, which a rollback doesn't restore."""
+    """Takes ten numbers at once and keeps them in memory, where a rollback doesn't restore them."""
 
     stock: ClassVar[dict[str, list[int]]] = defaultdict(list)
 
@@ -60,7 +60,7 @@ class KeepsAStock(AcmeAllocator):
 
 
 class LeavesASetting(AcmeAllocator):
-    """Bounds the waits of the session, and leaves it so."""
+    """Limits the waits of the session, and doesn't restore the limit."""
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         with connection.cursor() as cursor:
@@ -69,11 +69,11 @@ class LeavesASetting(AcmeAllocator):
 
 
 class Shout(str):
-    """Text that a driver may adapt in a way of its own."""
+    """A subclass of str, which a driver may adapt in its own way."""
 
 
 class SendsASubclass(AcmeAllocator):
-    """Sends something that is nearly a str."""
+    """Sends an instance of a subclass of str."""
 
     single_statement = False
 
@@ -84,7 +84,7 @@ class SendsASubclass(AcmeAllocator):
 
 
 class NeverComesBack(AcmeAllocator):
-    """Runs a statement without end, in every thread but the test's own."""
+    """Runs a statement without end in all threads but the test's own."""
 
     single_statement = False
 

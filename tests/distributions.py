@@ -1,6 +1,6 @@
-"""Distributions for the tests: built into wheels, and installed where nothing else is.
+"""Wheels of distributions for the tests, and environments in which they are installed.
 
-A pytest plugin: the fixtures build once for all test modules.
+This is a pytest plugin: the fixtures build once for all test modules.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).with_name("uv")
 GROUP = "sequences_core.backends"
 SAMPLES = [ROOT / "tests" / "thirdparty", ROOT / "tests" / "thirdparty_rows"]
-"""Backends as other projects would write them: Acme's for SQLite, and Globex's by row locks."""
+"""Third-party backends: Acme's for SQLite, and Globex's with row locks."""
 BACKENDS = sorted(file.parent.name for file in ROOT.glob("backends/*/pyproject.toml"))
 
 PYPROJECT = """
@@ -81,7 +81,7 @@ class MicrosoftAllocator(Sound): ...
 
 
 def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
-    """Run the command outside the tests' own environment; return what it prints."""
+    """Run the command outside the tests' environment; return its output."""
     done = try_run(*command, cwd=cwd, **variables)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -90,7 +90,7 @@ def run(*command: str | Path, cwd: Path | None = None, **variables: str) -> str:
 def try_run(
     *command: str | Path, cwd: Path | None = None, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command, which may fail, outside the tests' own environment."""
+    """Run a command that may fail outside the tests' environment."""
     environment = clean_environment() | variables
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240
@@ -104,7 +104,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def build(folder: Path, wheels: Path, *options: str) -> None:
-    """Build what the folder holds into ``wheels``, with the hatchling that is installed here."""
+    """Build the distribution in the folder into ``wheels``, with the installed hatchling."""
     python = ("--no-build-isolation", "--python", sys.executable)
     run(UV, "build", *python, *(options or ("--wheel",)), "--out-dir", wheels, folder)
 
@@ -112,7 +112,7 @@ def build(folder: Path, wheels: Path, *options: str) -> None:
 def write_distribution(
     folder: Path, name: str, modules: Mapping[str, str], entry_points: Mapping[str, str]
 ) -> None:
-    """Write the source of a distribution: its modules, and its entry points as backends."""
+    """Write the source of a distribution with its modules, and its entry points as backends."""
     folder.mkdir(parents=True)
     for module, source in modules.items():
         (folder / f"{module}.py").write_text(source)
@@ -124,14 +124,14 @@ def write_distribution(
 
 
 def install_into(folder: Path, *wheels: Path) -> None:
-    """Install the wheels, without what they depend on, into a folder for ``sys.path``."""
+    """Install the wheels without their dependencies into a folder for ``sys.path``."""
     run(UV, "pip", "install", "--no-deps", "--target", folder, *wheels)
 
 
 def make_environment(folder: Path, *requirements: str | Path) -> Path:
-    """Make a virtual environment with the requirements; return its Python.
+    """Create a virtual environment with the requirements; return its Python.
 
-    What they depend on has the same versions as here.
+    The dependencies have the same versions as in this environment.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pins = folder / "constraints.txt"
@@ -149,13 +149,13 @@ def make_environment(folder: Path, *requirements: str | Path) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave the samples alone: their tests run where these are installed, by test_thirdparty.py."""
+    """Ignore the tests of the samples, which test_thirdparty.py runs in their own environments."""
     return True if collection_path in SAMPLES else None
 
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A wheel of each distribution of this repository, by the name of the distribution."""
+    """The wheels of this repository's distributions, by name."""
     folder = tmp_path_factory.mktemp("wheels")
     build(ROOT, folder, "--wheel", "--all-packages")
     return {
@@ -164,7 +164,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def build_sample(sample: Path, folder: Path) -> Path:
-    """Build a wheel of a third party's sample, from a copy outside this repository."""
+    """Build a wheel of a sample from a copy outside this repository."""
     shutil.copytree(sample, folder / "source")
     build(folder / "source", folder)
     return next(folder.glob("*.whl"))
@@ -172,19 +172,19 @@ def build_sample(sample: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def acme_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of Acme's sample."""
+    """The wheel of Acme's sample."""
     return build_sample(SAMPLES[0], tmp_path_factory.mktemp("acme"))
 
 
 @pytest.fixture(scope="session")
 def core_python(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Path:
-    """The Python of an environment with the core, what it depends on, and nothing else."""
+    """The Python of an environment with only the core and its dependencies."""
     return make_environment(tmp_path_factory.mktemp("core"), wheels["sequences-core"])
 
 
 @pytest.fixture(scope="session")
 def odd_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Wheels of some distributions, most of whose entry points lead to something wrong."""
+    """The wheels of distributions whose entry points are mostly invalid."""
     folder = tmp_path_factory.mktemp("odd")
     write_distribution(
         folder / "odd",
@@ -222,7 +222,7 @@ def odd_wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def site(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd_wheels: dict[str, Path]
 ) -> Iterator[Path]:
-    """The folder where they are installed, on ``sys.path`` for this test."""
+    """The folder in which they are installed, on ``sys.path`` during this test."""
     install_into(tmp_path, odd_wheels["odd"], odd_wheels["rival"])
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path

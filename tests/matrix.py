@@ -1,10 +1,10 @@
-"""`python -m tests.matrix [release …]`: kit, contrib and faults on each release of the databases.
+"""`python -m tests.matrix [release …]`: run kit, contrib and faults on each database release.
 
-Firebird, which no backend is made for, stands for other databases: there it is the kit alone.
+Firebird has no backend of its own and represents other databases: only the kit runs there.
 
-The counts are kept in matrix.json, release by release, and the documentation's table is made of
-them. A release is what DB takes, such as "postgresql@18", or SQLite with the Python that brings it,
-"sqlite/3.14".
+matrix.json has the counts of each release, from which the documentation's table is generated. A
+release is a value of DB, such as "postgresql@18", or SQLite with the Python that contains it, such
+as "sqlite/3.14".
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ RELEASES = (
 FIREBIRD = ["django-firebird==5.0.*", "django==5.2.*"]
 
 PARTS = {"backends": "Kit", "contrib": "Field and documents", "tests/faults": "Faults"}
-"""The folders of the tests, and what the table calls them."""
+"""The folders of the tests, and their columns in the table."""
 
 NAMES = {
     "title": r"^databases: (.*)",
     "python": r"^platform .* Python (\S+),",
     "django": r"^django: version: (\S+),",
 }
-"""Where pytest's report says what was tested."""
+"""The names of the databases in pytest's header."""
 
 Results = dict[str, dict[str, dict[str, Any]]]
-"""What came of each part, by release."""
+"""The results of each part, by release."""
 
 HEADER = """\
 .. Made by ``make matrix SERVERS=1`` from tests/matrix.json.
@@ -61,10 +61,10 @@ HEADER = """\
 
 
 def environment(release: str) -> Path:
-    """The interpreter for a release, where it needs another one in an environment of its own.
+    """Return the interpreter for a release, which may need an environment of its own.
 
-    That is one with another SQLite, or with Firebird's engine for Django. The engine is for one
-    release of Django, and for an older python-dateutil than the constraints have.
+    SQLite releases need another Python. Firebird needs a Django engine, which supports one release
+    of Django, and an older python-dateutil than that of the constraints.
     """
     database, _, version = release.partition("/")
     if not version and database != "firebird":
@@ -85,9 +85,9 @@ def environment(release: str) -> Path:
 
 
 def run(interpreter: Path, database: str, part: str) -> dict[str, Any]:
-    """Run a part of the tests on a database; return what was tested, how it ended, and counts."""
+    """Run a part of the tests; return the tested database, the exit status, and the counts."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
-        # Not as arguments: who names files asks for the unhurried ones, too.
+        # Not as arguments: naming files also selects the slow ones.
         command = [str(interpreter), "-m", "pytest", "-o", f"testpaths={part}"]
         ran = subprocess.run(
             [*command, f"--junitxml={report.name}"],
@@ -119,7 +119,7 @@ def table(results: Results) -> str:
 
 
 def cell(result: dict[str, Any] | None) -> str:
-    """Return what came of a part of the tests, such as "284 passed, 3 skipped"."""
+    """Return the result of a part, such as "284 passed, 3 skipped"."""
     counts = result["counts"] if result else {}
     kinds = (kind for kind in ("passed", "skipped", "failed") if kind in counts)
     return ", ".join(f"{counts[kind]:,} {kind}" for kind in kinds) or "not run"
@@ -130,10 +130,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
     known = ", ".join(RELEASES)
     parser.add_argument("releases", nargs="*", metavar="release", help=f"default: all of {known}")
-    parser.add_argument("--only", choices=PARTS, help="this part of the tests alone")
+    parser.add_argument("--only", choices=PARTS, help="run only this part of the tests")
     arguments = parser.parse_args()
     if unknown := set(arguments.releases) - set(RELEASES):
-        parser.error(f"no such release: {', '.join(sorted(unknown))}; there is {known}")
+        parser.error(f"unknown release: {', '.join(sorted(unknown))} (choose from {known})")
     results: Results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     failed = False
     for release in arguments.releases or RELEASES:

@@ -1,4 +1,4 @@
-"""Tables of results, on the terminal and in generated sections of the documentation."""
+"""Tables of results, for the terminal and for generated sections of the documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = {
 }
 
 STYLES = {"best": ("**", "bold green"), "bad": ("*", "red"), "": ("", "")}
-"""What marks an entry in reStructuredText, and on the terminal."""
+"""The markup of a style in reStructuredText, and its name for rich."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Entry:
 
     text: str
     style: str = ""
-    """best, bad, or nothing."""
+    """best, bad, or empty."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Table:
 
 
 def rst(table: Table) -> Iterator[str]:
-    """The table in reStructuredText: bold for the best, italic for the bad."""
+    """Yield the table in reStructuredText, with the best entries in bold and the bad in italics."""
     yield f"\n.. list-table:: {table.title}"
     yield "   :header-rows: 1\n"
     for row in ([Entry(column) for column in table.columns], *table.rows):
@@ -56,7 +56,7 @@ def rst(table: Table) -> Iterator[str]:
 
 
 def shown(table: Table) -> Shown:
-    """The table for rich."""
+    """Return the table for rich."""
     result = Shown(title=table.title, caption=table.note or None, title_justify="left")
     result.add_column(table.columns[0], min_width=20, overflow="fold")
     for column in table.columns[1:]:
@@ -67,9 +67,9 @@ def shown(table: Table) -> Shown:
 
 
 def spliced(text: str, mark: str, section: str) -> str:
-    """The text with the section between ``mark`` and the END that follows.
+    """Return the text with a new section between ``mark`` and the END that follows it.
 
-    Raises ValueError when the two are not there.
+    Raise ValueError if one of them is missing.
     """
     begin = text.index(mark)
     end = text.index(END, begin)

@@ -1,4 +1,4 @@
-"""The pytest plugin that runs a test on the databases that DB names, and on no others."""
+"""The pytest plugin that runs a test only on the databases that DB names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from django.db import connections
 from django.test import TestCase, TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 
-# Files and folders that are slow, or about no server of DB: left to a run of everything, or to who
-# names them.
-UNHURRIED = {
+# Slow files and folders, and those that need no server in DB: they run if DB is empty, or if
+# they are named.
+SLOW = {
     "browser",
     "demo",
     "servers",
@@ -36,7 +36,7 @@ UNHURRIED = {
     "test_web_servers.py",
 }
 
-# About the whole repository, of which the core's source distribution is a part.
+# Tests of the whole repository, which the core's source distribution doesn't contain.
 OF_REPOSITORY = {
     "test_benchmarks.py",
     "test_demo.py",
@@ -54,7 +54,7 @@ OF_REPOSITORY = {
     "test_typing.py",
 }
 
-# Hypothesis allows an example 200 ms, which it takes on a machine that is busy with others.
+# Hypothesis allows 200 ms per example by default, too little for a busy machine.
 hypothesis_settings.register_profile("no deadline", deadline=None)
 hypothesis_settings.load_profile("no deadline")
 
@@ -62,9 +62,9 @@ _sound: set[tuple[str, type]] = set()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what an unpacked source distribution, or this environment, lacks the files for.
+    """Ignore tests that need files or packages which are missing here.
 
-    The environments of nox don't have the packages that the benchmarks need.
+    A source distribution lacks files, and the environments of nox lack packages of the benchmarks.
     """
     if collection_path.name == "test_benchmarks.py" and not find_spec("matplotlib"):
         return True
@@ -75,13 +75,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(autouse=True)
 def _no_allocator_is_left_behind() -> Iterator[None]:
-    """Fail the test that leaves an alias with another allocator than the settings say.
+    """Fail a test after which an alias has another allocator than the settings say.
 
-    Nothing but a change of settings makes the registry look again, so the tests that come later
-    would fail, or pass, by the order in which they run.
+    Only a change of the settings resets the registry, so the outcome of later tests would depend on
+    their order.
     """
     yield
-    from sequences_core import get_allocator, registry  # late: coverage is measured by now
+    from sequences_core import get_allocator, registry  # late, so that coverage measures it
 
     cached, known = registry._allocators, set(connections)
     found = {(alias, type(cached[alias])) for alias in known & cached.keys()}
@@ -95,10 +95,10 @@ def _no_allocator_is_left_behind() -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
-    """Let a teardown that fails, such as a flush that waits for a lock, fail its own test only.
+    """Make an error in a teardown, such as a lock timeout of the flush, fail its own test only.
 
-    pytest-django 4.14 then leaves out the cleanups of its class, one of which gives the other
-    tests their databases back.
+    Otherwise pytest-django 4.14 skips the cleanups of the class, one of which enables the databases
+    for other tests.
     """
     try:
         yield
@@ -109,16 +109,16 @@ def pytest_runtest_teardown() -> Iterator[None]:
         raise
 
 
-@pytest.hookimpl(trylast=True)  # when the markers that others add are there
+@pytest.hookimpl(trylast=True)  # after other plugins have added markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
+    """Deselect tests for databases outside DB: the user chose them, so they are not skips."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     narrowed = bool(os.environ.get("DB"))
     if problems := [problem for item in items if (problem := _problem(config, item))]:
         raise pytest.UsageError(*problems)
 
     def wanted(item: pytest.Item) -> bool:
-        if narrowed and not named and UNHURRIED & set(item.path.relative_to(config.rootpath).parts):
+        if narrowed and not named and SLOW & set(item.path.relative_to(config.rootpath).parts):
             return False
         if narrowed and _has_no_database(item):
             return False
@@ -131,7 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _aliases(item: pytest.Item) -> set[str]:
-    """The databases that a test names: by ``using`` of its class, and by its mark."""
+    """Return the databases of a test, from ``using`` of its class and from its mark."""
     mark = item.get_closest_marker("django_db")
     databases = (mark and mark.kwargs.get("databases")) or ()
     using = getattr(getattr(item, "cls", None), "using", None)
@@ -139,7 +139,7 @@ def _aliases(item: pytest.Item) -> set[str]:
 
 
 def _problem(config: pytest.Config, item: pytest.Item) -> str | None:
-    """Why a test would run on the wrong database, or in silence on none."""
+    """Return why a test would run on the wrong database, or silently on none."""
     aliases = _aliases(item)
     if unknown := aliases - {*getattr(settings, "VENDORS", ()), *settings.DATABASES}:
         return f"{item.nodeid} is for {', '.join(sorted(unknown))}: no DB starts such a database"
@@ -152,19 +152,19 @@ def _problem(config: pytest.Config, item: pytest.Item) -> str | None:
 
 
 def _has_no_database(item: pytest.Item) -> bool:
-    """Does the test have parameters for other databases only, so that pytest would skip it?"""
+    """Return whether all parameters of a test are for other databases: pytest would skip it."""
     mark = item.get_closest_marker("skip")
     return mark is not None and str(mark.kwargs.get("reason")).startswith("got empty parameter")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``using`` once for each database, in real transactions of that one."""
+    """Run a test with the argument ``using`` on each database, in real transactions."""
     if "using" not in metafunc.fixturenames:
         return
     marked = metafunc.definition.get_closest_marker("django_db") is not None
 
     def marks(name: str) -> list[pytest.MarkDecorator]:
-        # After each test only the tables of these apps are emptied, which is quick.
+        # Flushing only the tables of these apps after each test is quick.
         apps = ["sequences_core", *getattr(metafunc.module, "APPS", [])]
         mark = pytest.mark.django_db(transaction=True, databases=[name], available_apps=apps)
         return [] if marked else [mark]

@@ -1,4 +1,4 @@
-"""Database users who may do less than the tests' own."""
+"""Database users with fewer privileges than the tests' own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ POOR = "sequences_poor"
 
 @contextmanager
 def connected_as(using: str, *privileges: str, everywhere: bool = False) -> Iterator[None]:
-    """Connect as a user with no more than these privileges, in this database or in all.
+    """Connect as a user with only these privileges, in this database or in all.
 
-    The server may be one of PostgreSQL, MariaDB or MySQL.
+    The server is PostgreSQL, MariaDB or MySQL.
     """
     connection = connections[using]
     settings = connection.settings_dict

@@ -1,4 +1,4 @@
-"""Runs of pytest in a process of its own, and what became of each test."""
+"""Runs of pytest in another process, and the outcome of each test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.distributions import try_run
 
 
 class Report(NamedTuple):
-    """How a run of pytest ended: its exit code, and the outcome of each test."""
+    """The exit code of a run of pytest, and the outcome of each test."""
 
     exit_code: int
     outcomes: dict[tuple[str, str], str]
@@ -22,7 +22,7 @@ class Report(NamedTuple):
 
 
 def run_tests(python: Path, folder: Path, *options: str, **variables: str) -> Report:
-    """Run the tests of the folder with that Python."""
+    """Run the tests in the folder with that Python interpreter."""
     report = folder / "report.xml"
     options = (f"--junitxml={report}", *options)
     done = try_run(python, "-m", "pytest", *options, cwd=folder, **variables)

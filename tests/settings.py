@@ -32,16 +32,16 @@ DATABASES: dict[str, Any] = {
     if f"{name.upper()}_URL" in os.environ
 }
 for database in DATABASES.values():
-    database["TEST"] = {"DEPENDENCIES": []}  # each can be made without the others
+    database["TEST"] = {"DEPENDENCIES": []}  # create each without the others
 if "sqlite" in DATABASES:
-    # Threads share no memory database, and a test database in a file is what users have.
+    # Threads can't share an in-memory database, and users' databases are files.
     DATABASES["sqlite"]["TEST"]["NAME"] = DATABASES["sqlite"]["NAME"] + ".test"
     DATABASES["sqlite"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
         "init_command": "PRAGMA journal_mode = WAL",
     }
-# The first of them is Django's default, under its own name too where a test wants one database.
+# The first one is Django's default, and also has its own name for tests that need it.
 DATABASES = {"default": next(iter(DATABASES.values()), {})} | DATABASES
 
 ROOT_URLCONF = "tests.urls"

@@ -1,4 +1,4 @@
-"""The benchmark suite: it finds numbers that are not exact, and says what it could not measure."""
+"""The benchmark suite detects numbers that are not exact, and reports what it could not measure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 BROKEN = "tests.demo.faults.CountsAlone"
-"""A backend whose numbers are not those of the table."""
+"""A backend that counts in its own process, without a shared counter."""
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -41,7 +41,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 
 
 def results_of(contestants: dict[str, str], *cells: dict[str, Any]) -> Results:
-    """Results of a run on SQLite, unless a cell says otherwise."""
+    """Return the results of a run on SQLite, unless a cell has another database."""
     parties = [{"name": name, "kind": kind, "left_out": None} for name, kind in contestants.items()]
     whole = [{"database": "sqlite", "question": "contention", **cell} for cell in cells]
     databases = {cell["database"]: {"contestants": parties} for cell in whole}
@@ -71,21 +71,21 @@ def texts(table: Any) -> list[list[str]]:
 def test_exactness(
     numbers: Iterable[int | None], counter: int | None, commits: int, fault: str | None
 ) -> None:
-    """Numbers are exact if they are 1..n once each, n the commits and where the counter stands."""
+    """Numbers are exact if they are 1..n, once each, for n commits and a counter at n."""
     rows = [("one", number) for number in numbers]
     found = fault_in({"one": commits}, rows, lambda scope: counter)
     assert (fault in found) if fault and found else found is fault
 
 
 def test_exactness_of_own_counters() -> None:
-    """Counters of different writers are checked apart."""
+    """The counters of different writers are checked separately."""
     rows = [("w0", 1), ("w1", 1), ("w1", 2)]
     assert fault_in({"w0": 1, "w1": 2}, rows, lambda scope: None) is None
     assert fault_in({"w0": 2, "w1": 1}, rows, lambda scope: None) is not None
 
 
 def test_a_run(tmp_path: Path) -> None:
-    """A server out of reach and a backend that isn't exact are told, and the rest goes on."""
+    """A run reports an unreachable server and a backend that isn't exact, and continues."""
     unreachable = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     done = run(
         tmp_path,
@@ -106,21 +106,21 @@ def test_a_run(tmp_path: Path) -> None:
 
 
 def test_nothing_measured(tmp_path: Path) -> None:
-    """A run that could measure nothing fails."""
+    """A run without any figure fails."""
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     done = run(tmp_path, "--only", "bulk", "--db", "postgresql", POSTGRESQL_URL=url)
     assert done.returncode == 1
 
 
 def test_unknown_question(tmp_path: Path) -> None:
-    """A question that there isn't is refused, with the names of those that there are."""
+    """An unknown question is refused, and the error lists the known ones."""
     done = run(tmp_path, "--only", "colour")
     assert done.returncode == 2
-    assert "there is call, contention" in done.stderr
+    assert "colour (choose from call, contention" in done.stderr
 
 
 def test_backend_that_is_none(tmp_path: Path) -> None:
-    """A backend that can't be loaded takes no part, with the reason; the others do."""
+    """A backend that can't be loaded is left out with the reason; the others are measured."""
     done = run(tmp_path, "--only", "bulk", "--db", "sqlite", BACKEND="no.such.Backend")
     assert done.returncode == 0, done.stdout + done.stderr
     results = Results(tmp_path / "results.json")
@@ -141,7 +141,7 @@ def test_backend_that_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_exit_status(kind: str, exact: bool, committed: int, failed: bool) -> None:
-    """The run fails if one of ours is not exact or commits nothing, and not if a peer does so."""
+    """The run fails if our contestant is not exact or commits nothing, but not if a peer does."""
     fault = None if exact else "'one' has gaps: 3"
     cell = {"contestant": "it", "fault": fault, "committed": committed}
     assert results_of({"it": kind}, cell).ours_failed is failed
@@ -149,14 +149,14 @@ def test_exit_status(kind: str, exact: bool, committed: int, failed: bool) -> No
 
 @pytest.mark.parametrize(("name", "failed"), [("it", False), ("ours", True), ("", True)])
 def test_exit_status_of_failures(name: str, failed: bool) -> None:
-    """What raises an exception is a failure, too; without a contestant it is the suite's own."""
+    """An exception of our contestant, or without a contestant, fails the run."""
     results = results_of({"it": "peer", "ours": "ours"}, {"contestant": "it"})
     results.data["failures"].append({"contestant": name})
     assert results.ours_failed is failed
 
 
 def test_table_of_inexact_numbers() -> None:
-    """Where numbers were not exact there is no speed; where transactions failed there is a mark."""
+    """A table shows no speed if the numbers are not exact, and marks failed transactions."""
     wrong = {"contestant": "wrong", "fault": "3 numbers too often"}
     right = {"contestant": "right", "rate": 12.0}
     failing = {"contestant": "failing", "rate": 1234.5, "errors": {"Error": 2}}
@@ -177,7 +177,7 @@ def test_table_of_inexact_numbers() -> None:
 
 
 def test_slowed_disk() -> None:
-    """Each time of a sync has a panel, and ratios; the title of the chart says what came of it."""
+    """Each delay of a sync has a panel and ratios, and the chart's title states the finding."""
     rates = {
         "SequenceField, early release": 800,
         "SequenceField": 200,
@@ -200,20 +200,21 @@ def test_slowed_disk() -> None:
         f"{begin}SequenceField{end.format(0)}": ("3.00", ""),
     }
     (chart,) = charts.charts(results)
-    assert "early release commits 4.0× on PostgreSQL the rows of SequenceField" in chart.finding
-    assert list(chart.panels) == ["the disk as it is", "1 ms more for each sync"]
+    assert "early release commits 4.0× the rows of SequenceField on PostgreSQL" in chart.finding
+    assert list(chart.panels) == ["no delay", "1 ms more for each sync"]
 
 
 def test_a_missed_ratio() -> None:
-    """What misses its limit is marked, with the limit beside it."""
+    """A ratio that misses its limit is marked, and shown with the limit."""
     times = {"SequenceField": 1.2, "auto-increment": 1.0}
     cells = [{"question": "bulk", "contestant": one, "median": time} for one, time in times.items()]
     (ratio,) = ratios(results_of(dict.fromkeys(times, "ours"), *cells))
-    assert ratio == ("bulk_create / unnumbered", "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
+    name = "bulk_create / with auto-increment"
+    assert ratio == (name, "sqlite", Entry("1.20 (≤ 1.15)", "bad"))
 
 
 def test_a_disk_that_cannot_be_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only PostgreSQL is asked about the disk, and only where the suite starts the server."""
+    """The question Disk needs a PostgreSQL server that the suite starts itself."""
     monkeypatch.delenv("POSTGRESQL_URL", raising=False)
     assert list(map(can_be_slowed, ("postgresql", "sqlite"))) == [True, False]
     monkeypatch.setenv("POSTGRESQL_URL", "postgresql://somewhere")
@@ -221,7 +222,7 @@ def test_a_disk_that_cannot_be_slowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_saved_results(tmp_path: Path) -> None:
-    """The file of results is JSON that reads back as it was, and has a line for each cell."""
+    """The saved results are equal when they are read again, and have one line per cell."""
     results = results_of({}, {"contestant": "a"}, {"contestant": "b"})
     results.path = tmp_path / "results.json"
     results.save()
@@ -239,6 +240,6 @@ def test_charts_have_few_lines() -> None:
 
 
 def test_performance_section() -> None:
-    """docs/performance.rst says what the committed results do, and no more."""
+    """The generated section of docs/performance.rst matches the committed results."""
     text = page.PAGE.read_text()
     assert text == page.updated(text, Results(page.COMMITTED))

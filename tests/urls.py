@@ -4,6 +4,6 @@ from django.urls import path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    # A browser asks for it on its own, and its console tells that there is none.
+    # Browsers request it themselves, and report an error if it is missing.
     path("favicon.ico", lambda request: HttpResponse(status=204)),
 ]

@@ -1,4 +1,4 @@
-"""Who takes part."""
+"""The contestants: the ways of numbering that the suite compares."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from benchmarks.contestants import limits, ours, peers, posting
 from benchmarks.contestants.base import Contestant
 
 left_out: dict[str, str] = {}
-"""Who can't take part on this database, and why; filled in when the database is ready."""
+"""The contestants that can't run on this database, with the reason; benchmarks.plugin fills it."""
 
 
 def contestants(names: Iterable[str] | None = None) -> list[Contestant]:
-    """Those of these names that take part; by default all but the special ones, ours first."""
+    """Return the contestants with these names, by default all that aren't special.
+
+    Contestants that can't run on this database are excluded.
+    """
     return [
         one
         for one in everyone()
@@ -24,12 +27,12 @@ def contestants(names: Iterable[str] | None = None) -> list[Contestant]:
 
 
 def by_name(name: str) -> Contestant:
-    """The contestant of that name."""
+    """Return the contestant with that name."""
     return next(one for one in everyone() if one.name == name)
 
 
 def everyone() -> Iterator[Contestant]:
-    """All that there are for this database; some may turn out to be unfit."""
+    """Yield all contestants for this kind of database."""
     vendor = connection.vendor
     binary_log = vendor == "mysql" and not getattr(connection, "mysql_is_mariadb", False)
     yield ours.field()
@@ -47,7 +50,7 @@ def everyone() -> Iterator[Contestant]:
             yield ours.allocate(backend)
     yield peers.django_sequences()
     if vendor == "sqlite":
-        # Its README leaves SQLite's settings as Django has them.
+        # Its README changes none of Django's settings for SQLite.
         yield peers.django_sequences("untuned", ", Django's settings")
     if binary_log:
         yield peers.django_sequences("unlogged", ", no binary log")
@@ -56,10 +59,5 @@ def everyone() -> Iterator[Contestant]:
     if vendor == "postgresql":
         yield peers.locked_auto_sequence()
     yield peers.auto_increment()
-    yield limits.bare_statement()
-    yield limits.round_trip()
-    yield limits.raw_driver()
-    if vendor == "postgresql":
-        yield limits.pgbench("pgbench", limits.insert)
-        yield limits.pgbench("pgbench, take then insert", limits.take_then_insert)
+    yield from limits.everyone()
     yield from posting.everyone()

@@ -1,4 +1,4 @@
-"""What the suite asks of a way to number rows."""
+"""The interface of contestants, and the parts that they share."""
 
 from __future__ import annotations
 
@@ -16,56 +16,55 @@ from django.test import override_settings
 from benchmarks.models import Document, Invoice
 
 ONE = "1"
-"""The scope of all rows where there is one counter for all writers."""
+"""The scope of all rows that use the same counter."""
 
 Call = Callable[[str], Any]
-"""Takes from the counter of that name, or stores a row with the next number of that scope."""
+"""A function that takes a number of the named counter, or stores a row in the named scope."""
 
 
 class Rollback(Exception):
-    """Ends a transaction that is meant to fail."""
+    """The exception that rolls a transaction back on purpose."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to number rows, used as its documentation says."""
+    """One way to number rows, used as its documentation recommends."""
 
     name: str
-    """As in the tables and charts."""
+    """The name in tables and charts."""
     kind: str
-    """ours, third party, peer; price: Django's own numbering, with gaps; limit: nothing can be
-    faster than this."""
+    """ours, third party, peer; price: a numbering with gaps; limit: nothing can be faster."""
     create: Call | None = None
-    """Stores a row, if one process can be told to do so."""
+    """Stores one numbered row."""
     bulk: Callable[[int], object] | None = None
-    """Stores that many rows at once, with the next numbers of one scope."""
+    """Stores that many rows at once, numbered in the scope ONE."""
     calls: Mapping[str, Call] = field(default_factory=dict)
-    """Ways to take numbers by a call, in an open transaction: plain, looping, nowait."""
+    """Functions that take one number in an open transaction: plain, looping, nowait."""
     last: Callable[[str], int | None] = lambda scope: None
-    """Where the counter of that scope stands; None if there is no counter."""
+    """Returns the last number of the scope's counter; None if there is no counter."""
     models: Sequence[type[Model]] = (Invoice,)
-    """Those of the rows, and of the counters."""
+    """The models of the rows and of the counters."""
     alias: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of Django, as it needs them."""
+    """Django settings that it needs."""
     check: Callable[[], str | None] = lambda: None
-    """Says why it can't take part on this database."""
+    """Returns the reason why it can't run on this database, or None."""
     app: str = ""
-    """The package in INSTALLED_APPS that it needs, if its tables may be impossible to make."""
+    """The app that it needs, if the migrations of that app may fail."""
     special: bool = False
     """Is it for the questions Disk or Posting alone?"""
     in_transaction: bool = True
-    """Does its documentation ask for a transaction around create()?"""
+    """Does its documentation require a transaction around create()?"""
     gapless: bool = True
     """Does it promise numbers without gaps?"""
 
     def active(self) -> override_settings:
-        """Make the settings say what it needs; nothing of it works outside."""
-        router = {} if self.alias == "default" else {"DATABASE_ROUTERS": [To(self.alias)]}
+        """Return a context manager for its settings, without which it doesn't work."""
+        router = {"DATABASE_ROUTERS": [Router(self.alias)]} if self.alias != "default" else {}
         return override_settings(**self.settings, **router)
 
-    def unfit(self) -> str | None:
-        """Why it can't take part on this database; None if it can."""
+    def reason_against(self) -> str | None:
+        """Return the reason why it can't run on this database, or None."""
         try:
             with self.active():
                 return self.check()
@@ -84,7 +83,7 @@ class Contestant:
                 raise Rollback
 
     def numbers(self) -> Iterator[tuple[str, int | None]]:
-        """The scope and number of each row that is stored."""
+        """Yield the scope and the number of each stored row."""
         for model in self.models:
             names = {one.name for one in model._meta.fields}
             if "number" in names:
@@ -94,13 +93,13 @@ class Contestant:
                     yield str(value), found
 
     def clear(self) -> None:
-        """Remove all rows and counters."""
+        """Delete all rows and counters."""
         empty(*self.models, alias=self.alias)
 
 
 @dataclass(frozen=True)
-class To:
-    """A database router: all to that alias."""
+class Router:
+    """A database router that sends all queries to one database."""
 
     alias: str
 
@@ -111,7 +110,7 @@ class To:
 
 
 def empty(*models: type[Model], alias: str = "default") -> None:
-    """Empty the tables, with nothing left of the rows, and count their primary keys anew."""
+    """Delete all rows, and reset the primary keys."""
     connection = connections[alias]
     tables = [model._meta.db_table for model in models]
     with connection.cursor() as cursor:
@@ -120,7 +119,7 @@ def empty(*models: type[Model], alias: str = "default") -> None:
 
 
 def calls(take: Any) -> dict[str, Call]:
-    """Those of a function with the arguments of django-sequences."""
+    """Return the calls of a function that has the arguments of django-sequences."""
     return {
         "plain": take,
         "looping": lambda name: take(name, reset_value=1000),
@@ -129,12 +128,12 @@ def calls(take: Any) -> dict[str, Call]:
 
 
 def storing(take: Call) -> Call:
-    """Takes a number, then stores a row with it."""
+    """Return a function that takes a number, then stores a row with it."""
     return lambda scope: Invoice.objects.create(scope=scope, number=take(scope))
 
 
 def storing_many(block: Callable[[int, str], Any]) -> Callable[[int], object]:
-    """Takes many numbers, then stores rows with them."""
+    """Return a function that takes many numbers, then stores rows with them."""
 
     def store(count: int) -> object:
         numbers = block(count, ONE)

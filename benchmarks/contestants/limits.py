@@ -1,10 +1,10 @@
-"""What no way of numbering can be faster than, on this database."""
+"""Limits: no way of numbering can be faster than these on the same database."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +19,15 @@ from tests.servers.install import which
 
 Statement = tuple[str, Any]
 
-SAID = re.compile(r"actually processed: (\d+).*^tps = ([\d.]+)", re.DOTALL | re.MULTILINE)
-"""What pgbench says of its run: how many transactions, and how many per second."""
+REPORT = re.compile(r"actually processed: (\d+).*^tps = ([\d.]+)", re.DOTALL | re.MULTILINE)
+"""The number of transactions, and of transactions per second, in the output of pgbench."""
 
 UNKNOWN = -1
-"""Stands for a number that isn't taken yet."""
+"""A placeholder for a number that isn't taken yet."""
 
 
 def statement_of(call: Call, name: str) -> Statement:
-    """The statement that ``call`` issues for the counter ``name``, once that exists."""
+    """Return the statement that ``call`` issues for an existing counter."""
     statements: list[Statement] = []
 
     def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -42,33 +42,34 @@ def statement_of(call: Call, name: str) -> Statement:
     return statements[-1]
 
 
-def limit(name: str, call: Call, **values: Any) -> Contestant:
-    return Contestant(name, "limit", calls={"plain": call}, **values)
+def everyone() -> Iterator[Contestant]:
+    """Yield the limits: our statement alone, a round trip, and pgbench on PostgreSQL."""
+    vendor, select = connection.vendor, "SELECT 1" + connection.features.bare_select_suffix
+    calls: dict[str, Call] = {
+        "bare statement, Django's cursor": by(through_django),
+        "SELECT 1": lambda name: through_django(select, None),
+        "raw driver": by(through_driver),
+    }
+    for name, call in calls.items():
+        check = driver_check if name == "raw driver" else lambda: None
+        yield Contestant(name, "limit", calls={"plain": call}, check=check)
+    if vendor == "postgresql":
+        shared: Any = {"models": (Invoice, Counter), "check": pgbench_check, "last": get_last_value}
+        yield PgBench("pgbench", "limit", script=insert, **shared)
+        yield PgBench("pgbench, take then insert", "limit", script=take_then_insert, **shared)
 
 
-def bare_statement() -> Contestant:
-    """The statement of our backend by itself, through Django's cursor."""
-    return limit("bare statement, Django's cursor", by(through_django))
+def driver_check() -> str | None:
+    known = connection.vendor in {"postgresql", "mysql", "sqlite"}
+    return None if known else f"the suite supports no raw driver of {connection.vendor}"
 
 
-def raw_driver() -> Contestant:
-    """The same by the driver alone."""
-
-    def check() -> str | None:
-        known = connection.vendor in {"postgresql", "mysql", "sqlite"}
-        return None if known else f"the suite can't drive {connection.vendor} without Django"
-
-    return limit("raw driver", by(through_driver), check=check)
-
-
-def round_trip() -> Contestant:
-    """A question to the server that costs it nothing."""
-    select = "SELECT 1" + connection.features.bare_select_suffix
-    return limit("SELECT 1", lambda name: through_django(select, None))
+def pgbench_check() -> str | None:
+    return None if which("pgbench") else "pgbench is not installed"
 
 
 def by(run: Callable[[str, Any], Any]) -> Call:
-    """Runs the statement of get_next_value, which it issues itself the first time."""
+    """Return a call that runs the statement of get_next_value, which it records at first."""
     statements: dict[str, Statement] = {}
 
     def call(name: str) -> Any:
@@ -87,7 +88,7 @@ def through_django(sql: str, params: Any) -> Any:
 
 
 def through_driver(sql: str, params: Any) -> Any:
-    """On Django's connection but without Django; prepared where the driver does that."""
+    """Run a statement on Django's connection without Django, prepared where the driver can."""
     raw: Any = connection.connection
     if connection.vendor == "sqlite":
         return raw.execute(sql.replace("%s", "?"), params).fetchall()
@@ -104,17 +105,17 @@ def through_driver(sql: str, params: Any) -> Any:
 
 @dataclass(frozen=True)
 class PgBench(Contestant):
-    """Statements, prepared, run by PostgreSQL's own load generator."""
+    """A script of prepared statements that PostgreSQL's load generator runs."""
 
     script: Callable[[], str] = str
 
     def load(self, writers: int, seconds: float, port: int | None) -> float:
-        """Have so many writers do so; return the seconds, without the time to connect."""
+        """Run the script in parallel; return the seconds, without the time to connect."""
         settings: dict[str, Any] = connection.settings_dict
         host = settings["HOST"] if port is None else "127.0.0.1"
         options = ["-n", "-M", "prepared", "-f", "-", "-h", host, "-U", settings["USER"]]
         options += ["-p", str(port or settings["PORT"]), "-c", str(writers)]
-        # It counts in whole seconds.
+        # pgbench accepts whole seconds only.
         options += ["-j", str(min(2, writers)), "-T", str(max(1, round(seconds)))]
         done = subprocess.run(
             [str(which("pgbench")), *options, settings["NAME"]],
@@ -123,33 +124,25 @@ class PgBench(Contestant):
             capture_output=True,
             text=True,
         )
-        said = SAID.search(done.stdout)
-        if done.returncode or said is None:
+        report = REPORT.search(done.stdout)
+        if done.returncode or report is None:
             raise RuntimeError(done.stderr.strip().splitlines()[-1])
-        return float(said[1]) / float(said[2])
-
-
-def pgbench(name: str, script: Callable[[], str]) -> PgBench:
-    def check() -> str | None:
-        return None if which("pgbench") else "pgbench is not installed"
-
-    models = (Invoice, Counter)
-    return PgBench(name, "limit", models=models, check=check, last=get_last_value, script=script)
+        return float(report[1]) / float(report[2])
 
 
 def insert() -> str:
-    """The INSERT of NextValue."""
+    """Return a script with the INSERT of NextValue."""
     return text_of(storing(NextValue)) + ";\n"
 
 
 def take_then_insert() -> str:
-    """The same for get_next_value: take the number, insert the row, commit."""
+    """Return a script that takes a number, inserts the row and commits."""
     stored = text_of(storing(lambda scope: UNKNOWN)).replace(str(UNKNOWN), ":last")
     return f"BEGIN;\n{text_of(get_next_value)} \\gset\n{stored};\nCOMMIT;\n"
 
 
 def text_of(call: Call) -> str:
-    """The statement that ``call`` issues, with its parameters."""
+    """Return the statement that ``call`` issues, with its parameters interpolated."""
     from psycopg import ClientCursor
 
     sql, params = statement_of(call, ONE)

@@ -1,4 +1,4 @@
-"""sequences_core, and what builds on it."""
+"""The contestants of this project: sequences_core and sequences_contrib."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from sequences_core.functions import has_function
 from sequences_core.models import Counter
 
 EARLY = ", early release"
-"""What the name of a contestant ends in that does that."""
+"""The suffix of a contestant's name."""
 
 
 def ours(name: str, create: Call, *, early: bool = False, **values: Any) -> Contestant:
-    """What any use of sequences_core has in common."""
+    """Return a contestant with the values that all uses of sequences_core share."""
     values = {"kind": "ours", "models": (Invoice, Counter), "check": able, **values}
     values["settings"] = {"SEQUENCES_EARLY_RELEASE": early, **values.get("settings", {})}
     last = values.pop("last", get_last_value)
@@ -37,11 +37,11 @@ def able() -> str | None:
     if not getattr(settings, "SEQUENCES_EARLY_RELEASE", False):
         return None
     early = not allocator.check_early_release(connection) and durability(connection)
-    return None if early else "it can't release a counter early, or its commits wait for nothing"
+    return None if early else "early release is impossible, or commits don't wait for the disk"
 
 
 def allocate(backend: str = "auto", *, early: bool = False) -> Contestant:
-    """get_next_value, then INSERT, in a transaction."""
+    """Call get_next_value, then insert the row, in a transaction."""
     ways = calls(get_next_value)
     if backend != "auto" or not get_allocator(connection).can_limit_wait:
         del ways["nowait"]
@@ -57,18 +57,18 @@ def allocate(backend: str = "auto", *, early: bool = False) -> Contestant:
 
 
 def in_statement() -> Contestant:
-    """The number taken by the database inside the INSERT, in autocommit."""
+    """Let the database take the number inside the INSERT, in autocommit."""
 
     def check() -> str | None:
         known = get_allocator(connection).supports_function and has_function(connection)
-        return None if known else "there is no function for NextValue"
+        return None if known else "the database has no function for NextValue"
 
     bulk = storing_many(lambda count, name: [NextValue(name)] * count)
     return ours("NextValue", storing(NextValue), bulk=bulk, check=check, in_transaction=False)
 
 
 def field(alias: str = "default", differs: str = "", *, early: bool = False) -> Contestant:
-    """SequenceField: ``create()`` and no more."""
+    """Call ``create()`` on a model that has a SequenceField."""
     rows = FieldInvoice.objects
     return ours(
         "SequenceField" + differs,

@@ -1,4 +1,4 @@
-"""The packages that people use today, each as its README says."""
+"""The packages that people use today, each used as its README describes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.models import AutoInvoice, Invoice, ScopedAutoInvoice, SeqInvoic
 
 
 def django_sequences(alias: str = "default", differs: str = "") -> Contestant:
-    """get_next_value, then INSERT, in a transaction."""
+    """Call get_next_value, then insert the row, in a transaction."""
     usual = alias == "default"
     return Contestant(
         "django-sequences" + differs,
@@ -29,7 +29,7 @@ def django_sequences(alias: str = "default", differs: str = "") -> Contestant:
 
 
 def django_seq() -> Contestant:
-    """Its field, whose numbers are taken by a pre_save signal, in a transaction."""
+    """Use its field, whose pre_save signal takes the number, in a transaction."""
     counters, rows = get_sequence_model(), SeqInvoice.objects
     take: Any = counters.get_next_value
     return Contestant(
@@ -45,7 +45,7 @@ def django_seq() -> Contestant:
 
 
 def auto_sequence() -> Contestant:
-    """Its field: the highest number there is, plus one."""
+    """Use its field, which adds one to the highest number in the table."""
     rows = AutoInvoice.objects
     return Contestant(
         "django-autosequence",
@@ -62,9 +62,9 @@ def store_auto(scope: str) -> None:
 
 
 def locked_auto_sequence() -> Contestant:
-    """Its README's advice for concurrent writers on PostgreSQL.
+    """Lock the table, as its README recommends for concurrent writers on PostgreSQL.
 
-    Its ``lock_table`` needs psycopg2; with psycopg 3 the same statement is run here.
+    Its ``lock_table`` needs psycopg2; this runs the same statement with psycopg 3.
     """
 
     def create(scope: str) -> None:
@@ -78,7 +78,7 @@ def locked_auto_sequence() -> Contestant:
 
 
 def auto_increment() -> Contestant:
-    """Django's own primary key as the number: gaps after rollbacks, the price of gapless."""
+    """Use Django's primary key, which has gaps: it shows the price of gapless numbers."""
     store: Call = storing(lambda scope: 0)
     many = storing_many(lambda count, name: [0] * count)
     options: Any = {"in_transaction": False, "gapless": False}

@@ -1,4 +1,4 @@
-"""Ways to number documents: when they are written, or when they are posted."""
+"""Ways to number documents: when they are created, or when they are posted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sequences_core.models import Counter
 
 ORDER = ("issued_on", "pk")
 EVERY = 0.05
-"""Seconds that the worker sleeps between two rounds."""
+"""Seconds between two rounds of the worker."""
 
 VALUES: dict[str, Any] = {"company": ONE, "issued_on": date(2026, 4, 1)}
 
@@ -33,7 +33,7 @@ def post() -> None:
 
 
 def work(scope: str) -> None:
-    """Do so after a while; not in the transaction in which writers fill their caches."""
+    """Wait, then post all drafts; do nothing in the transaction that only warms caches."""
     if not connection.in_atomic_block:
         time.sleep(EVERY)
         post()
@@ -44,7 +44,7 @@ def draft(scope: str) -> None:
 
 
 def inline(scope: str) -> None:
-    """Write a document that is posted already."""
+    """Create a document that is already posted."""
     Posted.objects.create(**VALUES, posted=True)
 
 
@@ -63,7 +63,7 @@ NAMES = (DRAFTS, LATER, INLINE, PEER)
 
 
 def everyone() -> Iterator[Contestant]:
-    """All of them."""
+    """Yield the contestants of the question Posting."""
     usual: Any = {"models": (Posted, Counter), "special": True, "in_transaction": False}
     yield Contestant(DRAFTS, "price", draft, gapless=False, **usual)
     yield Contestant(LATER, "ours", draft, last=last, **usual)

@@ -1,7 +1,7 @@
-"""What the suite asks: each module is a question, and its tests are the cells of the answer.
+"""The questions: each module measures the answer to one, a cell per test.
 
-A test has a ``cell``, a dataclass that says what is measured, and a ``turn``. The turns of a cell
-are taken together.
+A test has a ``cell``, a dataclass that describes what is measured, and a ``turn``. A cell's result
+combines its turns.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ TURNS = ("cell", "turn")
 
 
 def turns(cells: Iterable[Any], passes: int) -> list[tuple[Any, int]]:
-    """Give all cells their first turn, then all their second one, and so on.
+    """Return the first turn of all cells, then the second turn of all cells, and so on.
 
-    Cells that differ by their contestant alone are measured side by side, each time in another
-    order: a server may still be busy with what the cell before has left behind.
+    Cells that differ only in the contestant follow one another, each time in another order: the
+    server may still be busy with work that the previous cell caused.
     """
     alike = groupby(cells, lambda cell: asdict(cell) | {"contestant": ""})
     groups = [list(group) for _, group in alike]

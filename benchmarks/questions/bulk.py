@@ -1,4 +1,4 @@
-"""Bulk: what do numbers add to a bulk_create of many rows?"""
+"""Bulk: how much time do numbers add to a bulk_create of many rows?"""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CELLS = [Cell(one.name) for one in contestants() if one.bulk]
 
 @pytest.mark.parametrize(TURNS, turns(CELLS, PASSES), ids=str)
 def test_bulk(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    """One bulk_create in autocommit, which Django makes one transaction."""
+    """Time one bulk_create in autocommit, for which Django opens a transaction."""
     contestant = by_name(cell.contestant)
     with contestant.active():
-        # Fills caches, such as that of the backend, and leaves nothing behind.
+        # This warms caches, such as that of the backend, and stores nothing.
         contestant.issue(ONE, rollback=True)
         contestant.clear()
         benchmark.pedantic(contestant.bulk, (cell.rows,), rounds=1)

@@ -1,6 +1,6 @@
-"""Call: how long does one call take in an open transaction, and one row with number and commit?
+"""Call: how long does one call take in an open transaction, and one numbered row with its commit?
 
-And what does the core's import add to a process that starts Django?
+How much does the import of the core add to the start of a process with Django?
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.db import connection
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.rows import Transactions
+from benchmarks.questions.rows import transactions
 from benchmarks.scale import scaled
 
 PASSES = scaled(3, 14)
@@ -25,7 +25,7 @@ ROUNDS = scaled(30, 100)
 STARTS = scaled(2, 15)
 
 WARMUP = 20
-"""Calls before the timed ones: the first creates the counter, others fill caches."""
+"""Untimed calls before the timed ones: the first creates the counter, others warm caches."""
 
 VARIANTS = ("plain", "looping", "nowait", "row")
 
@@ -34,9 +34,9 @@ VARIANTS = ("plain", "looping", "nowait", "row")
 class Cell:
     contestant: str
     variant: str
-    """plain, looping, nowait; row: a row with its number; start: of a process."""
+    """plain, looping, nowait: a call; row: a row with its number; start: a new process."""
     mode: str
-    """transaction: calls, in one that is open; autocommit: a row, with its commit; process."""
+    """transaction: calls in an open transaction; autocommit: a row with its commit; process."""
 
 
 def cells() -> Iterator[Cell]:
@@ -53,11 +53,11 @@ def test_call(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     scope = ONE if is_row else f"{cell.contestant}, {cell.variant}, turn {turn}"
     if is_row:
         contestant.clear()
-    with contestant.active(), Transactions(contestant.alias) as transactions:
+    with contestant.active(), transactions(contestant.alias) as renew:
         last = benchmark.pedantic(
             contestant.issue if is_row else contestant.calls[cell.variant],
             args=(scope,),
-            setup=None if is_row else transactions.renew,
+            setup=None if is_row else renew,
             rounds=ROUNDS,
             warmup_rounds=WARMUP,
         )
@@ -78,14 +78,12 @@ django.db.connection.ops
 """
 
 APPS = {"Django": [], "Django with sequences_core": ["sequences_core"]}
-
-
 STARTED = [Cell(name, "start", "process") for name in APPS]
 
 
 @pytest.mark.parametrize(TURNS, turns(STARTED, STARTS), ids=str)
 def test_start(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    """A process that sets Django up, database backend included, and ends."""
+    """Time a process that sets up Django and its database backend, and exits."""
     engine = connection.settings_dict["ENGINE"]
     command = [sys.executable, "-c", START.format(apps=APPS[cell.contestant], engine=engine)]
     benchmark.pedantic(subprocess.check_call, (command,), rounds=1, warmup_rounds=turn == 0)

@@ -1,8 +1,7 @@
-"""Contention: how many rows per second do several writers number, and at what wait?
+"""Contention: how many rows per second do several writers number, and how long do they wait?
 
-Each cell is a number of writers, processes all, on one counter or on one each, at some latency of
-the network, with or without rollbacks. After each turn the numbers must be exact before its speed
-counts.
+A cell has a number of writers, which are processes, one counter for all or one for each, a network
+latency, and rollbacks or none. A speed counts only if the numbers of all turns are exact.
 """
 
 from __future__ import annotations
@@ -29,15 +28,16 @@ from tests.servers.proxy import Proxy
 
 WRITERS = scaled((1, 8), (1, 2, 4, 8, 16))
 LATENCIES = scaled((1,), (1, 5))
-"""Round trips of the network in milliseconds, beside 0."""
+"""Round-trip times of the network in milliseconds, in addition to 0."""
 COMPARED_PASSES, PASSES = scaled((1, 1), (4, 2))
-"""Those of what is compared first: the busiest writers on one counter, at each latency."""
+"""The passes of cells that are compared (see Cell.is_compared), and of the others."""
 COMPARED_SECONDS, SECONDS = scaled((0.3, 0.2), (1.5, 0.4))
-"""Of a turn, likewise: fairness takes time to show."""
+"""The seconds per turn of the same; fairness needs long turns."""
 SQLITE_SECONDS = scaled(1.0, 15.0)
-"""The same on SQLite, for some. Who waits there sleeps for up to 100 ms before looking again,
-while the last one to commit goes on at once (https://www.sqlite.org/c3ref/busy_timeout.html;
-the times are in main.c, sqliteDefaultBusyCallback): it is a minute before luck evens out."""
+"""The seconds per turn of LONG_ON_SQLITE on SQLite. A waiting connection sleeps there for up to
+100 ms between two attempts, while the last one to commit continues at once
+(https://www.sqlite.org/c3ref/busy_timeout.html; the times are in main.c,
+sqliteDefaultBusyCallback): the shares of the writers become similar only after a minute."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +45,39 @@ class Cell:
     contestant: str
     writers: int
     counters: str
-    """one: all writers want numbers of the same; own: each of its own."""
+    """one: all writers use the same counter; own: each writer has its own."""
     latency: int
-    """Round trip of the network in milliseconds; 0 is loopback as it is."""
+    """The round-trip time of the network in milliseconds; 0 is loopback without a proxy."""
     rollbacks: bool
-    """Does one transaction in ten roll back after taking its number?"""
+    """Does one transaction in ten roll back after it takes its number?"""
     sync: int = 0
-    """Milliseconds more for each sync of the disk: see the question Disk."""
+    """The delay of each sync of the disk in milliseconds: see the question Disk."""
 
     @property
     def is_compared(self) -> bool:
-        """Is it what the charts and ratios show first?"""
+        """Whether ratios and the main charts use this cell."""
         alike = self.counters == "one" and not self.rollbacks
         return alike and self.writers in (BUSIEST, 32) and self.latency <= 1 and self.sync <= 1
 
     @property
     def seconds(self) -> float:
-        """How long a turn is."""
+        """The duration of a turn."""
         if not self.is_compared:
             return SECONDS
-        patient = connection.vendor == "sqlite" and self.contestant in PATIENT
-        return SQLITE_SECONDS if patient else COMPARED_SECONDS
+        long = connection.vendor == "sqlite" and self.contestant in LONG_ON_SQLITE
+        return SQLITE_SECONDS if long else COMPARED_SECONDS
 
     def scope(self, writer: int) -> str:
         return ONE if self.counters == "one" else f"w{writer}"
 
 
-PATIENT = ("SequenceField", "get_next_value", "django-sequences")
-"""Whose fairness on SQLite is measured for as long as it takes."""
+LONG_ON_SQLITE = ("SequenceField", "get_next_value", "django-sequences")
+"""The contestants that have long turns on SQLite, where their fairness is measured."""
 
 
 @dataclass
 class Tally:
-    """The turns of one cell."""
+    """The combined turns of one cell."""
 
     rates: list[float] = field(default_factory=list)
     """Committed rows per second."""
@@ -88,10 +88,10 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     committed: int = 0
     faults: list[str] = field(default_factory=list)
-    """What was wrong with the numbers."""
+    """Descriptions of numbers that aren't exact."""
 
     def result(self) -> dict[str, Any]:
-        """The figures; where the numbers weren't exact, there is no speed."""
+        """Return the figures, without a speed if the numbers are not exact."""
         fault = self.faults[0] if self.faults else None
         found = {"committed": self.committed, "errors": dict(self.errors), "fault": fault}
         if fault or not self.committed:
@@ -109,7 +109,7 @@ class Tally:
         return found | figures
 
     def add(self, seconds: float, outcomes: list[Outcome], contestant: Contestant) -> None:
-        """Add a turn, and check the numbers that it left."""
+        """Add a turn, and check the numbers that it stored."""
         committed: Counter[str] = Counter()
         for writer, outcome in enumerate(outcomes):
             committed[outcome.scope] += outcome.committed
@@ -126,7 +126,7 @@ class Tally:
 
 
 def shapes() -> Iterator[tuple[int, str, int, bool]]:
-    """Writers, counters, latency, rollbacks."""
+    """Yield the writers, counters, latency and rollbacks of the cells."""
     for writers in WRITERS:
         yield writers, "one", 0, False
     for latency in LATENCIES if connection.vendor != "sqlite" else ():
@@ -136,23 +136,23 @@ def shapes() -> Iterator[tuple[int, str, int, bool]]:
 
 
 def cells() -> Iterator[Cell]:
-    """pgbench takes part where there is one counter, and every transaction commits."""
+    """Yield the cells; pgbench has those with one counter and without rollbacks."""
     for shape in shapes():
-        for party in contestants():
-            usual = isinstance(party, PgBench) and shape[1::2] == ("one", False)
-            if party.create or usual:
-                yield Cell(party.name, *shape)
+        for one in contestants():
+            usual = isinstance(one, PgBench) and shape[1::2] == ("one", False)
+            if one.create or usual:
+                yield Cell(one.name, *shape)
 
 
 def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
-    """The turns of the cells; what is compared first has more of them."""
+    """Return the turns of the cells, with more of them for compared cells."""
     pairs = turns(cells, COMPARED_PASSES)
     return [(cell, turn) for cell, turn in pairs if cell.is_compared or turn < PASSES]
 
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[int, int | None]]:
-    """Where the server is to be found, by the latency of the network; None for its own port."""
+    """Return the port to connect to for each latency; None is the server's own port."""
     with ExitStack() as stack:
         found: dict[int, int | None] = {0: None}
         if connection.vendor != "sqlite":
@@ -172,13 +172,13 @@ def test_contention(
 
 
 def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None) -> None:
-    """Measure once, check the numbers, and add it all to the tally."""
+    """Measure one turn, and add it to the tally."""
     contestant, number = by_name(cell.contestant), range(cell.writers)
     contestant.clear()
     if isinstance(contestant, PgBench):
         seconds = contestant.load(cell.writers, cell.seconds, port)
         rows = sum(1 for _ in contestant.numbers())
-        outcomes = [Outcome(ONE, committed=rows)]  # it says no more of each
+        outcomes = [Outcome(ONE, committed=rows)]  # pgbench doesn't report them by client
     else:
         task = functools.partial(Task, cell.contestant, rollbacks=cell.rollbacks, port=port)
         seconds, outcomes = writers.run([task(cell.scope(one), cell.seconds) for one in number])

@@ -1,12 +1,11 @@
-"""Disk: how many rows per second do writers of one counter number, by how long a sync takes?
+"""Disk: how does the duration of a sync change the rows per second that writers number?
 
-As Contention, with a library under PostgreSQL that makes each of its syncs slower.
+It measures like Contention, with a library under PostgreSQL that delays each sync.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,21 +20,22 @@ from tests.servers.slow_disk import SlowDisk
 WRITERS = scaled((1, 8, 32), (1, 4, 8, 16, 32, 48))
 SYNCS = scaled((0, 1), (0, 1, 5))
 
-PARTIES = (
+CONTESTANTS = (
     *("SequenceField", "SequenceField, early release"),
     *("get_next_value", "get_next_value, early release"),
     *("django-sequences", "auto-increment", "pgbench"),
 )
 
 
-def cells() -> Iterator[Cell]:
-    for sync in SYNCS:
-        for writers in WRITERS:
-            for party in contestants(PARTIES):
-                yield Cell(party.name, writers, "one", 0, rollbacks=False, sync=sync)
+CELLS = [
+    Cell(one.name, writers, "one", 0, rollbacks=False, sync=sync)
+    for sync in SYNCS
+    for writers in WRITERS
+    for one in contestants(CONTESTANTS)
+]
 
 
-@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, alternating(CELLS), ids=str)
 def test_disk(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
     SlowDisk(Path(os.environ[DISK])).delay(cell.sync)
     measure(cell, tally, writers)

@@ -1,4 +1,4 @@
-"""Numbers must be exact before their speed counts."""
+"""The check that numbers are exact, without which their speed doesn't count."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def fault_in(
     numbers: Iterable[tuple[str, int | None]],
     last: Callable[[str], int | None],
 ) -> str | None:
-    """What is wrong: the numbers of a scope must be 1..n once each, n the rows it committed.
+    """Return what is wrong if the numbers of a scope with n committed rows aren't 1..n, or None.
 
-    ``numbers`` are those of all rows, with their scopes; ``last`` says where a scope's counter
-    stands, None if there is no counter.
+    ``numbers`` are the scopes and numbers of all rows; ``last`` returns the last number of a
+    scope's counter, or None if there is no counter.
     """
     history = {
         scope: Transaction(scope, rows=count, outcome="committed")

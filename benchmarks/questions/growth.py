@@ -1,7 +1,7 @@
-"""Growth: does a call cost more with many counters, for many numbers, under an open snapshot?
+"""Growth: does a call cost more with many counters, for many numbers, or under an open snapshot?
 
-While a snapshot is open, no version of a row that it might read can be removed. Each number taken
-leaves one version of its counter behind, and on PostgreSQL every taker walks past all of them.
+While a snapshot is open, the database can't remove row versions that it might read. Each number
+taken adds a version of the counter's row, and on PostgreSQL every later call scans all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sequences.models import Sequence
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.rows import Transactions, concatenated, integers, settle
+from benchmarks.questions.rows import concatenated, integers, settle, transactions
 from benchmarks.scale import URL, scaled
 from sequences_core import get_allocator, get_next_value, get_next_values
 from sequences_core.models import Counter
@@ -33,33 +33,33 @@ BATCHES = scaled((1, 100, 10**6), (1, 100, 10_000, 10**6))
 PASSES = scaled(2, 5)
 CALLS = scaled(100, 300)
 TAKES, SECONDS = scaled((10_000, 2), (10**6, 20))
-"""Under an open snapshot, whichever ends first."""
+"""The limits of the calls under an open snapshot: a number and a duration."""
 
 CHUNK = 250
-"""Takes under a snapshot that make one transaction."""
+"""The calls per transaction under an open snapshot."""
 
 OPEN = {
     "postgresql": "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     "sqlite": "BEGIN",
 }
-"""How a snapshot begins."""
+"""The statement that begins a snapshot."""
 
 FUNCTION = "get_next_value"
 
-PARTIES = [one.name for one in contestants() if "looping" in one.calls]
-"""Those that take from counters in a table (name, last)."""
+CONTESTANTS = [one.name for one in contestants() if "looping" in one.calls]
+"""The contestants that keep their counters in a table (name, last)."""
 
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
     growth: str
-    """counters: of a table, any of them; counter: one and the same in a table of so many; numbers:
-    of a batch; snapshot: takes while one is open."""
+    """counters: random counters of a table with that many; counter: always the same one of them;
+    numbers: a batch of that size; snapshot: calls while a snapshot is open."""
     size: int
     storage: str = "chosen"
-    """chosen: the table as migrate makes it; default: with the database's own settings."""
+    """chosen: the table as migrate creates it; default: with the database's default settings."""
 
 
 NUMBERS = [Cell(FUNCTION, "numbers", size) for size in BATCHES]
@@ -68,14 +68,14 @@ NUMBERS = [Cell(FUNCTION, "numbers", size) for size in BATCHES]
 @pytest.mark.parametrize(TURNS, turns(NUMBERS, PASSES), ids=str)
 def test_numbers(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     arguments = (cell.size, f"{cell.size} numbers {turn}")
-    with Transactions() as transactions:
+    with transactions() as renew:
         last = benchmark.pedantic(
-            get_next_values, arguments, setup=transactions.renew, rounds=CALLS, warmup_rounds=1
+            get_next_values, arguments, setup=renew, rounds=CALLS, warmup_rounds=1
         )
     assert last[-1] == (CALLS + 1) * cell.size
 
 
-# Table after table: to fill one takes longer than to measure.
+# All turns of one size follow one another, because filling the table takes longer than measuring.
 COUNTED = [
     pair
     for size in COUNTERS
@@ -87,10 +87,10 @@ COUNTED = [
 def test_counters(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     fill(cell.size)
     chance = random.Random(turn)
-    with Transactions() as transactions:
+    with transactions() as renew:
 
         def setup() -> Any:
-            transactions.renew()
+            renew()
             number = chance.randrange(cell.size) if cell.growth == "counters" else cell.size // 2
             return (f"c{number}",), {}
 
@@ -98,7 +98,7 @@ def test_counters(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
 
 
 def fill(size: int) -> None:
-    """Make the table hold that many counters, or leave it if it does."""
+    """Create that many counters, unless they exist."""
     if Counter.objects.filter(pk=f"c{size - 1}").exists():
         return
     empty(Counter)
@@ -111,14 +111,14 @@ def fill(size: int) -> None:
 
 
 SNAPSHOTS = [
-    *(Cell(name, "snapshot", TAKES) for name in PARTIES if "backend" not in name),
+    *(Cell(name, "snapshot", TAKES) for name in CONTESTANTS if "backend" not in name),
     *[Cell(FUNCTION, "snapshot", TAKES, "default")] * (connection.vendor == "postgresql"),
 ]
 
 
 @pytest.mark.parametrize("cell", SNAPSHOTS if connection.vendor in OPEN else [], ids=str)
 def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
-    """What is timed by the benchmark is a call after the snapshot's end; the rest is details."""
+    """Time calls after the snapshot's end; the details have the slope while it is open."""
     contestant = by_name(cell.contestant)
     table = contestant.models[-1]._meta.db_table
     take, seconds = contestant.calls["plain"], list[float]()
@@ -128,18 +128,20 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
         take("snapshot")
         seconds.append(time.perf_counter() - start)
 
-    with contestant.active(), fresh(table, cell.storage), Transactions() as transactions:
+    with contestant.active(), fresh(table, cell.storage), transactions() as renew:
         take("snapshot")
         with snapshot(table):
             deadline = time.monotonic() + SECONDS
-            while time.monotonic() < deadline or len(seconds) < 2 * CHUNK:  # a line has two points
+            while (
+                time.monotonic() < deadline or len(seconds) < 2 * CHUNK
+            ):  # a line needs two points
                 with transaction.atomic():
                     for _ in range(CHUNK):
                         call()
                 if len(seconds) >= TAKES:
                     break
-        benchmark.pedantic(call, setup=transactions.renew, rounds=CALLS, warmup_rounds=20)
-    # A straight line through what is not an outlier: each chunk's median.
+        benchmark.pedantic(call, setup=renew, rounds=CALLS, warmup_rounds=20)
+    # Fit a straight line to the median of each chunk, which ignores outliers.
     chunks = range(0, len(seconds) - CALLS - 20, CHUNK)
     costs = [statistics.median(seconds[chunk : chunk + CHUNK]) * 1e6 for chunk in chunks]
     slope = statistics.linear_regression(chunks, costs).slope
@@ -148,7 +150,7 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
 
 @contextmanager
 def fresh(table: str, storage: str) -> Iterator[None]:
-    """Have no counters, in a table as migrate makes it or as the database does by default."""
+    """Delete all counters; use the table as migrate creates it, or with default storage."""
     empty(Counter, Sequence)
     settle(table)
     if storage == "chosen":
@@ -162,7 +164,7 @@ def fresh(table: str, storage: str) -> Iterator[None]:
 
 @contextmanager
 def snapshot(table: str) -> Iterator[None]:
-    """Keep a read-only transaction open that has seen the table."""
+    """Keep a read-only transaction open that has read the table."""
     with closing(connect(os.environ[URL])) as reader:
         cursor = reader.cursor()
         cursor.execute(OPEN[connection.vendor])

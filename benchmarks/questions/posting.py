@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,26 +29,26 @@ from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter as CounterRow
 
 PASSES = scaled(1, 4) if connection.vendor in SETTLE else 0
-"""None where the tables can't be filled in."""
+"""The passes; zero where the suite can't fill the tables."""
 SECONDS = scaled(1.0, 3.0)
-"""Of inserting, per turn."""
+"""The duration of the inserts of a turn."""
 ASSIGNED, UPDATED, AUDITED = scaled((10_000, 1000, 100_000), (100_000, 10_000, 10**6))
-"""Rows that are there already: powers of ten."""
+"""The numbers of existing rows, which are powers of ten."""
 CREATED = scaled(50, 200)
 
 MANY = 1000
-"""Counters, where there is more than one."""
+"""The number of counters in the cells with more than one."""
 
 BATCH = 1000
-"""Rows that bulk_update writes in one transaction."""
+"""The rows that bulk_update writes in one transaction."""
 
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
     posting: str
-    """inserts: 8 writers of one counter; one or many: rows that are there already, of so many
-    counters; audit; create."""
+    """inserts: 8 writers of one counter; one, many: existing rows of one or many counters; audit;
+    create."""
     rows: int = 0
 
 
@@ -56,7 +57,7 @@ INSERTS = [Cell(one.name, "inserts") for one in contestants(NAMES)]
 
 @pytest.mark.parametrize(TURNS, turns(INSERTS, PASSES), ids=str)
 def test_inserts(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
-    """The time ends when the last row has its number."""
+    """Measure until the last row has its number."""
     contestant = by_name(cell.contestant)
     contestant.clear()
     names = [cell.contestant] * BUSIEST + [WORKER] * (cell.contestant == LATER)
@@ -79,17 +80,13 @@ ASSIGN = (
 @pytest.mark.parametrize(TURNS, turns(ASSIGN, PASSES), ids=str)
 def test_assign(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     fill(Bill, cell)
-    number = in_sql if cell.contestant == "assign_numbers" else by_orm
-    benchmark.pedantic(number, rounds=1)
+    in_sql = partial(assign_numbers, Bill.objects.all(), order_by=ORDER)
+    benchmark.pedantic(in_sql if cell.contestant == "assign_numbers" else by_orm, rounds=1)
     check(cell.rows)
 
 
-def in_sql() -> None:
-    assign_numbers(Bill.objects.all(), order_by=ORDER)
-
-
 def by_orm() -> None:
-    """Number the rows of one counter as one does with Django alone."""
+    """Number the rows of one counter with Django's bulk_update()."""
     drafts = BillByHand.objects.filter(number=None).order_by(*ORDER)
     while rows := list(drafts[:BATCH]):
         with transaction.atomic():
@@ -99,7 +96,7 @@ def by_orm() -> None:
 
 
 def check(rows: int) -> None:
-    """Fail unless all rows have exact numbers and their texts."""
+    """Fail unless all rows have exact numbers and the right texts."""
     bills = list(Bill.objects.values_list("company", "number", "text"))
     assert all(text == f"INV-{company}-{number:05d}" for company, number, text in bills)
     numbers = [(f"bills.{company}", number) for company, number, _ in bills]
@@ -110,7 +107,7 @@ def check(rows: int) -> None:
 
 @pytest.mark.parametrize(TURNS, turns([Cell("audit", "audit", AUDITED)], PASSES), ids=str)
 def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    """The rows are there already; the memory is Python's, at its highest."""
+    """Time an audit of existing rows; the first turn also measures Python's peak memory."""
     if turn == 0:
         fill(Posted, cell, number=f"(i - i % {MANY}) / {MANY} + 1")
         name, last = concatenated("'posted.'", "i"), cell.rows // MANY
@@ -148,7 +145,7 @@ def test_create(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
 
 
 def fill(model: type[Model], cell: Cell, number: str = "NULL") -> None:
-    """Store documents, posted already, that SQL numbers, or nobody; their dates are mixed."""
+    """Store posted documents with mixed dates; ``number`` is an SQL expression."""
     table = model._meta.db_table
     empty(model, CounterRow)
     day = concatenated("'2026-0'", "(1 + i % 9)", "'-01'")

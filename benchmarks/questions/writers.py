@@ -1,4 +1,4 @@
-"""Writers: processes, each with a connection of its own, that number rows on command."""
+"""Writers: processes that number rows, each with a connection of its own."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any
 
 from django.db import Error, connections
 
-PATIENCE = 60.0
-"""Seconds that writers may take beyond their time: a deadlock on MySQL may wait for 50."""
+TIMEOUT = 60.0
+"""Extra seconds before a writer counts as hanging: a lock wait on MySQL may take 50."""
 
 ROLLBACK_EVERY = 10
 
 _servers: dict[str, tuple[Any, Any]] = {}
-"""Where the connection of each alias goes without a slow network: host and port."""
+"""The host and port of each alias without a proxy."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one writer does in one turn of a cell."""
+    """The work of one writer in one turn of a cell."""
 
     contestant: str
     scope: str
     seconds: float
     rollbacks: bool = False
     port: int | None = None
-    """Where a slow network listens; None for the server itself."""
+    """The port of a proxy with latency; None for a direct connection."""
 
 
 @dataclass
 class Outcome:
-    """What came of it."""
+    """The result of a task."""
 
     scope: str
     committed: int = 0
@@ -47,10 +47,10 @@ class Outcome:
 
 
 class Writers:
-    """As many of them as a turn wants, which stay for the next turn; a context manager."""
+    """A pool of writers that is reused from turn to turn; a context manager."""
 
     def __init__(self) -> None:
-        # Not spawned: 48 processes that import Django would take a minute.
+        # With "spawn", 48 processes that import Django would take a minute.
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["benchmarks.preload"])
         self.manager = self.context.Manager()
@@ -58,10 +58,10 @@ class Writers:
         self.size = 0
 
     def run(self, tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
-        """Have one writer per task begin at the same moment; return the seconds it took, and all.
+        """Run each task in a writer, all from the same moment; return the seconds and outcomes.
 
-        Raises TimeoutError for a writer that hangs, and what a writer raised before its start;
-        others may still be at it then, so that all are replaced.
+        Raise TimeoutError if a writer hangs, and the error of a writer that can't start. Both
+        close the pool, because other writers may still be running.
         """
         if self.pool is None or self.size < len(tasks):
             self.close()
@@ -69,7 +69,7 @@ class Writers:
         start = self.manager.Barrier(len(tasks))
         try:
             done = self.pool.starmap_async(_work, [(task, start) for task in tasks], chunksize=1)
-            outcomes = done.get(tasks[0].seconds + PATIENCE)
+            outcomes = done.get(tasks[0].seconds + TIMEOUT)
         except BaseException:
             self.close()
             raise
@@ -96,7 +96,7 @@ def _work(task: Task, start: Any) -> Outcome:
     contestant = by_name(task.contestant)
     connection: Any = connections[contestant.alias]
     outcome = Outcome(task.scope)
-    # The raw driver's errors don't become Django's.
+    # Django doesn't convert the errors of a raw driver.
     errors = (Error, connection.Database.Error)
 
     def issue(*, rollback: bool) -> bool:
@@ -110,8 +110,8 @@ def _work(task: Task, start: Any) -> Outcome:
     with contestant.active():
         try:
             _reach(connection, task.port)
-            issue(rollback=True)  # fills caches, Django's and the database's
-            start.wait(PATIENCE)
+            issue(rollback=True)  # warms the caches of Django and the database
+            start.wait(TIMEOUT)
         except BaseException:
             start.abort()
             raise
@@ -128,7 +128,7 @@ def _work(task: Task, start: Any) -> Outcome:
 
 
 def _reach(connection: Any, port: int | None) -> None:
-    """Connect to the server, or by way of the slow network."""
+    """Connect to the server, directly or through the proxy."""
     settings = connection.settings_dict
     server = _servers.setdefault(connection.alias, (settings["HOST"], settings["PORT"]))
     wanted = server if port is None else ("127.0.0.1", port)
@@ -139,7 +139,7 @@ def _reach(connection: Any, port: int | None) -> None:
 
 
 def _described(error: Exception) -> str:
-    """The error's class, with the database's code where it has one."""
+    """Return the error's class, with the database's code if it has one."""
     cause = error.__cause__ or error
     code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
     if code is None and error.args and isinstance(error.args[0], int):

@@ -1,6 +1,6 @@
-"""The charts: at most five lines with their names beside them, and a title that says the finding.
+"""The charts: each has at most five labelled lines and a title that states the finding.
 
-The colours are Okabe and Ito's, which colour-blind people tell apart.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 from __future__ import annotations
@@ -37,16 +37,15 @@ COLOURS = {
     "django-autosequence": "#CC79A7",
     "auto-increment": "#8A8A8A",
 }
-"""The same for the same contestant everywhere."""
+"""The colour of each contestant in all charts."""
 
 SHOWN = (FIELD, FUNCTION, REFERENCE, "django-autosequence", "auto-increment")
 
 NETWORK, SLOW = ", 1 ms of network", ", 1 ms more for a sync"
-EARLIER = on_slow_disk(1, BUSIEST, FIELD + EARLY, FIELD, 0)
 
 SETTINGS: Any = {
     "font.family": "sans-serif",
-    # The browser that shows an SVG may have the second only, whose letters are as wide.
+    # A browser may lack the first font; the letters of the second are equally wide.
     "font.sans-serif": ["DejaVu Sans", "Verdana"],
     "font.size": 9,
     "axes.spines.top": False,
@@ -61,7 +60,7 @@ SETTINGS: Any = {
 AXES = {"writers": "writers (processes)", "ms": "network round trip, ms"}
 
 Lines = dict[str, list[tuple[float, float]]]
-"""By contestant: what was varied, and rows per second."""
+"""The points of each contestant: the varied quantity, and the rows per second."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +101,13 @@ def draw(axes: Axes, lines: Lines) -> None:
     heights = {name: to_axes.transform(points[-1])[1] for name, points in lines.items()}
     lowest = -1.0
     for name in sorted(heights, key=lambda name: heights[name]):
-        lowest = max(heights[name], lowest + 0.085)  # no name over another
+        lowest = max(heights[name], lowest + 0.085)  # keeps the labels apart
         text = name + " (gaps)" * (name == "auto-increment")
         axes.text(1.02, lowest, text, color=COLOURS[name], transform=axes.transAxes, va="center")
 
 
 def save(results: Results) -> None:
-    """Draw the charts that the results allow beside them, as SVG."""
+    """Save the charts as SVG files beside the results."""
     with mpl.rc_context(SETTINGS):
         for chart in charts(results):
             file = results.path.parent / f"{chart.name}.svg"
@@ -116,30 +115,30 @@ def save(results: Results) -> None:
 
 
 def charts(results: Results) -> list[Chart]:
-    """Those that have something to show."""
+    """Return the charts that have data."""
     writers = by_database(results, "writers", latency=0)
     network = by_database(results, "latency", writers=BUSIEST)
+    here, far = faster(FIELD, REFERENCE), faster(FIELD, REFERENCE, 1)
+    early, slow = on_slow_disk(1, BUSIEST, FIELD + EARLY, FIELD, 0), by_sync(results)
     made = [
-        Chart("writers", finding(results, faster(FIELD, REFERENCE)), writers, "writers"),
-        Chart("network", finding(results, faster(FIELD, REFERENCE, 1), NETWORK), network, "ms"),
-        Chart("disk", finding(results, EARLIER, SLOW), by_sync(results), "writers"),
+        Chart("writers", finding(results, FIELD, REFERENCE, here), writers, "writers"),
+        Chart("network", finding(results, FIELD, REFERENCE, far, NETWORK), network, "ms"),
+        Chart("disk", finding(results, FIELD + EARLY, FIELD, early, SLOW), slow, "writers"),
     ]
     return [chart for chart in made if chart.panels]
 
 
-def finding(results: Results, promise: Promise, where: str = "") -> str:
-    """Who commits how many times the rows of whom, on each database."""
-    ours, theirs = (one.wanted["contestant"] for one in (promise.top, promise.bottom) if one)
+def finding(results: Results, ours: str, theirs: str, promise: Promise, where: str = "") -> str:
+    """Return a title that compares the rows of two contestants on each database."""
     found = {name: promise.of(results, name) for name in measured(results)}
-    *parts, last = [
-        f"{value:.1f}× on {TITLES[name]}" for name, value in found.items() if value
-    ] or [""]
-    listed = f"{', '.join(parts)} and {last}" if parts else last
-    return f"{BUSIEST} writers, one counter{where}: {ours} commits {listed} the rows of {theirs}"
+    parts = [f"{value:.1f}× on {TITLES[name]}" for name, value in found.items() if value]
+    listed = " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+    listed = listed.replace("×", f"× the rows of {theirs}", 1)
+    return f"{BUSIEST} writers, one counter{where}: {ours} commits {listed}"
 
 
 def by_database(results: Results, x: str, **shape: Any) -> dict[str, Lines]:
-    """A panel for each database that has more than one point to a line."""
+    """Return a panel for each database with a line of more than one point."""
     panels = {}
     for database in measured(results):
         place = {"database": database, "counters": "one", "rollbacks": False, **shape}
@@ -150,17 +149,17 @@ def by_database(results: Results, x: str, **shape: Any) -> dict[str, Lines]:
 
 
 def by_sync(results: Results) -> dict[str, Lines]:
-    """A panel for each time that a sync takes."""
+    """Return a panel for each delay of a sync."""
     shown = (FIELD + EARLY, FIELD, FUNCTION, REFERENCE, "auto-increment")
     cells: dict[str, list[Cell]] = {}
     for cell in results.cells("disk"):
-        slower = f"{cell['sync']} ms more for each sync" if cell["sync"] else "the disk as it is"
-        cells.setdefault(slower, []).append(cell)
-    return {slower: lines_of(found, shown, "writers") for slower, found in cells.items()}
+        delay = f"{cell['sync']} ms more for each sync" if cell["sync"] else "no delay"
+        cells.setdefault(delay, []).append(cell)
+    return {delay: lines_of(found, shown, "writers") for delay, found in cells.items()}
 
 
 def lines_of(cells: list[Cell], shown: Iterable[str], x: str) -> Lines:
-    """What was measured of each; where numbers weren't exact, nothing."""
+    """Return the points of each contestant, without cells whose numbers weren't exact."""
     lines: Lines = {}
     for name in shown:
         found = [(cell[x], rate(cell)) for cell in cells if cell["contestant"] == name]

@@ -1,4 +1,4 @@
-"""What the project promises of its speed, and what a run says of it."""
+"""The promises of the project about its speed, and the ratios that a run measured."""
 
 from __future__ import annotations
 
@@ -17,24 +17,13 @@ UNTUNED = "django-sequences, Django's settings"
 BARE = "bare statement, Django's cursor"
 BUSY = {"writers": 8, "counters": "one", "rollbacks": False}
 
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of a cell."""
-
-    question: str
-    value: Value
-    wanted: dict[str, Any]
-
-    def of(self, results: Results, database: str) -> float | None:
-        """What was measured on that database, if it was."""
-        found = results.cells(self.question, database=database, **self.wanted)
-        return self.value(found[0]) if found else None
+Figure = Callable[[Results, str], float | None]
+"""A function that returns a figure of a run on a database, or None if it wasn't measured."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """A limit, by database, of a figure or of what two of them make."""
+    """A limit, by database, for one figure or for the combination of two."""
 
     text: str
     sign: str
@@ -45,15 +34,15 @@ class Promise:
     unit: str = ""
 
     def of(self, results: Results, database: str) -> float | None:
-        """What was measured on that database, if it was."""
-        value = self.top.of(results, database)
+        """Return the value on that database, or None if it wasn't measured."""
+        value = self.top(results, database)
         if value is None or self.bottom is None:
             return value
-        bottom = self.bottom.of(results, database)
+        bottom = self.bottom(results, database)
         return self.combine(value, bottom) if bottom else None
 
     def entry(self, value: float, database: str) -> Entry:
-        """What was measured, and the limit."""
+        """Return the value and its limit for a table."""
         limit = self.limits[database]
         reached = value <= limit if self.sign == "≤" else value >= limit
         shown = number(value) if value >= 100 else f"{value:.2f}"
@@ -61,75 +50,62 @@ class Promise:
         return Entry(text, "" if reached else "bad")
 
 
-def call(contestant: str, variant: str = "plain", value: Value = median) -> Figure:
-    mode = "process" if variant == "start" else "transaction"
-    return Figure("call", value, {"contestant": contestant, "variant": variant, "mode": mode})
+def figure(question: str, contestant: str, value: Value = median, **wanted: Any) -> Figure:
+    """Return the figure of the cell with these values."""
 
+    def read(results: Results, database: str) -> float | None:
+        found = results.cells(question, database=database, contestant=contestant, **wanted)
+        return value(found[0]) if found else None
 
-def rows(contestant: str, latency: int = 0, value: Value = rate) -> Figure:
-    return Figure("contention", value, {"contestant": contestant, "latency": latency, **BUSY})
-
-
-def slowed(contestant: str, sync: int, writers: int) -> Figure:
-    return Figure("disk", rate, {"contestant": contestant, "sync": sync, "writers": writers})
+    return read
 
 
 def posted(posting: str, who: str = "assign_numbers", value: Value = rate, **size: int) -> Figure:
-    return Figure("posting", value, {"contestant": who, "posting": posting, **size})
+    return figure("posting", who, value, posting=posting, **size)
 
 
-def audited(value: Value) -> Figure:
-    return posted("audit", "audit", value, rows=10**6)
-
-
-def created(who: str) -> Figure:
-    return posted("create", who, median)
-
-
-def bulk(contestant: str) -> Figure:
-    return Figure("bulk", median, {"contestant": contestant})
-
-
-def start(more: str = "") -> Figure:
-    return call("Django" + more, "start", milliseconds)
+def pair(question: str, one: str, other: str, value: Value, **wanted: Any) -> tuple[Figure, Figure]:
+    """Return the same figure of two contestants."""
+    return figure(question, one, value, **wanted), figure(question, other, value, **wanted)
 
 
 def called(variant: str, theirs: str, name: str = "", **limits: float) -> Promise:
-    """The time of a call, as a part of another's."""
-    figures = call(FUNCTION, variant), call(theirs, variant)
+    """Compare the time of a call with another's."""
+    figures = pair("call", FUNCTION, theirs, median, variant=variant)
     return Promise(f"one call, {variant}, / {name or theirs}", "≤", limits, *figures)
 
 
 def faster(ours: str, theirs: str, latency: int = 0, **limits: float) -> Promise:
-    """The rows per second of one as a multiple of another's."""
+    """Compare the rows per second of two contestants."""
     network = f", {latency} ms network" if latency else ""
-    figures = rows(ours, latency), rows(theirs, latency)
+    figures = pair("contention", ours, theirs, rate, latency=latency, **BUSY)
     return Promise(f"rows/s of {ours} / {theirs}{network}", "≥", limits, *figures)
 
 
 def on_slow_disk(sync: int, writers: int, ours: str, theirs: str, limit: float) -> Promise:
-    """The same, by how many milliseconds more a sync takes."""
+    """Compare the rows per second when each sync takes ``sync`` ms longer."""
     text = f"rows/s of {ours} / {theirs}, {writers} writers, {sync} ms more for a sync"
-    figures = slowed(ours, sync, writers), slowed(theirs, sync, writers)
+    figures = pair("disk", ours, theirs, rate, sync=sync, writers=writers)
     return Promise(text, "≥", {"postgresql": limit}, *figures)
 
 
 def as_at(first: int, growth: str, text: str, limit: float) -> Promise:
-    """The time of a call at size 10⁶ as a multiple of that at the first size."""
-    place = {"contestant": FUNCTION, "growth": growth}
-    largest = Figure("growth", median, {**place, "size": 10**6})
-    smallest = Figure("growth", median, {**place, "size": first})
+    """Compare the time of a call at size 10⁶ with that at the first size."""
+    largest, smallest = (
+        figure("growth", FUNCTION, growth=growth, size=size) for size in (10**6, first)
+    )
     return Promise(f"one call, {text}", "≤", on_all(limit), largest, smallest)
 
 
 def fair(contestant: str) -> Promise:
-    """What the slowest writer commits, as a part of what the fastest does."""
-    limits, figure = on_all(0.5, sqlite=0.3), rows(contestant, value=fairness)
-    return Promise(f"slowest / fastest writer, {contestant}", "≥", limits, figure)
+    """Compare the rows that the slowest and the fastest writer commit."""
+    read = figure("contention", contestant, fairness, latency=0, **BUSY)
+    limits = on_all(0.5, sqlite=0.3)
+    return Promise(f"slowest / fastest writer, {contestant}", "≥", limits, read)
 
 
 def fairness(cell: Cell) -> float | None:
-    """Over a shorter time it says more about who came first."""
+    """Return the fairness, unless the time was too short to measure it."""
     enough = cell.get("seconds", 0) >= (50 if cell["database"] == "sqlite" else 5)
     return cell["fairness"] if enough else None
 
@@ -146,9 +122,15 @@ ASSIGN = "rows/s of assign_numbers"
 RATES = {"postgresql": 60_000, "mariadb": 30_000, "mysql": 18_000, "sqlite": 60_000}
 LATER = posted("inserts", "assign_numbers, every 50 ms")
 DRAFTS = posted("inserts", "drafts without numbers")
-BY_HAND, BY_FIELD = created("get_next_value, by hand"), created("FormattedNumberField")
-SECONDS = of("median", 1e-6)
-IMPORTED, ALONE = start(" with sequences_core"), start()
+CREATED = pair(
+    "posting", "get_next_value, by hand", "FormattedNumberField", median, posting="create"
+)
+AUDIT, AUDIT_MEMORY = (
+    posted("audit", "audit", value, rows=10**6) for value in (of("median", 1e-6), of("megabytes"))
+)
+CALL = pair("call", FUNCTION, BARE, median, variant="plain")
+START = pair("call", "Django with sequences_core", "Django", milliseconds, variant="start")
+BULK = pair("bulk", FIELD, "auto-increment", median)
 
 PROMISES = [
     called("plain", REFERENCE, postgresql=1.03, mariadb=0.52, mysql=0.57, sqlite=0.10),
@@ -171,24 +153,24 @@ PROMISES = [
     on_slow_disk(1, 8, FIELD + EARLY, REFERENCE, 6),
     on_slow_disk(1, 8, FUNCTION + EARLY, REFERENCE, 2.5),
     on_slow_disk(0, 8, FIELD + EARLY, FIELD, 0.97),
-    as_at(10, "counters", "any of 10⁶ counters / any of 10", 1.3),
-    as_at(10, "counter", "the same of 10⁶ counters / of 10", 1.3),
+    as_at(10, "counters", "a random one of 10⁶ counters / of 10", 1.3),
+    as_at(10, "counter", "always the same of 10⁶ counters / of 10", 1.3),
     as_at(1, "numbers", "10⁶ numbers / 1", 1.1),
-    Promise("bulk_create / unnumbered", "≤", on_all(1.15), bulk(FIELD), bulk("auto-increment")),
-    Promise("µs that the core adds", "≤", {"sqlite": 8}, call(FUNCTION), call(BARE), sub, " µs"),
-    Promise("ms that its import adds", "≤", {"sqlite": 30}, IMPORTED, ALONE, sub, " ms"),
-    Promise("documents/s, a worker numbers / nobody", "≥", on_servers(0.8), LATER, DRAFTS),
+    Promise("bulk_create / with auto-increment", "≤", on_all(1.15), *BULK),
+    Promise("µs that the core adds", "≤", {"sqlite": 8}, *CALL, sub, " µs"),
+    Promise("ms that importing the core adds", "≤", {"sqlite": 30}, *START, sub, " ms"),
+    Promise("documents/s, numbered by a worker / unnumbered", "≥", on_servers(0.8), LATER, DRAFTS),
     Promise(f"{ASSIGN}, 10⁵ rows of one counter", "≥", RATES, posted("one", rows=10**5)),
     Promise(f"{ASSIGN}, of 1 000", "≥", {"postgresql": 25_000}, posted("many", rows=10**5)),
     Promise(f"{ASSIGN} / bulk_update", "≥", on_all(8), posted("one"), posted("one", "bulk_update")),
-    Promise("audit of 10⁶ rows", "≤", on_all(5, postgresql=2), audited(SECONDS), unit=" s"),
-    Promise("its memory in Python", "≤", on_all(60), audited(of("megabytes")), unit=" MB"),
-    Promise("create() with a text / by hand, per second", "≥", on_all(0.9), BY_HAND, BY_FIELD),
+    Promise("audit of 10⁶ rows", "≤", on_all(5, postgresql=2), AUDIT, unit=" s"),
+    Promise("memory of that audit in Python", "≤", on_all(60), AUDIT_MEMORY, unit=" MB"),
+    Promise("create() with a text / by hand, per second", "≥", on_all(0.9), *CREATED),
 ]
 
 
 def ratios(results: Results) -> Iterator[tuple[str, str, Entry]]:
-    """What the run has measured of the promises: the text, the database, the figure."""
+    """Yield the text, the database and the entry of each promise that the run measured."""
     for promise in PROMISES:
         for database in filter(promise.limits.get, measured(results)):
             value = promise.of(results, database)

@@ -1,4 +1,4 @@
-"""Figures, and tables of them: contestants by databases, or by whatever else was varied."""
+"""Figures, and tables that compare contestants on several databases."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchmarks.results import Cell, Results, inexact
 from tests.pages import TITLES, Entry, Table
 
 SOME_FAILED = " †"
-SOME_FAILED_NOTE = "†: some transactions failed, and are not counted."
+SOME_FAILED_NOTE = "†: some transactions failed; they are not counted."
 
 Value = Callable[[Cell], float | None]
 
 
 def of(name: str, scale: float = 1) -> Value:
-    """What the cell calls so, in another unit."""
+    """Return a function that reads a figure of a cell and scales it."""
     return lambda cell: cell[name] * scale if name in cell else None
 
 
@@ -24,25 +24,25 @@ median, milliseconds = of("median"), of("median", 1e-3)
 
 
 def rate(cell: Cell) -> float | None:
-    """Rows per second."""
+    """Return the rows per second."""
     timed = cell.get("rows") and "median" in cell
     return cell["rows"] / cell["median"] * 1e6 if timed else cell.get("rate")
 
 
 def number(value: float) -> str:
-    """Three significant digits, thousands apart; what was counted is shown to the last one."""
+    """Format a number with three significant digits, or an integer with all digits."""
     if value >= 100 or isinstance(value, int):
         return f"{value:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
     return f"{round(value, 3) + 0.0:.3g}" if value < 10 else f"{value:.1f}"
 
 
 def title_of(results: Results, database: str) -> str:
-    """The database with its version."""
+    """Return the title of the database with its version."""
     return str(results.databases[database].get("title") or TITLES.get(database, database))
 
 
 def measured(results: Results) -> list[str]:
-    """The databases that gave figures."""
+    """Return the databases that have figures."""
     found = {cell["database"] for cell in results.data["cells"]}
     return sorted(found, key=[*TITLES, *results.databases].index)
 
@@ -58,20 +58,21 @@ def pivot(
     column: Callable[[Cell], str] = lambda cell: TITLES[cell["database"]],
     note: str = "",
 ) -> Table:
-    """A table of one figure, the best of each column in bold.
+    """Return a table of one figure, with the best of each column in bold.
 
-    Rows are contestants by default, in the order of the suite; limits, and the price of numbers
-    with gaps, don't compete.
+    By default a row is a contestant, in the order of the suite. Limits and numberings with gaps
+    are never the best.
     """
     kinds = results.kinds()
     cells = sorted(cells, key=lambda cell: measured(results).index(cell["database"]))
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
-        order = [*kinds, *(cell["contestant"] for cell in cells)]  # some are no contestants
+        order = [*kinds, *(cell["contestant"] for cell in cells)]  # such as audit
         cells.sort(key=lambda cell: order.index(cell["contestant"]))
 
         def row(cell: Cell) -> str:
-            return label(cell["contestant"], kinds)
+            kind = kinds.get(cell["contestant"], "peer")
+            return cell["contestant"] if kind == "peer" else f"{kind}: {cell['contestant']}"
 
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
@@ -92,7 +93,7 @@ def pivot(
 
 
 def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:
-    """What a table shows of a cell."""
+    """Return the entry of a cell."""
     figure = value(cell) if cell else None
     if cell and inexact(cell):
         return Entry("not exact", "bad")
@@ -100,9 +101,3 @@ def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:
         return Entry("")
     mark = SOME_FAILED if cell.get("errors") else ""
     return Entry(number(figure) + mark, "best" if figure == winner else "")
-
-
-def label(name: str, kinds: dict[str, str]) -> str:
-    """The name, with what it is unless it is a peer."""
-    kind = kinds.get(name, "peer")
-    return name if kind == "peer" else f"{kind}: {name}"

@@ -1,1 +1,1 @@
-"""A small project, served and worked on by the programs that run Django in production."""
+"""A small Django project, run by the web servers and workers that are common in production."""

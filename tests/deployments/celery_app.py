@@ -1,4 +1,4 @@
-"""The project's Celery, whose messages are files."""
+"""The Celery app of the project, whose broker is a folder."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from celery import Celery
 
 FOLDER = Path(os.environ["FOLDER"])
-"""Where the broker keeps its messages, and the tasks leave word of what they did."""
+"""The folder of the broker's messages and of the files that the tasks write."""
 
 app = Celery("deployments", include=["tests.deployments.tasks"])
 app.conf.update(
@@ -17,9 +17,9 @@ app.conf.update(
         "control_folder": str(FOLDER / "control"),
         "polling_interval": 0.05,
     },
-    # A task whose process died is delivered again: by default it is lost.
+    # A task whose process died is delivered again, which isn't the default.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    worker_prefetch_multiplier=10,  # the broker is asked once a second
-    worker_lost_wait=0.5,  # seconds, of 10, for what a process may have said before it died
+    worker_prefetch_multiplier=10,  # because the broker is polled once a second
+    worker_lost_wait=0.5,  # seconds to wait for a dead process's result, instead of 10
 )

@@ -1,4 +1,4 @@
-"""gunicorn's configuration for a project whose master has used the database before it forks."""
+"""A gunicorn configuration in which the master uses the database before it forks."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ preload_app = True
 
 
 def when_ready(server: Any) -> None:
-    """Use the database, so that the master has a connection, and a pool if there is one."""
-    from tests.numbered.models import Plain  # the project is set up by now
+    """Use the database, so that the master has a connection, and its pool if there is one."""
+    from tests.numbered.models import Plain  # Django is set up only now
 
     Plain.objects.create(code="master")
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Close what the worker must not share: a copy of a connection, or of a pool."""
+    """Close the connection and the pool, which workers must not share."""
     for connection in connections.all(initialized_only=True):
         connection.close()
         if hasattr(connection, "close_pool"):

@@ -1,4 +1,4 @@
-"""The programs that run the project, clients that send many requests at once, and the outcome."""
+"""The programs that run the project, clients with many parallel requests, and checks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.servers.ports import HOST
 ROOT = Path(__file__).parents[2]
 
 Answer = tuple[str, int | str]
-"""A code, and the number that the server answered with, or else why there is none."""
+"""A code, and the number in the response, or else the reason why there is none."""
 
 IN_FLIGHT = 200
-"""How many requests are sent before the first of them is answered."""
+"""The number of parallel requests."""
 
-PATIENCE = 60
-"""Seconds in which each of them is answered."""
+TIMEOUT = 60
+"""Seconds to wait for a response."""
 
 
 def environment(
@@ -39,9 +39,9 @@ def environment(
     early_release: bool = False,
     **database: Any,
 ) -> dict[str, str]:
-    """Return the environment of a process of the project, on the tests' database.
+    """Return the environment of a process of the project, with the tests' database.
 
-    ``options`` are additional OPTIONS of that, and ``database`` other settings of it.
+    ``options`` are additional OPTIONS of that database, and ``database`` other settings of it.
     """
     ours = connections[alias].settings_dict
     names = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT")
@@ -57,7 +57,7 @@ def environment(
 
 
 class Program(Server):
-    """A program that runs the project, as the tests' own user."""
+    """A program that runs the project as the tests' own user."""
 
     name = "deployment"
     stop_signal = signal.SIGTERM
@@ -68,75 +68,75 @@ class Program(Server):
         self._environment = dict(environment)
 
     def prepare(self) -> None:
-        """Do nothing, because nothing needs to be prepared."""
+        """Do nothing: there is nothing to prepare."""
 
     def install(self) -> None:
-        """Do nothing, because it is already installed."""
+        """Do nothing: it is already installed."""
 
     def initialise(self, data: Path) -> None:
-        """Do nothing, because it has no data."""
+        """Do nothing: it has no data."""
 
     def owner(self) -> None:
         """Do nothing: the server runs as the user of the tests."""
 
     def environment(self) -> dict[str, str]:
-        """The project's settings."""
+        """Return the project's settings."""
         return self._environment
 
     @property
     def version(self) -> str:
-        """Nobody asks."""
+        """Unused."""
         return ""
 
     @property
     def url(self) -> str:
-        """Where it is, if it is anywhere."""
+        """The URL, if it has one."""
         return f"http://{HOST}:{self.port}/"
 
     def command(self) -> list[str | Path]:
-        """Python runs the module of its name."""
+        """Return the command that runs the module with its name."""
         return [sys.executable, "-m", self.name, *self.arguments]
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it accepts connections."""
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
 
 
 class Gunicorn(Program):
-    """gunicorn, with the project as a WSGI application."""
+    """A gunicorn server that runs the project as a WSGI application."""
 
     name = "gunicorn"
     title = "gunicorn"
 
     def command(self) -> list[str | Path]:
-        """It listens on our port."""
+        """Return the command, with the port."""
         application = "django.core.wsgi:get_wsgi_application()"
         bind = ["--bind", f"{HOST}:{self.port}"]
-        options = ["--timeout", str(PATIENCE), "--no-control-socket"]
+        options = ["--timeout", str(TIMEOUT), "--no-control-socket"]
         return [*super().command(), *bind, *options, application]
 
 
 class Uvicorn(Program):
-    """uvicorn, with the project as an ASGI application."""
+    """A uvicorn server that runs the project as an ASGI application."""
 
     name = "uvicorn"
     title = "uvicorn"
 
     def command(self) -> list[str | Path]:
-        """It listens on our port."""
+        """Return the command, with the port."""
         bind = ["--host", HOST, "--port", str(self.port), "--no-access-log"]
         return [*super().command(), *bind, "--factory", "django.core.asgi:get_asgi_application"]
 
 
 def request(port: int, path: str) -> int | str:
-    """Return the number that the server answers with, or else why there is none."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE)
+    """Return the number in the response, or else the reason why there is none."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
         body = response.read()
-    except (OSError, http.client.HTTPException) as error:  # of a server that was killed
+    except (OSError, http.client.HTTPException) as error:  # a server that was killed
         return type(error).__name__
     finally:
         connection.close()
@@ -153,7 +153,7 @@ def load(server: Program, view: str, codes: Iterable[str]) -> list[Answer]:
 
 
 def check_exact(alias: str, answers: Iterable[Answer] = ()) -> set[str]:
-    """Check that all rows have 1..n, those that clients were told of too; return their codes."""
+    """Check that the rows have 1..n, as their clients were told; return the rows' codes."""
     rows = dict(Plain.objects.using(alias).values_list("code", "number"))
     assert sorted(rows.values()) == list(range(1, len(rows) + 1))
     assert get_last_value("numbered_plain.number", using=alias) == len(rows)

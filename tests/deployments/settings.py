@@ -1,6 +1,6 @@
 """Django settings of the deployed project.
 
-The test says, by JSON in DEPLOYMENT, which database it uses and what else is set.
+The JSON in the environment variable DEPLOYMENT has the database and other settings.
 """
 
 import json

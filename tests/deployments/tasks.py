@@ -1,4 +1,4 @@
-"""The project's tasks, which are delivered again when a worker has died over one."""
+"""The project's tasks, which are delivered again after the death of a worker."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from tests.numbered.models import Plain
 
 
 def die_once(code: str, wanted: str, here: str) -> None:
-    """End this process by SIGKILL, if this is where it is to die and it hasn't yet."""
+    """Kill this process with SIGKILL, the first time that the code is due to die at this point."""
     killed = FOLDER / f"killed-{code}"
     if wanted == here and not killed.exists():
         killed.touch()
@@ -20,7 +20,7 @@ def die_once(code: str, wanted: str, here: str) -> None:
 
 @shared_task  # type: ignore[untyped-decorator] # of Celery, which has no types
 def issue(code: str, dies: str = "") -> None:
-    """Insert the row of a code, once however often the task is delivered."""
+    """Insert the row of a code exactly once, however often the task is delivered."""
     insert_once(code, dies)
     die_once(code, dies, "after the commit")
     (FOLDER / f"done-{code}").touch()
@@ -28,7 +28,7 @@ def issue(code: str, dies: str = "") -> None:
 
 @retry_atomic()
 def insert_once(code: str, dies: str) -> None:
-    """Insert it unless it is there: the task is known by its unique code."""
+    """Insert the row unless it exists: its unique code identifies the task."""
     if not Plain.objects.filter(code=code).exists():
         Plain.objects.create(code=code)
         die_once(code, dies, "before the commit")

@@ -1,4 +1,4 @@
-"""Celery's prefork pool: tasks are killed at work, and delivered again."""
+"""Celery's prefork pool: processes are killed while they run tasks, which are delivered again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.serving import PATIENCE, Program, check_exact, environment, on
+from tests.deployments.serving import TIMEOUT, Program, check_exact, environment, on
 from tests.distributions import run
 
 TASKS = 40
@@ -32,13 +32,13 @@ POOL: dict[str, Any] = {"options": {"pool": {"min_size": 1, "max_size": 2}}, "ea
 
 
 class Worker(Program):
-    """A worker with several processes."""
+    """A Celery worker with several processes."""
 
     name = "celery"
     title = "Celery's worker"
 
     def answers(self) -> bool:
-        """Whether it has said that it is ready."""
+        """Return whether it has reported that it is ready."""
         return " ready." in self.log.read_text()
 
 
@@ -50,7 +50,7 @@ class Worker(Program):
     ],
 )
 def test_killed_tasks(alias: str, settings: dict[str, Any], tmp_path: Path) -> None:
-    """A process is killed before its COMMIT or after; delivered again, each task counts once."""
+    """If a process is killed before or after its COMMIT, the repeated task has one row."""
     codes = [str(i) for i in range(TASKS)]
     deaths = [where for where, count in DEATHS.items() for _ in range(count)]
     tasks = list(zip(codes, deaths + [""] * (TASKS - len(deaths)), strict=True))
@@ -58,7 +58,7 @@ def test_killed_tasks(alias: str, settings: dict[str, Any], tmp_path: Path) -> N
     variables = {**environment(alias, **settings), "FOLDER": str(tmp_path)}
     run(sys.executable, "-c", SEND, json.dumps(tasks), cwd=None, **variables)
     with Worker(variables, "-A", "tests.deployments.celery_app", *WORKER):
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while len(list(tmp_path.glob("done-*"))) < TASKS:
             assert time.monotonic() < deadline, "the worker doesn't get on"
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The servers of web applications: many requests at once, each answered number is there."""
+"""Web servers: after many parallel requests, the table contains the number in each response."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.deployments.serving import (
     IN_FLIGHT,
-    PATIENCE,
+    TIMEOUT,
     Gunicorn,
     Program,
     Uvicorn,
@@ -23,14 +23,14 @@ from tests.deployments.serving import (
 THREADS = ("--worker-class", "gthread", "--workers", "2", "--threads", "8")
 GEVENT = ("--worker-class", "gevent", "--workers", "2")
 
-POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": PATIENCE}}}
+POOL: dict[str, Any] = {"options": {"pool": {"min_size": 2, "max_size": 8, "timeout": TIMEOUT}}}
 EARLY = {"early_release": True}
 ATOMIC = {"ATOMIC_REQUESTS": True}
 KEPT = {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
 class Deployment(NamedTuple):
-    """How the project is served, with which of Django's settings, and which view is asked."""
+    """A way to serve the project: the server, Django's settings, and the view."""
 
     program: Callable[..., Program]
     arguments: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ DEPLOYMENTS = {
     },
 }
 
-# A fifth of them is of a code that another one has, so that its transaction rolls back.
+# One request in five has the code of another one, so that its transaction rolls back.
 CODES = [f"{i % (IN_FLIGHT * 4 // 5)}" for i in range(IN_FLIGHT)]
 
 
@@ -66,7 +66,7 @@ CODES = [f"{i % (IN_FLIGHT * 4 // 5)}" for i in range(IN_FLIGHT)]
     ],
 )
 def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
-    """Requests that come all at once are all answered, and a rollback among them leaves no gap."""
+    """All parallel requests get a response, and rollbacks among them leave no gap."""
     program, arguments, settings, view = deployment
     with program(environment(alias, **settings), *arguments) as server:
         answers = load(server, view, CODES)
@@ -77,9 +77,9 @@ def test_requests_in_flight(alias: str, deployment: Deployment) -> None:
 
 @on("sqlite")
 def test_greenlets_of_a_driver_that_blocks() -> None:
-    """A greenlet that waits for the lock blocks its process, in which another one holds the lock.
+    """A greenlet that waits for the lock blocks its process, where another greenlet holds the lock.
 
-    So requests fail that gevent's workers run at once. What is committed is exact all the same.
+    So requests fail that gevent's workers run at the same time. Committed numbers are exact.
     """
     settings = environment("sqlite", options={"timeout": 1}) | {"LOCKED": "0.5"}
     codes = [str(i) for i in range(5)]
@@ -108,7 +108,7 @@ def test_workers_that_were_forked_from_a_master_with_a_pool() -> None:
     ],
 )
 def test_a_worker_is_killed(alias: str, settings: dict[str, Any], tmp_path: Path) -> None:
-    """Requests in a process that dies are lost, and no number with them; they can be repeated."""
+    """Requests in a killed process are lost without their numbers, and can be repeated."""
     codes = [str(i) for i in range(IN_FLIGHT)]
     codes[IN_FLIGHT // 3] = "dies"
     variables = environment(alias, **settings) | {"DEAD": str(tmp_path / "dead")}
@@ -116,7 +116,7 @@ def test_a_worker_is_killed(alias: str, settings: dict[str, Any], tmp_path: Path
         answers = load(server, "synchronous", codes)
         lost = [code for code, answer in answers if not isinstance(answer, int)]
         assert "dies" in lost
-        # These need the counter, so that afterwards no COMMIT of the dead process is on its way.
+        # These wait for the counter, and so for the last COMMIT of the dead process.
         again = load(server, "synchronous", lost)
     rows = check_exact(alias, [*answers, *again])
     assert rows == set(codes) | {f"{code}, second row" for code in codes}

@@ -1,4 +1,4 @@
-"""The deployed project: each request inserts a numbered row, and is answered with its number."""
+"""The deployed project: each request inserts a numbered row, and the response has its number."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ from sequences_core import run_atomic
 from tests.numbered.models import Plain
 
 LOCKED = float(os.environ.get("LOCKED", "0.002"))
-"""Seconds for which a transaction goes on with the counter locked, and other requests run."""
+"""Seconds for which a transaction keeps the counter locked while other requests run."""
 
 DEAD = os.environ.get("DEAD")
-"""The file that the code "dies" leaves when it ends its process; there is no second time."""
+"""The file that the code "dies" creates when it kills its process, which it does only once."""
 
 
 def insert(code: str) -> int:
-    """Insert the row in a transaction; the code of another row undoes it."""
+    """Insert the row in a transaction, which fails if another row has the code."""
     with transaction.atomic():
         number = Plain.objects.create(code=code).number
         if code == "dies" and DEAD and not Path(DEAD).exists():
@@ -33,12 +33,12 @@ def insert(code: str) -> int:
 
 
 def answer(number: int) -> HttpResponse:
-    """Tell the client of the number."""
+    """Return a response with the number."""
     return JsonResponse({"number": number})
 
 
 def synchronous(request: HttpRequest, code: str) -> HttpResponse:
-    """Insert in a view as most are."""
+    """Insert a row in a synchronous view."""
     try:
         return answer(insert(code))
     except IntegrityError:
@@ -46,7 +46,7 @@ def synchronous(request: HttpRequest, code: str) -> HttpResponse:
 
 
 async def asynchronous(request: HttpRequest, code: str) -> HttpResponse:
-    """Insert one row in autocommit, and two in a transaction, from a coroutine."""
+    """Insert one row in autocommit, and two in a transaction, in an asynchronous view."""
     try:
         await Plain.objects.acreate(code=f"{code}, autocommit")
         return answer(await sync_to_async(run_atomic)(lambda: insert(code)))

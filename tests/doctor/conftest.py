@@ -1,4 +1,4 @@
-"""A database of each kind that tells of its locks, and that a test may spoil."""
+"""A database of each kind that lists its locks, and that a test may damage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.aliases import known_to_django
 from tests.servers import Server
 from tests.servers.launch import DEFAULT, KINDS, chosen
 
-# The MySQL of the other tests keeps no lists, which makes it smaller.
+# The MySQL of other tests has no performance schema, which saves memory.
 SETTINGS: dict[str, dict[str, str | int]] = {
     "mysql": {"performance_schema": "ON"},
     "postgresql": {"max_prepared_transactions": 1},
@@ -66,7 +66,7 @@ def another(alias: str, name: str, **changed: Any) -> Iterator[str]:
 
 @pytest.fixture
 def alias(private: str) -> str:
-    """The same, without counters."""
+    """The alias of such a database without the table of counters."""
     Counter.objects.using(private).all().delete()
     connections[private].close()
     return private
@@ -74,5 +74,5 @@ def alias(private: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _silenced(settings: Any) -> None:
-    """The collations of the tests' own models are no matter here."""
+    """The collations of the tests' models don't matter here."""
     settings.SILENCED_SYSTEM_CHECKS = ["sequences_contrib.E005"]

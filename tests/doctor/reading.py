@@ -1,4 +1,4 @@
-"""Reading what the doctor prints."""
+"""Functions that run the doctor and read its output."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def examine(alias: str) -> list[Finding]:
 
 
 def one(found: list[Finding], text: str) -> Finding:
-    """The finding with this text in its message."""
+    """Return the finding whose message contains this text."""
     (finding,) = [finding for finding in found if text in finding["message"]]
     return finding
 
@@ -50,7 +50,7 @@ def execute(alias: str, *statements: str) -> None:
 
 
 def vendor(alias: str) -> str:
-    """The name of the database, MariaDB's and MySQL's apart."""
+    """Return the name of the database, which distinguishes MariaDB from MySQL."""
     return alias.removeprefix("private_")
 
 
@@ -65,7 +65,7 @@ def taken(alias: str) -> None:
 
 
 def until_warned(alias: str, text: str = "locked") -> Finding:
-    """Examine until a wait is long enough for a warning; SQLite's files tell of none."""
+    """Run the doctor until a wait is long enough for a warning; SQLite can't report waits."""
     level = "info" if vendor(alias) == "sqlite" else "warning"
     while True:
         found = [each for each in examine(alias) if text in each["message"]]

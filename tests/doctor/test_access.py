@@ -1,4 +1,4 @@
-"""The doctor's findings for databases that can't be used, or only by some users."""
+"""The doctor's findings for databases that nobody, or only some users, can use."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ LOGIN = {
 
 @pytest.fixture
 def clerk(alias: str) -> Iterator[str]:
-    """An alias of the same database for a user with only the privilege to connect."""
+    """The alias of the same database for a user with the privilege to connect only."""
     only(alias, "postgresql", "mariadb", "mysql")
     create, *drop = LOGIN[connections[alias].vendor]
     execute(alias, create)
-    if connections[alias].vendor == "mysql":  # to use a database, one must have any privilege
+    if connections[alias].vendor == "mysql":  # where using a database requires a privilege
         execute(alias, f"GRANT SHOW VIEW ON {connections[alias].settings_dict['NAME']}.* TO clerk")
     try:
         with another(alias, "clerk", USER="clerk", PASSWORD="secret") as name:
@@ -47,7 +47,7 @@ def clerk(alias: str) -> Iterator[str]:
 
 
 def type_remedies(alias: str, found: list[Finding]) -> None:
-    """Grant what the findings recommend, as a superuser."""
+    """Execute the remedies of the findings as a superuser."""
     remedies = [finding["remedy"] for finding in found]
     execute(alias, *(remedy for remedy in remedies if remedy.startswith("GRANT ")))
 
@@ -62,15 +62,15 @@ def test_a_user_without_privileges(alias: str, clerk: str) -> None:
     found = examine(clerk)
     finding = one(found, "may not INSERT, UPDATE, DELETE on")
     assert finding["level"] == "error"
-    for _ in range(2):  # what is hidden may hide more
+    for _ in range(2):  # further problems may appear after the first remedy
         type_remedies(alias, examine(clerk))
-        connections[clerk].close()  # to which some privileges are new when it connects
+        connections[clerk].close()  # some privileges apply to new connections only
     assert examine(clerk) == []
 
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Root may write everything."""
+    """Run as another user, because root can write all files."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(pwd.getpwnam("nobody").pw_uid)
@@ -82,10 +82,10 @@ def as_nobody() -> Iterator[None]:
 
 
 def test_a_file_that_may_only_be_read(alias: str) -> None:
-    """On SQLite, the permissions of the file and of its folder count, for the journal."""
+    """On SQLite, the file and, for the journal, its folder must be writable."""
     only(alias, "sqlite")
     assert examine(alias) == []
-    with tempfile.TemporaryDirectory() as folder:  # which others may get to, unlike tmp_path
+    with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path, other users can read it
         file = Path(shutil.copy(connections[alias].settings_dict["NAME"], folder))
         file.chmod(0o444)
         Path(folder).chmod(0o555)
@@ -119,7 +119,7 @@ def test_a_database_that_refuses_to_write(alias: str) -> None:
 
 
 def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
-    """A replica of MySQL is read-only for users without an extra privilege."""
+    """A replica of MySQL is read-only for users without an additional privilege."""
     only(alias, "mariadb", "mysql")
     database = connections[alias].settings_dict["NAME"]
     execute(alias, f"GRANT ALL ON {database}.* TO clerk", "SET GLOBAL read_only = ON")
@@ -132,7 +132,7 @@ def test_a_server_that_refuses_to_write(alias: str, clerk: str) -> None:
 
 
 def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is named, and the other databases are examined."""
+    """The finding names the engine, and the other databases are examined."""
     handler: Any = connections
     broken = {**handler.settings[alias], "ENGINE": "no.such.engine"}
     monkeypatch.setitem(handler.settings, "broken", broken)
@@ -147,7 +147,7 @@ def test_an_engine_that_is_not_installed(alias: str, monkeypatch: pytest.MonkeyP
 
 
 def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
-    """The remedy doesn't recommend privileges."""
+    """The remedy doesn't recommend privileges for a file that isn't a database."""
     only(alias, "sqlite")
     file = tmp_path / "db.sqlite3"
     file.write_bytes(b"no database" * 100)
@@ -159,7 +159,7 @@ def test_a_file_that_is_no_database(alias: str, tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_down(alias: str) -> None:
-    """A closed port is an error that shows the settings, and the other databases are looked at."""
+    """A refused connection is an error that shows the settings; other databases are examined."""
     only(alias, "postgresql", "mariadb", "mysql")
     port = free_port()
     with another(alias, "down", PORT=port, HOST="127.0.0.1"):
@@ -179,7 +179,7 @@ def test_a_file_that_is_not_there(alias: str, tmp_path: Path) -> None:
 
 
 def test_a_database_without_a_backend(alias: str, settings: Any) -> None:
-    """Only the message of the system check is shown."""
+    """The doctor shows only the message of the system check."""
     settings.SEQUENCES_BACKEND = {alias: "nosuch"}
     (finding,) = examine(alias)
     assert (finding["level"], finding["id"]) == ("error", "sequences_core.E001")
@@ -187,7 +187,7 @@ def test_a_database_without_a_backend(alias: str, settings: Any) -> None:
 
 
 def test_read_uncommitted(alias: str) -> None:
-    """The settings ask for it, or leave it to a server that does."""
+    """The level comes from the settings, or from the server if the settings have none."""
     from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
     only(alias, "postgresql", "mariadb", "mysql")
@@ -213,7 +213,7 @@ def test_read_uncommitted_by_the_server(alias: str) -> None:
 
 
 def test_its_exit_status(alias: str, settings: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """From the command line it reports what would keep other commands from running, and fails."""
+    """The command reports problems that make other commands fail, and exits with an error."""
     command = ["manage.py", "sequences", "doctor", "--database", alias]
     execute_from_command_line(command)
     assert "sound" in capsys.readouterr().out
@@ -228,7 +228,7 @@ def test_its_exit_status(alias: str, settings: Any, capsys: pytest.CaptureFixtur
 
 
 class PrivateOnly:
-    """Allows the table of counters in the private database, and in one that is down."""
+    """A router that allows the counters in the private database and in one that is down."""
 
     def db_for_write(self, model: Any, **hints: Any) -> str:
         return next(alias for alias in connections if alias.startswith("private_"))
@@ -238,7 +238,7 @@ class PrivateOnly:
 
 
 def test_without_an_alias_all_databases_are_examined(alias: str, settings: Any) -> None:
-    """Each database with the table has a section; one that is down doesn't hide the others."""
+    """The command has a section for each database with the table, and for one that is down."""
     settings.DATABASE_ROUTERS = [f"{__name__}.PrivateOnly"]
     settings.SEQUENCES_BACKEND = {"down": "nosuch"}
     out = StringIO()

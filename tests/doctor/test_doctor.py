@@ -1,4 +1,4 @@
-"""``manage.py sequences doctor`` on set-ups that are sound, and on some that are broken."""
+"""``manage.py sequences doctor`` on sound set-ups, and on broken ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLE = Counter._meta.db_table
 
 
 def test_a_sound_database_is_summed_up(alias: str) -> None:
-    """There is no finding, but what a reader wants to know: nothing has changed in the session."""
+    """The doctor has no finding, prints a summary, and leaves the session unchanged."""
     with transaction.atomic(using=alias):
         get_next_value("invoices", using=alias)
     before = session_state(connections[alias])
@@ -49,7 +49,7 @@ def test_a_sound_database_is_summed_up(alias: str) -> None:
 
 
 def test_it_writes_nothing(alias: str) -> None:
-    """All statements are of kinds that read, or are about the session."""
+    """All statements are queries, or concern the session."""
     connection = connections[alias]
     connection.force_debug_cursor = True
     connection.queries_log.clear()
@@ -75,7 +75,7 @@ def renamed(alias: str) -> Iterator[None]:
 
 
 def test_no_table_yet(alias: str) -> None:
-    """Before migrate, it says to run that; and nothing else, which would follow from it."""
+    """Before migrate, the doctor recommends that only; other findings would be its consequences."""
     with renamed(alias):
         (finding,) = examine(alias)
     assert finding["level"] == "error"
@@ -84,7 +84,7 @@ def test_no_table_yet(alias: str) -> None:
 
 
 def test_a_missing_function(alias: str) -> None:
-    """The system check says it, with the command."""
+    """The finding is that of the system check, with the command that creates the function."""
     only(alias, "postgresql", "mariadb", "mysql")
     connection = connections[alias]
     get_allocator(connection).uninstall(connection)
@@ -112,7 +112,7 @@ CHANGED = {
 
 
 def test_a_function_of_another_version(alias: str) -> None:
-    """A function that isn't ours counts as missing."""
+    """A function that differs from ours counts as missing."""
     only(alias, "postgresql", "mariadb", "mysql")
     connection = connections[alias]
     execute(alias, *CHANGED[connection.vendor])
@@ -139,7 +139,7 @@ DROP_TRIGGER = {
 
 
 def test_a_trigger(alias: str) -> None:
-    """A trigger that runs while the counter is locked is named."""
+    """The finding names a trigger that runs while the counter is locked."""
     kind = connections[alias].vendor
     execute(alias, *CREATE_TRIGGER[kind])
     try:
@@ -170,7 +170,7 @@ UNSAFE = {
 
 
 def test_a_table_that_keeps_no_promise(alias: str) -> None:
-    """An unlogged table, or one without transactions, is an error; the remedy undoes it."""
+    """An unlogged or non-transactional table is an error, and the remedy converts it."""
     only(alias, "postgresql", "mariadb", "mysql")
     spoil, mend = UNSAFE[connections[alias].vendor]
     execute(alias, spoil)
@@ -184,7 +184,7 @@ def test_a_table_that_keeps_no_promise(alias: str) -> None:
 
 
 def test_a_table_that_is_locked_is_not_waited_for(alias: str) -> None:
-    """Where a transaction changes the table, the doctor says so instead of waiting for its end."""
+    """If a transaction alters the table, the doctor reports that instead of waiting."""
     only(alias, "postgresql", "mariadb", "mysql")
     other = connections[alias].copy()
     lock, unlock = {
@@ -206,7 +206,7 @@ def test_a_table_that_is_locked_is_not_waited_for(alias: str) -> None:
 
 
 def test_a_blocked_counter(alias: str) -> None:
-    """The finding has the holder, the time, the waiting sessions, and how to end the holder."""
+    """The finding has the holder, the time, the waiting sessions, and the remedy."""
     taken(alias)
     taking = Elsewhere(lambda: taken(alias), alias)
     with transaction.atomic(using=alias):
@@ -226,7 +226,7 @@ def test_a_blocked_counter(alias: str) -> None:
 
 
 def test_an_old_snapshot(alias: str) -> None:
-    """PostgreSQL's table of counters grows; the finding has the session, its age and the remedy."""
+    """PostgreSQL keeps old row versions; the finding has the session, its age and the remedy."""
     only(alias, "postgresql")
     other = connections[alias].copy()
     try:
@@ -246,7 +246,7 @@ def test_an_old_snapshot(alias: str) -> None:
 
 
 def test_a_prepared_transaction(alias: str) -> None:
-    """It keeps old versions of rows and locks counters until it is committed."""
+    """A prepared transaction keeps old row versions and locks until it is committed."""
     only(alias, "postgresql")
     execute(
         alias,
@@ -261,7 +261,7 @@ def test_a_prepared_transaction(alias: str) -> None:
 
 
 def test_pages_without_room(alias: str) -> None:
-    """A table that has lost PostgreSQL's fillfactor is mended by the command that is named."""
+    """The command in the finding restores PostgreSQL's fillfactor."""
     only(alias, "postgresql")
     execute(alias, f"ALTER TABLE {TABLE} RESET (fillfactor)")
     (finding,) = examine(alias)
@@ -272,7 +272,7 @@ def test_pages_without_room(alias: str) -> None:
 
 
 def test_an_index_that_keeps_updates_from_being_hot(alias: str) -> None:
-    """Where PostgreSQL's counters leave their page, the index that makes them is to be dropped."""
+    """If an index prevents HOT updates of PostgreSQL's counters, the finding says to drop it."""
     only(alias, "postgresql")
     execute(alias, f"CREATE INDEX slow ON {TABLE} (last)")
     try:
@@ -290,7 +290,7 @@ def test_an_index_that_keeps_updates_from_being_hot(alias: str) -> None:
 
 
 def test_a_pooler(alias: str) -> None:
-    """PgBouncer is seen by the numbers of its sessions, and the setting that it needs is named."""
+    """The doctor detects PgBouncer by its session ids, and names the setting that it needs."""
     only(alias, "postgresql")
     server = SERVERS[alias]
     assert isinstance(server, PostgreSQL)
@@ -307,7 +307,7 @@ def test_a_pooler(alias: str) -> None:
 
 
 def test_counters_behind_their_rows(alias: str) -> None:
-    """The field and the counter are named, and the command that raises it."""
+    """The finding names the field and the counter, and the command that raises the counter."""
     with connections[alias].schema_editor() as editor:
         editor.create_model(Plain)
         editor.create_model(Void)
@@ -331,7 +331,7 @@ def test_counters_behind_their_rows(alias: str) -> None:
 def test_what_another_distribution_says(
     alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its findings are shown; if it fails, it is named, and the others are shown."""
+    """Findings of other distributions are shown, even if one of them fails, which is named."""
     info = tmp_path / "quacks-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: quacks\nVersion: 1\n")

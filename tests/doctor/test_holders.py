@@ -1,4 +1,4 @@
-"""``Allocator.holders()``: the transactions that hold a counter, and those that wait for it."""
+"""``Allocator.holders()`` returns the transactions that hold a counter, and those that wait."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def take(using: str, name: str) -> None:
 
 
 def ask(using: str, name: str | None = None) -> Found:
-    """Return the holders as another session sees them."""
+    """Return the holders, as another session sees them."""
     other = connections[using].copy()
     try:
         return get_allocator(other).holders(other, name)
@@ -48,11 +48,11 @@ def ask(using: str, name: str | None = None) -> Found:
 
 
 def eventually(ask: Callable[[], Found], good: Callable[[Found], object]) -> Found:
-    """What is told as soon as it is good: nobody but the database knows when a session waits."""
+    """Repeat a query until the condition is true, because sessions need time to begin to wait."""
     deadline = time.monotonic() + PATIENCE
     while not good(found := ask()):
         assert time.monotonic() < deadline, found
-        time.sleep(0.15)  # MariaDB looks again only if nobody has asked for a tenth of a second
+        time.sleep(0.15)  # MariaDB updates its list only if it wasn't read for a tenth of a second
     return found
 
 
@@ -63,7 +63,7 @@ def nobody(found: Found) -> bool:
 @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
 @pytest.mark.parametrize("name", NAMES)
 def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists: bool) -> None:
-    """The holder and both waiting sessions are returned, and nothing afterwards."""
+    """The holder and both waiting sessions are returned, and nothing after the commit."""
     vendor = connections[alias].vendor
     if exists:
         take(alias, name)
@@ -80,7 +80,7 @@ def test_who_holds_a_counter_and_who_waits_for_it(alias: str, name: str, exists:
         get_next_value(name, using=alias)
         for other in others:
             other.start()
-        # SQLite's waiters try again and again; nobody knows of them.
+        # SQLite can't list sessions that wait.
         expected = 0 if vendor == "sqlite" else 2
         told = eventually(
             lambda: [each for each in ask(alias, name) if len(each.waiting) == expected], bool
@@ -116,7 +116,7 @@ def test_who_holds_a_counter_that_nobody_waits_for(alias: str) -> None:
 def test_a_lock_that_the_kernel_lists_twice(
     alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does so now and then when a list of several pages changes while it is read."""
+    """The kernel sometimes lists a lock twice if a long list changes while it is read."""
     only(alias, "sqlite")
     from sequences_sqlite import holders
 

@@ -1,4 +1,4 @@
-"""docs/doctor.rst shows what the doctor prints."""
+"""The examples in docs/doctor.rst show the doctor's output."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ PAGE = Path(__file__).parents[2] / "docs" / "doctor.rst"
 
 
 def on_page(name: str) -> str:
-    """The block of that name, which ends where the text goes on."""
+    """Return the block with that name, which ends at the next line without indentation."""
     block = PAGE.read_text().partition(f":name: {name}\n")[2]
     lines = dedent(re.split(r"\n(?=\S)", block, maxsplit=1)[0])
     return general(lines)
 
 
 def general(text: str) -> str:
-    """The text without what differs from server to server, and from run to run."""
+    """Replace the parts of the text that differ between servers and runs."""
     text = text.replace("private_postgresql", "default").replace("fsync off", "fsync on")
     return re.sub(r"\d+(\.\d+)?", "N", text).strip()
 
 
 def test_the_page_shows_what_is_printed(alias: str) -> None:
-    """A sound database, and one without its function and with a counter that is held."""
+    """The page shows a sound database, and one without its function and with a blocked counter."""
     only(alias, "postgresql")
     connection = connections[alias]
     for _ in range(2):

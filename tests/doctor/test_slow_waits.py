@@ -1,4 +1,4 @@
-"""``SEQUENCES_SLOW_WAIT``: the warning names who held the counter."""
+"""The warning of ``SEQUENCES_SLOW_WAIT`` names the holder of the counter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _warnings(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
 def test_a_slow_wait_is_a_warning_with_the_holder(
     alias: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It has the seconds, the names, and the holder, if the server provides it."""
+    """The warning has the seconds and the names, and the holder if the server provides it."""
     take(alias)
     with locked(alias, lambda: take(alias)) as holder:
         (record,) = waits(caplog)

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--rounds N] [fault …]`: the long run, with a report."""
+"""`python -m tests.faults [--rounds N] [fault …]`: inject faults repeatedly, and write a report."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from tests.faults.arena import Arena, Tally
 from tests.faults.sites import LOSSY, SITES, Site
 from tests.servers.launch import DEFAULT, chosen
 
-PATIENCE = 3
-"""How many rounds of a fault may end in an exception before the run goes on to the next fault."""
+MAX_FAILURES = 3
+"""The number of failed rounds after which the run continues with the next fault."""
 
 FUZZ = "fuzz"
 FUZZED = 1000
-"""Examples for each of the rounds."""
+"""Fuzzing examples per round."""
 
 
 def run(site: Site, faults: list[str], rounds: int, progress: Progress) -> Iterator[Tally]:
-    """Do the rounds of a site's faults; start it anew after one that ended in an exception."""
+    """Yield the tally of each fault; restart the site after a round that raised an exception."""
     with ExitStack() as stack:
         arena: Arena | None = None
         for fault in faults:
             tally = Tally(fault, site.name)
             task = progress.add_task(f"{site.name}: {fault}", total=rounds)
             failures = 0
-            while tally.rounds + failures < rounds and failures < PATIENCE:
+            while tally.rounds + failures < rounds and failures < MAX_FAILURES:
                 whole = site.lasting
                 try:
                     arena = arena or stack.enter_context(site.enter())
@@ -53,17 +53,17 @@ def run(site: Site, faults: list[str], rounds: int, progress: Progress) -> Itera
 
 
 def fuzz(examples: int) -> bool:
-    """Run tests/faults/test_fuzz.py with so many examples; is the outcome the same everywhere?"""
+    """Run tests/faults/test_fuzz.py; return whether all databases had the same outcome."""
     test = Path(__file__).with_name("test_fuzz.py")
     command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--timeout=0", str(test)]
     return not subprocess.call(command, env={**os.environ, "FUZZ_EXAMPLES": str(examples)})
 
 
 def main() -> int:
-    """Run the command and return the exit status: 1 if a promise was broken."""
+    """Run the command, and return the exit status: 1 if a fault led to a wrong outcome."""
     known = dict.fromkeys(fault for site in SITES for fault in site.faults)
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20, help="of each fault; default: 20")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds per fault; default: 20")
     parser.add_argument(
         "faults",
         nargs="*",
@@ -71,7 +71,7 @@ def main() -> int:
         help=f"default: all of {', '.join(map(repr, known))}, and {FUZZ!r}",
     )
     parser.add_argument(
-        "--update", action="store_true", help="put the named faults into the last whole report"
+        "--update", action="store_true", help="update the named faults in the committed report"
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.faults) - {*known, FUZZ}:

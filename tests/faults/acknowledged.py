@@ -1,8 +1,8 @@
-"""*Acknowledged means there*: nobody is told of a commit that a crash could take back.
+"""The rule that no client is told of a commit which a crash can undo.
 
-That each row whose ``create()`` or COMMIT has returned is there after the crash, the checker of
-the kit sees (``Verdict.lost``). Here is what doesn't depend on the moment of the crash: while
-nothing can become safe, nothing is acknowledged.
+The kit's checker verifies that each row whose ``create()`` or COMMIT returned exists after the
+crash (``Verdict.lost``). This module adds a rule that doesn't depend on the moment of the crash:
+while no commit can become safe, none may be acknowledged.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from sequences_core.testing.history import events
 
 
 class Standstill(NamedTuple):
-    """A time in which no sync ended, or nothing reached the standby (``time.monotonic``)."""
+    """A period in which no sync ended, or nothing reached the standby (``time.monotonic``)."""
 
     begun: float
     ended: float
 
 
 def too_early(histories: Iterable[Path], standstills: Iterable[Standstill]) -> Iterator[str]:
-    """The transactions with rows that began to commit in a standstill, and were told it is done.
+    """Return the transactions that began to commit and were acknowledged in the same standstill.
 
-    One that had begun before may have been safe already, with the acknowledgement on its way.
+    A commit that began earlier may have been safe already, with its acknowledgement on the way.
     """
     spans = list(standstills)
     for history in histories:

@@ -1,4 +1,4 @@
-"""A database under test: its server, its tables, and rounds of writers who fill them."""
+"""A database under test: its server, its tables, and rounds in which writers fill them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ SQLITE = {
     "timeout": 30,
     "init_command": "PRAGMA journal_mode = WAL",
 }
-"""What docs/backends/sqlite.rst recommends."""
+"""The settings that docs/backends/sqlite.rst recommends."""
 
 
 class Serving(Protocol):
-    """A server, or a cluster of them."""
+    """A server, or a cluster of servers."""
 
     @property
     def url(self) -> str:
-        """Where to make the tables, and to read them in the end."""
+        """The URL to create the tables at, and to read them in the end."""
 
     def start(self) -> object:
-        """Start, and wait until it answers."""
+        """Start, and wait until it accepts connections."""
 
     def close(self) -> None:
-        """End, and leave nothing."""
+        """Stop, and remove all files."""
 
 
 @dataclass
 class Tally:
-    """All rounds of one fault at one site."""
+    """The combined rounds of one fault at one site."""
 
     fault: str
     site: str
@@ -58,14 +58,14 @@ class Tally:
     verdict: Verdict = field(default_factory=Verdict)
     retries: int = 0
     too_early: int = 0
-    """Transactions that were acknowledged before they were safe."""
+    """The number of transactions that were acknowledged before they were safe."""
     errors: Counter[str] = field(default_factory=Counter)
-    """Those that surfaced in a writer."""
+    """The errors that surfaced in writers."""
     done: Counter[str] = field(default_factory=Counter)
-    """What was done to them, such as "writers killed"."""
+    """The faults that were injected, such as "writers killed"."""
 
     def add(self, other: Verdict) -> None:
-        """Add a round's verdict."""
+        """Add the verdict of a round."""
         for name, value in vars(other).items():
             setattr(self.verdict, name, getattr(self.verdict, name) + value)
 
@@ -73,8 +73,8 @@ class Tally:
 class Arena:
     """A database and its server; a context manager that starts and removes it.
 
-    By default a server of its own that keeps what it has committed; for SQLite a file in
-    ``disk``, by default in a temporary folder. ``options`` are for Django, on all ways there.
+    By default it has its own server with durable commits. SQLite has a file in ``disk``, by default
+    in a temporary folder. ``options`` are Django's OPTIONS for all connections.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Arena:
 
     @property
     def server(self) -> Server:
-        """The server, where it is a single one; SQLite has none."""
+        """The server, if there is exactly one; SQLite has none."""
         assert isinstance(self.serving, Server)
         return self.serving
 
     @property
     def url(self) -> str:
-        """Where the database is."""
+        """The URL of the database."""
         return self.serving.url if self.serving else f"sqlite:///{self.file}"
 
     @property
@@ -116,7 +116,7 @@ class Arena:
         *,
         early: bool = False,
     ) -> Place:
-        """The database as writers see it: by another ``url``, with more of Django's OPTIONS."""
+        """Return the database as writers see it: with another ``url``, or with more OPTIONS."""
         database: dict[str, Any] = dict(dj_database_url.parse(url or self.url))
         own = self.options if self.serving else SQLITE
         database["OPTIONS"] = {**database.get("OPTIONS", {}), **own, **(options or {})}
@@ -132,12 +132,11 @@ class Arena:
         surfacing: Surfacing = "anything",
         **job: Any,
     ) -> Verdict:
-        """Let writers write while ``act`` does its worst, then check; all of it added up.
+        """Run writers while ``act`` injects faults; check the outcome, and add it to the tally.
 
-        The writers go to ``places`` in turn, by default to the arena's own; with ``failover``
-        each goes on to the next one when it has an error there.
-        ``surfacing`` says which errors may surface in a writer: none, those that
-        ``run_atomic`` runs a block again after, or any.
+        The writers use ``places`` in turn, by default only the arena's own. With ``failover``, a
+        writer switches to the next one after an error. ``surfacing`` says which errors a writer may
+        get: none, those after which ``run_atomic`` retries, or any.
         """
         begun = time.monotonic()
         places = places or (self.place(),)
@@ -188,12 +187,12 @@ class Arena:
     def __exit__(self, *exception: object) -> None:
         if self.serving:
             self.serving.close()
-        if not self.failed:  # else the histories are worth reading
+        if not self.failed:  # the histories help to find the reason
             shutil.rmtree(self.folder)
 
 
 def surfaced(histories: Iterable[Path]) -> Iterator[list[Any]]:
-    """Each error that surfaced: in the body or at COMMIT, type, code, whether retryable, text."""
+    """Yield each error that surfaced: body or COMMIT, type, code, whether retryable, text."""
     for history in histories:
         for _, _, event, *details in events(history):
             if event == "error":
@@ -201,7 +200,7 @@ def surfaced(histories: Iterable[Path]) -> Iterator[list[Any]]:
 
 
 def retries(history: Path) -> int:
-    """How many attempts at a transaction came after its first one."""
+    """Return the number of attempts beyond the first one of each transaction."""
     return sum(
         event == "begin" and not transaction.endswith(".0")
         for _, transaction, event, *_ in events(history)

@@ -1,4 +1,4 @@
-"""Allocators that break the promise, each in a way seen in the wild: the checker must tell."""
+"""Allocators with common mistakes, which the checker must detect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.faults.tables import Numbered
 
 
 class MaxPlusOne(ORMAllocator):
-    """SELECT MAX(number) + 1, everybody's first idea; the counter follows."""
+    """Take ``MAX(number) + 1``, which everybody tries first, and store it in the counter."""
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         assert isinstance(allocation.initial_value, int)
@@ -36,7 +36,7 @@ class MaxPlusOne(ORMAllocator):
 
 
 class Autocommit(ORMAllocator):
-    """Takes the number on a connection of its own, in autocommit, so that nobody waits."""
+    """Take the number on another connection, in autocommit, so that no transaction waits."""
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         (entry_point,) = entry_points(group=GROUP, name=connection.vendor)
@@ -50,7 +50,7 @@ class Autocommit(ORMAllocator):
 
 
 class LostUpdate(ORMAllocator):
-    """Reads the counter, adds in Python, and writes the sum."""
+    """Read the counter, add in Python, and write the sum."""
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         counter = Counter.objects.filter(pk=allocation.name)
@@ -62,10 +62,10 @@ class LostUpdate(ORMAllocator):
 
 
 class NotWaitedFor(PostgreSQLAllocator):
-    """Releases the counter before the commit is on disk, and acknowledges it there and then."""
+    """Release the counter before the commit is on disk, and acknowledge the commit at once."""
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> None:
-        return None  # by which a wait would go with the statement
+        return None  # a wrapper would add a wait to the statement
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         pass

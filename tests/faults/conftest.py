@@ -1,4 +1,4 @@
-"""An arena for each database that DB names; its server starts when the first test wants it."""
+"""The arena of each database in DB, whose server starts with the first test that uses it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``arena`` on each database, or on those that its marker names."""
+    """Run a test with the argument ``arena`` on each database, or on those in its marker."""
     if "arena" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("databases")
         metafunc.parametrize("arena", marker.args if marker else DEFAULT, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is for a database outside DB: that is the user's choice, not a skip."""
+    """Deselect tests for databases outside DB: the user chose them, so they are not skips."""
     names = chosen(os.environ.get("DB"))
 
     def wanted(item: pytest.Item) -> bool:
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def arenas() -> Iterator[Arenas]:
-    """The arena of a database, with a server of its own that keeps what it commits."""
+    """The function that returns the arena of a database, which has its own durable server."""
     with ExitStack() as stack:
         known: dict[str, Arena] = {}
 

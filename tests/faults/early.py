@@ -1,7 +1,7 @@
-"""Early release on PostgreSQL: counters are free before the disk has the commit, and power fails.
+"""Early release on PostgreSQL: a power failure while counters are free, but commits not on disk.
 
-It fails while no sync can end, once each of the writers has taken a number of the one counter and
-committed: a crash may take all of that back, and none of it may have been acknowledged.
+The power fails while no sync can end, after each writer has taken a number of the same counter and
+has sent its COMMIT: the crash may undo all of them, and none of them may have been acknowledged.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
 from tests.servers.standby import Pair
 
 SLOW = 2.0
-"""Milliseconds more for each sync while the writers write."""
+"""Milliseconds added to each sync while the writers write."""
 
 WRITERS = 6
 
-PATIENCE = 60.0
-"""Seconds for all of them to wait for the disk: never, if they waited for the counter."""
+TIMEOUT = 60.0
+"""Seconds for all writers to wait for the disk; if one waits for the counter, it never happens."""
 
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
      WHERE backend_type = 'client backend'
        AND lower(wait_event) IN ('walsync', 'walwrite', 'syncrep')
 """
-"""The sessions that wait for a sync, for their turn at it, for the standby
+"""The sessions that wait for a sync, for the lock to sync, or for the standby
 (https://www.postgresql.org/docs/15/monitoring-stats.html#WAIT-EVENT-TABLE)."""
 
 JOBS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -43,19 +43,19 @@ JOBS: dict[str, dict[str, tuple[str, ...]]] = {
     "atomic()": {"ways": ("single", "batch", "in statement", "field"), "alone": ()},
     "bulk_create()": {"ways": ("bulk field",), "alone": ("bulk field",)},
 }
-"""The ways to take numbers, of which each releases its counter by other means."""
+"""The ways to take numbers, each of which releases its counter in another way."""
 
 
 @contextmanager
 def slow_disk() -> Iterator[Arena]:
-    """A server whose syncs can be held, and which loses what is not synced; and its arena."""
+    """Return the arena of a server whose syncs can be held, and which can lose unsynced writes."""
     with Arena("postgresql on a slow disk", SlowPostgreSQL()) as arena:
         disk_of(arena).note_what_is_not_synced()
         yield arena
 
 
 def server_killed(way: str) -> Fault:
-    """Return the fault: SIGKILL of the server while writers take numbers in that way."""
+    """Return the fault that kills the server (SIGKILL) while writers take numbers in that way."""
 
     def fault(arena: Arena, tally: Tally) -> None:
         crash(arena, tally, arena.place(early=True), way)
@@ -64,20 +64,20 @@ def server_killed(way: str) -> Fault:
 
 
 def connections_cut(arena: Arena, tally: Tally) -> None:
-    """The connections of all who wait are cut: who can't know the outcome must not be told one."""
+    """Cut all waiting connections: a client that can't know the outcome must get an error."""
     with Proxy(arena.server.port) as proxy:
 
         def cut(fleet: Fleet) -> None:
             wait_until_all_wait(arena.server)
             fleet.done["connections cut"] += proxy.cut()
             fleet.wait_for_errors(WRITERS)
-            wait_until_all_wait(arena.server, 2 * WRITERS)  # the old sessions wait on
+            wait_until_all_wait(arena.server, 2 * WRITERS)  # the old sessions still wait
 
         crash(arena, tally, arena.place(proxy.url(arena.url), early=True), *JOBS, meanwhile=cut)
 
 
 def pool_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of a PgBouncer in transaction mode while all wait behind it."""
+    """Kill a PgBouncer in transaction mode with SIGKILL while all clients wait behind it."""
     assert isinstance(arena.server, PostgreSQL)
     with PgBouncer(arena.server, sessions=2 * WRITERS, idle=1) as pool:
 
@@ -93,16 +93,16 @@ def pool_killed(arena: Arena, tally: Tally) -> None:
 
 
 def not_waited_for(way: str) -> Fault:
-    """Return the planted fault: the counter is released, and nobody waits for the disk.
+    """Return the fault of an allocator that releases the counter and doesn't wait for the disk.
 
-    It must show as what it is, by both rules, or the other faults have proved nothing.
+    Both rules must detect it; otherwise the other faults have proved nothing.
     """
 
     def fault(arena: Arena, tally: Tally) -> None:
         planted, failed = Tally(tally.fault, tally.site), arena.failed
         place = arena.place(backend="tests.faults.broken.NotWaitedFor", early=True)
         crash(arena, planted, place, way, meanwhile=lambda fleet: fleet.wait_for_commits(20))
-        arena.failed = failed  # these histories need no reading
+        arena.failed = failed  # the outcome is wrong on purpose
         tally.rounds += 1
         tally.seconds += planted.seconds
         tally.done["servers killed"] += planted.done["servers killed"]
@@ -121,9 +121,9 @@ def crash(
     *ways: str,
     meanwhile: Callable[[Fleet], object] | None = None,
 ) -> None:
-    """A loss of power while no sync ends, and a restart on what was synced.
+    """Simulate a power failure while no sync ends, and restart with what was synced.
 
-    By default that is once all writers wait for the disk.
+    By default, the power fails once all writers wait for the disk.
     """
     server, disk = arena.server, disk_of(arena)
 
@@ -151,7 +151,7 @@ def crash(
 
 
 def primary_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of the primary while nothing reaches its synchronous standby, which goes on."""
+    """Kill the primary with SIGKILL while nothing reaches its synchronous standby; promote that."""
     pair = arena.serving
     assert isinstance(pair, Pair)
     urls = pair.primary.url, pair.standby.url
@@ -170,7 +170,7 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
 
 
 def disk_of(arena: Arena) -> SlowDisk:
-    """What the arena's server is on."""
+    """Return the disk of the arena's server."""
     assert isinstance(arena.server, SlowPostgreSQL)
     return arena.server.disk
 
@@ -182,14 +182,14 @@ def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
         def all_wait() -> bool:
             cursor.execute(WAITING)
             (waiting,) = cursor.fetchone()
-            connection.rollback()  # else the next look is at the same snapshot
+            connection.rollback()  # without this, the next query sees the same snapshot
             return bool(waiting >= sessions)
 
-        wait_until(all_wait, PATIENCE)
+        wait_until(all_wait, TIMEOUT)
 
 
 def early(*ways: str) -> dict[str, Any]:
-    """The job of writers who take from one counter in these ways."""
+    """Return the job of writers that take from one counter in these ways."""
     return {
         "size": WRITERS,
         "series": (DOCUMENTS,),

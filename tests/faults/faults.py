@@ -1,7 +1,7 @@
-"""What can go wrong while numbers are taken. A fault is a function that does one round of it.
+"""Faults that may happen while numbers are taken; a fault is a function that runs one round of it.
 
-Clock jumps are not among them: no number, order or wait depends on a wall clock. The counter's
-row lock orders the takers, and the databases and Python measure waits by monotonic clocks.
+Clock changes are not among them: no number, order or wait depends on a wall clock. The lock of the
+counter's row orders the transactions, and databases and Python measure waits by monotonic clocks.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tests.servers.proxy import Proxy
 Fault = Callable[[Arena, Tally], None]
 
 KILLS = 15
-"""Writers killed in a round."""
+"""The writers killed in a round."""
 
 CUTS = 3
-"""Connections cut in a round, at each point."""
+"""The connections cut at each point in a round."""
 
 STANDSTILL = 1.0
-"""Seconds for which a server, or a client that holds locks, is frozen."""
+"""Seconds for which a server, or a client that holds locks, is suspended."""
 
 
 def writers_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of writers in mid-transaction."""
+    """Kill writers with SIGKILL in mid-transaction."""
 
     def act(fleet: Fleet) -> None:
         for _ in range(KILLS):
@@ -42,7 +42,7 @@ def writers_killed(arena: Arena, tally: Tally) -> None:
 
 
 def server_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of all the server's processes, and a restart on what is on the disk."""
+    """Kill all processes of the server with SIGKILL, and restart it with the data on the disk."""
     server = arena.server
 
     def act(fleet: Fleet) -> None:
@@ -56,7 +56,7 @@ def server_killed(arena: Arena, tally: Tally) -> None:
 
 
 def connections_cut(arena: Arena, tally: Tally) -> None:
-    """Connections cut at each point where a request or its reply can be lost, and all at once."""
+    """Cut connections where a request or its reply can be lost, and all connections at once."""
     with Proxy(arena.server.port) as proxy:
 
         def act(fleet: Fleet) -> None:
@@ -78,7 +78,7 @@ def connections_cut(arena: Arena, tally: Tally) -> None:
 
 
 def server_frozen(arena: Arena, tally: Tally) -> None:
-    """SIGSTOP of the server for longer than its clients have patience."""
+    """Suspend the server (SIGSTOP) for longer than its clients' timeouts."""
     server = arena.server
 
     def act(fleet: Fleet) -> None:
@@ -89,11 +89,11 @@ def server_frozen(arena: Arena, tally: Tally) -> None:
         fleet.done["servers frozen"] += 1
         fleet.wait_for_commits(10)
 
-    arena.round(tally, act, arena.place(options=IMPATIENT[arena.kind]))
+    arena.round(tally, act, arena.place(options=SHORT_TIMEOUTS[arena.kind]))
 
 
 def writer_frozen(arena: Arena, tally: Tally) -> None:
-    """SIGSTOP of a client that holds locks; the others wait, or not, as they have chosen."""
+    """Suspend a client that holds locks (SIGSTOP); the others wait, or use a timeout or nowait."""
 
     def act(fleet: Fleet) -> None:
         for _ in range(2):
@@ -107,7 +107,7 @@ def writer_frozen(arena: Arena, tally: Tally) -> None:
 
 
 def first_use(arena: Arena, tally: Tally) -> None:
-    """Counters that are new all the time, wanted by all writers at once, some of whom roll back."""
+    """Let all writers use new counters at the same time, and roll some of them back."""
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(100)
@@ -119,7 +119,7 @@ def first_use(arena: Arena, tally: Tally) -> None:
 
 
 def any_order(arena: Arena, tally: Tally) -> None:
-    """Several counters in one transaction, each in any order: deadlocks, and another try."""
+    """Take several counters in one transaction, in any order: it causes deadlocks and retries."""
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(50)
@@ -132,7 +132,7 @@ def any_order(arena: Arena, tally: Tally) -> None:
 
 
 def one_call(arena: Arena, tally: Tally) -> None:
-    """The same by get_next_blocks, which has an order of its own: no deadlock."""
+    """Take the same counters with get_next_blocks, which sorts them: no deadlock."""
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(50)
@@ -143,24 +143,24 @@ def one_call(arena: Arena, tally: Tally) -> None:
 SEVERAL = (Series("invoices"), Series("lines"), Series("customers"))
 
 QUICK: dict[str, dict[str, Any]] = {
-    # PostgreSQL looks for a deadlock after a wait of 1 s.
+    # PostgreSQL checks for a deadlock after a wait of 1 s.
     "postgresql": {"options": "-c deadlock_timeout=20ms"},
     "mysql": {},
 }
-"""Django's OPTIONS for deadlocks that are noticed soon."""
+"""Django's OPTIONS with which deadlocks are detected soon."""
 
-IMPATIENT: dict[str, dict[str, Any]] = {
-    # The driver has no timeout for reading; the server's take effect when it wakes up.
+SHORT_TIMEOUTS: dict[str, dict[str, Any]] = {
+    # The driver has no read timeout; the server's timeouts take effect when it resumes.
     "postgresql": {
         "options": "-c statement_timeout=300ms -c idle_in_transaction_session_timeout=300ms"
     },
     "mysql": {"read_timeout": 1, "write_timeout": 1},
 }
-"""Django's OPTIONS for clients that give up before STANDSTILL is over."""
+"""Django's OPTIONS for clients whose timeouts are shorter than STANDSTILL."""
 
 
 def wait_until(happened: Callable[[], bool], patience: float = 60.0) -> None:
-    """Wait until ``happened()``."""
+    """Wait until ``happened()`` is true."""
     deadline = time.monotonic() + patience
     while not happened():
         assert time.monotonic() < deadline, "it never happened"

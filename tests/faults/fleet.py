@@ -1,4 +1,4 @@
-"""Many writer processes: start, kill, freeze and end them, and call a function in a process."""
+"""A group of writer processes, and a function that calls another one in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from tests.faults.writer import Job, write
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for a writer to end its transaction."""
 
 OPEN = frozenset({"begin", "taken", "undone", "committing"})
-"""The last word of a history while a transaction is open."""
+"""The last events of a history while a transaction is open."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.preload"])
 
 
 def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function`` in a process of its own, with its own idea of Django's databases."""
+    """Call ``function`` in a new process, which has its own settings of Django's databases."""
     with ProcessPoolExecutor(max_workers=1, mp_context=CONTEXT) as pool:
         return pool.submit(function, *args, **kwargs).result()
 
 
 class Fleet:
-    """``size`` writers, each doing ``job`` with a seed and a history of its own.
+    """``size`` writers, which run ``job`` with different seeds and histories.
 
-    A context manager: they start with it, and at its end finish their transactions.
+    The context manager starts them; at its end they finish their transactions.
     """
 
     def __init__(self, jobs: Callable[[int], Job], size: int = 6) -> None:
@@ -68,7 +68,7 @@ class Fleet:
         self.writers[writer] = job.history
 
     def kill(self) -> None:
-        """SIGKILL a writer in mid-transaction, and start another."""
+        """Kill a writer with SIGKILL in mid-transaction, and start another one."""
         writer = self._busy()
         writer.kill()
         history = self._remove(writer, {-signal.SIGKILL})
@@ -77,22 +77,22 @@ class Fleet:
         self.launch()
 
     def freeze(self) -> int:
-        """SIGSTOP a writer in mid-transaction, and return its process id, for SIGCONT."""
+        """Suspend a writer in mid-transaction (SIGSTOP), and return its process id, for SIGCONT."""
         writer = self._busy()
         assert writer.pid
         os.kill(writer.pid, signal.SIGSTOP)
         return writer.pid
 
     def stop(self) -> None:
-        """Let all of them finish their transactions."""
+        """Let all writers finish their transactions."""
         for writer in self.writers:
             writer.terminate()
         self.join()
 
     def join(self) -> None:
-        """Wait until all have ended."""
+        """Wait until all writers have ended."""
         for writer in list(self.writers):
-            # One that was told to end before it could listen, ended all the same.
+            # A writer that was told to end before it could handle the signal has ended, too.
             self._remove(writer, {0, -signal.SIGTERM})
 
     def wait_for_commits(self, count: int) -> None:
@@ -100,22 +100,22 @@ class Fleet:
         self._wait_for(count, b'"committed"]')
 
     def wait_for_a_retry(self) -> None:
-        """Wait until a transaction is run again."""
+        """Wait until a transaction is retried."""
         self._wait_for(1, b'.1", "begin"')
 
     def wait_for_errors(self, count: int = 1) -> None:
-        """Wait until so many more errors have surfaced in writers."""
+        """Wait until writers have got so many more errors."""
         self._wait_for(count, b'"error"')
 
     @contextmanager
     def standstill(self) -> Iterator[None]:
-        """Note that what is committed in here can't become safe in here."""
+        """Record a period in which no commit can become safe."""
         begun = time.monotonic()
         yield
         self.standstills.append(Standstill(begun, time.monotonic()))
 
     def _wait_for(self, count: int, event: bytes) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while True:
             for path in self.histories:
                 with path.open("rb") as history:
@@ -129,8 +129,8 @@ class Fleet:
             time.sleep(0.005)
 
     def _busy(self) -> ForkServerProcess:
-        """A writer that is inside a transaction, or was a moment ago."""
-        deadline = time.monotonic() + PATIENCE
+        """Return a writer that is inside a transaction, or was a moment ago."""
+        deadline = time.monotonic() + TIMEOUT
         while True:
             busy = [one for one, history in self.writers.items() if last_event(history) in OPEN]
             if busy:
@@ -139,7 +139,7 @@ class Fleet:
             time.sleep(0.001)
 
     def _remove(self, writer: ForkServerProcess, expected: set[int]) -> Path:
-        writer.join(PATIENCE)
+        writer.join(TIMEOUT)
         if writer.exitcode not in expected:
             self.failures.append(f"a writer ended with {writer.exitcode}")
             writer.kill()
@@ -168,9 +168,9 @@ class Fleet:
 
 
 def last_event(history: Path) -> str | None:
-    """The last event of a history."""
+    """Return the last event of a history."""
     with history.open("rb") as file:
         file.seek(max(0, history.stat().st_size - 1000))
         lines = file.read().split(b"\n")
-    # Behind the last line end is nothing, or a line that is just being written.
+    # The last line may be incomplete.
     return str(json.loads(lines[-2])[2]) if len(lines) > 1 else None

@@ -1,4 +1,4 @@
-"""A Galera cluster of three nodes: conflicts between nodes surface at COMMIT, as 1213."""
+"""A Galera cluster of three nodes: conflicts between nodes are errors at COMMIT, with code 1213."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.servers.galera import Galera
 OPTIONS = {
     "init_command": "SET SESSION wsrep_sync_wait = 7, SESSION wsrep_retry_autocommit = 0",
 }
-"""Django's OPTIONS: see, before any statement, what was committed on the other nodes; and hear of
-a conflict, where the server would run an autocommit statement again, and with INSERT … RETURNING
-send the rows of both runs."""
+"""Django's OPTIONS. Each statement sees what was committed on other nodes before. A conflict is an
+error; otherwise the server would retry an autocommit statement, and INSERT … RETURNING would send
+the rows of both attempts."""
 
 COMMITS = 150
-"""How many transactions make a round in which nothing else happens."""
+"""The transactions of a round without other faults."""
 
 
 @contextmanager
 def galera() -> Iterator[Arena]:
-    """A cluster, and its arena."""
+    """Start a cluster, and return its arena."""
     with Arena("galera", Galera(durable=True), options=OPTIONS) as arena:
         yield arena
 
@@ -38,12 +38,12 @@ def _nodes(arena: Arena) -> list[Place]:
 
 
 def writers_everywhere(arena: Arena, tally: Tally) -> None:
-    """Writers on all nodes."""
+    """Run writers on all nodes."""
     _write(arena, tally, *_nodes(arena))
 
 
 def writers_on_one_node(arena: Arena, tally: Tally) -> None:
-    """All writers on one node: there they wait for each other, as without a cluster."""
+    """Run all writers on one node, where they wait for each other as on a single server."""
     _write(arena, tally, _nodes(arena)[0])
 
 
@@ -58,7 +58,7 @@ def _write(arena: Arena, tally: Tally, *places: Place) -> None:
 
 
 def node_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of a node while writers are on all of them; it comes back and joins."""
+    """Kill a node with SIGKILL while all nodes have writers; it restarts and joins."""
     node = arena.chance.choice(_cluster(arena).nodes)
 
     def act(fleet: Fleet) -> None:

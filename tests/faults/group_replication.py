@@ -1,4 +1,4 @@
-"""MySQL Group Replication: a primary that is lost, and primaries everywhere."""
+"""MySQL Group Replication: a lost primary, and a group in which all members are primaries."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.faults.tables import Place
 from tests.servers.group_replication import Group
 
 COMMITS = 150
-"""How many transactions make a round in which nothing else happens."""
+"""The transactions of a round without other faults."""
 
 
 @contextmanager
 def group(*, multi: bool = False) -> Iterator[Arena]:
-    """A group of three, and its arena."""
+    """Start a group of three members, and return its arena."""
     with Arena("group replication", Group(multi=multi, durable=True)) as arena:
         yield arena
 
@@ -31,7 +31,7 @@ def _members(arena: Arena) -> list[Place]:
 
 
 def primary_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of the primary; the group chooses another, and the writers find it."""
+    """Kill the primary with SIGKILL; the group elects another, and the writers connect to it."""
     group = _group(arena)
 
     def act(fleet: Fleet) -> None:
@@ -48,10 +48,10 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
 
 
 def writers_everywhere(arena: Arena, tally: Tally) -> None:
-    """Writers on all members of a group in which each is a primary; without savepoints.
+    """Run writers, without savepoints, on all members of a group in multi-primary mode.
 
-    MySQL 9.7 keeps silent when SAVEPOINT is the first statement after a transaction has lost to
-    another member's: the rest of it then commits alone.
+    MySQL 9.7 reports no error if SAVEPOINT is the first statement after the transaction has lost a
+    conflict with another member: the remaining statements then commit alone.
     """
     arena.round(
         tally,
@@ -64,7 +64,7 @@ def writers_everywhere(arena: Arena, tally: Tally) -> None:
 
 
 def writers_on_one_member(arena: Arena, tally: Tally) -> None:
-    """All writers on one of them."""
+    """Run all writers on one member."""
     arena.round(
         tally,
         lambda fleet: fleet.wait_for_commits(COMMITS),

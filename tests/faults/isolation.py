@@ -1,4 +1,4 @@
-"""Isolation levels: READ COMMITTED surfaces nothing, above it what surfaces can be run again."""
+"""Isolation levels: READ COMMITTED has no errors; the errors of higher levels can be retried."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ LEVELS = ("read committed", "repeatable read", "serializable")
 
 
 def knows_snapshots(arena: Arena) -> bool:
-    """Does this MariaDB have innodb_snapshot_isolation? The first release with it was 10.6.18."""
+    """Return whether MariaDB has innodb_snapshot_isolation, which 10.6.18 introduced."""
     with closing(connect(arena.url)) as connection, closing(connection.cursor()) as cursor:
         return setting(cursor, "innodb_snapshot_isolation") is not None
 
 
 def isolated(arena: Arena, level: str, snapshot: bool = False) -> Place:
-    """The database at an isolation level, and MariaDB with innodb_snapshot_isolation or not."""
+    """Return the database at an isolation level, on MariaDB with or without snapshot isolation."""
     options: dict[str, Any] = {"isolation_level": level}
     if arena.kind == "postgresql":
         options["isolation_level"] = LEVELS.index(level) + 2  # psycopg's IsolationLevel
@@ -31,11 +31,11 @@ def isolated(arena: Arena, level: str, snapshot: bool = False) -> Place:
 
 
 def at(level: str, *, snapshot: bool = False) -> Fault:
-    """All that writers do, at this level; above the lowest, until a transaction is run again."""
+    """Run all writers at this level; above the lowest one, they retry transactions."""
     lowest = level == LEVELS[0]
 
     def fault(arena: Arena, tally: Tally) -> None:
-        # At REPEATABLE READ an UPDATE of MySQL goes on from the last committed row, unasked.
+        # At REPEATABLE READ, an UPDATE of MySQL uses the last committed row, without an error.
         certain = level == LEVELS[2] or (not lowest and arena.kind == "postgresql")
 
         def act(fleet: Fleet) -> None:

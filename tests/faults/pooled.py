@@ -10,7 +10,7 @@ from tests.servers.pgbouncer import PgBouncer
 
 
 def pool_killed(arena: Arena, tally: Tally) -> None:
-    """Fewer sessions than writers, who are killed; and SIGKILL of the pool itself."""
+    """Kill writers that share fewer sessions, and kill the pool itself with SIGKILL."""
     server = arena.server
     assert isinstance(server, PostgreSQL)
     with PgBouncer(server, sessions=3, idle=1) as pool:

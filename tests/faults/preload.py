@@ -1,4 +1,4 @@
-"""What every writer needs, imported once: a writer is a fork of the process that has it."""
+"""The imports of the process from which the writers are forked."""
 
 import os
 from contextlib import suppress
@@ -15,7 +15,7 @@ from sequences_core.registry import GROUP  # noqa: E402
 from tests.faults import tables, writer  # noqa: E402, F401
 
 for engine in ("sqlite3", "postgresql", "mysql"):
-    with suppress(ImproperlyConfigured):  # its driver isn't there, and then isn't needed
+    with suppress(ImproperlyConfigured):  # a driver that isn't installed isn't needed
         import_module(f"django.db.backends.{engine}.base")
 for backend in entry_points(group=GROUP):
     with suppress(ImportError):

@@ -1,4 +1,4 @@
-"""What was done and what came of it: JSON for machines, reStructuredText for people."""
+"""The results of a run, as JSON and as reStructuredText."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ INSTEAD = {
     "writers on all nodes": "writers on one node",
     "writers on all members": "writers on one member",
 }
-"""What causes conflicts, and the fault that shows how to avoid them."""
+"""The faults that cause conflicts, each with the fault that avoids them."""
 
 HEADINGS = ("rounds", "transactions", "kills", "retries", "gaps", "duplicates", "lost")
-"""What the columns are called that `figures` returns."""
+"""The names of the columns that `figures` returns."""
 
 
 @dataclass
 class Results:
-    """What a run has found out so far."""
+    """The results of a run."""
 
     tallies: list[Tally] = field(default_factory=list)
     fuzzed: int = 0
-    """Examples that had the same outcome on every database; 0 if one had not."""
+    """The examples that had the same outcome on every database; 0 if one hadn't."""
 
     def add(self, new: Tally) -> None:
-        """Add the tally of a fault, in the place of an earlier one."""
+        """Add the tally of a fault, or replace an earlier one."""
         for place, tally in enumerate(self.tallies):
             if (tally.site, tally.fault) == (new.site, new.fault):
                 self.tallies[place] = new
@@ -50,7 +50,7 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file that a run has written."""
+        """Return the results in a file."""
         data = json.loads(path.read_text())
         tallies = [
             Tally(
@@ -80,14 +80,14 @@ def write(results: Results, folder: Path = FOLDER) -> None:
 
 
 def figures(*tallies: Tally) -> dict[str, int]:
-    """The figures of these, taken together, by column."""
+    """Return the sums of these tallies, by column."""
     total: Counter[str] = Counter()
     for tally in tallies:
         verdict = tally.verdict
         killed = sum(
             count
             for name, count in tally.done.items()
-            if name.endswith("killed")  # not "… killed in mid-transaction", which are among them
+            if name.endswith("killed")  # includes "… killed in mid-transaction"
         )
         total.update(
             rounds=tally.rounds,
@@ -102,7 +102,7 @@ def figures(*tallies: Tally) -> dict[str, int]:
 
 
 def text(results: Results) -> str:
-    """All faults, and the totals."""
+    """Return a table of all faults, and the totals."""
     table = Table("Faults", ["fault", "site", *HEADINGS, "exact"])
     for tally in results.tallies:
         exact = "yes" if tally.verdict.exact else "no"
@@ -112,7 +112,7 @@ def text(results: Results) -> str:
 
 
 def totals(results: Results) -> Iterator[str]:
-    """What was done in all, and the fuzzing."""
+    """Yield the totals of all faults, and the number of fuzzing examples."""
     done: Counter[str] = Counter()
     for tally in results.tallies:
         done.update(tally.done)
@@ -123,7 +123,7 @@ def totals(results: Results) -> Iterator[str]:
 
 
 def summary(results: Results) -> Iterator[str]:
-    """The section of the page."""
+    """Yield the parts of the page's section."""
     sites = dict.fromkeys(tally.site for tally in results.tallies)
     table = Table("Faults by database and topology", ["where", "faults", *HEADINGS])
     for site in sites:
@@ -139,27 +139,27 @@ def summary(results: Results) -> Iterator[str]:
 
 
 def comparisons(results: Results) -> Iterator[str]:
-    """Compare how many transactions are run again in two ways that a user can choose from."""
+    """Compare how many transactions are retried with conflicts and without."""
     found = {(tally.site, tally.fault): tally for tally in results.tallies}
-    title = "Transactions run again, for each 100 that commit"
-    table = Table(title, ["where", "with conflicts", "without"])
+    columns = ["where", "with conflicts", "without"]
+    table = Table("Retries per 100 committed transactions", columns)
     for (site, fault), tally in found.items():
         if other := found.get((site, INSTEAD.get(fault, ""))):
-            cells = (f"{one.fault}: {again(one):.1f}" for one in (tally, other))
+            cells = (f"{one.fault}: {retry_rate(one):.1f}" for one in (tally, other))
             table.add(TITLES.get(site, site), *cells)
     yield from rst(table)
 
 
-def again(tally: Tally) -> float:
-    """Return how many transactions were run again for each 100 that committed."""
+def retry_rate(tally: Tally) -> float:
+    """Return the retries per 100 committed transactions."""
     return 100 * tally.retries / max(tally.verdict.committed, 1)
 
 
 def updated(page: str, results: Results) -> str:
-    """The text of the page with the summary of these results."""
+    """Return the text of the page with the summary of these results."""
     return spliced(page, BEGIN, "\n".join(summary(results)))
 
 
 def number(value: int) -> str:
-    """With commas between the thousands."""
+    """Return the number with thousands separators."""
     return f"{value:,}"

@@ -1,4 +1,4 @@
-"""Where faults are tried, and which: single servers, clusters, a pool."""
+"""The sites of the faults: single servers, clusters and a pool, with the faults of each."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     },
     "pool killed": (pooled.pool_killed, ("postgresql",)),
 }
-"""The faults of single servers, and on which databases they are tried."""
+"""The faults of single servers, and the databases of each."""
 
 SAFE = "PostgreSQL, synchronous standby"
 LOSSY = "PostgreSQL, asynchronous standby"
-"""The one site that is there to show a loss."""
+"""The only site that loses commits, which shows what a synchronous standby is for."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """A place with faults of its own; ``enter`` starts what they need."""
+    """A site with its faults; ``enter`` starts what they need."""
 
     name: str
     database: str
-    """The database of DB without which there is no such site."""
+    """The database that DB must include."""
     enter: Callable[[], AbstractContextManager[Arena]]
     faults: dict[str, Fault]
     lasting: bool = True
-    """Is it after a round what it was before?"""
+    """Is the site usable again after a round?"""
 
 
 SITES = (

@@ -1,4 +1,4 @@
-"""PostgreSQL with a standby: what is left when the primary is lost."""
+"""PostgreSQL with a standby: the data that survives the loss of the primary."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.servers.standby import Pair
 
 @contextmanager
 def pair(*, synchronous: bool) -> Iterator[Arena]:
-    """A primary and its standby, and their arena."""
+    """Start a primary and its standby, and return their arena."""
     with Arena("postgresql with standby", Pair(synchronous=synchronous, durable=True)) as arena:
         yield arena
-        arena.failed &= synchronous  # what is lost without is no riddle
+        arena.failed &= synchronous  # an asynchronous standby is expected to lose commits
 
 
 def primary_killed(arena: Arena, tally: Tally) -> None:
-    """SIGKILL of the primary, just after the link to the standby has gone; the standby goes on.
+    """Kill the primary with SIGKILL just after its connection to the standby; promote the standby.
 
-    With a synchronous standby, commits wait for the link. Without, they don't. What is left is
-    no pair any more.
+    Commits wait for the connection to a synchronous standby, but not to an asynchronous one. The
+    pair can't be used again.
     """
     pair = arena.serving
     assert isinstance(pair, Pair)

@@ -1,4 +1,4 @@
-"""Faults of what is under the database: no room, and no permission to write."""
+"""Faults of the storage: a full disk, and a database without permission to write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet, call
 
 PLAIN = "plain"
-"""A user who is not excepted from MariaDB's read_only, as one with all privileges is."""
+"""A user to whom MariaDB's read_only applies; a user with all privileges is exempt."""
 
 READ_ONLY = {
     "postgresql": (
@@ -40,7 +40,7 @@ WRITABLE = {
 
 
 def disk_full(arena: Arena, tally: Tally) -> None:
-    """No room on SQLite's disk, and room again."""
+    """Fill SQLite's disk, and free it again."""
     with small_disk() as disk, Arena("sqlite", disk=disk) as small:
 
         def act(fleet: Fleet) -> None:
@@ -56,10 +56,10 @@ def disk_full(arena: Arena, tally: Tally) -> None:
 
 
 def made_read_only(arena: Arena, tally: Tally) -> None:
-    """The database is made read-only under the writers, and writable again."""
+    """Make the database read-only under the writers, and writable again."""
     place = arena.place()
     if arena.kind == "sqlite3":
-        # There it is a matter of the connection: half of the writers have one that only reads.
+        # SQLite's setting is per connection: half of the writers have one that only reads.
         place = arena.place(options={"uri": True})
         name = f"file:{arena.file}?mode=ro"
         reading = replace(place, database={**place.database, "NAME": name})
@@ -82,8 +82,8 @@ def made_read_only(arena: Arena, tally: Tally) -> None:
 
     writing = place
     if arena.kind == "mysql":
-        # SET GLOBAL read_only waits for statements that wait for a row, and bars the COMMIT that
-        # would free the row: a standstill that only a lock wait's timeout ends.
+        # SET GLOBAL read_only waits for statements that wait for a row, and blocks the COMMIT
+        # that would release the row, until the timeout of a lock wait.
         writing = arena.place(options={"init_command": "SET innodb_lock_wait_timeout = 1"})
     if arena.name == "mariadb":
         call(tables.run, place, *READ_ONLY["mariadb"][:2])
@@ -94,7 +94,7 @@ def made_read_only(arena: Arena, tally: Tally) -> None:
 
 @contextmanager
 def small_disk(size: str = "2m") -> Iterator[Path]:
-    """A file system with little room; only root may mount one."""
+    """Mount a small file system, which only root may do."""
     with tempfile.TemporaryDirectory(prefix="sequences-disk-") as folder:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
         try:
@@ -104,7 +104,7 @@ def small_disk(size: str = "2m") -> Iterator[Path]:
 
 
 def fill(file: Path) -> None:
-    """Write until nothing more goes in."""
+    """Write until the disk is full."""
     with file.open("wb", buffering=0) as ballast:
         for size in (1 << 16, 1 << 12, 1):
             try:

@@ -1,4 +1,4 @@
-"""The tables that writers fill, seen from a process of its own: make, empty, read."""
+"""The tables that writers fill, and functions that create, empty and read them in a new process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sequences_core import run_atomic
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row
 
-PATIENCE = 60
+TIMEOUT = 60
 """Seconds for the sessions of dead clients to end."""
 
 OTHER_SESSIONS = {
@@ -33,18 +33,18 @@ OTHER_SESSIONS = {
          WHERE db = database() AND id <> connection_id()
     """,
 }
-"""How to see whether anybody is left; SQLite has no sessions that outlive their process."""
+"""Queries for other sessions; SQLite has no sessions that outlive their processes."""
 
 
 class Numbered(models.Model):
-    """A numbered row. No constraint on the number: a duplicate must show, not fail."""
+    """A numbered row. The number has no constraint, so that duplicates are stored and found."""
 
     counter = models.CharField(max_length=255)
     number = models.BigIntegerField(null=True)
     transaction = models.CharField(max_length=100)
 
     class Meta:
-        apps = Apps()  # known to no migration
+        apps = Apps()  # it has no migration
         app_label = "faults"
         db_table = "faults_numbered"
 
@@ -53,7 +53,7 @@ class Numbered(models.Model):
 
 
 class Document(models.Model):
-    """The same rows, numbered by the field: those of the counter "documents"."""
+    """The same row with a SequenceField, which takes from the counter "documents"."""
 
     counter = models.CharField(max_length=255, default="documents")
     number = SequenceField("documents")
@@ -80,9 +80,9 @@ class Place:
 
 
 def go(place: Place) -> None:
-    """Make it this process's default database."""
+    """Make a place the default database of this process."""
     connections.close_all()
-    with suppress(AttributeError):  # there was none
+    with suppress(AttributeError):  # there was no connection yet
         del connections["default"]
     connections.settings = connections.configure_settings({"default": dict(place.database)})
     for name, value in (
@@ -94,7 +94,7 @@ def go(place: Place) -> None:
 
 
 def make(place: Place) -> None:
-    """Make both tables."""
+    """Create both tables."""
     go(place)
     call_command("migrate", "sequences_core", verbosity=0)
     with connection.schema_editor() as editor:
@@ -102,21 +102,21 @@ def make(place: Place) -> None:
 
 
 def empty(place: Place) -> None:
-    """Start anew."""
+    """Delete all rows and counters."""
 
     def delete() -> None:
         Numbered._base_manager.all().delete()
         Counter.objects.all().delete()
 
     go(place)
-    run_atomic(delete, attempts=50)  # in a cluster a last writer's may still be under way
+    run_atomic(delete, attempts=50)  # on a cluster, the last writer's commit may still arrive
 
 
 def read(places: Sequence[Place]) -> tuple[list[Row], dict[str, int]]:
-    """The rows and the counters at the last place, once nobody is left at any of them."""
+    """Return the rows and the counters at the last place, once no other session is left."""
     for place in places[:-1]:
         go(place)
-        with suppress(OperationalError):  # nobody is left at a server that is gone
+        with suppress(OperationalError):  # a server that is gone has no sessions
             connection.ensure_connection()
             wait_until_alone()
     go(places[-1])
@@ -135,8 +135,8 @@ def run(place: Place, *statements: str) -> None:
 
 
 def wait_until_alone() -> None:
-    """A server ends a killed client's session when it notices, which may be after a COMMIT."""
-    deadline = time.monotonic() + PATIENCE
+    """Wait until other sessions end: those of killed clients may end late, or after a COMMIT."""
+    deadline = time.monotonic() + TIMEOUT
     while statement := OTHER_SESSIONS.get(connection.vendor):
         with connection.cursor() as cursor:
             cursor.execute(statement)

@@ -1,6 +1,6 @@
-"""The ways to take numbers: each takes, says what it was given, and inserts the rows.
+"""The ways to take numbers: each takes, records the numbers, and inserts the rows.
 
-A way is a function of the writer's attempt and a series; ``WAYS`` has them by name.
+A way is a function of the writer's attempt and a series; ``WAYS`` contains them by name.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ Way = Callable[["Attempt", Series], None]
 
 
 def single(attempt: Attempt, series: Series) -> None:
-    """One number."""
+    """Take one number."""
     number = get_next_value(series.name, series.initial, series.reset)
     _insert(attempt, series, range(number, number + 1))
 
 
 def batch(attempt: Attempt, series: Series) -> None:
-    """Several at once."""
+    """Take several numbers at once."""
     count = attempt.chance.randint(2, 5)
     _insert(attempt, series, get_next_values(count, series.name, series.initial))
 
 
 def computed(attempt: Attempt, series: Series) -> None:
-    """One number, whose initial value is a callable."""
+    """Take one number, whose initial value is a callable."""
     number = get_next_value(series.name, lambda: series.initial)
     _insert(attempt, series, range(number, number + 1))
 
 
 def limited(attempt: Attempt, series: Series) -> None:
-    """One number, with a bound on the wait."""
+    """Take one number with a limit on the wait."""
     number = get_next_value(
         series.name, series.initial, series.reset, timeout=attempt.chance.choice([0, 0.05, 5])
     )
@@ -45,7 +45,7 @@ def limited(attempt: Attempt, series: Series) -> None:
 
 
 def in_statement(attempt: Attempt, series: Series) -> None:
-    """One number, taken by the database inside the INSERT; known once it is read back."""
+    """Let the database take one number inside the INSERT, and read it back."""
     value = NextValue(series.name, series.initial, series.reset)
     row = Numbered(counter=series.name, number=value, transaction=attempt.name)
     row.save(force_insert=True)
@@ -55,20 +55,20 @@ def in_statement(attempt: Attempt, series: Series) -> None:
 
 
 def by_field(attempt: Attempt, series: Series) -> None:
-    """One row, numbered by its SequenceField."""
+    """Create one row with a SequenceField."""
     document = Document._base_manager.create(transaction=attempt.name)
     attempt.taken(series, range(document.number, document.number + 1))
 
 
 def by_field_in_bulk(attempt: Attempt, series: Series) -> None:
-    """Several of them."""
+    """Create several rows with a SequenceField at once."""
     rows = [Document(transaction=attempt.name) for _ in range(ROWS["bulk field"])]
     Document._base_manager.bulk_create(rows)
     attempt.taken(series, range(rows[0].number, rows[-1].number + 1))
 
 
 def take_together(attempt: Attempt, series: Sequence[Series]) -> None:
-    """Several numbers of several series, in one call."""
+    """Take several numbers of several series in one call."""
     sizes = {one.name: attempt.chance.randint(1, 3) for one in series}
     blocks = get_next_blocks(sizes)
     for one in series:
@@ -86,17 +86,17 @@ WAYS: dict[str, Way] = {
 }
 
 DOCUMENTS = Series("documents")
-"""What the field takes from, and it alone: its ways are for jobs of this series."""
+"""The series of the SequenceField; its ways are for jobs with this series only."""
 
 ROWS = {"in statement": 1, "field": 1, "bulk field": 3}
-"""The ways that are whole in autocommit, and how many rows they insert."""
+"""The ways that are atomic in autocommit, and the number of rows that each inserts."""
 
 LOOPING = frozenset({"single", "limited", "in statement"})
 """The ways that can restart at a reset value."""
 
 
 def ways_of(allocator: Allocator) -> list[str]:
-    """The ways that an allocator knows, to take from any series."""
+    """Return the ways that an allocator supports for any series."""
     known = {"limited": allocator.can_limit_wait, "in statement": allocator.supports_function}
     known |= {"field": False, "bulk field": False}
     return [way for way in WAYS if known.get(way, True)]

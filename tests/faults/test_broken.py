@@ -1,4 +1,4 @@
-"""The checker tells allocators that break the promise, under writers whom nobody disturbs."""
+"""The checker detects broken allocators even without other faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SERIES = (Series("invoices"), Series("été", 1000), Series("tickets", 0))
     ],
 )
 def test_a_broken_allocator_is_caught(arena: Arena, allocator: str, symptoms: set[str]) -> None:
-    """Each flaw shows as what it does to the numbers."""
+    """Each flaw has its own effect on the numbers."""
     tally = Tally(allocator, arena.name)
 
     def act(fleet: Fleet) -> None:
@@ -35,5 +35,5 @@ def test_a_broken_allocator_is_caught(arena: Arena, allocator: str, symptoms: se
         series=SERIES,
         ways=("single", "batch"),
     )
-    arena.failed = failed  # these histories need no reading
+    arena.failed = failed  # the outcome is wrong on purpose
     assert {name for name in ("holes", "duplicates") if getattr(verdict, name)} >= symptoms

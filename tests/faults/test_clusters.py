@@ -1,4 +1,4 @@
-"""Clusters: one short round each of those that start fast; ``make faults`` has the others."""
+"""Clusters: one short round of those that start fast; ``make faults`` runs the others, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.servers.group_replication import Group
 
 @pytest.mark.databases("postgresql")
 def test_pool_killed(arena: Arena) -> None:
-    """PgBouncer in transaction mode changes nothing, timeouts and its own end included."""
+    """The outcome is exact with PgBouncer in transaction mode, even if it is killed."""
     tally = Tally("pool killed", arena.name)
     pooled.pool_killed(arena, tally)
     assert tally.verdict.problems == []
@@ -20,7 +20,7 @@ def test_pool_killed(arena: Arena) -> None:
 @pytest.mark.databases("postgresql")
 @pytest.mark.parametrize("synchronous", [True, False])
 def test_primary_killed(arena: Arena, synchronous: bool) -> None:
-    """A synchronous standby goes on without a loss; an asynchronous one has lost commits."""
+    """A synchronous standby continues without a loss; an asynchronous one has lost commits."""
     tally = Tally("primary killed", arena.name)
     with standby.pair(synchronous=synchronous) as pair:
         standby.primary_killed(pair, tally)
@@ -30,7 +30,7 @@ def test_primary_killed(arena: Arena, synchronous: bool) -> None:
 
 @pytest.mark.databases("mariadb")
 def test_writers_on_all_nodes(arena: Arena) -> None:
-    """In a Galera cluster whole blocks run again end with the exact outcome."""
+    """Retried transactions in a Galera cluster lead to the exact outcome."""
     if arena.server.release:
         pytest.skip("a Galera cluster is of the machine's own release of MariaDB")
     tally = Tally("writers everywhere", "galera")
@@ -41,11 +41,11 @@ def test_writers_on_all_nodes(arena: Arena) -> None:
 
 @pytest.mark.databases("mysql")
 def test_writers_on_all_members(arena: Arena) -> None:
-    """So they do in a group of MySQL servers all of which are primaries."""
+    """The same is true for a MySQL group in multi-primary mode."""
     tally = Tally("writers everywhere", "group replication")
     with group_replication.group(multi=True) as group:
         assert isinstance(group.serving, Group)
-        # Else members make equal keys for different rows, and error 1062 comes of it.
+        # Otherwise members generate equal keys for different rows, which raises error 1062.
         steps = "SELECT @@auto_increment_increment, @@auto_increment_offset"
         assert [member.query(steps) for member in group.serving.members] == [
             [(7, number)] for number in (1, 2, 3)

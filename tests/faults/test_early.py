@@ -1,4 +1,4 @@
-"""Early release: nobody is told of a number that a crash takes back, and no hole is left."""
+"""Early release: no client is told of a number that a crash undoes, and no gap is left."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.faults.arena import Arena, Tally
     [
         (2, 3, 1, True),
         (1, 3, 1, False),  # it may have been safe before the standstill
-        (2, 5, 1, False),  # told after it
+        (2, 5, 1, False),  # acknowledged after it
         (5, 6, 1, False),
-        (2, 3, 0, False),  # nothing to lose
+        (2, 3, 0, False),  # no rows to lose
         (2, None, 1, False),
     ],
 )
 def test_who_was_told_too_early(
     tmp_path: Path, begun: int, told: int | None, rows: int, early: bool
 ) -> None:
-    """Who began to commit in the standstill, and was told in it that it is done."""
+    """These transactions began to commit, and were acknowledged, in the same standstill."""
     events: list[list[object]] = [[begun, "t1", "begin"], [begun, "t1", "committing", rows]]
     if told:
         events.append([told, "t1", "committed"])
@@ -38,7 +38,7 @@ def test_who_was_told_too_early(
 
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Arena]:
-    """A server whose disk can be held."""
+    """A server whose disk can be held, and its arena."""
     with early.slow_disk() as arena:
         yield arena
 
@@ -48,33 +48,33 @@ class TestEarlyRelease:
 
     @pytest.mark.parametrize("way", early.JOBS)
     def test_server_killed(self, slow: Arena, way: str) -> None:
-        """All writers commit one counter's numbers while no sync ends, and the crash comes."""
+        """All writers commit numbers of one counter while no sync ends, and the power fails."""
         tally = Tally("server killed", slow.name)
         early.server_killed(way)(slow, tally)
         assert tally.verdict.problems == []
 
     @pytest.mark.parametrize("way", early.JOBS)
     def test_no_wait_is_caught(self, slow: Arena, way: str) -> None:
-        """Without the wait both rules of *acknowledged means there* are broken, each time."""
+        """Without the wait, both rules are violated in each way."""
         tally = Tally("not waited for", slow.name)
         early.not_waited_for(way)(slow, tally)
         assert tally.verdict.problems == []
         assert tally.done["planted faults caught"] == 1
 
     def test_connections_cut(self, slow: Arena) -> None:
-        """Who loses the connection while waiting gets an error, not a number."""
+        """A client that loses its connection while it waits gets an error instead of a number."""
         tally = Tally("connections cut", slow.name)
         early.connections_cut(slow, tally)
         assert tally.verdict.problems == []
 
     def test_pool_killed(self, slow: Arena) -> None:
-        """PgBouncer in transaction mode changes nothing."""
+        """The outcome is exact with PgBouncer in transaction mode, too."""
         tally = Tally("pool killed", slow.name)
         early.pool_killed(slow, tally)
         assert tally.verdict.problems == []
 
     def test_primary_killed(self) -> None:
-        """With a synchronous standby it is the standby that is waited for."""
+        """With a synchronous standby, commits wait for the standby."""
         tally = Tally("primary killed", "synchronous standby")
         with standby.pair(synchronous=True) as pair:
             early.primary_killed(pair, tally)

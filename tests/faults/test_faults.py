@@ -1,4 +1,4 @@
-"""No fault makes a hole or a duplicate: each of them once, on each database that knows it."""
+"""No fault causes a gap or a duplicate: each fault once, on each database that supports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SERVERS = pytest.mark.databases("postgresql", "mariadb", "mysql")
 
 
 def test_writers_killed(arena: Arena) -> None:
-    """Writers killed in mid-transaction leave the exact outcome, and no error to the others."""
+    """If writers are killed in mid-transaction, the outcome is exact; others get no errors."""
     tally = Tally("writers killed", arena.name)
     faults.writers_killed(arena, tally)
     assert tally.verdict.problems == []
@@ -20,7 +20,7 @@ def test_writers_killed(arena: Arena) -> None:
 
 @SERVERS
 def test_server_killed(arena: Arena) -> None:
-    """A server that crashes and comes back has all that was committed, and nothing else."""
+    """After a crash and a restart, the server has exactly the committed transactions."""
     tally = Tally("server killed", arena.name)
     faults.server_killed(arena, tally)
     assert tally.verdict.problems == []
@@ -28,7 +28,7 @@ def test_server_killed(arena: Arena) -> None:
 
 @SERVERS
 def test_connections_cut(arena: Arena) -> None:
-    """A connection lost before or after any statement leaves all of a transaction, or nothing."""
+    """A connection lost before or after any statement leaves a whole transaction or nothing."""
     tally = Tally("connections cut", arena.name)
     faults.connections_cut(arena, tally)
     assert tally.verdict.problems == []
@@ -37,7 +37,7 @@ def test_connections_cut(arena: Arena) -> None:
 
 @SERVERS
 def test_server_frozen(arena: Arena) -> None:
-    """Clients that lose patience with a server that stands still lose no number."""
+    """Clients that time out on a suspended server lose no number."""
     tally = Tally("server frozen", arena.name)
     faults.server_frozen(arena, tally)
     assert tally.verdict.problems == []
@@ -46,7 +46,7 @@ def test_server_frozen(arena: Arena) -> None:
 
 @SERVERS
 def test_writer_frozen(arena: Arena) -> None:
-    """A client that stands still with a counter locked delays the others, and that is all."""
+    """A suspended client that holds a counter delays the others, and has no other effect."""
     tally = Tally("writer frozen", arena.name)
     faults.writer_frozen(arena, tally)
     assert tally.verdict.problems == []
@@ -54,21 +54,21 @@ def test_writer_frozen(arena: Arena) -> None:
 
 @pytest.mark.databases("sqlite")
 def test_disk_full(arena: Arena) -> None:
-    """A full disk ends transactions, and leaves nothing of them."""
+    """A full disk fails transactions, and nothing of them remains."""
     tally = Tally("disk full", arena.name)
     storage.disk_full(arena, tally)
     assert tally.verdict.problems == []
 
 
 def test_made_read_only(arena: Arena) -> None:
-    """A database that refuses to write takes no number, and goes on when it may write again."""
+    """A read-only database takes no number, and continues when it becomes writable."""
     tally = Tally("made read-only", arena.name)
     storage.made_read_only(arena, tally)
     assert tally.verdict.problems == []
 
 
 def test_first_use(arena: Arena) -> None:
-    """New counters whose first takers race, roll back and die surface no error."""
+    """New counters that several transactions create, roll back or lose at once cause no errors."""
     tally = Tally("first use", arena.name)
     faults.first_use(arena, tally)
     assert tally.verdict.problems == []
@@ -76,7 +76,7 @@ def test_first_use(arena: Arena) -> None:
 
 @SERVERS
 def test_any_order(arena: Arena) -> None:
-    """Transactions that take counters in opposite orders deadlock; run again, they are exact."""
+    """Transactions that take counters in opposite orders deadlock; retries make them exact."""
     tally = Tally("any order", arena.name)
     faults.any_order(arena, tally)
     assert tally.verdict.problems == []

@@ -1,4 +1,4 @@
-"""Any arguments at all have the same outcome on every server, and an error moves no counter."""
+"""Random arguments have the same outcome on every server, and an error changes no counter."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ NUMBERS = st.one_of(
     st.sampled_from([Decimal(1), 1.0, "1", 1j, [1], b"1"]),
 )
 
-# None that a busy machine might need for the statement itself, which counts on MariaDB.
+# Exclude short limits: MariaDB's limit includes the statement itself, which may be slow.
 TIMEOUTS = st.one_of(
     st.none(),
     st.sampled_from([0, 1, 5.5, 10**9, -1, True, "1"]),
@@ -90,7 +90,7 @@ Call = Callable[[str], Any]
 
 @st.composite
 def calls(draw: st.DrawFn) -> Call:
-    """A call of the public API, for the server with a given alias."""
+    """Return a strategy for calls of the public API on the server with a given alias."""
     name: Any = draw(NAMES)
     number: Any = draw(NUMBERS)
     initial: Any = draw(NUMBERS)
@@ -113,7 +113,7 @@ def calls(draw: st.DrawFn) -> Call:
 
 
 def _outcome(call: Call, using: str) -> tuple[str, Any]:
-    """What the call returned, or the type of what it raised."""
+    """Return the result of the call, or the type of its error."""
     before = _counters(using)
     try:
         with transaction.atomic(using=using):
@@ -133,7 +133,7 @@ def _counters(using: str) -> dict[str, int]:
 )
 @given(program=st.lists(calls(), min_size=1, max_size=4))
 def test_the_same_outcome_everywhere(program: list[Call]) -> None:
-    """Each call returns the same, or raises the same type; the tables stay equal."""
+    """Each call has the same result or type of error everywhere, and the tables stay equal."""
     for using in SERVERS:
         connections[using].ensure_connection()
         Counter.objects.using(using).all().delete()
@@ -158,7 +158,7 @@ SETTINGS: st.SearchStrategy[Any] = st.one_of(
 @settings(max_examples=EXAMPLES // 5, deadline=None, database=None)
 @given(mode=SETTINGS, backend=SETTINGS)
 def test_any_settings_have_the_same_outcome(mode: Any, backend: Any) -> None:
-    """SEQUENCES_AUTOCOMMIT and SEQUENCES_BACKEND of any kind work, or are refused alike."""
+    """Random SEQUENCES_AUTOCOMMIT and SEQUENCES_BACKEND have the same outcome everywhere."""
 
     def call(using: str) -> Any:
         with override_settings(SEQUENCES_AUTOCOMMIT=mode, SEQUENCES_BACKEND=backend):

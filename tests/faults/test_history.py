@@ -1,4 +1,4 @@
-"""The checker objects to every way in which a final table can be wrong, and to no right one."""
+"""The checker detects every kind of wrong final table, and accepts right ones."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SERIES = (Series("a"), Series("loop", 3, 5))
 
 @dataclass
 class Outcome:
-    """Histories and tables of three transactions, and one that rolled back; all is well."""
+    """The histories and the table of three commits and one rollback, without a fault."""
 
     history: dict[str, Transaction]
     rows: list[Row]
     counters: dict[str, int]
 
     def verdict(self) -> Verdict:
-        """What the checker says."""
+        """Return the verdict of the checker."""
         return check(self.history, self.rows, self.counters, SERIES)
 
 
@@ -55,7 +55,7 @@ def _good() -> Outcome:
 
 
 def test_the_right_outcome_is_exact() -> None:
-    """A loop that came round, a rollback, and a block of two are nothing to object to."""
+    """A series that restarts, a rollback, and a block of two are accepted."""
     verdict = _good().verdict()
     assert verdict.problems == []
     assert (verdict.committed, verdict.rolled_back, verdict.numbers) == (3, 1, 7)
@@ -63,7 +63,7 @@ def test_the_right_outcome_is_exact() -> None:
 
 @pytest.mark.parametrize("there", [True, False])
 def test_an_unknown_outcome_may_be_either(there: bool) -> None:
-    """Who was cut off at COMMIT has all rows or none, and the numbers go on accordingly."""
+    """A transaction whose COMMIT was cut has all rows or none; later numbers fit the outcome."""
     outcome = _good()
     outcome.history["t3"].outcome = None
     if not there:
@@ -155,7 +155,7 @@ def _taken_differently(outcome: Outcome) -> None:
     ],
 )
 def test_each_wrong_outcome_is_seen(spoil: Callable[[Outcome], None], count: str) -> None:
-    """Whatever is wrong is counted as what it is."""
+    """Each fault is counted as its kind."""
     outcome = _good()
     spoil(outcome)
     verdict = outcome.verdict()
@@ -164,7 +164,7 @@ def test_each_wrong_outcome_is_seen(spoil: Callable[[Outcome], None], count: str
 
 
 def test_a_history_survives_its_client(tmp_path: Path) -> None:
-    """What was recorded is read back; a line that was cut short is no event."""
+    """Recorded events are read back; an incomplete line is no event."""
     path = tmp_path / "history"
     history = Recorder(path)
     history("t1", "begin")

@@ -1,4 +1,4 @@
-"""Isolation levels: READ COMMITTED surfaces nothing, above it what surfaces can be run again."""
+"""Isolation levels: READ COMMITTED has no errors; the errors of higher levels can be retried."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tests.faults.tables import Numbered, Place
 @pytest.mark.databases("postgresql", "mariadb", "mysql")
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_outcome_is_exact_at_every_level(arena: Arena, level: str) -> None:
-    """Blocks run again by run_atomic end with the exact outcome; READ COMMITTED needs none."""
+    """Transactions retried by run_atomic have the exact outcome; READ COMMITTED needs no retry."""
     _check(arena, level)
 
 
 @pytest.mark.databases("mariadb")
 @pytest.mark.parametrize("level", LEVELS)
 def test_the_outcome_is_exact_with_snapshot_isolation(arena: Arena, level: str) -> None:
-    """So it is with MariaDB's innodb_snapshot_isolation, the default from 11.8 on."""
+    """The same is true with MariaDB's innodb_snapshot_isolation, the default from 11.8 on."""
     _needs_snapshots(arena)
     _check(arena, level, snapshot=True)
 
@@ -48,14 +48,14 @@ def _check(arena: Arena, level: str, *, snapshot: bool = False) -> None:
 
 @pytest.mark.databases("mariadb")
 def test_1020_ends_the_transaction(arena: Arena) -> None:
-    """After "record has changed since last read" the server has rolled back everything."""
+    """The error "Record has changed since last read" has rolled back the whole transaction."""
     _needs_snapshots(arena)
     place = isolated(arena, "repeatable read", snapshot=True)
     assert call(_see_1020, place) == (1020, True, {"mine": 1, "theirs": 2})
 
 
 def _see_1020(place: Place) -> tuple[int, bool, dict[str, int]]:
-    """The error, whether Django knows that the transaction has ended, and what is left."""
+    """Return the error, whether Django knows that the transaction has ended, and the rows left."""
     tables.empty(place)
     for name in ("mine", "theirs"):
         with transaction.atomic():
@@ -63,14 +63,14 @@ def _see_1020(place: Place) -> tuple[int, bool, dict[str, int]]:
     code, known = 0, False
     with transaction.atomic():
         get_next_values(5, "mine")
-        Counter.objects.count()  # the snapshot
+        Counter.objects.count()  # this takes the snapshot
         with closing(connections["default"].copy()) as other, other.cursor() as cursor:
             cursor.execute(f"UPDATE {Counter._meta.db_table} SET last = 2 WHERE name = 'theirs'")
         try:
             get_next_value("theirs")
         except DatabaseError as error:
             code, known = error.args[0], connection.needs_rollback
-        # Committed by the server now, if it had not rolled back.
+        # This would commit, if the server had not rolled back.
         connection.needs_rollback = False
     return code, known, dict(Counter.objects.values_list("name", "last"))
 
@@ -78,7 +78,7 @@ def _see_1020(place: Place) -> tuple[int, bool, dict[str, int]]:
 @pytest.mark.databases("mariadb", "mysql")
 @pytest.mark.parametrize(("level", "holes"), [("read uncommitted", 5), ("read committed", 0)])
 def test_read_uncommitted_would_make_a_hole(arena: Arena, level: str, holes: int) -> None:
-    """A counter that starts from rows nobody commits starts too high; a check refuses that."""
+    """A counter that starts from uncommitted rows starts too high; a system check refuses that."""
     rows, counters, refused = call(_start_from_rows, isolated(arena, level))
     history = {"t": Transaction("t", rows=1, committing_at=0.0)}
     verdict = check(history, rows, counters, [Series("imported")])

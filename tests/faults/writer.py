@@ -1,4 +1,4 @@
-"""A writer process: transaction after transaction, until SIGTERM, or until something kills it."""
+"""A writer process: it runs transactions until it gets SIGTERM or is killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.faults.tables import Place, go
 from tests.faults.takes import LOOPING, ROWS, WAYS, take_together, ways_of
 
 PAUSE = 0.02
-"""Seconds before the next transaction, after an error."""
+"""Seconds of pause after an error."""
 
 SERIES = (
     Series("invoices"),
@@ -28,42 +28,42 @@ SERIES = (
     Series("tickets", 0),
     Series("loop", 3, 10),
 )
-"""What writers take from by default."""
+"""The series that writers take from by default."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a writer does, and where it writes its history."""
+    """The work of a writer, and the file of its history."""
 
     places: tuple[Place, ...]
-    """Where to write; to the next one when there is an error that no retry can help."""
+    """The databases to write to; an error that can't be retried switches to the next one."""
     history: Path
     seed: int
     series: tuple[Series, ...] = SERIES
     ways: tuple[str, ...] | None = None
-    """The ways to take; None for all that the allocator knows."""
+    """The ways to take numbers; None for all that the allocator supports."""
     alone: tuple[str, ...] | None = None
-    """The ways to take in autocommit, one time in four, or always if ``ways`` are none; None for
+    """The ways to take in autocommit, for one in four, or for all if ``ways`` is empty; None for
     "in statement", if that is one of the ways."""
     attempts: int = 10
     ordered: bool = True
-    """Does it take several counters in the order that everybody takes them in?"""
+    """Does it take several counters in the same order as all others?"""
     fates: tuple[str, ...] = ("transaction", "transaction", "savepoint", "undone")
-    """Is a number taken in the transaction itself, in a savepoint, or in one rolled back to?"""
+    """Where are numbers taken: in the transaction, in a savepoint, or in one rolled back to?"""
     together: bool = False
     """Does it take several counters in one call?"""
     window: float | None = None
-    """Seconds after which all writers go on to the next two series, which are new."""
+    """Seconds after which all writers use the next two series, which are new."""
     limit: int | None = None
-    """How many transactions; None for no end."""
+    """The number of transactions; None for no end."""
 
 
 class Rollback(Exception):
-    """Raised to leave a transaction, or a savepoint, by rollback."""
+    """The exception that rolls back a transaction or a savepoint."""
 
 
 class Attempt:
-    """One attempt at a transaction, as its history tells it."""
+    """One attempt at a transaction, as its history describes it."""
 
     def __init__(self, name: str, history: Recorder, chance: random.Random) -> None:
         self.name = name
@@ -74,26 +74,26 @@ class Attempt:
         history(name, "begin")
 
     def taken(self, series: Series, numbers: range) -> None:
-        """These numbers were given."""
+        """Record the numbers that were taken."""
         self.blocks.append(len(numbers))
         self._history(self.name, "taken", series.name, numbers[0], len(numbers))
 
     def undo(self, kept: int) -> None:
-        """All takes but the first ``kept`` were rolled back."""
+        """Record that all takes but the first ``kept`` were rolled back."""
         del self.blocks[kept:]
         self._history(self.name, "undone", kept)
 
     def commit(self, rows: int | None = None) -> None:
-        """The next statement commits, and so many rows; by default those of the takes."""
+        """Record that the next statement commits so many rows, by default those of the takes."""
         self._history(self.name, "committing", sum(self.blocks) if rows is None else rows)
 
     def end(self, committed: bool) -> None:
-        """It is certain how it ended."""
+        """Record the outcome, which is certain."""
         self.over = True
         self._history(self.name, "committed" if committed else "rolled back")
 
     def note(self, error: BaseException, moment: str) -> None:
-        """For the statistics: which errors surfaced, and when."""
+        """Record an error and its time, for the statistics."""
         allocator = get_allocator(connection)
         code, retryable = allocator.error_code(error), allocator.is_retryable(error)
         kind, text = type(error).__name__, str(error)[:200]
@@ -101,7 +101,7 @@ class Attempt:
 
 
 class Writer:
-    """Makes up transactions, and runs them."""
+    """A generator of random transactions that runs them."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -122,7 +122,7 @@ class Writer:
         self.stopping = True
 
     def run(self) -> None:
-        """Write."""
+        """Run transactions until the end."""
         while not self.stopping and self.count != self.job.limit:
             self.count += 1
             if self.alone and (not self.ways or self.chance.random() < 0.25):
@@ -132,7 +132,7 @@ class Writer:
         connection.close()
 
     def transaction(self) -> None:
-        """Run one transaction, and write down how it ended."""
+        """Run one transaction, and record its outcome."""
         series = self.job.series
         if self.job.window:
             first = int(time.monotonic() / self.job.window) % (len(series) - 1)
@@ -144,12 +144,12 @@ class Writer:
 
         def block() -> None:
             if attempts and not attempts[-1].over:
-                # Its COMMIT was refused, by an error after which it is run again.
+                # Its COMMIT failed with an error that is retried.
                 attempts[-1].end(committed=False)
             name = f"{self.job.seed}.{self.count}.{len(attempts)}"
             attempts.append(Attempt(name, self.history, self.chance))
             if self.chance.random() < 0.5:
-                # Whatever on_commit() runs may tell the world, so it is told here as early.
+                # An on_commit() hook may acknowledge the commit, so this one records it then.
                 transaction.on_commit(partial(attempts[-1].end, committed=True))
             try:
                 self.body(attempts[-1], steps)
@@ -171,10 +171,10 @@ class Writer:
                 attempts[-1].end(committed=True)
 
     def statement(self, way: str) -> None:
-        """Insert in autocommit, the numbers taken by what inserts.
+        """Insert in autocommit, and let the insert take the numbers.
 
-        Not of a series that loops: their order is checked by when each number was given, which
-        only the database knows here.
+        Series that restart are excluded: checking their order needs the time at which each number
+        was taken, which only the database knows here.
         """
         series = self.chance.choice([one for one in self.job.series if one.reset is None])
         attempt: Attempt | None = None
@@ -189,7 +189,7 @@ class Writer:
             attempt.end(committed=True)
 
     def failed(self, attempt: Attempt | None, error: Error) -> None:
-        """Nobody but the table knows whether what was being committed is committed."""
+        """Record an error. The outcome of a COMMIT is unknown, unless the error is retryable."""
         if attempt and not attempt.over:
             attempt.note(error, "commit")
             if get_allocator(connection).is_retryable(error):
@@ -201,9 +201,9 @@ class Writer:
         time.sleep(PAUSE)
 
     def body(self, attempt: Attempt, steps: list[Series]) -> None:
-        """Take from each series in its turn, some of it in savepoints; now and then roll back."""
+        """Take from each series in its turn, partly in savepoints; roll back sometimes."""
         if self.chance.random() < 0.3:
-            get_last_value(steps[0].name)  # a snapshot, where there are snapshots
+            get_last_value(steps[0].name)  # this takes a snapshot, where isolation has one
         if self.job.together:
             take_together(attempt, self.chance.sample(self.job.series, k=len(self.job.series)))
             steps = []
@@ -221,8 +221,8 @@ class Writer:
                     if fate == "undone":
                         raise Rollback
             except (Rollback, SequenceLocked) as end:
-                # Where the server has dropped the whole transaction by itself, Django finds out by
-                # the savepoint that is gone, and would roll back at the end without a word.
+                # If the server has rolled back the whole transaction, Django notices that the
+                # savepoint is gone, and would roll back at the end without an error.
                 if fate == "transaction" or connection.needs_rollback:
                     raise Rollback from end
                 attempt.undo(kept)
@@ -231,6 +231,6 @@ class Writer:
 
 
 def write(job: Job) -> None:
-    """The main function of a writer process."""
+    """Run a writer process: its main function."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Writer(job).run()

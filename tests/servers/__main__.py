@@ -18,12 +18,14 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in {
         "start": "start servers in the background and print their URLs for the shell",
-        "stop": "end them and remove their data",
-        "install": "install what servers, or the build of a driver, need",
+        "stop": "stop these servers and remove their data",
+        "install": "install the programs of a server, or the build dependencies of a driver",
     }.items():
         sub = commands.add_parser(command, help=text, description=text)
         sub.add_argument("names", nargs="*", metavar="name", help="default: all")
-        sub.add_argument("--durable", action="store_true", help="the servers' own settings")
+        sub.add_argument(
+            "--durable", action="store_true", help="keep the servers' default durability"
+        )
     arguments = parser.parse_args()
     try:
         _run(arguments.command, arguments.names, arguments.durable)
@@ -34,17 +36,17 @@ def main() -> int:
 
 
 def _run(command: str, names: list[str], durable: bool) -> None:
-    os.environ["DB"] = " ".join(names)  # whose releases are those of the servers
+    os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
             kind = KINDS.get(name.partition("@")[0])
-            print(f"{name}: {kind().install() or 'is there' if kind else install(name)}")
+            print(f"{name}: {kind().install() or 'installed' if kind else install(name)}")
     elif command == "start":
         for name, url in background.start(chosen(os.environ["DB"]), durable=durable).items():
             print(f"export {variable(name)}={url}")
     else:
         ended = background.stop(chosen(os.environ["DB"]))
-        print(f"Ended: {', '.join(ended)}" if ended else "No server was running.")
+        print(f"Stopped: {', '.join(ended)}" if ended else "No server was running.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Servers that outlive the command that starts them.
 
-What is known of them is in `.servers/`, one file per server.
+The folder `.servers/` has a file with the state of each of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _state(name: str) -> Path:
 
 
 def running(name: str) -> dict[str, Any] | None:
-    """What start() has written of the server `name`, if it runs."""
+    """Return the state of the server `name` that start() has written, or None if it doesn't run."""
     try:
         state: dict[str, Any] = json.loads(_state(name).read_text())
         alive = psutil.Process(state["pid"]).create_time() == state["born"]
@@ -35,14 +35,14 @@ def running(name: str) -> dict[str, Any] | None:
 
 
 def start(names: Iterable[str], *, durable: bool = False) -> dict[str, str]:
-    """The URL of each server, in the background; those that run already are left as they are."""
+    """Start the servers in the background, unless they run already; return the URL of each."""
     FOLDER.mkdir(exist_ok=True)
     here = f"sqlite:///{FOLDER / 'db.sqlite3'}"
     urls, servers = prepared(names, lambda: here, durable=durable)
     for name, server in list(servers.items()):
         if state := running(name):
             if state["release"] != server.release:
-                raise ServerError(f"A {name} of another release runs: end it first.")
+                raise ServerError(f"Stop the running {name} first: it is another release.")
             urls[name] = state["url"]
             del servers[name]
     boot(servers.values())
@@ -61,7 +61,7 @@ def start(names: Iterable[str], *, durable: bool = False) -> dict[str, str]:
 
 
 def stop(names: Iterable[str]) -> list[str]:
-    """End the servers, remove their data, and return the names of those that ran."""
+    """Stop the servers, remove their data, and return the names of those that were running."""
     states = {name: state for name in names if (state := running(name))}
     reaper.clean({state["folder"]: state["pid"] for state in states.values()})
     if FOLDER.exists() and not any(running(name) for name in KINDS):

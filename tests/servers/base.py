@@ -1,4 +1,4 @@
-"""What all servers share: private data, a free port, and ways to end them, good and bad."""
+"""The base class of all servers: private data, a free port, and ways to start and end it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.servers.ports import free_port
 from tests.servers.probe import connect, query
 
 TEMPLATE = 2
-"""Which way of initialising made the cached data directories: raise it with every change."""
+"""The version of the cached data directories: raise it when their initialisation changes."""
 
-PATIENCE = 120.0
-"""Seconds that a server may take to start, or to stop in order."""
+TIMEOUT = 120.0
+"""Seconds that a server may take to start, or to shut down."""
 
 _open: set[Server] = set()
 
 
 def listed(names: str | None) -> dict[str, str]:
-    """The databases that `names` lists, with commas or spaces between them, and their releases.
+    """Return the databases in the list `names`, separated by commas or spaces, and their releases.
 
     "sqlite, postgresql@18" is {"sqlite": "", "postgresql": "18"}.
     """
@@ -42,22 +42,22 @@ def listed(names: str | None) -> dict[str, str]:
 class Server(abc.ABC):
     """A private, throw-away server; a context manager that starts it and removes it.
 
-    `durable=False` gives up crash safety for speed (fsync off): for tests. `durable=True` is the
-    server's own default: for benchmarks and for tests that kill it. `settings` are more settings
-    of the server, by its own names. The release is the one that the environment's DB asks for, by
-    default the machine's own. Every method raises ServerError when the server doesn't do as told.
+    `durable=False` gives up crash safety for speed (fsync off), for tests. `durable=True` keeps the
+    server's default, for benchmarks and for tests that kill it. `settings` are additional settings
+    of the server, by their own names. The release is the one in the environment variable DB, by
+    default the machine's own. All methods raise ServerError if the server fails.
     """
 
     name: ClassVar[str]
-    """What DB and the installer call it."""
+    """The name in DB and in the installer."""
     title: ClassVar[str]
-    """What its users call it."""
+    """The product's name."""
     user: ClassVar[str]
-    """Who runs it when we are root: servers refuse to run as root."""
+    """The user that runs it if the tests run as root, because servers refuse to run as root."""
     stop_signal: ClassVar[int]
-    """What makes it stop in order, without waiting for its clients."""
+    """The signal that makes it shut down without waiting for its clients."""
     releases: ClassVar[Mapping[str, Any]] = {}
-    """The releases that DB may ask for, and where each comes from."""
+    """The releases that DB may name, and the source of each."""
 
     def __init__(
         self,
@@ -72,32 +72,32 @@ class Server(abc.ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
 
-    # What each server must say.
+    # The methods that each server must define.
 
     @abc.abstractmethod
     def install(self) -> None:
-        """Provide the programs."""
+        """Install the programs."""
 
     @property
     @abc.abstractmethod
     def version(self) -> str:
-        """The server's version, such as "15.18", asked from its program."""
+        """The server's version, such as "15.18", as its program prints it."""
 
     @property
     @abc.abstractmethod
     def url(self) -> str:
-        """Where it is, for dj-database-url, with a user that may do everything."""
+        """The URL for dj-database-url, with a user that has all privileges."""
 
     @abc.abstractmethod
     def initialise(self, data: Path) -> None:
-        """Make a fresh data directory at `data`, for `owner`."""
+        """Create a data directory at `data`, for `owner`."""
 
     @abc.abstractmethod
     def command(self) -> list[str | Path]:
-        """The command line of the server."""
+        """Return the command line of the server."""
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it accepts connections."""
         try:
             connect(self.url).close()
         except ImportError:
@@ -114,7 +114,7 @@ class Server(abc.ABC):
 
     @cached_property
     def directory(self) -> Path:
-        """The server's own folder, with its data and log, removed by close()."""
+        """The server's own folder, with its data and log; close() removes it."""
         directory = Path(tempfile.mkdtemp(prefix=f"sequences-{self.name}-", dir=self.parent()))
         if owner := self.owner():
             os.chown(directory, *owner)
@@ -133,29 +133,29 @@ class Server(abc.ABC):
         return self.directory / "log"
 
     def parent(self) -> Path:
-        """Where to make the folder: the temporary directory, if the server's user gets there."""
+        """Return the temporary directory, or /tmp if the server's user can't read that."""
         chosen = Path(tempfile.gettempdir()).resolve()
         reachable = all(folder.stat().st_mode & 0o001 for folder in [chosen, *chosen.parents])
         return chosen if reachable or not self.owner() else Path("/tmp")
 
     def owner(self) -> tuple[int, int] | None:
-        """The ids of `user` and its group; None when we aren't root and run it as ourselves."""
+        """Return the ids of `user` and its group; None if the server runs as the current user."""
         if os.geteuid() != 0:
             return None
         try:
             entry = pwd.getpwnam(self.user)
-        except KeyError:  # that only the package makes
+        except KeyError:  # a user that only the package creates
             entry = pwd.getpwnam("nobody")
         return entry.pw_uid, entry.pw_gid
 
     def popen(self) -> dict[str, Any]:
-        """How its programs run: arguments for Popen."""
+        """Return the arguments for Popen that its programs run with."""
         owner = self.owner()
         switch = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
         return {"cwd": "/", "stderr": subprocess.STDOUT, **switch}
 
     def run(self, command: Sequence[str | Path], text: str = "") -> str:
-        """Run one of its programs as its user, let it read `text`, and return what it prints."""
+        """Run one of its programs as its user with `text` as input, and return its output."""
         options = {**self.popen(), "stdout": subprocess.PIPE, "text": True, "input": text}
         ran: subprocess.CompletedProcess[str] = subprocess.run(command, **options)
         if ran.returncode:
@@ -164,11 +164,11 @@ class Server(abc.ABC):
         return ran.stdout
 
     def environment(self) -> dict[str, str]:
-        """Variables of the process beside our own."""
+        """Return additional environment variables of the process."""
         return {}
 
     def prepare(self) -> None:
-        """Install the programs and make the data directory, unless that was done."""
+        """Install the programs and create the data directory, unless that is done."""
         self.install()
         if self.data.exists():
             return
@@ -179,14 +179,14 @@ class Server(abc.ABC):
                 os.chown(path, *owner)
 
     def _build(self, template: Path) -> None:
-        # Made in our own folder, as the server's user may have no way into the cache.
+        # Build it in the server's own folder: its user may have no access to the cache.
         self.initialise(self.data)
         shutil.move(self.data, template)
 
     def launch(self) -> None:
-        """Start the process; several servers boot side by side when wait() comes later."""
+        """Start the process without waiting, so that several servers can start in parallel."""
         if self._process and self._process.poll() is None:
-            raise ServerError(f"{self.title} runs already.")
+            raise ServerError(f"{self.title} is already running.")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
@@ -199,8 +199,8 @@ class Server(abc.ABC):
         reaper.watch(self.directory, self.pid)
 
     def wait(self) -> None:
-        """Wait until the server answers."""
-        deadline = time.monotonic() + PATIENCE
+        """Wait until the server accepts connections."""
+        deadline = time.monotonic() + TIMEOUT
         while not self.answers():
             if self._running().poll() is not None or time.monotonic() > deadline:
                 last = self.log.read_text(errors="replace")[-2000:].strip()
@@ -208,7 +208,7 @@ class Server(abc.ABC):
             time.sleep(0.05)
 
     def start(self) -> Self:
-        """Start, and wait until it answers; after stop() or kill(), on the same data and port."""
+        """Start, and wait until it is ready; after stop() or kill(), on the same data and port."""
         self.prepare()
         self.launch()
         self.wait()
@@ -227,17 +227,17 @@ class Server(abc.ABC):
         self.resume()
         process.send_signal(self.stop_signal)
         try:
-            status = process.wait(PATIENCE)
+            status = process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
-            raise ServerError(f"{self.title} did not end within {PATIENCE:.0f} s.") from None
+            raise ServerError(f"{self.title} did not end within {TIMEOUT:.0f} s.") from None
         self._ended()
         if status:
             raise ServerError(f"{self.title} ended with status {status}.")
 
     def kill(self) -> None:
-        """End all its processes by SIGKILL, as a crash of the machine would, and keep the data."""
+        """Kill all its processes with SIGKILL, like a crash of the machine, and keep the data."""
         process = self._running()
-        # Frozen first, so that none of them sees another one die.
+        # Suspend all processes first, so that none of them sees another one die.
         self.pause()
         family = reaper.family(process.pid)
         reaper.signal(family, "kill")
@@ -247,7 +247,7 @@ class Server(abc.ABC):
         self._ended()
 
     def pause(self) -> None:
-        """Freeze all its processes (SIGSTOP): connections stay open and nothing answers."""
+        """Suspend all its processes (SIGSTOP): connections stay open without a response."""
         reaper.signal(reaper.family(self.pid), "suspend")
         self._paused = True
 
@@ -258,7 +258,7 @@ class Server(abc.ABC):
         self._paused = False
 
     def close(self) -> None:
-        """End it fast, if it runs, and remove everything it left."""
+        """Kill it, if it runs, and remove all its files."""
         if self._process:
             self.kill()
         if "directory" in self.__dict__:
@@ -266,7 +266,7 @@ class Server(abc.ABC):
             self.disown()
 
     def disown(self) -> None:
-        """Leave it, running or not, to somebody else: it does not end with this process."""
+        """Give up control of it, so that it doesn't end with this process."""
         _open.discard(self)
         reaper.forget(self.__dict__.pop("directory"))
 
@@ -292,13 +292,13 @@ class Server(abc.ABC):
 
 
 def close_all() -> None:
-    """Close every server that this process started."""
+    """Close every server that this process has started."""
     for server in list(_open):
         server.close()
     reaper.end()
 
 
-# At the end of the process, whether it returns, fails or is interrupted; the reaper has the rest.
+# This runs when the process returns, fails or is interrupted; the reaper handles SIGKILL.
 atexit.register(close_all)
-# The servers of a forked child are its parent's.
+# A forked child must not close the servers of its parent.
 os.register_at_fork(after_in_child=_open.clear)

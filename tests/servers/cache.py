@@ -1,4 +1,4 @@
-"""What is slow to make and safe to keep: other releases, and fresh data directories."""
+"""A cache of files that are slow to create: other releases, and fresh data directories."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """The cache for this project, made when missing."""
-    # Root's own folder is closed to the users that run the servers.
+    """Return the cache directory of this project, which is created if it is missing."""
+    # The users that run the servers can't read root's home directory.
     default = Path("/var/cache") if os.geteuid() == 0 else Path.home() / ".cache"
     base = os.environ.get("XDG_CACHE_HOME") or default
     directory = Path(base) / "sequences-core"
@@ -23,23 +23,23 @@ def cache_directory() -> Path:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Let one process, and one thread of it, at a time into the block."""
+    """Hold an exclusive lock between processes, and between threads of one process."""
     with (cache_directory() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def cached(name: str, build: Callable[[Path], None]) -> Path:
-    """The cached directory `name`, which `build(path)` makes when it isn't there yet.
+    """Return the cached directory `name`, which `build(path)` creates if it is missing.
 
-    It is built beside its place and renamed when whole, so that an interrupted build leaves no
-    half of it.
+    It is built in a temporary directory and renamed when complete, so that an interrupted build
+    leaves no partial directory.
     """
     place = cache_directory() / name
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(name.replace("/", "-")):
         if not place.exists():
-            # What a build that was killed has left: nobody else builds while we hold the lock.
+            # Remove the remains of killed builds: only this process builds while it holds the lock.
             for leftover in place.parent.glob(f".{place.name}-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))

@@ -1,5 +1,5 @@
-"""What can go wrong with a server."""
+"""The error of this package."""
 
 
 class ServerError(RuntimeError):
-    """A server is missing, can't be installed, or did not start; the message says what to do."""
+    """A server is missing, can't be installed, or did not start; the message tells what to do."""

@@ -1,4 +1,4 @@
-"""A private Firebird: the machine's program, with a configuration and users of its own."""
+"""A private Firebird: the machine's program with its own configuration and users."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ USER, PASSWORD = "SYSDBA", "sequences"
 
 NAME = "sequences"
 ALIASES = (NAME, f"test_{NAME}")
-"""The database to start with, and the one that Django's tests make."""
+"""The database to start with, and the one that Django's tests create."""
 
 SHARED = Path(f"/usr/lib/{os.uname().machine}-linux-gnu/firebird/3.0")
 LINKED = ("firebird.msg", "intl", "lib", "plugins", "plugins.conf")
-"""What Debian's package has beside the configuration."""
+"""The entries of Debian's package that are used unchanged."""
 
 USERS = Path("/var/lib/firebird/3.0/system/security3.fdb")
-"""Debian's database of users, to which one is added in a copy."""
+"""Debian's database of users; the server uses a copy with one more user."""
 
 
 class Firebird(Server):
-    """Firebird with a user who may do everything."""
+    """Firebird with a user that has all privileges."""
 
     name = "firebird"
     title = "Firebird"
@@ -35,26 +35,26 @@ class Firebird(Server):
     stop_signal = signal.SIGTERM
 
     def install(self) -> None:
-        """Provide the programs."""
+        """Install the programs."""
         install("firebird")
 
     @cached_property
     def version(self) -> str:
-        """Such as "3.0.11"."""
+        """The version, such as "3.0.11"."""
         banner = self.run([install("firebird"), "-z"])
         return ".".join(banner.partition("-V")[2].split(".")[:3])
 
     @property
     def url(self) -> str:
-        """Where it is, as the user who may do everything."""
+        """The URL, with the user that has all privileges."""
         return f"firebird://{USER}:{PASSWORD}@{HOST}:{self.port}/{NAME}"
 
     def environment(self) -> dict[str, str]:
-        """Where it finds its configuration, and puts its locks and temporary files."""
+        """Return the folders of the configuration, of locks and of temporary files."""
         return {name: str(self.data) for name in ("FIREBIRD", "FIREBIRD_LOCK", "FIREBIRD_TMP")}
 
     def initialise(self, data: Path) -> None:
-        """Make the databases."""
+        """Create the databases."""
         data.mkdir()
         for name in LINKED:
             (data / name).symlink_to(SHARED / name)
@@ -63,7 +63,7 @@ class Firebird(Server):
             for path in (data, data / "users.fdb"):
                 os.chown(path, *owner)
         self.configure()
-        # Without a server, who may read the file may do everything.
+        # Without a server, anybody who can read the file has all privileges.
         users = ["env", *(f"{name}={value}" for name, value in self.environment().items())]
         users += ["isql-fb", "-quiet", "-user", USER, str(data / "users.fdb")]
         self.run(users, f"CREATE OR ALTER USER {USER} PASSWORD '{PASSWORD}';\nCOMMIT;\n")
@@ -71,7 +71,7 @@ class Firebird(Server):
         self.run([*users[:-1], "-bail"], create)
 
     def configure(self) -> None:
-        """Write the configuration, which has the port and the paths."""
+        """Write the configuration with the port and the paths."""
         settings = {
             "RemoteBindAddress": HOST,
             "RemoteServicePort": self.port,
@@ -86,6 +86,6 @@ class Firebird(Server):
         (self.data / "databases.conf").write_text(databases)
 
     def command(self) -> list[str | Path]:
-        """The server, with its configuration as it is now."""
+        """Return the command, after writing its configuration."""
         self.configure()
         return [install("firebird")]

@@ -1,4 +1,4 @@
-"""A Galera cluster of MariaDB servers on loopback: each node writes, and certifies at COMMIT."""
+"""A Galera cluster of MariaDB on loopback: all nodes accept writes, and certify them at COMMIT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.servers.ports import HOST, free_port
 
 
 class GaleraNode(MariaDB):
-    """One node. It starts the cluster when `bootstrap` is true, else it joins it."""
+    """One node; it founds the cluster if `bootstrap` is true, otherwise it joins it."""
 
     title = "MariaDB with Galera"
 
@@ -24,30 +24,30 @@ class GaleraNode(MariaDB):
         self.position = ""
 
     def install(self) -> None:
-        """Provide the programs, and the library that makes a cluster of them."""
+        """Install the programs, and the replication library."""
         if self.release:
-            # Debian's package of the server has the scripts that a node joins by, not its core.
-            raise ServerError("A Galera cluster is of the machine's own release of MariaDB.")
+            # Debian's server package has the scripts with which a node joins, its core package not.
+            raise ServerError("A Galera cluster needs the machine's own release of MariaDB.")
         super().install()
         install("galera")
 
     def options(self) -> dict[str, str | int]:
-        """A port for each thing that Galera listens for: its defaults are the machine's."""
+        """Return the settings, with a port for each of Galera's services: the defaults collide."""
         group = ",".join(f"{HOST}:{member.group_port}" for member in self.members)
         provider = {
             "base_host": HOST,
             "base_port": self.group_port,
             "gmcast.listen_addr": f"tcp://{HOST}:{self.group_port}",
             "ist.recv_addr": f"{HOST}:{free_port()}",
-            # A node that fell silent is given up sooner than after the default of 5 s.
+            # A node that doesn't respond is expelled sooner than after the default of 5 s.
             "evs.keepalive_period": "PT0.5S",
             "evs.suspect_timeout": "PT2S",
             "evs.inactive_timeout": "PT4S",
         }
         return {
             **super().options(),
-            # Without a binary log, 10.11 replicates what ROLLBACK TO SAVEPOINT has undone, if the
-            # transaction began with a SELECT and did nothing else: the nodes come to differ.
+            # Without a binary log, 10.11 replicates changes that ROLLBACK TO SAVEPOINT undid if the
+            # transaction began with a SELECT and did nothing else: the nodes become different.
             "log_bin": "binlog",
             "log_slave_updates": "ON",
             "log_bin_trust_function_creators": "ON",
@@ -66,21 +66,21 @@ class GaleraNode(MariaDB):
         }
 
     def start(self) -> Self:
-        """Start; after kill() from the last transaction on disk, not from a copy of everything."""
+        """Start; after kill(), from the last transaction on disk instead of a full copy."""
         if self.data.exists():
             self.position = self.recovered()
         return super().start()
 
     def recovered(self) -> str:
-        """The cluster's number of the last transaction that this node has on its disk."""
+        """Return the cluster-wide number of the last transaction on this node's disk."""
         found = self.run([*self.command(), "--wsrep-recover"])
         for line in found.splitlines():
             if "Recovered position:" in line:
                 return line.split()[-1]
-        raise ServerError(f"No position to join from:\n{found[-2000:]}")
+        raise ServerError(f"The server printed no recovered position:\n{found[-2000:]}")
 
     def answers(self) -> bool:
-        """Whether it serves: a node that joins, or is cut off, refuses statements."""
+        """Return whether it executes statements, which a joining or disconnected node refuses."""
         return super().answers() and self.query("SHOW STATUS LIKE 'wsrep_ready'")[0][1] == "ON"
 
 
@@ -94,19 +94,19 @@ class Galera:
 
     @property
     def url(self) -> str:
-        """The first node."""
+        """The URL of the first node."""
         return self.nodes[0].url
 
     def start(self) -> Self:
-        """Start the cluster by its first node; the others join it."""
+        """Start the first node, which founds the cluster; then start the others."""
         self.nodes[0].bootstrap = True
         for node in self.nodes:
             node.start()
-        # Once it is killed, it joins the others.
+        # After a kill it joins the others.
         self.nodes[0].bootstrap = False
         return self
 
     def close(self) -> None:
-        """End and remove all nodes."""
+        """Kill and remove all nodes."""
         for node in self.nodes:
             node.close()

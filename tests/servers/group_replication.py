@@ -1,4 +1,4 @@
-"""MySQL Group Replication on loopback: with one primary, or with writers on every member."""
+"""MySQL Group Replication on loopback, in single-primary or multi-primary mode."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.servers.errors import ServerError
 from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
 
-PATIENCE = 90.0
-"""Seconds for a member to join, or for the group to choose a primary."""
+TIMEOUT = 90.0
+"""Seconds for a member to join, or for the group to elect a primary."""
 
 STATES = """
     SELECT member_port, member_state, member_role
@@ -30,13 +30,13 @@ class Member(MySQL):
         self.group_port = free_port()
 
     def options(self) -> dict[str, str | int]:
-        """What Group Replication asks for."""
+        """Return the settings that Group Replication requires."""
         seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.members)
         return {
             **super().options(),
             "performance_schema": "ON",
-            # From the id Group Replication makes auto_increment_offset, and MySQL ignores one that
-            # is above auto_increment_increment, 7: primaries would make equal keys.
+            # Group Replication sets auto_increment_offset to the id, and MySQL ignores an offset
+            # above auto_increment_increment, 7: primaries would generate equal keys.
             "server_id": self.group.members.index(self) + 1,
             "report_host": HOST,
             "gtid_mode": "ON",
@@ -51,13 +51,13 @@ class Member(MySQL):
             "loose_group_replication_enforce_update_everywhere_checks": (
                 "ON" if self.group.multi else "OFF"
             ),
-            # No statement before all that the former primary had committed is there.
+            # A new primary executes statements only after it has applied its predecessor's.
             "loose_group_replication_consistency": "BEFORE_ON_PRIMARY_FAILOVER",
             "loose_group_replication_member_expel_timeout": 0,
         }
 
     def join(self, *, bootstrap: bool = False) -> None:
-        """Join the group, or found it, and wait until it is online."""
+        """Join the group, or found it, and wait until the member is online."""
         source = f"SOURCE_USER = '{NAME}', SOURCE_PASSWORD = '{NAME}'"
         statements = [
             f"CHANGE REPLICATION SOURCE TO {source} FOR CHANNEL 'group_replication_recovery'",
@@ -67,16 +67,18 @@ class Member(MySQL):
         ]
         for statement in statements:
             self.query(statement)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while (self.port, "ONLINE") not in {row[:2] for row in self.query(STATES)}:
             if time.monotonic() > deadline:
                 last = self.log.read_text(errors="replace")[-2000:]
-                raise ServerError(f"{self.title}: no member of its group:\n{last}")
+                raise ServerError(
+                    f"{self.title} did not join its group. The end of its log:\n{last}"
+                )
             time.sleep(0.1)
 
 
 class Group:
-    """A group of members; `multi`: all of them are primaries."""
+    """A group of members; with `multi`, all of them are primaries."""
 
     def __init__(self, size: int = 3, *, multi: bool = False, durable: bool = False) -> None:
         self.name = str(uuid.uuid4())
@@ -87,19 +89,19 @@ class Group:
 
     @property
     def url(self) -> str:
-        """A primary."""
+        """The URL of a primary."""
         return self.primary().url
 
     def start(self) -> Self:
-        """Start all; the first one founds the group."""
+        """Start all members; the first one founds the group."""
         for member in self.members:
             member.start()
             member.join(bootstrap=member is self.members[0])
         return self
 
     def primary(self) -> Member:
-        """A primary, as the members that run agree."""
-        deadline = time.monotonic() + PATIENCE
+        """Return a primary on which the running members agree."""
+        deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
             for member in self.members:
                 try:
@@ -107,13 +109,13 @@ class Group:
                 except Exception:  # noqa: BLE001 - it doesn't run
                     continue
                 ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
-                # Those that remain need a while to give up one that was killed.
+                # The remaining members need some time to expel a killed one.
                 if found := [one for one in self.members if one.port in ports and one.answers()]:
                     return found[0]
             time.sleep(0.1)
         raise ServerError("The group has no primary.")
 
     def close(self) -> None:
-        """End and remove all members."""
+        """Kill and remove all members."""
         for member in self.members:
             member.close()

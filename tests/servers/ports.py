@@ -1,4 +1,4 @@
-"""Where servers listen."""
+"""The address and the ports on which servers listen."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on.
+    """Return a TCP port that is free.
 
-    It is below the range that the kernel hands out to clients, so that it is still free when a
-    server that was killed comes back to it.
+    It is below the kernel's range for clients, so that no client takes it while a killed server
+    restarts.
     """
     for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""A private PostgreSQL, of the machine or of another release."""
+"""A private PostgreSQL: the machine's own, or another release."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.servers.base import Server
 from tests.servers.install import install, postgresql_release
 from tests.servers.ports import HOST
 
-# Commits are waited for as usual, which costs little without fsync: early release is tested.
+# The default synchronous_commit costs little without fsync, and tests of early release need it.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgreSQL(Server):
-    """PostgreSQL with a superuser `postgres`, trusted on loopback."""
+    """PostgreSQL with a superuser `postgres` that needs no password on loopback."""
 
     name = "postgresql"
     title = "PostgreSQL"
@@ -30,7 +30,7 @@ class PostgreSQL(Server):
         "17": "17.10.0-beta.17",
         "18": "18.4.0-beta.17",
     }
-    """The versions of the npm packages with its programs, which count their own builds, too."""
+    """The versions of the npm packages with its programs, which have their own build numbers."""
 
     @cached_property
     def binaries(self) -> Path:
@@ -39,45 +39,45 @@ class PostgreSQL(Server):
         return postgresql_release(release) if release else install("postgresql")
 
     def install(self) -> None:
-        """Provide the programs."""
+        """Install the programs."""
         assert self.binaries
 
     @cached_property
     def version(self) -> str:
-        """Such as "15.18"."""
+        """The version, such as "15.18"."""
         return self.run([self.binaries / "postgres", "--version"]).split()[2]
 
     @property
     def url(self) -> str:
-        """Where it is, as the superuser."""
+        """The URL, with the superuser."""
         return f"postgresql://postgres@{HOST}:{self.port}/postgres"
 
     def initialise(self, data: Path) -> None:
-        """Make a database cluster that sorts by byte, whatever the machine's locale."""
+        """Create a database cluster that sorts by byte, whatever the machine's locale is."""
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         self.run([self.binaries / "initdb", f"--pgdata={data}", "--no-sync", *options])
 
     def options(self) -> dict[str, str | int]:
-        """The server on TCP alone, with room for the connections of every test's threads."""
+        """Return the settings: TCP only, and enough connections for the threads of all tests."""
         return {
             "port": self.port,
             "listen_addresses": HOST,
             # The path of a socket in a deep temporary directory can be too long.
             "unix_socket_directories": "",
-            # Inside the data directory, so that SIGKILL leaves nothing in /dev/shm.
+            # Inside the data directory, a killed server leaves nothing in /dev/shm.
             "dynamic_shared_memory_type": "mmap",
             "max_connections": 200,
             **({} if self.durable else FAST),
         }
 
     def command(self) -> list[str | Path]:
-        """The server with its options."""
+        """Return the command of the server with its options."""
         settings = {**self.options(), **self.settings}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [self.binaries / "postgres", "-D", self.data, *options]
 
     def close(self) -> None:
-        """Remove also the block of shared memory that a killed server leaves."""
+        """Close it, and remove the shared memory block that a killed server leaves."""
         block = ""
         if "directory" in vars(self):
             with contextlib.suppress(FileNotFoundError, IndexError):

@@ -1,4 +1,4 @@
-"""Ask a server directly, by its driver: whoever started it, and without Django."""
+"""Queries by the drivers alone, without Django, on any server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import dj_database_url
 
 dj_database_url.register("firebird", "django_firebird")
 
-PATIENCE = 10
+TIMEOUT = 10
 """Seconds to wait for a connection."""
 
 
 def connect(url: str) -> Any:
-    """A connection of the driver's own (PEP 249) to the database at `url`, not in autocommit.
+    """Return the driver's own connection (PEP 249) to the database at `url`, not in autocommit.
 
-    Raises the driver's error when it can't be reached.
+    Raise the driver's error if the server can't be reached.
     """
     settings = dj_database_url.parse(url)
     engine = settings["ENGINE"].rpartition(".")[2]
@@ -27,13 +27,13 @@ def connect(url: str) -> Any:
         import psycopg
 
         place = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"]}
-        return psycopg.connect(**account, **place, connect_timeout=PATIENCE)
+        return psycopg.connect(**account, **place, connect_timeout=TIMEOUT)
     if engine == "mysql":
         import MySQLdb
 
         port = int(settings["PORT"] or 3306)
         place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
-        return MySQLdb.connect(**account, **place, connect_timeout=PATIENCE)
+        return MySQLdb.connect(**account, **place, connect_timeout=TIMEOUT)
     if engine == "django_firebird":
         import firebird.driver
 
@@ -43,10 +43,10 @@ def connect(url: str) -> Any:
         import oracledb
 
         dsn = settings["NAME"]
-        if settings["PORT"]:  # makes the name a SID, as in Django
+        if settings["PORT"]:  # the name is then a SID, as in Django
             dsn = oracledb.makedsn(settings["HOST"], int(settings["PORT"]), dsn)
-        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=PATIENCE)
-    return sqlite3.connect(settings["NAME"], timeout=PATIENCE)
+        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=TIMEOUT)
+    return sqlite3.connect(settings["NAME"], timeout=TIMEOUT)
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
@@ -54,23 +54,23 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     with contextlib.closing(connect(url)) as connection:
         cursor = connection.cursor()
         cursor.execute(statement)
-        if cursor.description:  # a node of Galera that isn't ready answers SHOW, but no COMMIT
+        if cursor.description:  # a Galera node that isn't ready allows SHOW, but no COMMIT
             return [tuple(row) for row in cursor.fetchall()]
         connection.commit()
         return []
 
 
 def setting(cursor: Any, name: str) -> str | None:
-    """The value of a setting of MariaDB or MySQL; None where this release has no such setting."""
+    """Return the value of a setting of MariaDB or MySQL; None if this release doesn't have it."""
     cursor.execute(f"SHOW VARIABLES LIKE '{name}'")
     row = cursor.fetchone()
     return str(row[1]) if row else None
 
 
 def finds_what_it_does_not_see(connection: Any) -> bool:
-    """Return whether an UPDATE at REPEATABLE READ finds rows that a SELECT doesn't.
+    """Return whether an UPDATE at REPEATABLE READ finds rows that a SELECT doesn't find.
 
-    The connection is Django's. MySQL's UPDATE does; on MariaDB, from 11.8 on, it is a conflict.
+    The connection is Django's. MySQL's UPDATE finds them; MariaDB raises an error from 11.8 on.
     """
     if connection.vendor != "mysql":
         return False
@@ -79,7 +79,7 @@ def finds_what_it_does_not_see(connection: Any) -> bool:
 
 
 def describe(url: str) -> str:
-    """The title and version of the server at `url`, such as "MariaDB 10.11.18"."""
+    """Return the title and version of the server at `url`, such as "MariaDB 10.11.18"."""
     with contextlib.closing(connect(url)) as connection:
         match type(connection).__module__.partition(".")[0]:
             case "psycopg":
@@ -87,7 +87,7 @@ def describe(url: str) -> str:
             case "MySQLdb":
                 version = connection.get_server_info()
                 title = "MariaDB" if "MariaDB" in version else "MySQL"
-                # MariaDB 10 puts the version of a MySQL before its own.
+                # MariaDB 10 prepends a MySQL version to its own.
                 return f"{title} {version.removeprefix('5.5.5-').partition('-')[0]}"
             case "firebird":
                 return f"Firebird {connection.info.version}"

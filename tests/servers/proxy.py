@@ -1,6 +1,6 @@
-"""A network between client and server: a TCP proxy that delays, freezes and cuts connections.
+"""A TCP proxy that simulates a network: it delays, holds and cuts connections.
 
-It runs in a process of its own, so that it takes nothing from the interpreter that is measured.
+It runs in its own process, so that it doesn't slow down the interpreter that is measured.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ HOST = "127.0.0.1"
 CHUNK = 1 << 16
 
 Deliver = Callable[[bytes], Awaitable[None]]
-"""Deliver a chunk, or lose it; an empty one is the end."""
+"""A function that delivers a chunk, or drops it; an empty chunk is the end."""
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 and passes everything on to `port`; a context manager.
+    """A proxy that listens on a free port of 127.0.0.1 and forwards to `port`; a context manager.
 
-    `latency` is the time that each chunk takes one way, in milliseconds: half of a round trip.
+    `latency` is the delay of each chunk in one direction, in milliseconds: half of a round trip.
     """
 
     def __init__(self, port: int, *, latency: float = 0.0, host: str = HOST) -> None:
@@ -42,7 +42,7 @@ class Proxy:
         self.delay(latency)
 
     def url(self, url: str) -> str:
-        """The same database `url`, by way of the proxy."""
+        """Return the database `url` with the address of the proxy."""
         parts = urlsplit(url)
         user = parts.netloc.rpartition("@")[0]
         return urlunsplit(parts._replace(netloc=f"{user}{'@' * bool(user)}{HOST}:{self.port}"))
@@ -52,38 +52,38 @@ class Proxy:
         self._tell("delay", latency)
 
     def hold(self) -> None:
-        """Pass nothing on until release(): a network that lost its link, without telling."""
+        """Forward nothing until release(), like a network that loses its link without an error."""
         self._tell("hold")
 
     def release(self) -> None:
-        """Undo hold(), and pass on what has waited."""
+        """Undo hold(), and forward what was held."""
         self._tell("release")
 
     def cut(self) -> int:
-        """Reset every connection and return how many there were; new ones are welcome."""
+        """Reset every connection, and return their number; new connections are accepted."""
         return self._tell("cut")
 
     def cut_at_reply(self, marker: bytes = b"") -> None:
-        """Lose one reply: pass on the next request that has `marker` in it, then cut.
+        """Lose one reply: forward the next request that contains `marker`, then cut the connection.
 
-        The server acts on the request and the client never hears of it, as with a network that
-        fails between COMMIT and its confirmation.
+        The server executes the request and the client gets no reply, as when the network fails
+        between COMMIT and its confirmation.
         """
         self._tell("arm", "reply", marker.hex())
 
     def cut_at_request(self, marker: bytes = b"") -> None:
-        """Lose one request: cut instead of passing on the next one that has `marker` in it.
+        """Lose one request: cut the connection instead of forwarding the next one with `marker`.
 
-        The server never hears of it, and the client can't tell that from a lost reply.
+        The server never gets it, which the client can't distinguish from a lost reply.
         """
         self._tell("arm", "request", marker.hex())
 
     def is_armed(self) -> bool:
-        """Whether the cut that was asked for at a request or reply is still to come."""
+        """Return whether the requested cut at a request or reply hasn't happened yet."""
         return bool(self._tell("is_armed"))
 
     def close(self) -> None:
-        """End the proxy and its connections."""
+        """Close the proxy and its connections."""
         self._process.communicate()
 
     def __enter__(self) -> Self:
@@ -99,12 +99,12 @@ class Proxy:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise ConnectionError(f"The proxy ended with {self._process.wait()}.")
+            raise ConnectionError(f"The proxy ended with exit status {self._process.wait()}.")
         return int(answer)
 
 
 class _Link:
-    """The network, in the other process: each method is what Proxy tells it."""
+    """The network in the other process; Proxy calls its methods by name."""
 
     def __init__(self) -> None:
         self.latency = 0.0
@@ -135,7 +135,7 @@ class _Link:
         return bool(self.lost)
 
     async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client until either side ends."""
+        """Serve one client until either side closes the connection."""
         try:
             onward, back = await asyncio.open_connection(*self.place, limit=CHUNK)
         except OSError:
@@ -164,7 +164,7 @@ class _Link:
                 target.write_eof()
 
         try:
-            # The end of the proxy cancels this, which asyncio of 3.11 would print as a failure.
+            # The end of the proxy cancels this, which Python 3.11 would print as a failure.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(self.carry(reader, request), self.carry(onward, reply))
         finally:
@@ -172,7 +172,7 @@ class _Link:
             _reset(connection)
 
     async def carry(self, source: asyncio.StreamReader, deliver: Deliver) -> None:
-        """Pass chunks on, each when its time has come, several of them under way at once."""
+        """Forward chunks, each after its delay, with several in transit at once."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         delivery = asyncio.create_task(self.deliver(queue, deliver))
         chunk = b"-"
@@ -185,7 +185,7 @@ class _Link:
         await delivery
 
     async def deliver(self, queue: asyncio.Queue[tuple[float, bytes]], deliver: Deliver) -> None:
-        """Deliver what is due, until an empty chunk says that there is no more."""
+        """Deliver chunks when they are due, until an empty one."""
         chunk = b"-"
         with contextlib.suppress(OSError):
             while chunk:
@@ -205,7 +205,7 @@ async def _serve() -> None:
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    # The end of input is the end of the owner, however it ended.
+    # The end of input means that the owner has ended, for whatever reason.
     while line := await commands.readline():
         method, *arguments = json.loads(line)
         answer = getattr(link, method)(*arguments)
@@ -213,12 +213,12 @@ async def _serve() -> None:
 
 
 def _exact_loop() -> asyncio.AbstractEventLoop:
-    """A loop as exact as the clock: epoll, the default, counts in whole milliseconds."""
+    """Return a loop with exact timers: epoll, the default, rounds to milliseconds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
-    """Obey the commands on standard input until it ends."""
+    """Execute the commands on standard input until it ends."""
     with (
         contextlib.suppress(KeyboardInterrupt),
         asyncio.Runner(loop_factory=_exact_loop) as runner,

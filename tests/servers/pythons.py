@@ -1,7 +1,7 @@
-"""Pythons for the matrix: pyenv's, and Debian's, which bring other releases of SQLite.
+"""Python interpreters for the matrix: pyenv's, and Debian's, which have other releases of SQLite.
 
-`python -m tests.servers.pythons [text …]` prints a PATH on which nox finds them. Of Debian's it
-installs what the text names; if there is none, all that are missing.
+`python -m tests.servers.pythons [text …]` prints a PATH on which nox finds them. It installs those
+of Debian that the text names, or all that are missing if there is no text.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tests.servers.errors import ServerError
 from tests.servers.install import debian, install
 
 PYTHONS = {"3.13": "trixie", "3.14": "sid"}
-"""The releases of Debian that have a newer SQLite than the machine, by their Pythons."""
+"""The Debian releases with a newer SQLite than the machine's, by their Python versions."""
 
 
 def python(version: str) -> Path:
-    """The interpreter of Debian's Python `version`, with the libraries of that release.
+    """Return the interpreter of Debian's Python `version`, with the libraries of that release.
 
-    It runs where it lies: its loader and its libraries are those of the system around it.
+    It runs in place, with the dynamic loader and the libraries of the system around it.
     """
     root = debian(PYTHONS[version], f"python{version}-venv")
     interpreter = root / "usr" / "bin" / f"python{version}"
@@ -39,7 +39,7 @@ def python(version: str) -> Path:
 
 
 def _alone(interpreter: Path) -> Path:
-    """A folder with it and with no other of its system's programs, which run there only."""
+    """Return a folder with the interpreter only: other programs of its system don't run here."""
     folder = interpreter.parents[2] / "opt"
     if not (folder / interpreter.name).exists():
         (folder / interpreter.name).symlink_to(interpreter)
@@ -47,7 +47,7 @@ def _alone(interpreter: Path) -> Path:
 
 
 def path(text: str = "") -> str:
-    """A PATH with pyenv's Pythons, which it hides behind its own commands, and Debian's."""
+    """Return a PATH with pyenv's Pythons, instead of pyenv's shims, and with Debian's."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     folders = [*sorted(pyenv.glob("versions/3.*/bin")), *os.environ["PATH"].split(os.pathsep)]
     for version in PYTHONS:
@@ -55,7 +55,7 @@ def path(text: str = "") -> str:
         if version in (text or version) and not shutil.which(f"python{version}", path=known):
             try:
                 folders.append(_alone(python(version)))
-            except ServerError as error:  # nox will say that there is none
+            except ServerError as error:  # nox will report that it is missing
                 print(error, file=sys.stderr)
     return os.pathsep.join(map(str, folders))
 

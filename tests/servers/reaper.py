@@ -1,8 +1,8 @@
-"""End servers and remove their data when the process that started them is gone, however it went.
+"""A process that ends servers and removes their data when the process that started them is gone.
 
-A small process of its own, that reads what there is to clean up from its standard input, one JSON
-object `{path: pid or null}` a line, the last one counts. The end of input is the end of the owner:
-a SIGKILL too closes the pipe, where no `atexit` and no signal handler would run.
+It reads from its standard input what to clean up: JSON objects `{path: pid or null}`, one per line,
+of which the last one counts. The end of input is the end of the owner: SIGKILL closes the pipe,
+too, although it runs no `atexit` function and no signal handler.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _reaper: subprocess.Popen[str] | None = None
 
 
 def watch(path: Path, pid: int | None = None) -> None:
-    """From now on, when this process ends, end `pid` and remove `path`."""
+    """When this process ends, end `pid` and remove `path`."""
     with _lock:
         _watched[str(path)] = pid
         _tell()
 
 
 def forget(path: Path) -> None:
-    """`path` is gone, or somebody else's, and so is what runs in it."""
+    """Stop watching `path` and its process."""
     with _lock:
         _watched.pop(str(path), None)
         _tell()
 
 
 def end() -> None:
-    """Let the reaper go, which cleans up what is still watched."""
+    """End the reaper, which cleans up everything that is still watched."""
     global _reaper
     with _lock:
         if _reaper and _reaper.stdin:
@@ -57,7 +57,7 @@ def _disown() -> None:
     _lock = threading.Lock()
     _watched.clear()
     if _reaper and _reaper.stdin:
-        # While a child holds the pipe's end open, the reaper can't see that the owner is gone.
+        # If a child inherits the pipe, the reaper can't detect the end of the owner.
         _reaper.stdin.close()
         _reaper.returncode = 0
     _reaper = None
@@ -74,7 +74,7 @@ def _tell() -> None:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
-            # Out of reach of the terminal's Ctrl-C, which goes to the whole group.
+            # Ctrl-C in the terminal signals the whole process group.
             start_new_session=True,
         )
     assert _reaper.stdin
@@ -83,7 +83,7 @@ def _tell() -> None:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and its children, which for PostgreSQL are in sessions of their own."""
+    """Return a process and its children, which PostgreSQL starts in sessions of their own."""
     with contextlib.suppress(psutil.NoSuchProcess):
         main = psutil.Process(pid)
         return [main, *main.children(recursive=True)]
@@ -91,7 +91,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def signal(processes: Iterable[psutil.Process], *actions: str) -> None:
-    """Suspend, resume, terminate or kill those that are still there."""
+    """Suspend, resume, terminate or kill the processes that still exist."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             for action in actions:
@@ -99,7 +99,7 @@ def signal(processes: Iterable[psutil.Process], *actions: str) -> None:
 
 
 def runs(process: psutil.Process) -> bool:
-    """Whether it still runs: orphans stay zombies until init has time for them."""
+    """Return whether the process runs: orphans stay zombies until init reaps them."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -107,10 +107,10 @@ def runs(process: psutil.Process) -> bool:
 
 
 def clean(watched: Mapping[str, int | None]) -> None:
-    """End what runs, in order if it does so soon, and remove all folders."""
+    """End the processes, in order if they end soon, and remove all folders."""
     pids = [pid for pid in watched.values() if pid]
     families = [process for pid in pids for process in family(pid)]
-    # A server that was paused needs SIGCONT to see the other signal.
+    # A suspended server needs SIGCONT to receive the other signal.
     signal(families, "resume")
     signal([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], "terminate")
     signal(psutil.wait_procs(families, timeout=GRACE)[1], "kill")

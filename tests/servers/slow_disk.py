@@ -1,4 +1,4 @@
-"""A disk whose syncs are slow, or don't end, as long as a test wants it."""
+"""A disk whose syncs are slow, or blocked, as long as a test needs it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.servers.postgresql import PostgreSQL
 
 SOURCE = Path(__file__).with_name("slow_sync.c")
 CONTROL = struct.Struct("=qqq")
-"""What the library reads and writes: microseconds, or HELD; how many syncs were held; and whether
-to note what a loss of power would undo."""
+"""The format of the control file: the delay in microseconds, or HELD; the number of held syncs; and
+whether to record what a power failure would undo."""
 
 LOST = struct.Struct("=qq240s")
-"""Such a note, with the bytes that it has behind it: their offset, their size, the file."""
+"""The header of such a record, before the overwritten bytes: their offset, their size, the file."""
 
 HELD = -1
 
 
 class SlowDisk:
-    """The syncs of all processes that run with :attr:`environment`; they are fast to begin with.
+    """Control of the syncs of all processes that run with :attr:`environment`.
 
-    ``folder`` is where its files are, made when they are missing: who opens the same folder in
+    ``folder`` contains its files, which are created if missing: an object with the same folder in
     another process controls the same disk.
     """
 
@@ -40,7 +40,7 @@ class SlowDisk:
         self._lost = lost = folder / "slow_sync.lost"
         if not control.exists():
             folder.mkdir(exist_ok=True)
-            shutil.copy(_library(), library)  # out of a cache that other users can't read
+            shutil.copy(_library(), library)  # other users can't read the cache
             control.write_bytes(CONTROL.pack(0, 0, 0))
             lost.touch()
             for path in (folder, library):
@@ -52,27 +52,27 @@ class SlowDisk:
             self._control = mmap.mmap(file.fileno(), CONTROL.size)
 
     def delay(self, milliseconds: float) -> None:
-        """Let each sync take so much longer. Those that are held go on."""
+        """Delay each sync by so many milliseconds, and continue those that are held."""
         self._set(round(milliseconds * 1000))
 
     def hold(self) -> None:
-        """Let no sync end that begins from now on, until :meth:`delay` is called."""
+        """Block syncs that begin from now on, until :meth:`delay` is called."""
         struct.pack_into("=q", self._control, 8, 0)
         self._set(HELD)
 
     @property
     def held(self) -> int:
-        """How many syncs have begun since :meth:`hold`."""
+        """The number of syncs that have begun since :meth:`hold`."""
         return int(CONTROL.unpack_from(self._control)[1])
 
     def note_what_is_not_synced(self) -> None:
-        """From now on let :meth:`lose_power` know what of PostgreSQL's log is only written."""
+        """Record unsynced writes to PostgreSQL's log from now on, for :meth:`lose_power`."""
         struct.pack_into("=q", self._control, 16, 1)
 
     def lose_power(self) -> int:
-        """Take back what was written and not synced; return how many writes those were.
+        """Undo the writes that weren't synced, and return their number.
 
-        The server must have been killed. A killed server alone loses nothing that it has written.
+        The server must be killed before. Killing alone loses nothing that a server has written.
         """
         notes, place, undone = self._lost.read_bytes(), 0, []
         while place < len(notes):
@@ -99,16 +99,16 @@ class SlowPostgreSQL(PostgreSQL):
 
     @cached_property
     def disk(self) -> SlowDisk:
-        """What it is on. Starting and stopping need a disk that holds nothing."""
+        """Its disk. The server can't start or stop while syncs are held."""
         return SlowDisk(self.directory / "disk")
 
     def environment(self) -> dict[str, str]:
-        """With the library that makes the disk slow."""
+        """Return the variables that load the library with the delays."""
         return self.disk.environment
 
 
 def _library() -> Path:
-    """The compiled library; raises ServerError if there is no compiler."""
+    """Return the compiled library; raise ServerError if there is no compiler."""
 
     def build(folder: Path) -> None:
         folder.mkdir()
@@ -117,7 +117,7 @@ def _library() -> Path:
         command = [str(install("gcc")), *options, "-o", str(output), str(SOURCE), "-ldl"]
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
-            raise ServerError(f"compiling {SOURCE.name} failed:\n{made.stderr}")
+            raise ServerError(f"Compiling {SOURCE.name} failed:\n{made.stderr}")
 
     mark = zlib.crc32(SOURCE.read_bytes())
     return cached(f"slow-sync-{os.uname().machine}-{mark:08x}", build) / "slow_sync.so"

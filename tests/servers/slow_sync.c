@@ -1,12 +1,13 @@
-/* For LD_PRELOAD: fsync() and fdatasync() take as long as a file says, which may change meanwhile.
+/* A library for LD_PRELOAD that delays fsync() and fdatasync() as a control file says.
  *
- * SLOW_SYNC names the file, of three 64-bit integers: the microseconds to wait before each sync, or
- * -1 to hold it until the number changes; how many have been held, which is added to; and whether
- * to note what PostgreSQL's log had before each write that is not synced yet. The notes are in
- * the file with ".lost" after its name, as struct lost, each followed by the old bytes: they tell
- * what a loss of power would leave. One process at a time writes the log and syncs it.
+ * The environment variable SLOW_SYNC names the control file, which has three 64-bit integers: the
+ * microseconds to wait before each sync, or -1 to hold it until the number changes; the number of
+ * held syncs, which this library increments; and whether to record the old contents of PostgreSQL's
+ * log at each write that isn't synced yet. The records are in the file with the suffix ".lost", as
+ * struct lost followed by the old bytes: with them, a test can simulate a power failure. Only one
+ * process at a time writes and syncs the log.
  *
- * What is written with O_DSYNC (wal_sync_method = open_datasync) calls no sync. */
+ * Writes with O_DSYNC (wal_sync_method = open_datasync) don't call a sync function. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -60,7 +61,7 @@ static int64_t delay(void) {
     return __atomic_load_n(&control->delay, __ATOMIC_SEQ_CST);
 }
 
-/* Until a moment, for the signals by which a server's processes wake each other end each sleep. */
+/* Sleep until an absolute time, because the signals between a server's processes interrupt a sleep. */
 static void pause_for(int64_t microseconds) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -83,7 +84,7 @@ static void wait_as_told(void) {
     errno = error;
 }
 
-/* Is it a segment of the log, and not a file that will be one? Then put its path into the note. */
+/* Return whether a file is a segment of the log, not a future one; store its path in the record. */
 static int is_log(int file, struct lost *note) {
     char link[40];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);

@@ -1,4 +1,4 @@
-"""PostgreSQL with a standby that takes over when the primary is lost."""
+"""PostgreSQL with a standby that replaces a lost primary."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.servers.ports import HOST
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.proxy import Proxy
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds for the standby to connect."""
 
 
 class Standby(PostgreSQL):
-    """A copy of a primary that follows it, by way of `port`, until it is promoted.
+    """A standby that replicates a primary, through `port`, until it is promoted.
 
-    Servers of one release begin as copies of one data directory, and are of one cluster by that.
+    Servers of one release start from copies of one data directory, and so have the same system id.
     """
 
     title = "PostgreSQL, standby"
@@ -27,20 +27,20 @@ class Standby(PostgreSQL):
         super().__init__(durable=durable, settings={"primary_conninfo": link})
 
     def prepare(self) -> None:
-        """Make it a standby when it is new."""
+        """Prepare the server, and make a new one a standby."""
         new = not self.data.exists()
         super().prepare()
         if new:
             (self.data / "standby.signal").touch()
 
     def promote(self) -> None:
-        """Become a primary, and wait until it is one."""
+        """Promote it to primary, and wait until it is one."""
         if self.query("SELECT pg_promote()") != [(True,)]:
             raise ServerError("The standby was not promoted.")
 
 
 class Pair:
-    """A primary and its standby, with a network between them."""
+    """A primary and its standby, with a proxy between them."""
 
     def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
         self.synchronous = synchronous
@@ -51,33 +51,33 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """The one that takes writes."""
+        """The URL of the server that accepts writes."""
         return self.leader.url
 
     def start(self) -> Self:
-        """Start both, and wait until the standby follows."""
+        """Start both, and wait until the standby is connected."""
         self.primary.start()
         self.standby.start()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not self.follows():
             if time.monotonic() > deadline:
-                raise ServerError("The standby never connected.")
+                raise ServerError("The standby did not connect.")
             time.sleep(0.05)
         return self
 
     def follows(self) -> bool:
-        """Whether the standby gets what the primary writes."""
+        """Return whether the standby receives what the primary writes."""
         sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
         return self.primary.query(sql) != [(0,)]
 
     def fail_over(self) -> None:
-        """Lose the primary, by SIGKILL, and promote the standby."""
+        """Kill the primary with SIGKILL, and promote the standby."""
         self.primary.kill()
         self.standby.promote()
         self.leader = self.standby
 
     def close(self) -> None:
-        """End and remove both."""
+        """Close and remove both."""
         self.standby.close()
         self.link.close()
         self.primary.close()

@@ -1,4 +1,4 @@
-"""The network between client and server does what it is told, and nothing else."""
+"""The proxy delays, holds and cuts connections as requested."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.servers.proxy import Proxy
 
 
 def _echo(listener: socket.socket, seen: list[bytes]) -> None:
-    """Answer each chunk with itself, on any number of connections, until the listener closes."""
+    """Echo each chunk, on any number of connections, until the listener closes."""
 
     def serve(connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
@@ -29,30 +29,30 @@ def _echo(listener: socket.socket, seen: list[bytes]) -> None:
 
 @pytest.fixture
 def seen() -> list[bytes]:
-    """What the server has got."""
+    """The chunks that the server has received."""
     return []
 
 
 @pytest.fixture
 def proxy(seen: list[bytes]) -> Iterator[Proxy]:
-    """A proxy before a server that echoes."""
+    """A proxy in front of a server that echoes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_echo, args=[listener, seen], daemon=True).start()
         with Proxy(listener.getsockname()[1]) as proxy:
             yield proxy
-        # close() alone leaves the thread in accept().
+        # close() alone doesn't interrupt accept() in the thread.
         listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[socket.socket]:
-    """A client of it."""
+    """A client that is connected through the proxy."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
         yield client
 
 
 def _round_trip(client: socket.socket, request: bytes = b"ping") -> float:
-    """Seconds between the request and its answer."""
+    """Return the seconds between the request and its reply."""
     begun = time.perf_counter()
     client.sendall(request)
     assert client.recv(4096) == request
@@ -60,7 +60,7 @@ def _round_trip(client: socket.socket, request: bytes = b"ping") -> float:
 
 
 def test_a_round_trip_takes_twice_the_latency(proxy: Proxy, client: socket.socket) -> None:
-    """The latency is milliseconds, one way."""
+    """The latency is in milliseconds, one way."""
     proxy.delay(20)
     assert 0.04 <= _round_trip(client) < 0.2
     proxy.delay(0)
@@ -68,7 +68,7 @@ def test_a_round_trip_takes_twice_the_latency(proxy: Proxy, client: socket.socke
 
 
 def test_what_is_held_arrives_later(proxy: Proxy, client: socket.socket) -> None:
-    """A link that is held loses nothing."""
+    """A held connection loses nothing."""
     proxy.hold()
     client.sendall(b"ping")
     client.settimeout(0.2)
@@ -82,7 +82,7 @@ def test_what_is_held_arrives_later(proxy: Proxy, client: socket.socket) -> None
 def test_a_cut_ends_what_is_open_and_lets_in_what_is_new(
     proxy: Proxy, client: socket.socket
 ) -> None:
-    """cut() is an outage that is over at once."""
+    """cut() is an outage that ends at once."""
     _round_trip(client)
     assert proxy.cut() == 1
     assert _is_cut(client)
@@ -94,7 +94,7 @@ def test_a_cut_ends_what_is_open_and_lets_in_what_is_new(
 def test_a_commit_is_lost(
     proxy: Proxy, client: socket.socket, seen: list[bytes], lost: str, served: list[bytes]
 ) -> None:
-    """The server has acted if its reply is lost, not if the request is; no client can tell."""
+    """The server executes the request if only its reply is lost; the client can't know which."""
     getattr(proxy, f"cut_at_{lost}")(b"COMMIT")
     _round_trip(client, b"INSERT")
     assert proxy.is_armed()
@@ -115,7 +115,7 @@ def _is_cut(client: socket.socket) -> bool:
     "url", ["mysql://user:pass@localhost:3306/name?charset=utf8mb4", "postgresql://db/name"]
 )
 def test_the_url_keeps_all_but_the_place(proxy: Proxy, url: str) -> None:
-    """User, database and options are those of the server behind."""
+    """The user, the database and the options are those of the server's URL."""
     assert f"127.0.0.1:{proxy.port}/name" in proxy.url(url)
     assert ("user:pass@" in proxy.url(url)) == ("user:pass@" in url)
     assert proxy.url(url).partition("?")[2] == url.partition("?")[2]

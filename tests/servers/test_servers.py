@@ -1,4 +1,4 @@
-"""The servers are private: they come when called, survive a crash, and leave nothing behind."""
+"""Private servers start on demand, survive a crash, and leave no files behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.servers.reaper import runs
 def test_a_committed_row_survives_a_crash_and_the_data_ends_with_the_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """kill() is a crash, start() comes back on the same port and data, close() removes all."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # closed to the servers' users
+    """kill() is a crash, start() restarts on the same port and data, close() removes everything."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # a folder that the servers' users can't read
     servers = [KINDS[name](durable=True) for name in chosen(os.environ.get("DB")) if name in KINDS]
     boot(servers)
     try:
@@ -60,7 +60,7 @@ time.sleep(600)
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_nothing_outlives_its_owner(ending: signal.Signals, tmp_path: Path) -> None:
-    """However the owner ends, what it started ends too, and its data is removed."""
+    """However the owner ends, its child processes end, too, and its data is removed."""
     folder = tmp_path / "data"
     folder.mkdir()
     with subprocess.Popen(
@@ -82,7 +82,7 @@ def test_nothing_outlives_its_owner(ending: signal.Signals, tmp_path: Path) -> N
 def test_an_interrupted_build_leaves_no_half_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The cache holds what is whole, or nothing."""
+    """The cache contains complete directories only."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def fails(path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_interrupted_build_leaves_no_half_of_it(
 def test_a_missing_server_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A user who is not root is told what root must do."""
+    """A user who is not root is told the command that root must run."""
     missing = REQUIREMENTS["mariadb"]._replace(find=lambda: None)
     monkeypatch.setitem(REQUIREMENTS, "mariadb", missing)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
@@ -112,13 +112,13 @@ def test_a_missing_server_is_named_with_the_command_that_installs_it(
 
 
 def test_a_url_that_is_set_is_used_and_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any server elsewhere can take a private one's place."""
+    """A URL replaces the private server."""
     monkeypatch.setenv(variable("mysql"), "mysql://elsewhere/name")
     assert start(["mysql"]) == {"mysql": "mysql://elsewhere/name"}
 
 
 def test_oracle_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no Oracle to install, which is said, and is no reason to leave it out."""
+    """Oracle can't be installed, so without a URL it is an error, and not silently left out."""
     monkeypatch.delenv(variable("oracle"), raising=False)
     with pytest.raises(ServerError, match="ORACLE_URL"):
         start(["oracle"])
@@ -136,7 +136,7 @@ def test_oracle_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_db_lists_databases(names: str | None, expected: tuple[str, ...]) -> None:
-    """With commas or spaces between, each once; all of them when it is empty."""
+    """Commas or spaces separate the names; duplicates are removed; empty means all."""
     assert chosen(names) == expected
 
 
@@ -144,18 +144,18 @@ def test_db_lists_databases(names: str | None, expected: tuple[str, ...]) -> Non
     ("names", "message"),
     [
         ("sqlite,mongodb", "'mongodb'"),
-        ("sqlite,postgresql@9", "There is no postgresql@9; there is postgresql@14, "),
-        ("sqlite@3", "There is no sqlite@3; there is no release to choose"),
+        ("sqlite,postgresql@9", "Unknown release postgresql@9; choose from postgresql@14, "),
+        ("sqlite@3", "Unknown release sqlite@3; only its default release is available"),
     ],
 )
 def test_db_with_an_unknown_database_is_refused(names: str, message: str) -> None:
-    """A slip must not pass for a run without that database, or with another release of it."""
+    """A typing error must not silently leave out a database, or test another release."""
     with pytest.raises(ServerError, match=message):
         chosen(names)
 
 
 def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So are those that tests start for themselves; the others are the machine's own."""
+    """Servers that a test starts itself have that release; others are the machine's own."""
     monkeypatch.setenv("DB", "postgresql@18, mysql")
     assert {name: kind().release for name, kind in KINDS.items()} == {
         "postgresql": "18",
@@ -169,7 +169,7 @@ def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyP
 def test_a_server_in_the_background_outlives_who_started_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It is found again, no other release is taken for it, and stop() leaves nothing of it."""
+    """Another process finds the server, refuses it for another release, and stops it."""
     monkeypatch.setattr(background, "FOLDER", tmp_path / "servers")
     monkeypatch.delenv(variable(name), raising=False)
     script = (

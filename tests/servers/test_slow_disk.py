@@ -1,4 +1,4 @@
-"""A slow disk is as slow as told, from one moment to the next, and its syncs can be held."""
+"""The delay of a slow disk can be changed at any time, and its syncs can be held."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def server() -> Iterator[SlowPostgreSQL]:
 
 
 def rows(server: SlowPostgreSQL) -> int:
-    """Return how many rows there are."""
+    """Return the number of rows."""
     ((count,),) = server.query("SELECT count(*) FROM slow")
     return int(count)
 
@@ -45,7 +45,7 @@ class TestSlowDisk:
     using = "postgresql"
 
     def test_each_sync_takes_so_much_longer(self, server: SlowPostgreSQL) -> None:
-        """Also a running server's syncs, and told by another process."""
+        """The delay affects a running server, and another process can set it."""
         SlowDisk(server.disk.folder).delay(10)
         slow = commit(server, COMMITS)
         server.disk.delay(0)
@@ -54,7 +54,7 @@ class TestSlowDisk:
         assert fast < slow
 
     def test_a_sync_can_be_held(self, server: SlowPostgreSQL) -> None:
-        """A commit waits until the disk goes on."""
+        """A commit waits until the disk continues."""
         server.disk.hold()
         waiting: Any = threading.Thread(target=commit, args=(server, 1))
         waiting.start()
@@ -66,7 +66,7 @@ class TestSlowDisk:
         assert not waiting.is_alive()
 
     def test_power_can_be_lost(self, server: SlowPostgreSQL) -> None:
-        """What is committed without a sync outlives a killed server, and no loss of power."""
+        """A commit without a sync survives a killed server, but no power failure."""
         disk = server.disk
         disk.note_what_is_not_synced()
         commit(server, 1)
@@ -74,7 +74,7 @@ class TestSlowDisk:
             before = rows(server)
             disk.hold()
             commit(server, 1, "SET synchronous_commit = off")
-            wait_until(lambda: disk.held > 0)  # by the process that writes the log meanwhile
+            wait_until(lambda: disk.held > 0)  # another process writes the log meanwhile
             assert rows(server) == before + 1
             server.kill()
             assert power or disk.lose_power() > 0
