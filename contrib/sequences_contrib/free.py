@@ -73,5 +73,7 @@ def _gaps(rows: QuerySet[Any], attname: str, start: int) -> Iterator[int]:
         start += known["n"]
     while (used := begins.filter(**{f"{attname}__gte": start}).first()) is not None:
         yield from range(start, used)
-        start = ends.filter(**{f"{attname}__gte": used})[:1].get() + 1
+        # Rows that were found may be deleted before the next query; then their numbers are free.
+        end = ends.filter(**{f"{attname}__gte": used}).first()
+        start = used if end is None else end + 1
     yield from count(start)

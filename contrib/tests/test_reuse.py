@@ -164,6 +164,25 @@ def test_a_number_that_is_just_stored_into_a_gap(end: str, using: str) -> None:
     assert other.result() == (3 if end == "commit" else 1)
 
 
+def test_rows_that_are_deleted_during_the_search(using: str) -> None:
+    """The search continues if the rows that it has found are deleted before its next query."""
+    for _ in range(4):
+        seat(using)
+    seats = Seat.objects.using(using)
+    seats.filter(number=1).delete()
+    deleted: list[bool] = []
+
+    def delete_first(execute: Any, sql: str, *arguments: Any) -> Any:
+        if "EXISTS" in sql and not deleted:
+            deleted.append(True)
+            seats.all().delete()
+        return execute(sql, *arguments)
+
+    with connections[using].execute_wrapper(delete_first):
+        assert seat(using).number == 0
+    assert deleted
+
+
 def test_a_counter_that_is_behind_the_rows(using: str) -> None:
     """Numbers that rows have are not given again, wherever the counter was set to."""
     seats = [seat(using) for _ in range(4)]
