@@ -183,6 +183,24 @@ def test_rows_that_are_deleted_during_the_search(using: str) -> None:
     assert deleted
 
 
+def test_all_counters_are_locked_before_rows_are_read(using: str) -> None:
+    """A locking read may wait for a row of a transaction that waits for one of the counters."""
+    for room in "ab":
+        seat(using, room)
+    statements: list[str] = []
+
+    def record(execute: Any, sql: str, params: Any, *arguments: Any) -> Any:
+        statements.append(f"{sql} {params}")
+        return execute(sql, params, *arguments)
+
+    with connections[using].execute_wrapper(record):
+        Seat.objects.using(using).bulk_create([Seat(room="a"), Seat(room="b")])
+    table = connections[using].ops.quote_name(Seat._meta.db_table)
+    first = next(i for i, text in enumerate(statements) if f"FROM {table}" in text)
+    for room in "ab":
+        assert any(f"numbered_seat.number.{room}" in text for text in statements[:first])
+
+
 def test_a_counter_that_is_behind_the_rows(using: str) -> None:
     """Numbers that rows have are not given again, wherever the counter was set to."""
     seats = [seat(using) for _ in range(4)]
