@@ -81,7 +81,9 @@ def run_tests(folder: Path, source: str, *options: str) -> tuple[int, str]:
     file.write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = tests.settings\n")
     command = (sys.executable, "-m", "pytest", *PLUGINS, *options, "-p", "no:randomly", "backends")
-    done = try_run(*command, cwd=folder, PYTHONPATH=str(ROOT), DB="sqlite")
+    # The inner run must not clear the database of this one.
+    url = f"sqlite:///{folder / 'db.sqlite3'}"
+    done = try_run(*command, cwd=folder, PYTHONPATH=str(ROOT), DB="sqlite", SQLITE_URL=url)
     return done.returncode, done.stdout + done.stderr
 
 
