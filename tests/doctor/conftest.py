@@ -76,3 +76,14 @@ def alias(private: str) -> str:
 def _silenced(settings: Any) -> None:
     """The collations of the tests' models don't matter here."""
     settings.SILENCED_SYSTEM_CHECKS = ["sequences_contrib.E005"]
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Close the connections to all databases, which the doctor opens and a command leaves open.
+
+    Otherwise the tests' own databases could not be dropped after the last test.
+    """
+    yield
+    for connection in connections.all(initialized_only=True):
+        connection.close()
