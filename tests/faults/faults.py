@@ -16,6 +16,7 @@ from sequences_core.table import TABLE
 from sequences_core.testing.history import Series
 from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet
+from tests.servers.errors import wait_until
 from tests.servers.proxy import Proxy
 
 Fault = Callable[[Arena, Tally], None]
@@ -71,7 +72,7 @@ def connections_cut(arena: Arena, tally: Tally) -> None:
             for _ in range(CUTS):
                 for point, what, marker in POINTS:
                     proxy.lose(what, marker)
-                    wait_until(lambda: not proxy.is_armed)
+                    wait_until(lambda: not proxy.is_armed, "No connection was cut")
                     fleet.done[f"connections cut {point}"] += 1
                 fleet.done["connections cut anywhere"] += proxy.cut()
                 fleet.wait_for_commits(5)
@@ -159,11 +160,3 @@ SHORT_TIMEOUTS: dict[str, dict[str, Any]] = {
     "mysql": {"read_timeout": 1, "write_timeout": 1},
 }
 """Django's OPTIONS for clients whose timeouts are shorter than STANDSTILL."""
-
-
-def wait_until(happened: Callable[[], bool], patience: float = 60.0) -> None:
-    """Wait until ``happened()`` is true."""
-    deadline = time.monotonic() + patience
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)

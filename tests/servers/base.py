@@ -9,7 +9,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from tests.servers import reaper
 from tests.servers.cache import cached
-from tests.servers.errors import ServerError
+from tests.servers.errors import ServerError, wait_until
 from tests.servers.ports import free_port
 from tests.servers.probe import connect, query
 
@@ -200,12 +199,17 @@ class Server(abc.ABC):
 
     def wait(self) -> None:
         """Wait until the server accepts connections."""
-        deadline = time.monotonic() + TIMEOUT
-        while not self.answers():
-            if self._running().poll() is not None or time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-2000:].strip()
-                raise ServerError(f"{self.title} did not start. The end of its log:\n{last}")
-            time.sleep(0.05)
+
+        def ready() -> bool:
+            if self._running().poll() is not None:
+                raise ServerError(f"{self.title} did not start.")
+            return self.answers()
+
+        try:
+            wait_until(ready, f"{self.title} did not start", TIMEOUT)
+        except ServerError as error:
+            last = self.log.read_text(errors="replace")[-2000:].strip()
+            raise ServerError(f"{error} The end of its log:\n{last}") from None
 
     def start(self) -> Self:
         """Start, and wait until it is ready; after stop() or kill(), on the same data and port."""
@@ -242,8 +246,7 @@ class Server(abc.ABC):
         family = reaper.family(process.pid)
         reaper.signal(family, "kill")
         process.wait()
-        while any(reaper.runs(one) for one in family):
-            time.sleep(0.01)
+        wait_until(lambda: not any(map(reaper.runs, family)), f"{self.title} did not end")
         self._ended()
 
     def pause(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Self
 
-from tests.servers.errors import ServerError
+from tests.servers.errors import wait_until
 from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
 
@@ -67,14 +66,11 @@ class Member(MySQL):
         ]
         for statement in statements:
             self.query(statement)
-        deadline = time.monotonic() + TIMEOUT
-        while (self.port, "ONLINE") not in {row[:2] for row in self.query(STATES)}:
-            if time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-2000:]
-                raise ServerError(
-                    f"{self.title} did not join its group. The end of its log:\n{last}"
-                )
-            time.sleep(0.1)
+
+        def is_online() -> bool:
+            return (self.port, "ONLINE") in {row[:2] for row in self.query(STATES)}
+
+        wait_until(is_online, f"The member did not join its group (see {self.log})", TIMEOUT)
 
 
 class Group:
@@ -100,20 +96,18 @@ class Group:
         return self
 
     def primary(self) -> Member:
-        """Return a primary on which the running members agree."""
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            for member in self.members:
-                try:
-                    states = member.query(STATES)
-                except Exception:  # noqa: BLE001 - it doesn't run
-                    continue
-                ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
-                # The remaining members need some time to expel a killed one.
-                if found := [one for one in self.members if one.port in ports and one.answers()]:
-                    return found[0]
-            time.sleep(0.1)
-        raise ServerError("The group has no primary.")
+        """Return a primary, once a running member knows one that answers."""
+
+        def elected() -> Member | None:
+            running = [member for member in self.members if member.answers()]
+            states = [row for member in running for row in member.query(STATES)]
+            ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
+            # The remaining members need some time to expel a killed one.
+            return next((member for member in running if member.port in ports), None)
+
+        primary = wait_until(elected, "The group elected no primary", TIMEOUT)
+        assert primary
+        return primary
 
     def close(self) -> None:
         """Kill and remove all members."""

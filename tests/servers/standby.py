@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
-from tests.servers.errors import ServerError
+from tests.servers.errors import ServerError, wait_until
 from tests.servers.ports import HOST
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.proxy import Proxy
-
-TIMEOUT = 60.0
-"""Seconds for the standby to connect."""
 
 
 class Standby(PostgreSQL):
@@ -58,11 +54,7 @@ class Pair:
         """Start both, and wait until the standby is connected."""
         self.primary.start()
         self.standby.start()
-        deadline = time.monotonic() + TIMEOUT
-        while not self.follows():
-            if time.monotonic() > deadline:
-                raise ServerError("The standby did not connect.")
-            time.sleep(0.05)
+        wait_until(self.follows, "The standby did not connect")
         return self
 
     def follows(self) -> bool:
