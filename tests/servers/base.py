@@ -71,25 +71,24 @@ class Server(abc.ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
 
-    # The methods that each server must define.
+    # What each server defines; url and command() have no default.
 
-    @abc.abstractmethod
     def install(self) -> None:
         """Install the programs."""
 
     @property
-    @abc.abstractmethod
     def version(self) -> str:
         """The server's version, such as "15.18", as its program prints it."""
+        return ""
 
     @property
     @abc.abstractmethod
     def url(self) -> str:
         """The URL for dj-database-url, with a user that has all privileges."""
 
-    @abc.abstractmethod
     def initialise(self, data: Path) -> None:
-        """Create a data directory at `data`, for `owner`."""
+        """Create a data directory at `data`, for `owner`; by default an empty one."""
+        data.mkdir()
 
     @abc.abstractmethod
     def command(self) -> list[str | Path]:
