@@ -24,7 +24,7 @@ class Member(MySQL):
     title = "MySQL with Group Replication"
 
     def __init__(self, group: Group) -> None:
-        super().__init__(durable=group.durable)
+        super().__init__(durable=True)
         self.group = group
         self.group_port = free_port()
 
@@ -74,14 +74,12 @@ class Member(MySQL):
 
 
 class Group:
-    """A group of members; with `multi`, all of them are primaries."""
+    """A group of three members; with `multi`, all of them are primaries."""
 
-    def __init__(self, size: int = 3, *, multi: bool = False, durable: bool = False) -> None:
+    def __init__(self, *, multi: bool) -> None:
         self.name = str(uuid.uuid4())
         self.multi = multi
-        self.durable = durable
-        self.members: list[Member] = []
-        self.members += [Member(self) for _ in range(size)]
+        self.members = [Member(self) for _ in range(3)]
 
     @property
     def url(self) -> str:

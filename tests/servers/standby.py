@@ -18,9 +18,9 @@ class Standby(PostgreSQL):
 
     title = "PostgreSQL, standby"
 
-    def __init__(self, upstream: int, *, durable: bool = False) -> None:
+    def __init__(self, upstream: int) -> None:
         link = f"host={HOST} port={upstream} user=postgres"
-        super().__init__(durable=durable, settings={"primary_conninfo": link})
+        super().__init__(durable=True, settings={"primary_conninfo": link})
 
     def prepare(self) -> None:
         """Prepare the server, and make a new one a standby."""
@@ -38,12 +38,12 @@ class Standby(PostgreSQL):
 class Pair:
     """A primary and its standby, with a proxy between them."""
 
-    def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
+    def __init__(self, *, synchronous: bool) -> None:
         self.synchronous = synchronous
         names = {"synchronous_standby_names": "*"} if synchronous else {}
-        self.leader = self.primary = PostgreSQL(durable=durable, settings=names)
+        self.leader = self.primary = PostgreSQL(durable=True, settings=names)
         self.link = Proxy(self.primary.port)
-        self.standby = Standby(self.link.port, durable=durable)
+        self.standby = Standby(self.link.port)
 
     @property
     def url(self) -> str:
