@@ -6,8 +6,8 @@ has sent its COMMIT: the crash may undo all of them, and none of them may have b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from tests.faults.arena import Arena, Tally
@@ -44,12 +44,9 @@ JOBS: dict[str, dict[str, tuple[str, ...]]] = {
 """The ways to take numbers, each of which releases its counter in another way."""
 
 
-@contextmanager
-def slow_disk() -> Iterator[Arena]:
+def slow_disk() -> Arena:
     """Return the arena of a server whose syncs can be held, and which can lose unsynced writes."""
-    with Arena("postgresql on a slow disk", SlowPostgreSQL()) as arena:
-        disk_of(arena).note_what_is_not_synced()
-        yield arena
+    return Arena("postgresql on a slow disk", SlowPostgreSQL())
 
 
 def server_killed(way: str) -> Fault:
@@ -124,6 +121,7 @@ def crash(
     By default, the power fails once all writers wait for the disk.
     """
     server, disk = arena.server, disk_of(arena)
+    disk.note_what_is_not_synced()
 
     def act(fleet: Fleet) -> None:
         disk.delay(SLOW)

@@ -30,13 +30,13 @@ class Member(MySQL):
 
     def options(self) -> dict[str, str | int]:
         """Return the settings that Group Replication requires."""
-        seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.members)
+        seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.nodes)
         return {
             **super().options(),
             "performance_schema": "ON",
             # Group Replication sets auto_increment_offset to the id, and MySQL ignores an offset
             # above auto_increment_increment, 7: primaries would generate equal keys.
-            "server_id": self.group.members.index(self) + 1,
+            "server_id": self.group.nodes.index(self) + 1,
             "report_host": HOST,
             "gtid_mode": "ON",
             "enforce_gtid_consistency": "ON",
@@ -79,7 +79,7 @@ class Group:
     def __init__(self, *, multi: bool) -> None:
         self.name = str(uuid.uuid4())
         self.multi = multi
-        self.members = [Member(self) for _ in range(3)]
+        self.nodes = [Member(self) for _ in range(3)]
 
     @property
     def url(self) -> str:
@@ -88,16 +88,16 @@ class Group:
 
     def start(self) -> Self:
         """Start all members; the first one founds the group."""
-        for member in self.members:
+        for member in self.nodes:
             member.start()
-            member.join(bootstrap=member is self.members[0])
+            member.join(bootstrap=member is self.nodes[0])
         return self
 
     def primary(self) -> Member:
         """Return a primary, once a running member knows one that answers."""
 
         def elected() -> Member | None:
-            running = [member for member in self.members if member.answers()]
+            running = [member for member in self.nodes if member.answers()]
             states = [row for member in running for row in member.query(STATES)]
             ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
             # The remaining members need some time to expel a killed one.
@@ -109,5 +109,5 @@ class Group:
 
     def close(self) -> None:
         """Kill and remove all members."""
-        for member in self.members:
+        for member in self.nodes:
             member.close()
