@@ -138,6 +138,6 @@ def wait_until_alone() -> None:
     def is_alone() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(statement)
-            return cursor.fetchone() == (0,)
+            return bool(cursor.fetchone() == (0,))
 
     wait_until(is_alone, "Some sessions did not end")

@@ -36,8 +36,11 @@ def _run(command: str, names: list[str]) -> None:
     os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
-            kind = KINDS.get(name.partition("@")[0])
-            print(f"{name}: {kind().install() or 'installed' if kind else install(name)}")
+            if kind := KINDS.get(name.partition("@")[0]):
+                kind().install()
+            else:
+                install(name)
+            print(f"{name}: installed")
     else:
         for number in (signal.SIGINT, signal.SIGTERM):  # a background job ignores SIGINT
             signal.signal(number, signal.default_int_handler)
