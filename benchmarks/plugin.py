@@ -148,14 +148,6 @@ def times(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Times]:
         kept.turns.append(list(benchmark.stats.stats.data))
 
 
-@pytest.fixture(scope="session")
-def writers() -> Iterator[Any]:
-    from benchmarks.questions.writers import Writers
-
-    with Writers() as pool:
-        yield pool
-
-
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Any:
     from benchmarks.questions.contention import Tally

@@ -22,7 +22,7 @@ from benchmarks.contestants.base import ONE, Contestant
 from benchmarks.contestants.limits import PgBench
 from benchmarks.questions import TURNS, turns
 from benchmarks.questions.exactness import fault_in
-from benchmarks.questions.writers import Outcome, Task, Writers
+from benchmarks.questions.writers import Outcome, Task, run
 from benchmarks.scale import BUSIEST, scaled
 from tests.servers.proxy import Proxy
 
@@ -165,13 +165,11 @@ def ports() -> Iterator[dict[int, int | None]]:
 
 
 @pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
-def test_contention(
-    cell: Cell, turn: int, tally: Tally, writers: Writers, ports: dict[int, int | None]
-) -> None:
-    measure(cell, tally, writers, ports[cell.latency])
+def test_contention(cell: Cell, turn: int, tally: Tally, ports: dict[int, int | None]) -> None:
+    measure(cell, tally, ports[cell.latency])
 
 
-def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None) -> None:
+def measure(cell: Cell, tally: Tally, port: int | None = None) -> None:
     """Measure one turn, and add it to the tally."""
     contestant, number = by_name(cell.contestant), range(cell.writers)
     contestant.clear()
@@ -181,5 +179,5 @@ def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None)
         outcomes = [Outcome(ONE, committed=rows)]  # pgbench doesn't report them by client
     else:
         task = functools.partial(Task, cell.contestant, rollbacks=cell.rollbacks, port=port)
-        seconds, outcomes = writers.run([task(cell.scope(one), cell.seconds) for one in number])
+        seconds, outcomes = run([task(cell.scope(one), cell.seconds) for one in number])
     tally.add(seconds, outcomes, contestant)

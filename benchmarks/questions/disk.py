@@ -13,7 +13,6 @@ import pytest
 from benchmarks.contestants import contestants
 from benchmarks.questions import TURNS
 from benchmarks.questions.contention import Cell, Tally, alternating, measure
-from benchmarks.questions.writers import Writers
 from benchmarks.scale import DISK, scaled
 from tests.servers.slow_disk import SlowDisk
 
@@ -36,6 +35,6 @@ CELLS = [
 
 
 @pytest.mark.parametrize(TURNS, alternating(CELLS), ids=str)
-def test_disk(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
+def test_disk(cell: Cell, turn: int, tally: Tally) -> None:
     SlowDisk(Path(os.environ[DISK])).delay(cell.sync)
-    measure(cell, tally, writers)
+    measure(cell, tally)
