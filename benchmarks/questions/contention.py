@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,10 +29,10 @@ from tests.servers.proxy import Proxy
 WRITERS = scaled((1, 8), (1, 2, 4, 8, 16))
 LATENCIES = scaled((1,), (1, 5))
 """Round-trip times of the network in milliseconds, in addition to 0."""
-COMPARED_PASSES, PASSES = scaled((1, 1), (4, 2))
-"""The passes of cells that are compared (see Cell.is_compared), and of the others."""
+PASSES = scaled(1, 4)
 COMPARED_SECONDS, SECONDS = scaled((0.3, 0.2), (1.5, 0.4))
-"""The seconds per turn of the same; fairness needs long turns."""
+"""The seconds per turn of cells that are compared (see Cell.is_compared), whose fairness needs long
+turns, and of the others."""
 SQLITE_SECONDS = scaled(1.0, 15.0)
 """The seconds per turn of LONG_ON_SQLITE on SQLite. A waiting connection sleeps there for up to
 100 ms between two attempts, while the last one to commit continues at once
@@ -144,12 +144,6 @@ def cells() -> Iterator[Cell]:
                 yield Cell(one.name, *shape)
 
 
-def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
-    """Return the turns of the cells, with more of them for compared cells."""
-    pairs = turns(cells, COMPARED_PASSES)
-    return [(cell, turn) for cell, turn in pairs if cell.is_compared or turn < PASSES]
-
-
 @pytest.fixture(scope="module")
 def ports() -> Iterator[dict[int, int | None]]:
     """Return the port to connect to for each latency; None is the server's own port."""
@@ -164,7 +158,7 @@ def ports() -> Iterator[dict[int, int | None]]:
         yield found
 
 
-@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
+@pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
 def test_contention(cell: Cell, turn: int, tally: Tally, ports: dict[int, int | None]) -> None:
     measure(cell, tally, ports[cell.latency])
 
