@@ -7,21 +7,18 @@ latency, and rollbacks or none. A speed counts only if the numbers of all turns 
 from __future__ import annotations
 
 import functools
-import statistics
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 from django.db import connection
 
 from benchmarks.contestants import by_name, contestants
-from benchmarks.contestants.base import ONE, Contestant
+from benchmarks.contestants.base import ONE
 from benchmarks.contestants.limits import PgBench
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.figures import Tally
 from benchmarks.questions.writers import Outcome, Task, run
 from benchmarks.scale import BUSIEST, scaled
 from tests.servers.proxy import Proxy
@@ -73,56 +70,6 @@ class Cell:
 
 LONG_ON_SQLITE = ("SequenceField", "get_next_value", "django-sequences")
 """The contestants that have long turns on SQLite, where their fairness is measured."""
-
-
-@dataclass
-class Tally:
-    """The combined turns of one cell."""
-
-    rates: list[float] = field(default_factory=list)
-    """Committed rows per second."""
-    writers: Counter[int] = field(default_factory=Counter)
-    """Rows committed by each writer, over all turns."""
-    seconds: float = 0.0
-    waits: list[float] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-    committed: int = 0
-    faults: list[str] = field(default_factory=list)
-    """Descriptions of numbers that aren't exact."""
-
-    def result(self) -> dict[str, Any]:
-        """Return the figures, without a speed if the numbers are not exact."""
-        fault = self.faults[0] if self.faults else None
-        found = {"committed": self.committed, "errors": dict(self.errors), "fault": fault}
-        if fault or not self.committed:
-            return found
-        counts = self.writers.values()
-        figures = {
-            "rate": round(statistics.median(self.rates), 1),
-            "turns": [round(rate, 1) for rate in self.rates],
-            "fairness": round(min(counts) / max(counts), 3),
-            "seconds": round(self.seconds, 1),
-        }
-        if len(self.waits) > 1:
-            quantiles = statistics.quantiles(self.waits, n=100)
-            figures |= {f"p{p}": round(quantiles[p - 1] * 1e3, 3) for p in (50, 95, 99)}
-        return found | figures
-
-    def add(self, seconds: float, outcomes: list[Outcome], contestant: Contestant) -> None:
-        """Add a turn, and check the numbers that it stored."""
-        committed: Counter[str] = Counter()
-        for writer, outcome in enumerate(outcomes):
-            committed[outcome.scope] += outcome.committed
-            self.writers[writer] += outcome.committed
-            self.waits += outcome.waits
-            self.errors += outcome.errors
-        self.committed += committed.total()
-        self.seconds += seconds
-        self.rates.append(committed.total() / seconds)
-        with contestant.active():
-            fault = fault_in(committed, contestant.numbers(), contestant.last)
-        if fault and contestant.gapless:
-            self.faults.append(fault)
 
 
 def shapes() -> Iterator[tuple[int, str, int, bool]]:

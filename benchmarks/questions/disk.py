@@ -12,7 +12,8 @@ import pytest
 
 from benchmarks.contestants import contestants
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.contention import PASSES, Cell, Tally, measure
+from benchmarks.questions.contention import PASSES, Cell, measure
+from benchmarks.questions.figures import Tally
 from benchmarks.scale import DISK, scaled
 from tests.servers.slow_disk import SlowDisk
 

@@ -20,8 +20,7 @@ from benchmarks.contestants.base import ONE, empty
 from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, post
 from benchmarks.models import Bill, BillByHand, Posted
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.contention import Tally
-from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.figures import Tally, fault_in
 from benchmarks.questions.rows import SETTLE, concatenated, integers, settle
 from benchmarks.questions.writers import Task, run
 from benchmarks.scale import BUSIEST, scaled
