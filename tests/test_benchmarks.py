@@ -24,7 +24,7 @@ from tests.servers.ports import free_port
 ROOT = Path(__file__).resolve().parents[1]
 
 
-BROKEN = "tests.demo.faults.CountsAlone"
+BROKEN = "tests.faults.broken.CountsAlone"
 """A backend that counts in its own process, without a shared counter."""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -91,27 +90,19 @@ def cells() -> Iterator[Cell]:
                 yield Cell(one.name, *shape)
 
 
-@pytest.fixture(scope="module")
-def ports() -> Iterator[dict[int, int | None]]:
-    """Return the port to connect to for each latency; None is the server's own port."""
-    with ExitStack() as stack:
-        found: dict[int, int | None] = {0: None}
-        if connection.vendor != "sqlite":
-            host = connection.settings_dict["HOST"] or "127.0.0.1"
-            port = int(connection.settings_dict["PORT"])
-            for latency in LATENCIES:
-                proxy = Proxy(port, host=host, latency=latency / 2)
-                found[latency] = stack.enter_context(proxy).port
-        yield found
-
-
 @pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
-def test_contention(cell: Cell, turn: int, tally: Tally, ports: dict[int, int | None]) -> None:
-    measure(cell, tally, ports[cell.latency])
+def test_contention(cell: Cell, turn: int, tally: Tally) -> None:
+    if not cell.latency:
+        measure(cell, tally)
+        return
+    settings = connection.settings_dict
+    host, port = settings["HOST"] or "127.0.0.1", int(settings["PORT"])
+    with Proxy(port, host=host, latency=cell.latency / 2) as proxy:
+        measure(cell, tally, proxy.port)
 
 
 def measure(cell: Cell, tally: Tally, port: int | None = None) -> None:
-    """Measure one turn, and add it to the tally."""
+    """Measure one turn, through a proxy at ``port`` or without; add it to the tally."""
     contestant, number = by_name(cell.contestant), range(cell.writers)
     contestant.clear()
     if isinstance(contestant, PgBench):

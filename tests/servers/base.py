@@ -69,7 +69,6 @@ class Server(abc.ABC):
         self.port = free_port()
         self.release = listed(os.environ.get("DB")).get(self.name, "")
         self._process: subprocess.Popen[bytes] | None = None
-        self._paused = False
 
     # What each server defines; url and command() have no default.
 
@@ -227,7 +226,6 @@ class Server(abc.ABC):
     def stop(self) -> None:
         """Shut down in order, and keep the data."""
         process = self._running()
-        self.resume()
         process.send_signal(self.stop_signal)
         try:
             status = process.wait(TIMEOUT)
@@ -251,13 +249,10 @@ class Server(abc.ABC):
     def pause(self) -> None:
         """Suspend all its processes (SIGSTOP): connections stay open without a response."""
         reaper.signal(reaper.family(self.pid), "suspend")
-        self._paused = True
 
     def resume(self) -> None:
         """Undo pause()."""
-        if self._paused:
-            reaper.signal(reaper.family(self.pid), "resume")
-        self._paused = False
+        reaper.signal(reaper.family(self.pid), "resume")
 
     def close(self) -> None:
         """Kill it, if it runs, and remove all its files."""
@@ -285,7 +280,6 @@ class Server(abc.ABC):
 
     def _ended(self) -> None:
         self._process = None
-        self._paused = False
         reaper.watch(self.directory)
 
 
