@@ -11,6 +11,9 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from django.db import Error, connections
+from sequences_orm import ORMAllocator
+
+from benchmarks.contestants import by_name
 
 TIMEOUT = 60.0
 """Extra seconds before a writer counts as hanging: a lock wait on MySQL may take 50."""
@@ -67,19 +70,16 @@ def _begin(start: Barrier) -> None:
 
 
 def _work(task: Task) -> Outcome:
-    from benchmarks.contestants import by_name
-
     contestant = by_name(task.contestant)
     connection: Any = connections[contestant.alias]
     outcome = Outcome(task.scope)
-    # Django doesn't convert the errors of a raw driver.
-    errors = (Error, connection.Database.Error)
 
     def issue(*, rollback: bool) -> bool:
         try:
             contestant.issue(task.scope, rollback=rollback)
-        except errors as error:
-            outcome.errors[_described(error)] += 1
+        except Error as error:
+            code = ORMAllocator().error_code(error)  # of any database
+            outcome.errors[f"{type(error).__name__} {code}"] += 1
             return False
         return not rollback
 
@@ -103,12 +103,3 @@ def _work(task: Task) -> Outcome:
             now = time.monotonic()
     outcome.ended = now
     return outcome
-
-
-def _described(error: Exception) -> str:
-    """Return the error's class, with the database's code if it has one."""
-    cause = error.__cause__ or error
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-    if code is None and error.args and isinstance(error.args[0], int):
-        code = error.args[0]
-    return f"{type(error).__name__} {code}" if code else type(error).__name__
