@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,11 +60,12 @@ def boot(servers: Iterable[Server]) -> None:
         raise
 
 
-def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
-    """Return the URL of each database in `names`; start its server unless its `…_URL` is set.
+def prepared(
+    names: Iterable[str], sqlite: Callable[[], str], *, durable: bool
+) -> tuple[dict[str, str], dict[str, Server]]:
+    """Return the URLs of the databases that run already, and the servers to start for the others.
 
-    The servers end with this process, or with stop(). Raise ServerError if a database has no server
-    to start, or if a server can't be installed or doesn't start.
+    Raise ServerError for a database that has no server to start.
     """
     urls: dict[str, str] = {}
     servers: dict[str, Server] = {}
@@ -72,11 +73,21 @@ def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str,
         if given := os.environ.get(variable(name)):
             urls[name] = given
         elif name == "sqlite":
-            urls[name] = _sqlite()
+            urls[name] = sqlite()
         elif name in KINDS:
             servers[name] = KINDS[name](durable=durable)
         else:
             raise ServerError(f"No {name} server can be started: set {variable(name)}.")
+    return urls, servers
+
+
+def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
+    """Return the URL of each database in `names`; start its server unless its `…_URL` is set.
+
+    The servers end with this process, or with stop(). Raise ServerError if a server can't be
+    installed or doesn't start.
+    """
+    urls, servers = prepared(names, _sqlite, durable=durable)
     boot(servers.values())
     return urls | {name: server.url for name, server in servers.items()}
 
