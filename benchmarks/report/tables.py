@@ -11,6 +11,9 @@ from tests.pages import TITLES, Entry, Table
 SOME_FAILED = " †"
 SOME_FAILED_NOTE = "†: some transactions failed; they are not counted."
 
+PREFIXES = {"ours": "", "third party": "", "peer": "", "price": "price: ", "limit": "limit: "}
+"""The prefix of a row for each kind of contestant, in the order of the rows."""
+
 Value = Callable[[Cell], float | None]
 
 
@@ -60,36 +63,42 @@ def pivot(
 ) -> Table:
     """Return a table of one figure, with the best of each column in bold.
 
-    By default a row is a contestant, in the order of the suite. Limits and numberings with gaps
-    are never the best.
+    By default a row is a contestant: ours first, and variants below the contestant that they vary.
+    Limits and numberings with gaps are never the best. A row without any figure is left out.
     """
-    kinds = results.kinds()
     cells = sorted(cells, key=lambda cell: measured(results).index(cell["database"]))
+    kinds = dict.fromkeys((cell["contestant"] for cell in cells), "ours") | results.kinds()
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
-        order = [*kinds, *(cell["contestant"] for cell in cells)]  # such as audit
-        cells.sort(key=lambda cell: order.index(cell["contestant"]))
+        names = [base(name) for name in kinds]
+        cells.sort(key=lambda cell: names.index(base(cell["contestant"])))
+        cells.sort(key=lambda cell: [*PREFIXES].index(kinds[cell["contestant"]]))
 
         def row(cell: Cell) -> str:
-            kind = kinds.get(cell["contestant"], "peer")
-            return cell["contestant"] if kind == "peer" else f"{kind}: {cell['contestant']}"
+            return PREFIXES[kinds[cell["contestant"]]] + cell["contestant"]
 
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
     winners = {}
-    for name in columns:
+    for name in columns if best else ():
         competing = [
             value(cell)
             for (_, where), cell in found.items()
-            if best and where == name and kinds.get(cell["contestant"]) not in {"limit", "price"}
+            if where == name and kinds[cell["contestant"]] not in {"limit", "price"}
         ]
-        winners[name] = (best or max)(filter(None, competing), default=None)
+        winners[name] = best(filter(None, competing), default=None)
     for name in dict.fromkeys(map(row, cells)):
-        shown = (entry(found.get((name, where)), value, winners.get(where)) for where in columns)
-        table.add(name, *shown)
+        shown = [entry(found.get((name, where)), value, winners.get(where)) for where in columns]
+        if any(one.text for one in shown):
+            table.add(name, *shown)
     if any(SOME_FAILED in one.text for shown_row in table.rows for one in shown_row):
         table.note = f"{note} {SOME_FAILED_NOTE}".strip()
     return table
+
+
+def base(contestant: str) -> str:
+    """Return the name of the contestant of which this is a variant, or its own name."""
+    return contestant.partition(",")[0]
 
 
 def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:
