@@ -67,7 +67,9 @@ def pivot(
     Limits and numberings with gaps are never the best. A row without any figure is left out.
     """
     cells = sorted(cells, key=lambda cell: measured(results).index(cell["database"]))
-    kinds = dict.fromkeys((cell["contestant"] for cell in cells), "ours") | results.kinds()
+    kinds = results.kinds()
+    for cell in cells:
+        kinds.setdefault(cell["contestant"], "ours")  # such as audit
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
         names = [base(name) for name in kinds]

@@ -338,9 +338,7 @@ ODD_SCOPES = [
 
 @pytest.mark.parametrize("options", [{}, {"reuse": "gaps"}], ids=str)
 @pytest.mark.parametrize("scope", ODD_SCOPES, ids=repr)
-def test_rows_with_dates_of_other_programs(
-    scope: Any, options: dict[str, Any], using: str
-) -> None:
+def test_rows_with_dates_of_other_programs(scope: Any, options: dict[str, Any], using: str) -> None:
     """They belong to the counter of the date, are numbered, and are found by reuse and others."""
     if connections[using].vendor != "sqlite":
         return
@@ -371,7 +369,9 @@ def test_a_path_to_a_date_of_another_program(using: str) -> None:
         for day in ("2026-01-05", "2026-01-20")
     ]
     with connections[using].cursor() as cursor:
-        cursor.execute("UPDATE numbered_bill SET issued_on = '2026-1-5' WHERE id = %s", [bills[0].pk])
+        cursor.execute(
+            "UPDATE numbered_bill SET issued_on = '2026-1-5' WHERE id = %s", [bills[0].pk]
+        )
     fields: dict[str, Any] = {
         "bill": models.ForeignKey(Bill, models.CASCADE, related_name="+"),
         "number": SequenceField("s", scope=Month("bill__issued_on"), reuse="gaps"),

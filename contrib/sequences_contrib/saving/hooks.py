@@ -1,8 +1,8 @@
 """The methods of Django that numbered models replace.
 
 Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
-of each model that has a SequenceField. The receiver of ``post_save`` is connected here, and not when
-the app is ready, because the field works without the app, and to be the first receiver.
+of each model that has a SequenceField. The import also connects the receiver of ``post_save``: it
+should be the first, and the field works without the app, which would connect it later.
 """
 
 from __future__ import annotations
