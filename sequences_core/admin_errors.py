@@ -18,11 +18,13 @@ from .taking import database_errors
 __all__ = ["ExplainingAdmin"]
 
 
-def explained(view: Callable[..., Any]) -> Any:
+def explained(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Decorate one of Django's views to show an error page if the table can't be read."""
 
     @functools.wraps(view)
-    def wrapper(self: ExplainingAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(
+        self: ExplainingAdmin, request: HttpRequest, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         connection = connections[router.db_for_read(self.model)]
         # Open no transaction outside one: on SQLite, BEGIN may lock the database.
         atomic = transaction.atomic(connection.alias) if connection.in_atomic_block else None

@@ -72,23 +72,22 @@ def pivot(
         kinds.setdefault(cell["contestant"], "ours")  # such as audit
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
-        names = [base(name) for name in kinds]
-        cells.sort(key=lambda cell: names.index(base(cell["contestant"])))
-        cells.sort(key=lambda cell: [*PREFIXES].index(kinds[cell["contestant"]]))
+        order = ranked(kinds)
+        cells.sort(key=lambda cell: order.index(cell["contestant"]))
 
         def row(cell: Cell) -> str:
-            return PREFIXES[kinds[cell["contestant"]]] + cell["contestant"]
+            return f"{PREFIXES[kinds[cell['contestant']]]}{cell['contestant']}"
 
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
     winners = {}
-    for name in columns if best else ():
+    for name in columns:
         competing = [
             value(cell)
             for (_, where), cell in found.items()
-            if where == name and kinds[cell["contestant"]] not in {"limit", "price"}
+            if best and where == name and kinds[cell["contestant"]] not in {"limit", "price"}
         ]
-        winners[name] = best(filter(None, competing), default=None)
+        winners[name] = (best or max)(filter(None, competing), default=None)
     for name in dict.fromkeys(map(row, cells)):
         shown = [entry(found.get((name, where)), value, winners.get(where)) for where in columns]
         if any(one.text for one in shown):
@@ -98,9 +97,11 @@ def pivot(
     return table
 
 
-def base(contestant: str) -> str:
-    """Return the name of the contestant of which this is a variant, or its own name."""
-    return contestant.partition(",")[0]
+def ranked(kinds: dict[str, str]) -> list[str]:
+    """Return the contestants: ours first, and variants below the contestant that they vary."""
+    bases = [name.partition(",")[0] for name in kinds]
+    places = {name: bases.index(base) for name, base in zip(kinds, bases, strict=True)}
+    return sorted(kinds, key=lambda name: ([*PREFIXES].index(kinds[name]), places[name]))
 
 
 def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:

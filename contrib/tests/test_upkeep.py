@@ -437,7 +437,7 @@ def test_all_models(tickets: list[Project], using: str) -> None:
         ({"field": "number"}, "field='number' needs a model"),
     ],
 )
-def test_what_needs_a_model(arguments: dict[str, str], problem: str) -> None:
+def test_what_needs_a_model(arguments: dict[str, Any], problem: str) -> None:
     """A field's name means nothing without a model."""
     with pytest.raises(ValueError, match=problem):
         audit(**arguments)
