@@ -63,8 +63,8 @@ def pivot(
 ) -> Table:
     """Return a table of one figure, with the best of each column in bold.
 
-    By default a row is a contestant: ours first, and variants below the contestant that they vary.
-    Limits and numberings with gaps are never the best. A row without any figure is left out.
+    By default a row is a contestant. Limits and numberings with gaps, which have prefixes, are
+    never the best. A row without any figure is left out.
     """
     cells = sorted(cells, key=lambda cell: measured(results).index(cell["database"]))
     kinds = results.kinds()
@@ -72,22 +72,16 @@ def pivot(
         kinds.setdefault(cell["contestant"], "ours")  # such as audit
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
-        order = ranked(kinds)
-        cells.sort(key=lambda cell: order.index(cell["contestant"]))
-
-        def row(cell: Cell) -> str:
-            return f"{PREFIXES[kinds[cell['contestant']]]}{cell['contestant']}"
-
+        labels = labels_of(kinds)
+        cells.sort(key=lambda cell: list(labels).index(cell["contestant"]))
+    row = row or (lambda cell: labels[cell["contestant"]])
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
+    rivals = [cell for cell in cells if best and not PREFIXES[kinds[cell["contestant"]]]]
     winners = {}
     for name in columns:
-        competing = [
-            value(cell)
-            for (_, where), cell in found.items()
-            if best and where == name and kinds[cell["contestant"]] not in {"limit", "price"}
-        ]
-        winners[name] = (best or max)(filter(None, competing), default=None)
+        figures = [value(cell) for cell in rivals if column(cell) == name]
+        winners[name] = (best or max)(filter(None, figures), default=None)
     for name in dict.fromkeys(map(row, cells)):
         shown = [entry(found.get((name, where)), value, winners.get(where)) for where in columns]
         if any(one.text for one in shown):
@@ -97,11 +91,12 @@ def pivot(
     return table
 
 
-def ranked(kinds: dict[str, str]) -> list[str]:
-    """Return the contestants: ours first, and variants below the contestant that they vary."""
-    bases = [name.partition(",")[0] for name in kinds]
-    places = {name: bases.index(base) for name, base in zip(kinds, bases, strict=True)}
-    return sorted(kinds, key=lambda name: ([*PREFIXES].index(kinds[name]), places[name]))
+def labels_of(kinds: dict[str, str]) -> dict[str, str]:
+    """Return the contestants with their prefixes, ours first, each followed by its variants."""
+    order, bases = list(PREFIXES), [name.partition(",")[0] for name in kinds]
+    names = sorted(kinds, key=lambda name: bases.index(name.partition(",")[0]))
+    names.sort(key=lambda name: order.index(kinds[name]))
+    return {name: PREFIXES[kinds[name]] + name for name in names}
 
 
 def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:
