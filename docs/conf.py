@@ -33,5 +33,6 @@ def setup(app):
 def signature_of_class(app, what, name, obj, options, shown, returns):
     """Show the parameters of ``__init__()`` if Django's ``@deconstructible`` hides them."""
     if what == "class" and shown == "(*args, **kwargs)":
-        return stringify_signature(signature(obj.__init__, bound_method=True)), returns
+        parameters = signature(obj.__init__, bound_method=True)
+        return stringify_signature(parameters, show_return_annotation=False), returns
     return None
