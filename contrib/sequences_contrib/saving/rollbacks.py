@@ -22,39 +22,44 @@ from .memory import CHANGES, undo_changes
 def undoing_save(save_base: Any) -> Any:
     """Wrap ``Model.save_base``: if it fails, the instance has the numbers that it had before."""
 
-    def undone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(save_base)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         state = vars(self._state)
         state[CHANGES] = []
+        parents = _Parents(self) if any(self._meta.parents.values()) else None
         try:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
-            if state.get(CHANGES) and not is_committed(error, _database_of(self, kwargs)):
+            # keep_changes() has removed the list if the row is stored, and a receiver has failed.
+            if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
                 undo_changes(self)
+                if parents is not None:
+                    parents.restore()
             raise
         finally:
             state.pop(CHANGES, None)
 
-    @functools.wraps(save_base)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not any(self._meta.parents.values()):
-            return undone(self, *args, **kwargs)
-        held = set(self.__dict__)
-        before = {attname: self.__dict__.get(attname) for attname in _numbered(self)}
-        adding = self._state.adding
-        try:
-            return undone(self, *args, **kwargs)
-        except BaseException as error:
-            if is_committed(error, _database_of(self, kwargs)):
-                raise
-            if self._state.adding:
-                self.__dict__.update(before)
-                self._state.adding = adding
-            else:  # The UPDATE of a parent's row may have numbered it.
-                names = set(_posted(self)) & held
-                self.__dict__.update({name: before[name] for name in names})
-            raise
-
     return wrapper
+
+
+class _Parents:
+    """What a row and the rows of its parents had before they were stored."""
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.held = set(row.__dict__)
+        self.before = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
+        self.adding = row._state.adding
+
+    def restore(self) -> None:
+        """Take back what the statements for the parents' rows have set."""
+        row = self.row
+        if row._state.adding:
+            row.__dict__.update(self.before)
+            row._state.adding = self.adding
+        else:  # The UPDATE of a parent's row may have numbered it.
+            names = set(_posted(row)) & self.held
+            row.__dict__.update({name: self.before[name] for name in names})
 
 
 def _database_of(row: Any, kwargs: Any) -> str:
