@@ -346,3 +346,28 @@ def test_rollback_of_the_transaction(bills: Any, company: Company, using: str) -
     bill.pk, bill._state.adding = None, True
     bill.save(using=using)
     assert stored(bills) == [(1, "B7/2026-0001"), (2, "B7/2026-0002")]
+
+
+@pytest.mark.parametrize("attname", [False, True])
+def test_an_update_of_the_number_alone(
+    attname: bool, bills: Any, company: Company, using: str
+) -> None:
+    """save(update_fields=["number"]) stores the text of a changed number, and no other field."""
+    bills.create(issued_on=SPRING, company=company)
+    row = bills.get()
+    bills.update(text="by hand")
+    row.number, row.issued_on = 1, WINTER
+    row.save(update_fields=["number"])  # not changed
+    assert stored(bills) == [(1, "by hand")]
+    row.number = 8
+    row.save(update_fields=["number"] if attname else iter({"number"}))
+    assert stored(bills) == [(8, row.text)]
+    assert row.text == "B7/2025-0008"
+    assert bills.get().issued_on == SPRING
+    only = bills.only("number").get()
+    only.number = 9
+    only.save()
+    assert stored(bills) == [(9, "B7/2026-0009")]
+    only.number, only.text = 10, "ten"
+    only.save(update_fields=["number"])
+    assert stored(bills) == [(10, "ten")]

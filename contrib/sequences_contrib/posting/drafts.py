@@ -57,7 +57,7 @@ class Drafts:
         self.connection = connections[using]
         given = queryset.using(using).order_by()
         given.query.select_for_update = False
-        if not _is_one_table(given, field):
+        if not _is_plain(given, field):
             # Only the rows that are numbered must be locked, and none of joined tables.
             given = rows_in(field.model, using).filter(pk__in=given.values("pk"))
         self.rows = given.filter(field.condition, **{field.attname: None})
@@ -197,11 +197,13 @@ def _columns(model: type[Model], name: str) -> list[Field[Any, Any]]:
     raise ValueError(f"order_by must name fields of {model._meta.label} itself, not {name!r}")
 
 
-def _is_one_table(queryset: QuerySet[Any], field: Any) -> bool:
-    """Return whether the queryset reads only the table that is updated."""
+def _is_plain(queryset: QuerySet[Any], field: Any) -> bool:
+    """Return whether the queryset reads only the table that is updated, and returns its rows."""
     query = queryset.query
+    others = query.annotations or query.extra or query.combinator or query.select_related
     return (
         queryset.model is field.model
         and len(query.alias_map) <= 1
-        and not (query.annotations or query.extra or query.combinator)
+        and query.default_cols  # no values()
+        and not (others or query.deferred_loading[0])
     )

@@ -1,6 +1,7 @@
 """Undoing the numbers and texts of an instance whose ``save()`` fails.
 
-If an UPDATE fails, the text that was written for a changed number is set back.
+If an UPDATE fails, the text that was written for a changed number is set back. An UPDATE of the
+number alone includes its text.
 
 With multi-table inheritance, ``Model.save_base`` stores the rows of the parents and that of the
 child in one transaction. If the child's row fails, the parents' rows already had their numbers.
@@ -16,13 +17,15 @@ from django.db import router
 from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
-from .memory import CHANGES, undo_changes
+from .memory import CHANGES, MISSING, undo_changes
 
 
 def undoing_save(save_base: Any) -> Any:
     """Wrap ``Model.save_base``: if it fails, the instance has the numbers that it had before."""
 
     def undone(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
         state = vars(self._state)
         state[CHANGES] = []
         try:
@@ -55,6 +58,19 @@ def undoing_save(save_base: Any) -> Any:
             raise
 
     return wrapper
+
+
+def _with_texts(row: Any, names: Any) -> frozenset[str]:
+    """Return the names of the fields to update, with the texts of changed numbers among them."""
+    saved = frozenset(names)
+    changed = [
+        field
+        for field in sequence_fields(row._meta.concrete_fields)
+        if field.when is None
+        and not saved.isdisjoint((field.name, field.attname))
+        and getattr(row._state, field.memory, MISSING) != row.__dict__.get(field.attname, MISSING)
+    ]
+    return saved | {text.name for field in changed for text in field.texts}
 
 
 def _database_of(row: Any, kwargs: Any) -> str:
