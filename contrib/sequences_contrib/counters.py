@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, Q
@@ -225,6 +226,22 @@ def in_order_of_locks(
     """
     models_ = in_order_of_insertion(model)
     return sorted(counters.items(), key=lambda each: (models_.index(each[1][0].model), each[0]))
+
+
+def names_if_found(
+    field: Any, rows: Sequence[Any], connection: BaseDatabaseWrapper
+) -> list[str | None]:
+    """Return the names of the rows' counters; None also if a row on the scope's path is missing."""
+    try:
+        return list(field.names_of(rows, connection))
+    except ObjectDoesNotExist:
+        if len(rows) == 1:
+            return [None]
+    middle = len(rows) // 2
+    return [
+        *names_if_found(field, rows[:middle], connection),
+        *names_if_found(field, rows[middle:], connection),
+    ]
 
 
 def default_base(table: str, column: str, separator: str) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
 from django.db.models.lookups import IsNull
 
-from ..counters import Numbering
+from ..counters import Numbering, names_if_found
 from ..placeholders import is_never_null
 from ..scopes import fields_of, path_of, rows_in
 
@@ -82,22 +82,12 @@ class Drafts:
             numbers.append(count)
         found: dict[str, tuple[Model, int]] = {}
         if samples:
-            names = self._names(samples)
+            names = names_if_found(self.field, samples, self.connection)
             for name, sample, count in zip(names, samples, numbers, strict=True):
                 if name is not None and count:
                     first, before = found.get(name, (sample, 0))
                     found[name] = (first, before + count)
         return dict(sorted(found.items()))
-
-    def _names(self, samples: list[Any]) -> list[str | None]:
-        """Return the names of their counters; None also if a row on the scope's path is missing."""
-        try:
-            return list(self.field.names_of(samples, self.connection))
-        except ObjectDoesNotExist:
-            if len(samples) == 1:
-                return [None]
-        middle = len(samples) // 2
-        return self._names(samples[:middle]) + self._names(samples[middle:])
 
     def like(self, sample: Model) -> QuerySet[Any]:
         """Return the rows that share the counter of this one, in order.

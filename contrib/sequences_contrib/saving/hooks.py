@@ -14,7 +14,7 @@ from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
 from .inserts import numbering_insert
 from .memory import remembering_from_db, remembering_refresh
-from .rollbacks import undoing_save
+from .rollbacks import noting_update, undoing_save
 from .updates import numbering_update
 
 
@@ -24,6 +24,7 @@ def number_inserts(cls: Any) -> None:
         return
     cls._sequences_hooked = True
     cls._do_insert = numbering_insert(cls._do_insert)
+    cls._do_update = noting_update(cls._do_update)
     cls.save_base = undoing_save(cls.save_base)
     cls.from_db = classmethod(remembering_from_db(cls.from_db.__func__))
     cls.refresh_from_db = remembering_refresh(cls.refresh_from_db)

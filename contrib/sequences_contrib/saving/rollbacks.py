@@ -23,41 +23,60 @@ from .memory import CHANGES, MISSING, undo_changes
 def undoing_save(save_base: Any) -> Any:
     """Wrap ``Model.save_base``: if it fails, the instance has the numbers that it had before."""
 
-    def undone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(save_base)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("update_fields"):
             kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
         state = vars(self._state)
-        state[CHANGES] = []
+        outer, state[CHANGES] = state.get(CHANGES), []
+        before = _Before(self) if any(self._meta.parents.values()) else None
         try:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
-            if state.get(CHANGES) and not is_committed(error, _database_of(self, kwargs)):
+            # noting_update() has deleted the changes that are stored.
+            if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
                 undo_changes(self)
+                if before is not None:
+                    before.restore()
             raise
         finally:
             state.pop(CHANGES, None)
-
-    @functools.wraps(save_base)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not any(self._meta.parents.values()):
-            return undone(self, *args, **kwargs)
-        held = set(self.__dict__)
-        before = {attname: self.__dict__.get(attname) for attname in _numbered(self)}
-        adding = self._state.adding
-        try:
-            return undone(self, *args, **kwargs)
-        except BaseException as error:
-            if is_committed(error, _database_of(self, kwargs)):
-                raise
-            if self._state.adding:
-                self.__dict__.update(before)
-                self._state.adding = adding
-            else:  # The UPDATE of a parent's row may have numbered it.
-                names = set(_posted(self)) & held
-                self.__dict__.update({name: before[name] for name in names})
-            raise
+            if outer is not None:  # A handler of a signal saves the instance that is being saved.
+                state[CHANGES] = outer
 
     return wrapper
+
+
+def noting_update(update: Any) -> Any:
+    """Wrap ``Model._do_update``: what handlers of ``post_save`` raise later undoes no change."""
+
+    @functools.wraps(update)
+    def _do_update(self: Any, base_qs: Any, *args: Any, **kwargs: Any) -> Any:
+        found = update(self, base_qs, *args, **kwargs)
+        if found and base_qs.model is self._meta.concrete_model:  # not only a parent's row
+            vars(self._state).pop(CHANGES, None)
+        return found
+
+    return _do_update
+
+
+class _Before:
+    """The numbers and texts of an instance of a child model, before it is saved."""
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.held = set(row.__dict__)
+        self.values = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
+        self.adding = row._state.adding
+
+    def restore(self) -> None:
+        """Set back what the save has changed, unless it has inserted the row."""
+        if self.row._state.adding:
+            self.row.__dict__.update(self.values)
+            self.row._state.adding = self.adding
+        elif not self.adding:  # The UPDATE of a parent's row may have numbered it.
+            names = set(_posted(self.row)) & self.held
+            self.row.__dict__.update({name: self.values[name] for name in names})
 
 
 def _with_texts(row: Any, names: Any) -> frozenset[str]:
