@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,7 +140,9 @@ def _aliases(item: pytest.Item) -> set[str]:
 
 
 def _problem(config: pytest.Config, item: pytest.Item) -> str | None:
-    """Return why a test would run on the wrong database, or silently on none."""
+    """Return why a test would run on the wrong database, silently on none, or on no worker."""
+    if re.search(r" at 0x[0-9a-f]+", item.nodeid):
+        return f"{item.nodeid} contains an address, which differs between the workers: give an id"
     aliases = _aliases(item)
     if unknown := aliases - {*getattr(settings, "VENDORS", ()), *settings.DATABASES}:
         return f"{item.nodeid} is for {', '.join(sorted(unknown))}: no DB starts such a database"

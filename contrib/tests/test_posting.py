@@ -442,7 +442,7 @@ def test_a_path(using: str) -> None:
     "options",
     [
         {"initial_value": 10},
-        {"initial_value": lambda row: 10},
+        pytest.param({"initial_value": lambda row: 10}, id="callable"),
         {"reset_value": 3, "unique": False},
         {"reuse": "gaps"},
         {"reuse": "last"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,7 +61,11 @@ def boot(servers: Iterable[Server]) -> None:
 
 
 def prepared(
-    names: Iterable[str], sqlite: Callable[[], str], *, durable: bool
+    names: Iterable[str],
+    sqlite: Callable[[], str],
+    *,
+    durable: bool,
+    given: Mapping[str, str] = os.environ,
 ) -> tuple[dict[str, str], dict[str, Server]]:
     """Return the URLs of the databases that run already, and the servers to start for the others.
 
@@ -70,8 +74,8 @@ def prepared(
     urls: dict[str, str] = {}
     servers: dict[str, Server] = {}
     for name in names:
-        if given := os.environ.get(variable(name)):
-            urls[name] = given
+        if url := given.get(variable(name)):
+            urls[name] = url
         elif name == "sqlite":
             urls[name] = sqlite()
         elif name in KINDS:
@@ -81,13 +85,18 @@ def prepared(
     return urls, servers
 
 
-def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
-    """Return the URL of each database in `names`; start its server unless its `…_URL` is set.
+def start(
+    names: Iterable[str] = DEFAULT,
+    *,
+    durable: bool = False,
+    given: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Return the URL of each database in `names`; start its server unless `given` has its `…_URL`.
 
     The servers end with this process, or with stop(). Raise ServerError if a server can't be
     installed or doesn't start.
     """
-    urls, servers = prepared(names, _sqlite, durable=durable)
+    urls, servers = prepared(names, _sqlite, durable=durable, given=given)
     boot(servers.values())
     return urls | {name: server.url for name, server in servers.items()}
 
