@@ -62,9 +62,7 @@ def found(constraints: Any = (), **options: Any) -> list[str]:
         (Q(kind__in=["a", F("kind")]), ValueError),
         (Q(kind=["a"]), ValueError),
         (Q(posted_at__isnull=1), ValueError),
-        pytest.param(
-            Q(Q(posted=True), models.Exists(models.QuerySet())), ValueError, id="Exists"
-        ),
+        pytest.param(Q(Q(posted=True), models.Exists(models.QuerySet())), ValueError, id="Exists"),
     ],
     ids=repr,
 )
