@@ -10,6 +10,8 @@ PYTHON ?= python3
 DB ?=
 ARGS ?=
 export DB
+# Otherwise each process of the tests compiles Django, and each worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 UV := $(BIN)/uv
