@@ -182,10 +182,10 @@ class Numbering(Options):
                 continue
             first, alike = lookups_of(part, self.model, instance, connections[using])
             if first in self.model._meta.local_fields:
-                rows = rows.filter(**alike)
+                rows = rows.filter(alike)
                 continue
             link: Any = self.model._meta.get_ancestor_link(first.model)
-            parents = rows_in(link.remote_field.model, using).filter(**alike)
+            parents = rows_in(link.remote_field.model, using).filter(alike)
             rows = rows.filter(**{f"{link.name}__in": parents.values(link.target_field.attname)})
         return rows
 

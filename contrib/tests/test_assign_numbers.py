@@ -174,7 +174,9 @@ def test_a_queryset_of_several_tables(using: str) -> None:
     ("options", "expected"),
     [
         ({"initial_value": 10}, [10, 11, 12, 13, 14]),
-        ({"initial_value": lambda row: row.pk - row.pk + 10}, [10, 11, 12, 13, 14]),
+        pytest.param(
+            {"initial_value": lambda row: row.pk - row.pk + 10}, [10, 11, 12, 13, 14], id="callable"
+        ),
         ({"reset_value": 3}, [1, 2, 1, 2, 1]),
         ({"reuse": "gaps"}, [1, 2, 3, 4, 5]),
         ({"reuse": "last"}, [1, 2, 3, 4, 5]),

@@ -408,6 +408,62 @@ def test_bad_arguments(model: Any, options: dict[str, Any], text: str) -> None:
 # The commands
 
 
+def test_all_models(tickets: list[Project], using: str) -> None:
+    """Without a model, a command treats all fields of all models, each counter once."""
+    Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
+    Plain.objects.using(using).create(code="a")
+    counters = {result.counter for result in audit(using=using)}
+    assert {"invoices", "numbered_plain.number", *map(counter_of, tickets)} <= counters
+    results = json.loads(run("audit", "--format", "json", using=using))
+    assert [result["counter"] for result in results] == [r.counter for r in audit(using=using)]
+    assert len({result["counter"] for result in results}) == len(results)
+    assert len(run("audit", "--format", "csv", using=using).splitlines()) == len(results) + 1
+    set_last_value(1, "invoices", force=True, using=using)
+    with pytest.raises(CommandError, match="1 counter with unexplained findings"):
+        run("audit", using=using)
+    assert sync(using=using) == [Change("invoices", 1, 3)]
+    assert "invoices: 1 -> 3\n1 counter would be raised" in run("sync", using=using)
+    assert "1 counter raised" in run("sync", "--apply", using=using)
+    Ticket.objects.using(using).filter(project=tickets[0]).delete()
+    assert prune(using=using) == [Change(counter_of(tickets[0]), 3, None)]
+    assert "1 counter would be deleted" in run("prune", using=using)
+    run("audit", "--counter", counter_of(tickets[1]), using=using)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"date": "day"}, "date='day' needs a model"),
+        ({"field": "number"}, "field='number' needs a model"),
+    ],
+)
+def test_what_needs_a_model(arguments: dict[str, Any], problem: str) -> None:
+    """A field's name means nothing without a model."""
+    with pytest.raises(ValueError, match=problem):
+        audit(**arguments)
+
+
+class Allowing:
+    """A router that allows the tables of these models only."""
+
+    def __init__(self, *models: str) -> None:
+        self.models = models
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str, **hints: Any) -> bool:
+        return model_name in self.models
+
+
+def test_all_models_of_a_database(tickets: list[Project], using: str, settings: Any) -> None:
+    """With a database, only models that the router allows there are treated."""
+    Invoice.objects.using(using).create()
+    settings.DATABASE_ROUTERS = [Allowing("ticket")]
+    fields = {field for result in audit(using=using) for field in result.fields}
+    assert fields == {"numbered.Ticket.number"}
+    settings.DATABASE_ROUTERS = [Allowing()]
+    with pytest.raises(CommandError, match=f"no model in database '{using}' has a SequenceField"):
+        run("audit", using=using)
+
+
 def test_audit_as_a_table(tickets: list[Project], using: str) -> None:
     """A line for each counter; the exit status is 1 when something needs an explanation."""
     assert "ok" in run("audit", "numbered.Ticket", using=using)

@@ -33,7 +33,7 @@ def undoing_save(save_base: Any) -> Any:
         try:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
-            # noting_update() has deleted the changes that are stored.
+            # keep_changes() has removed the list if the row is stored, and a receiver has failed.
             if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
                 undo_changes(self)
                 if before is not None:
@@ -45,19 +45,6 @@ def undoing_save(save_base: Any) -> Any:
                 state[CHANGES] = outer
 
     return wrapper
-
-
-def noting_update(update: Any) -> Any:
-    """Wrap ``Model._do_update``: what handlers of ``post_save`` raise later undoes no change."""
-
-    @functools.wraps(update)
-    def _do_update(self: Any, base_qs: Any, *args: Any, **kwargs: Any) -> Any:
-        found = update(self, base_qs, *args, **kwargs)
-        if found and base_qs.model is self._meta.concrete_model:  # not only a parent's row
-            vars(self._state).pop(CHANGES, None)
-        return found
-
-    return _do_update
 
 
 class _Before:
