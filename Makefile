@@ -10,6 +10,8 @@ PYTHON ?= python3
 DB ?=
 ARGS ?=
 export DB
+# Otherwise each process of the tests compiles Django, and each worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 UV := $(BIN)/uv
@@ -23,7 +25,7 @@ products = $(foreach one,$(1),$(firstword $(subst @, ,$(one))))
 drivers = $(patsubst %,.venv/.driver-%,$(filter mysql oracle postgresql,$(sort $(patsubst mariadb,mysql,$(call products,$(1))))))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test bench faults bench-readme docs messages servers lint release changelog matrix constraints clean
+.PHONY: help demo test bench faults bench-readme docs messages servers servers-stop lint release changelog matrix constraints clean
 
 help: ## list the commands (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -32,7 +34,7 @@ demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## number invoice
 	$(BIN)/python contrib/demo/run.py $(if $(SERVE),--serve) $(ARGS)
 
 test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## compare the speed with other packages
 	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only $(subst $(comma), ,$(ONLY)) $(ARGS)
@@ -53,8 +55,11 @@ messages: .venv/.dev ## update the translation catalogues from the source code, 
 		sed -i '/^"POT-Creation-Date/d' locale/*/LC_MESSAGES/django.po && \
 		$(CURDIR)/$(BIN)/django-admin compilemessages --verbosity 0) || exit; done
 
-servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start database servers, print their URLs, and run them until Ctrl-C
+servers: .venv/.packages $(call drivers,$(call databases,postgresql mysql)) ## start database servers in the background and print their URLs
 	@$(BIN)/python -m tests.servers start $(ARGS) $(call databases)
+
+servers-stop: .venv/.packages ## stop these servers and remove their data
+	@$(BIN)/python -m tests.servers stop $(call databases)
 
 lint: .venv/.dev ## check style and types
 	$(BIN)/ruff check .
@@ -79,6 +84,7 @@ constraints: $(UV) ## update the versions in constraints.txt
 	mv .venv/pins.txt constraints.txt
 
 clean: ## remove all generated files
+	test ! -d .servers || $(MAKE) --no-print-directory DB= servers-stop
 	rm -rf .venv build dist docs/_build .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

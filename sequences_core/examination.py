@@ -52,6 +52,8 @@ class Examination:
             found = list(look())
         except NotSupportedError as error:
             found = [_explained(Info, error)]
+        except TableMissing as error:
+            found = [_explained(Error, error)]
         except Exception as error:  # noqa: BLE001 # after any error, the examination goes on
             found = [Warning(f"{what} can't be examined: {type(error).__name__}: {_line(error)}")]
         for finding in found:
@@ -162,8 +164,8 @@ def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list
     try:
         with database_errors(connection):
             facts["counters"] = str(Counter.objects.using(alias).count())
-    except TableMissing as error:
-        return [_explained(Error, error)]
+    except TableMissing:
+        raise
     except AnyDatabaseError as error:
         hint = "If a transaction has locked the table, wait until it ends."
         if user := connection.settings_dict["USER"]:  # without a name, nothing can be granted

@@ -158,7 +158,7 @@ def test_table_of_inexact_numbers() -> None:
     )
     table = pivot(results, "", results.cells("contention"))
     assert table.rows == [
-        [Entry("ours: right"), Entry("12.0")],
+        [Entry("right"), Entry("12.0")],
         [Entry("failing"), Entry("1\N{NO-BREAK SPACE}234 †", "best")],
         [Entry("wrong"), Entry("not exact", "bad")],
     ]
@@ -167,6 +167,27 @@ def test_table_of_inexact_numbers() -> None:
     assert ["sqlite", "contention", "wrong", "not exact: 3 numbers too often"] in texts(
         page.failures(results)
     )
+
+
+def test_rows_of_a_table() -> None:
+    """Our rows come first, variants below what they vary; a row without a figure is left out."""
+    kinds = {
+        "theirs": "peer",
+        "ours": "ours",
+        "gaps": "price",
+        "driver": "limit",
+        "empty": "limit",
+        "theirs, tuned": "peer",
+        "other": "ours",
+        "ours, tuned": "ours",
+    }
+    cells = [{"contestant": one, "rate": 1.0} for one in kinds if one != "empty"]
+    results = results_of(kinds, *cells, {"contestant": "empty"})
+    rows = [name for name, _ in texts(pivot(results, "", results.cells("contention")))]
+    assert rows == [
+        *("ours", "ours, tuned", "other"),
+        *("theirs", "theirs, tuned", "price: gaps", "limit: driver"),
+    ]
 
 
 def test_slowed_disk() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
-from operator import itemgetter
 from typing import Any
 
 from django.core import checks
@@ -15,6 +14,7 @@ from django.db.models.signals import pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
+from .counters import in_order_of_locks
 from .exceptions import NumberProtected
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
@@ -93,7 +93,7 @@ class ProtectNumbered(models.Model):
         counters = self._counters(using, update_fields)
         opened = connections[using].in_atomic_block
         with nullcontext() if opened else transaction.atomic(using=using):
-            for name, (field, document) in sorted(counters.items(), key=itemgetter(0)):
+            for name, (field, document) in in_order_of_locks(counters, type(self)):
                 lock_counter(field, document, name, using)
             refuse_change(self, _locked(type(self), self.pk, using), update_fields)
             return super().save(**options)

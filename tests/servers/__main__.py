@@ -1,16 +1,15 @@
-"""`python -m tests.servers start|install [name …]`."""
+"""`python -m tests.servers start|stop|install [name …]`."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
 
+from tests.servers import background
 from tests.servers.errors import ServerError
 from tests.servers.install import install
-from tests.servers.launch import DEFAULT, KINDS, chosen, start, variable
+from tests.servers.launch import DEFAULT, KINDS, chosen, variable
 
 
 def main() -> int:
@@ -18,21 +17,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in {
-        "start": "start servers, print their URLs for the shell, and run until Ctrl-C",
+        "start": "start servers in the background and print their URLs for the shell",
+        "stop": "stop these servers and remove their data",
         "install": "install the programs of a server, or the build dependencies of a driver",
     }.items():
         sub = commands.add_parser(command, help=text, description=text)
         sub.add_argument("names", nargs="*", metavar="name", help="default: all")
+        sub.add_argument(
+            "--durable", action="store_true", help="keep the servers' default durability"
+        )
     arguments = parser.parse_args()
     try:
-        _run(arguments.command, arguments.names)
+        _run(arguments.command, arguments.names, arguments.durable)
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _run(command: str, names: list[str]) -> None:
+def _run(command: str, names: list[str], durable: bool) -> None:
     os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
@@ -41,13 +44,12 @@ def _run(command: str, names: list[str]) -> None:
             else:
                 install(name)
             print(f"{name}: installed")
+    elif command == "start":
+        for name, url in background.start(chosen(os.environ["DB"]), durable=durable).items():
+            print(f"export {variable(name)}={url}")
     else:
-        for number in (signal.SIGINT, signal.SIGTERM):  # a background job ignores SIGINT
-            signal.signal(number, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
-            for name, url in start(chosen(os.environ["DB"])).items():
-                print(f"export {variable(name)}={url}", flush=True)
-            signal.pause()  # the servers end with this process
+        ended = background.stop(chosen(os.environ["DB"]))
+        print(f"Stopped: {', '.join(ended)}" if ended else "No server was running.")
 
 
 if __name__ == "__main__":

@@ -260,8 +260,12 @@ class Server(abc.ABC):
             self.kill()
         if "directory" in self.__dict__:
             shutil.rmtree(self.directory, ignore_errors=True)
-            _open.discard(self)
-            reaper.forget(self.__dict__.pop("directory"))
+            self.disown()
+
+    def disown(self) -> None:
+        """Give up control of it, so that it doesn't end with this process."""
+        _open.discard(self)
+        reaper.forget(self.__dict__.pop("directory"))
 
     def __enter__(self) -> Self:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import ServerError, boot
+from tests.servers import ServerError, background, boot
 from tests.servers.cache import cached
 from tests.servers.errors import wait_until
 from tests.servers.install import REQUIREMENTS, install
@@ -162,16 +162,27 @@ def test_a_server_is_of_the_release_that_db_asks_for(monkeypatch: pytest.MonkeyP
     }
 
 
-def test_the_command_runs_servers_until_it_is_interrupted() -> None:
-    """It prints their URLs for the shell, and leaves nothing of them behind."""
-    names = [name for name in chosen(os.environ.get("DB")) if name in {*KINDS, "sqlite"}]
-    environment = {key: text for key, text in os.environ.items() if not key.endswith("_URL")}
-    command = [sys.executable, "-m", "tests.servers", "start", *names]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as owner:
-        assert owner.stdout
-        for _ in names:
-            connect(owner.stdout.readline().strip().partition("=")[2]).close()
-        family = psutil.Process(owner.pid).children(recursive=True)
-        owner.send_signal(signal.SIGINT)
-        assert owner.wait(60) == 0
-    assert not [child for child in family if runs(child)]
+@pytest.mark.parametrize("name", [name for name in chosen(os.environ.get("DB")) if name in KINDS])
+def test_a_server_in_the_background_outlives_who_started_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another process finds the server, refuses it for another release, and stops it."""
+    monkeypatch.setattr(background, "FOLDER", tmp_path / "servers")
+    monkeypatch.delenv(variable(name), raising=False)
+    script = (
+        "import sys; from pathlib import Path; from tests.servers import background;"
+        "background.FOLDER = Path(sys.argv[1]); background.start([sys.argv[2]])"
+    )
+    subprocess.run([sys.executable, "-c", script, background.FOLDER, name], check=True)
+    state = background.running(name)
+    assert state
+    try:
+        assert background.start([name]) == {name: state["url"]}
+        connect(state["url"]).close()
+        monkeypatch.setitem(os.environ, "DB", f"{name}@other")
+        with pytest.raises(ServerError, match="another release"):
+            background.start([name])
+    finally:
+        assert background.stop([name]) == [name]
+    assert not Path(state["folder"]).exists()
+    assert not psutil.pid_exists(state["pid"]) or not runs(psutil.Process(state["pid"]))
