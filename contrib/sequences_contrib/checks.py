@@ -25,6 +25,9 @@ from .text_checks import check_insert, check_period
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns can store equal values as different texts."""
 
+COMPOSITE = frozenset({"ArrayField", "HStoreField", "RangeField"})
+"""Fields of django.contrib.postgres, of which the same is true. The import needs psycopg."""
+
 SQLITE_DIGITS = 15
 """SQLite stores decimals as floats: https://www.sqlite.org/datatype3.html#type_affinity."""
 
@@ -82,9 +85,10 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
         )
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
         return  # an unknown model, which Django's own check reports
-    column = column_of(fields[-1])
+    column = _stored(fields[-1])
     of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
-    if isinstance(column, NO_IDENTITY) or of_its_own:
+    composite = COMPOSITE.intersection(base.__name__ for base in type(column).__mro__)
+    if isinstance(column, NO_IDENTITY) or of_its_own or composite:
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can be stored "
             f"differently: one scope could have two counters.",
@@ -95,6 +99,12 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
     yield from check_insert(
         field, fields[0], f"The scope {path!r}", "taken", "scope", id="sequences_contrib.E006"
     )
+
+
+def _stored(field: Any) -> Any:
+    """Return the field whose column is stored for a foreign key or a generated field."""
+    column = column_of(field)
+    return column.output_field if getattr(column, "generated", False) else column
 
 
 def _models(field: Any) -> list[Any]:
@@ -235,7 +245,7 @@ def _check_database(
             obj=field,
             id="sequences_contrib.E002",
         )
-    for column in map(column_of, columns):
+    for column in map(_stored, columns):
         if _loses_digits(column, connection):
             yield checks.Error(
                 f"The column of {column}, which is in the scope, has {column.max_digits} digits, "

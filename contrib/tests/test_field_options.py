@@ -241,6 +241,33 @@ def test_a_scope_without_an_identity(field: Any) -> None:
     assert message.id == "sequences_contrib.E005"
 
 
+def test_a_scope_of_a_composite_value() -> None:
+    """The same is true of arrays, maps and ranges."""
+    postgres = pytest.importorskip("django.contrib.postgres.fields")
+    for field in (
+        postgres.ArrayField(models.IntegerField()),
+        postgres.HStoreField(),
+        postgres.DateRangeField(),
+    ):
+        with isolate_apps(ISOLATED):
+            (message,) = ours(model_with(value=field, number=SequenceField(scope="value")))
+        assert message.id == "sequences_contrib.E005"
+
+
+def test_a_path_to_a_generated_field() -> None:
+    """Its column is what its expression returns."""
+    outputs = {models.FloatField: ["sequences_contrib.E005"], models.IntegerField: []}
+    for output, expected in outputs.items():
+        with isolate_apps(ISOLATED):
+            generated = models.GeneratedField(
+                expression=Value(1), output_field=output(), db_persist=True
+            )
+            other = model_with("Other", value=generated)
+            to_other = models.ForeignKey(other, models.CASCADE)
+            letter = model_with(other=to_other, number=SequenceField(scope="other__value"))
+            assert ids(letter) == expected
+
+
 class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run time
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
         return "now"
