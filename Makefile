@@ -10,6 +10,8 @@ PYTHON ?= python3
 DB ?=
 ARGS ?=
 export DB
+# Otherwise each process of the tests compiles Django, and each worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 UV := $(BIN)/uv
@@ -32,10 +34,10 @@ demo: .venv/.packages $(call drivers,$(call databases,sqlite)) ## number invoice
 	$(BIN)/python contrib/demo/run.py $(if $(SERVE),--serve) $(ARGS)
 
 test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all tests on all databases, or on DB=sqlite,…
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## compare the speed with other packages
-	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
+	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only $(subst $(comma), ,$(ONLY)) $(ARGS)
 
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
 	$(BIN)/python -m benchmarks page

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import can_be_slowed
-from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.figures import fault_in
 from benchmarks.report import charts, page
 from benchmarks.report.ratios import ratios
 from benchmarks.report.tables import pivot
@@ -24,7 +24,7 @@ from tests.servers.ports import free_port
 ROOT = Path(__file__).resolve().parents[1]
 
 
-BROKEN = "tests.demo.faults.CountsAlone"
+BROKEN = "tests.faults.broken.CountsAlone"
 """A backend that counts in its own process, without a shared counter."""
 
 
@@ -110,13 +110,6 @@ def test_nothing_measured(tmp_path: Path) -> None:
     url = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     done = run(tmp_path, "--only", "bulk", "--db", "postgresql", POSTGRESQL_URL=url)
     assert done.returncode == 1
-
-
-def test_unknown_question(tmp_path: Path) -> None:
-    """An unknown question is refused, and the error lists the known ones."""
-    done = run(tmp_path, "--only", "colour")
-    assert done.returncode == 2
-    assert "colour (choose from call, contention" in done.stderr
 
 
 def test_backend_that_is_none(tmp_path: Path) -> None:

@@ -73,8 +73,28 @@ def test_second():
     connections["default"].cursor().close()
 """
 
+WORKERS = """
+import os
+from pathlib import Path
 
-def run_tests(folder: Path, source: str, *options: str) -> tuple[int, str]:
+import pytest
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_noted(number):
+    Path(os.environ["PYTEST_XDIST_WORKER"]).write_text(os.environ["SQLITE_URL"])
+"""
+
+ADDRESS = """
+import pytest
+
+
+@pytest.mark.parametrize("made", [object()], ids=repr)
+def test_made(made): ...
+"""
+
+
+def run_tests(folder: Path, source: str, *options: str, url: str | None = None) -> tuple[int, str]:
     """Run a test module of the backend in that folder, with DB=sqlite."""
     file = folder / "backends" / "acme" / "tests" / "test_acme.py"
     file.parent.mkdir(parents=True)
@@ -82,7 +102,7 @@ def run_tests(folder: Path, source: str, *options: str) -> tuple[int, str]:
     (folder / "pytest.ini").write_text("[pytest]\nDJANGO_SETTINGS_MODULE = tests.settings\n")
     command = (sys.executable, "-m", "pytest", *PLUGINS, *options, "-p", "no:randomly", "backends")
     # The inner run must not clear the database of this one.
-    url = f"sqlite:///{folder / 'db.sqlite3'}"
+    url = f"sqlite:///{folder / 'db.sqlite3'}" if url is None else url
     done = try_run(*command, cwd=folder, PYTHONPATH=str(ROOT), DB="sqlite", SQLITE_URL=url)
     return done.returncode, done.stdout + done.stderr
 
@@ -125,3 +145,28 @@ def test_a_teardown_that_fails_is_one_failure(tmp_path: Path) -> None:
     """The tests after it have their databases."""
     _, text = run_tests(tmp_path, FAILING_TEARDOWN)
     assert "2 passed, 1 error" in text, text
+
+
+def test_workers_share_no_server(tmp_path: Path) -> None:
+    """Each worker of xdist has a database of its own; with a given one, there can be no workers."""
+    code, text = run_tests(tmp_path, WORKERS, "-n", "2", url="")
+    assert code == pytest.ExitCode.OK, text
+    assert len({(tmp_path / worker).read_text() for worker in ("gw0", "gw1")}) == 2
+
+
+def test_workers_cannot_share_a_given_server(tmp_path: Path) -> None:
+    """``-n auto`` then runs the tests in one process, and any other number is an error."""
+    source = "def test_nothing(): ..."
+    code, text = run_tests(tmp_path / "auto", source, "-n", "auto")
+    assert code == pytest.ExitCode.OK, text
+    assert "1 passed" in text
+    code, text = run_tests(tmp_path / "two", source, "-n", "2")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "SQLITE_URL: workers can't share a server; use -n 0." in text
+
+
+def test_an_id_contains_no_address(tmp_path: Path) -> None:
+    """The ids of a test must be the same in all workers of xdist."""
+    code, text = run_tests(tmp_path, ADDRESS, "--collect-only")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "contains an address" in text

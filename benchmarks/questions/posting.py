@@ -20,10 +20,9 @@ from benchmarks.contestants.base import ONE, empty
 from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, post
 from benchmarks.models import Bill, BillByHand, Posted
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.contention import Tally
-from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.figures import Tally, fault_in
 from benchmarks.questions.rows import SETTLE, concatenated, integers, settle
-from benchmarks.questions.writers import Task, Writers
+from benchmarks.questions.writers import Task, run
 from benchmarks.scale import BUSIEST, scaled
 from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter as CounterRow
@@ -56,12 +55,12 @@ INSERTS = [Cell(one.name, "inserts") for one in contestants(NAMES)]
 
 
 @pytest.mark.parametrize(TURNS, turns(INSERTS, PASSES), ids=str)
-def test_inserts(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
+def test_inserts(cell: Cell, turn: int, tally: Tally) -> None:
     """Measure until the last row has its number."""
     contestant = by_name(cell.contestant)
     contestant.clear()
     names = [cell.contestant] * BUSIEST + [WORKER] * (cell.contestant == LATER)
-    seconds, outcomes = writers.run([Task(name, ONE, SECONDS) for name in names])
+    seconds, outcomes = run([Task(name, ONE, SECONDS) for name in names])
     for worker in outcomes[BUSIEST:]:
         tally.errors += worker.errors
         start = time.monotonic()

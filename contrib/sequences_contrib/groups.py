@@ -19,6 +19,7 @@ from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 
+from .counters import names_if_found
 from .dates import DateText
 from .expressions import Joined
 from .identity import counter_name, plain_text, text_of
@@ -220,7 +221,7 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
     numbers: dict[str, array[int]] = {}
     drafts: dict[str, int] = {}
     for page in pages_of(rows_in(numbering.model, using)):
-        names = numbering.names_of(page, connections[using])
+        names = names_if_found(numbering, page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
             if number is None:

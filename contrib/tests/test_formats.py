@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -330,8 +331,13 @@ def readings(pieces: Any, text: str) -> int:
         return not text
     (word, *_), *rest = pieces
     cuts = range(1, len(text) + 1)
-    whole = re.compile(languages.pattern((word,)))
+    whole = compiled(word)
     return sum(readings(rest, text[cut:]) for cut in cuts if whole.fullmatch(text[:cut]))
+
+
+@functools.cache
+def compiled(word: Any) -> re.Pattern[str]:
+    return re.compile(languages.pattern((word,)))
 
 
 @given(pieces=st.lists(WORDS, min_size=1, max_size=2))

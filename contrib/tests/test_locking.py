@@ -34,7 +34,9 @@ def taken(using: str, save: Callable[[], object]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"timeout": 20}, {"initial_value": lambda row: 1}], ids=str
+    "options",
+    [{}, {"timeout": 20}, pytest.param({"initial_value": lambda row: 1}, id="callable")],
+    ids=str,
 )
 def test_two_fields_of_one_row(options: dict[str, Any], using: str) -> None:
     """A row of two counters locks them by name, not by column or by how the number is taken."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +12,6 @@ from django.db import IntegrityError, connections, models, transaction
 from django.db.models import F, Q, UniqueConstraint, Value
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext, isolate_apps
-from django.utils import timezone
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import NextValue, delete, get_last_value
@@ -312,11 +312,14 @@ def test_loaddata(rows: Any, using: str) -> None:
     assert last(using) == 1
 
 
+MOMENT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("when", "draft", "posted"),
     [
         ("posted", {"posted": False}, {"posted": "True"}),
-        ("posted_at", {"posted_at": None}, {"posted_at": timezone.now()}),
+        ("posted_at", {"posted_at": None}, {"posted_at": MOMENT}),
         ("note", {"note": None}, {"note": ""}),
         (Q(kind="b"), {"kind": "a"}, {"kind": "b"}),
         (Q(kind__in=["b", "c", None]), {"kind": "a"}, {"kind": "c"}),
@@ -442,7 +445,7 @@ def test_a_path(using: str) -> None:
     "options",
     [
         {"initial_value": 10},
-        {"initial_value": lambda row: 10},
+        pytest.param({"initial_value": lambda row: 10}, id="callable"),
         {"reset_value": 3, "unique": False},
         {"reuse": "gaps"},
         {"reuse": "last"},

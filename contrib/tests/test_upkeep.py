@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import NotSupportedError, connections, models, transaction
 from sequences_contrib.adopt import adopt
 from sequences_contrib.afterwards import void
-from sequences_contrib.audit import audit
+from sequences_contrib.audit import Missing, audit
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.periods import Year
@@ -27,7 +27,7 @@ from sequences_contrib.voids import record_void
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import PATIENCE, letters, together
-from tests.numbered.models import Document, Invoice, Plain, Project, Ticket
+from tests.numbered.models import Company, Document, Invoice, Plain, Project, Ticket
 
 APPS = ["sequences_contrib", "tests.numbered"]
 
@@ -555,3 +555,27 @@ def test_wrong_arguments_are_command_errors(wrong: str, using: str) -> None:
     args, text = WRONG[wrong]
     with pytest.raises(CommandError, match=text):
         run(*args, using=using)
+
+
+@pytest.mark.parametrize("function", [False, True])
+def test_a_path_to_a_row_that_is_gone(function: bool, using: str) -> None:
+    """Rows whose scope can't be read are reported, and the others are audited and synced."""
+    to_project: dict[str, Any] = {"db_constraint": False, "null": True, "related_name": "+"}
+    scope: list[Any] = ["project__company", *([lambda row: "x"] if function else [])]
+    with letters(
+        using,
+        project=models.ForeignKey(Project, models.DO_NOTHING, **to_project),
+        number=SequenceField("s", scope=scope, null=True),
+    ) as rows:
+        company = Company.objects.using(using).create()
+        projects = [Project.objects.using(using).create(company=company) for _ in range(2)]
+        for project in (*projects, None):
+            rows.create(project=project)
+        Project.objects.using(using).filter(pk=projects[0].pk).delete()
+        counter = f"s.{company.pk}.x" if function else f"s.{company.pk}"
+        found = {each.counter: each for each in audit(rows.model, using=using)}
+        assert {name: each.rows for name, each in found.items()} == {counter: 1, "": 1}
+        assert found[counter].missing == (Missing(1, 1),)
+        set_last_value(1, counter, force=True, using=using)
+        assert sync(rows.model, using=using) == [Change(counter, 1, 2)]
+        assert prune(rows.model, using=using) == []

@@ -48,7 +48,7 @@ def found(constraints: Any = (), **options: Any) -> list[str]:
         (1, TypeError),
         (True, TypeError),
         (F("posted"), TypeError),
-        (lambda row: True, TypeError),
+        pytest.param(lambda row: True, TypeError, id="callable"),
         ("", ValueError),
         ("other__posted", ValueError),
         (Q(), ValueError),
@@ -62,7 +62,7 @@ def found(constraints: Any = (), **options: Any) -> list[str]:
         (Q(kind__in=["a", F("kind")]), ValueError),
         (Q(kind=["a"]), ValueError),
         (Q(posted_at__isnull=1), ValueError),
-        (Q(Q(posted=True), models.Exists(models.QuerySet())), ValueError),
+        pytest.param(Q(Q(posted=True), models.Exists(models.QuerySet())), ValueError, id="Exists"),
     ],
     ids=repr,
 )

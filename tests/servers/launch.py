@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,14 @@ KINDS: dict[str, type[Server]] = {
 }
 DEFAULT = ("sqlite", "postgresql", "mariadb", "mysql")
 KNOWN = ("sqlite", *KINDS, "oracle")
+
+MEMORY = Path("/dev/shm")
+"""A file system in memory, where syncing takes no time; containers often have only 64 MB of it."""
+
+
+def has_room(folder: Path) -> bool:
+    """Return whether a folder exists, can be written and has space for the tests' database."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2**29
 
 
 def variable(name: str) -> str:
@@ -61,7 +70,11 @@ def boot(servers: Iterable[Server]) -> None:
 
 
 def prepared(
-    names: Iterable[str], sqlite: Callable[[], str], *, durable: bool
+    names: Iterable[str],
+    sqlite: Callable[[], str],
+    *,
+    durable: bool,
+    given: Mapping[str, str] = os.environ,
 ) -> tuple[dict[str, str], dict[str, Server]]:
     """Return the URLs of the databases that run already, and the servers to start for the others.
 
@@ -70,8 +83,8 @@ def prepared(
     urls: dict[str, str] = {}
     servers: dict[str, Server] = {}
     for name in names:
-        if given := os.environ.get(variable(name)):
-            urls[name] = given
+        if url := given.get(variable(name)):
+            urls[name] = url
         elif name == "sqlite":
             urls[name] = sqlite()
         elif name in KINDS:
@@ -81,19 +94,25 @@ def prepared(
     return urls, servers
 
 
-def start(names: Iterable[str] = DEFAULT, *, durable: bool = False) -> dict[str, str]:
-    """Return the URL of each database in `names`; start its server unless its `…_URL` is set.
+def start(
+    names: Iterable[str] = DEFAULT,
+    *,
+    durable: bool = False,
+    given: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
+    """Return the URL of each database in `names`; start its server unless `given` has its `…_URL`.
 
     The servers end with this process, or with stop(). Raise ServerError if a server can't be
     installed or doesn't start.
     """
-    urls, servers = prepared(names, _sqlite, durable=durable)
+    urls, servers = prepared(names, lambda: _sqlite(durable), durable=durable, given=given)
     boot(servers.values())
     return urls | {name: server.url for name, server in servers.items()}
 
 
-def _sqlite() -> str:
-    folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-"))
+def _sqlite(durable: bool) -> str:
+    place = MEMORY if not durable and has_room(MEMORY) else None
+    folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-", dir=place))
     reaper.watch(folder)
     return f"sqlite:///{folder / 'db.sqlite3'}"
 

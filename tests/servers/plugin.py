@@ -1,9 +1,14 @@
-"""The pytest plugin that starts the servers in DB before Django's settings are read."""
+"""The pytest plugin that starts the servers in DB before Django's settings are read.
+
+The workers of pytest-xdist (``-n auto``) share no server: roles, global settings and databases of
+one worker's tests would disturb the tests of another worker.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -11,11 +16,16 @@ from tests.servers.errors import ServerError
 from tests.servers.launch import KNOWN, chosen, start, stop, variable
 from tests.servers.probe import describe
 
+MOST = 4
+"""The largest number of workers for ``-n auto``: each needs memory for servers of all kinds."""
+
 _versions: dict[str, str] = {}
+_given: list[str] = []
+"""The databases of which the environment has a URL."""
 
 
 def _is_worker() -> bool:
-    """Return whether this is an xdist worker, which uses the servers of its controller."""
+    """Return whether this is an xdist worker, whose servers its controller starts and ends."""
     return "PYTEST_XDIST_WORKER" in os.environ
 
 
@@ -28,6 +38,7 @@ def pytest_load_initial_conftests() -> Generator[None]:
             for name in set(KNOWN) - set(names):
                 # The settings use all URLs that are set; only those of DB may be set.
                 os.environ.pop(variable(name), None)
+            _given.extend(name for name in names if os.environ.get(variable(name)))
             for name, url in start(names).items():
                 os.environ[variable(name)] = url
                 _versions[name] = describe(url)
@@ -39,6 +50,23 @@ def pytest_load_initial_conftests() -> Generator[None]:
             )
             raise pytest.UsageError(message) from error
     return (yield)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)  # before the default
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the number for ``-n auto``: none if a URL is given, because that is one server."""
+    return 0 if _given else min(os.cpu_count() or 1, MOST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: list[Any]) -> None:
+    """Start servers for all workers but the first one, which uses those that run already."""
+    if _given and specs[1:]:
+        names = ", ".join(map(variable, _given))
+        raise pytest.UsageError(f"{names}: workers can't share a server; use -n 0.")
+    for spec in specs[1:]:
+        urls = start(_versions, given={})
+        spec.env.update({variable(name): url for name, url in urls.items()})
 
 
 def pytest_report_header() -> list[str]:

@@ -1,6 +1,7 @@
 """Undoing the numbers and texts of an instance whose ``save()`` fails.
 
-If an UPDATE fails, the text that was written for a changed number is set back.
+If an UPDATE fails, the text that was written for a changed number is set back. An UPDATE of the
+number alone includes its text.
 
 With multi-table inheritance, ``Model.save_base`` stores the rows of the parents and that of the
 child in one transaction. If the child's row fails, the parents' rows already had their numbers.
@@ -16,7 +17,7 @@ from django.db import router
 from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
-from .memory import CHANGES, undo_changes
+from .memory import CHANGES, MISSING, undo_changes
 
 
 def undoing_save(save_base: Any) -> Any:
@@ -24,42 +25,58 @@ def undoing_save(save_base: Any) -> Any:
 
     @functools.wraps(save_base)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
         state = vars(self._state)
-        state[CHANGES] = []
-        parents = _Parents(self) if any(self._meta.parents.values()) else None
+        outer, state[CHANGES] = state.get(CHANGES), []
+        before = _Before(self) if any(self._meta.parents.values()) else None
         try:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
             # keep_changes() has removed the list if the row is stored, and a receiver has failed.
             if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
                 undo_changes(self)
-                if parents is not None:
-                    parents.restore()
+                if before is not None:
+                    before.restore()
             raise
         finally:
             state.pop(CHANGES, None)
+            if outer is not None:  # A handler of a signal saves the instance that is being saved.
+                state[CHANGES] = outer
 
     return wrapper
 
 
-class _Parents:
-    """What a row and the rows of its parents had before they were stored."""
+class _Before:
+    """The numbers and texts of an instance of a child model, before it is saved."""
 
     def __init__(self, row: Any) -> None:
         self.row = row
         self.held = set(row.__dict__)
-        self.before = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
+        self.values = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
         self.adding = row._state.adding
 
     def restore(self) -> None:
-        """Take back what the statements for the parents' rows have set."""
-        row = self.row
-        if row._state.adding:
-            row.__dict__.update(self.before)
-            row._state.adding = self.adding
-        else:  # The UPDATE of a parent's row may have numbered it.
-            names = set(_posted(row)) & self.held
-            row.__dict__.update({name: self.before[name] for name in names})
+        """Set back what the save has changed, unless it has inserted the row."""
+        if self.row._state.adding:
+            self.row.__dict__.update(self.values)
+            self.row._state.adding = self.adding
+        elif not self.adding:  # The UPDATE of a parent's row may have numbered it.
+            names = set(_posted(self.row)) & self.held
+            self.row.__dict__.update({name: self.values[name] for name in names})
+
+
+def _with_texts(row: Any, names: Any) -> frozenset[str]:
+    """Return the names of the fields to update, with the texts of changed numbers among them."""
+    saved = frozenset(names)
+    changed = [
+        field
+        for field in sequence_fields(row._meta.concrete_fields)
+        if field.when is None
+        and not saved.isdisjoint((field.name, field.attname))
+        and getattr(row._state, field.memory, MISSING) != row.__dict__.get(field.attname, MISSING)
+    ]
+    return saved | {text.name for field in changed for text in field.texts}
 
 
 def _database_of(row: Any, kwargs: Any) -> str:
