@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from collections.abc import Callable
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -24,6 +26,8 @@ from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
 from .expressions import BySQLite, Digits, Moment
 from .languages import DIGIT, Atom, Language, literal
+
+DAY = timedelta(days=1)
 
 
 class Code(NamedTuple):
@@ -191,6 +195,44 @@ class DateText:
             source = Moment(source, zone=self.tz or "")
         extract = CODES[code].expression(source, tzinfo=self.zone if zoned else None)
         return Cast(extract, IntegerField())
+
+
+MONTHS = ((1, 9, "02d"), (1, 1, "d"), (2, 9, "d"), (10, 12, "d"))
+"""Ranges of months whose texts have no other months between them: 1 is before 10, and 2 after."""
+
+
+@lru_cache
+def texts_of_days(first: date, last: date) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return all texts that Django reads as one of the days, such as 2026-1-5 for 2026-01-05.
+
+    They are ranges of texts, for whole years and months, and single texts for the other days. A
+    range doesn't include its end, and ``:`` is the character after ``9``.
+    """
+    ranges: list[tuple[str, str]] = []
+    texts: list[str] = []
+    while True:
+        year, month, end = first.year, first.month, first
+        if (month, first.day) == (1, 1) and date(year, 12, 31) <= last:
+            end = date(last.year if last == date(last.year, 12, 31) else last.year - 1, 12, 31)
+            ranges.append((f"{year:04d}-", f"{end.year:04d}-:"))
+        elif first.day == 1 and _end_of_month(first) <= last:
+            end = _end_of_month(first)
+            while end.month < 12 and (following := _end_of_month(end + DAY)) <= last:
+                end = following
+            for least, most, digits in MONTHS:
+                low, high = max(least, month), min(most, end.month)
+                if low <= high:
+                    ranges.append((f"{year:04d}-{low:{digits}}-", f"{year:04d}-{high:{digits}}-:"))
+        else:
+            months, days = ({f"{n:02d}", f"{n}"} for n in (month, first.day))
+            texts += [f"{year:04d}-{month}-{day}" for month in months for day in days]
+        if end >= last:
+            return ranges, texts
+        first = end + DAY
+
+
+def _end_of_month(day: date) -> date:
+    return day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def refuse_datetime(day: Any) -> None:

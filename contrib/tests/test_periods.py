@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
-from sequences_contrib.dates import CODES, DateText
+from sequences_contrib.dates import CODES, DateText, texts_of_days
 from sequences_contrib.expressions import Joined
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import (
@@ -358,6 +358,29 @@ def test_rows_with_dates_of_other_programs(scope: Any, options: dict[str, Any], 
             for row in together:
                 assert list(number.rows_of(row, using).order_by("number")) == together
             assert rows.create(d=together[0].d).number == len(together) + 1
+
+
+def texts_for(day: date) -> set[str]:
+    """All texts that Django reads as this day."""
+    months, days = ({f"{n:02d}", f"{n}"} for n in (day.month, day.day))
+    return {f"{day.year:04d}-{month}-{of_month}" for month in months for of_month in days}
+
+
+FOUR_YEARS = st.dates(date(2025, 1, 1), date(2028, 12, 31))
+
+
+@given(FOUR_YEARS, FOUR_YEARS, st.booleans())
+def test_texts_of_days(one: date, other: date, whole: bool) -> None:
+    """They are the texts of all days from the first to the last, and of no others."""
+    first, last = sorted((one, other))
+    if whole:  # months
+        first, last = first.replace(day=1), last.replace(day=1) + timedelta(31)
+        last = last.replace(day=1) - timedelta(1)
+    ranges, texts = texts_of_days(first, last)
+    for n in range(4 * 366):
+        for text in texts_for(day := date(2025, 1, 1) + timedelta(n)):
+            found = text in texts or any(start <= text < end for start, end in ranges)
+            assert found == (first <= day <= last), text
 
 
 def test_a_path_to_a_date_of_another_program(using: str) -> None:

@@ -17,8 +17,9 @@ from django.utils.translation import gettext as _
 from sequences_core.arguments import MAX_VALUE
 
 from ..audit import texts_of_parts
+from ..dates import DAY
 from ..identity import text_of
-from ..periods import DAY, Day, FiscalYear, IsoWeek, Month, Period, Quarter, Year
+from ..periods import Day, FiscalYear, IsoWeek, Month, Period, Quarter, Year
 from ..scopes import fields_of, path_of, rows_in
 
 CHOICES = 200
