@@ -11,6 +11,7 @@ from django.db.models import Model
 
 from .counters import in_order_of_locks
 from .exceptions import is_committed
+from .saving.due import lock_parents
 from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
@@ -169,6 +170,7 @@ def _lock(instance: Model, counters: dict[str, tuple[Any, Any]], using: str) -> 
     """
     for name, (field, row) in in_order_of_locks(counters, type(instance)):
         lock_counter(field, row, name, using)
+    lock_parents(instance, using)
     return rows_in(type(instance), using).select_for_update().get(pk=instance.pk)
 
 

@@ -25,6 +25,9 @@ from .text_checks import check_insert, check_period
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns can store equal values as different texts."""
 
+SQLITE_DIGITS = 15
+"""SQLite stores decimals as floats: https://www.sqlite.org/datatype3.html#type_affinity."""
+
 TIMES = (models.DateTimeField, models.TimeField)
 """Fields whose subclasses may define a column that rounds in another way."""
 
@@ -210,6 +213,13 @@ def _are_related(one: Any, other: Any) -> bool:
     return one is not other and (issubclass(one, other) or issubclass(other, one))
 
 
+def _loses_digits(column: Any, connection: Any) -> bool:
+    """Return whether two decimals of the column can be stored as the same number."""
+    if connection.vendor != "sqlite" or not isinstance(column, models.DecimalField):
+        return False
+    return bool(column.max_digits and column.max_digits > SQLITE_DIGITS)
+
+
 def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
@@ -226,6 +236,15 @@ def _check_database(
             id="sequences_contrib.E002",
         )
     for column in map(column_of, columns):
+        if _loses_digits(column, connection):
+            yield checks.Error(
+                f"The column of {column}, which is in the scope, has {column.max_digits} digits, "
+                f"but database {alias!r} stores {SQLITE_DIGITS} of them: one scope would have two "
+                f"counters.",
+                hint="Reduce max_digits, or use another database.",
+                obj=field,
+                id="sequences_contrib.E005",
+            )
         if merges_texts(column, connection):
             yield checks.Error(
                 f"The column of {column}, which is in the scope, compares different texts as equal "

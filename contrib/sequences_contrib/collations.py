@@ -7,6 +7,8 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+TEXT_FIELDS = (models.CharField, models.TextField)
+
 ALIKE = (("a", "A"), ("a", "á"), ("a", "a "), ("a", "a\u00ad"), ("á", "a\u0301"))
 """Texts that differ in case, accents, spaces at the end, characters that aren't shown (a soft
 hyphen), and in the way in which an accent is written."""
@@ -20,7 +22,7 @@ BYTES = (
 
 def merges_texts(column: Any, connection: BaseDatabaseWrapper) -> bool:
     """Return whether a column of text compares some different texts as equal."""
-    if not isinstance(column, models.CharField | models.TextField):
+    if not isinstance(column, TEXT_FIELDS):
         return False
     collation = column.db_parameters(connection).get("collation")
     if collation is None and connection.vendor != "mysql":

@@ -15,7 +15,7 @@ from django.db.models import F, Field, Model, Q, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
 from .dates import DateText
-from .identity import column_of, plain_text, text_of
+from .identity import column_of, fitted, plain_text, text_of
 from .periods import Day, Period
 
 Part = str | int | F | Value | DateText | Callable[[Model], Any]
@@ -176,7 +176,8 @@ def own_value(row: Model, field: Any) -> Any:
             f"{field} is in the scope of a number, but Django sets it while the row is inserted. "
             f"Give it a default instead of auto_now and auto_now_add"
         )
-    return value_or_key(row, field, value)
+    value = value_or_key(row, field, value)
+    return fitted(column_of(field), value) if isinstance(value, str) else value
 
 
 def value_or_key(row: Model, field: Any, value: Any) -> Any:

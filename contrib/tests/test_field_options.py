@@ -409,3 +409,15 @@ def test_a_model_without_its_counter(settings: Any) -> None:
     assert "default" in message.msg
     assert message.hint
     assert ids(Invoice) == []  # a plain "check" asks for no database
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("digits", "expected"), [(15, []), (16, ["sequences_contrib.E005"])])
+def test_decimals_on_sqlite(digits: int, expected: list[str]) -> None:
+    """SQLite stores decimals of more digits as floats, which may be equal."""
+    with isolate_apps(ISOLATED):
+        price = models.DecimalField(max_digits=digits, decimal_places=10)
+        found = ids(
+            model_with(price=price, number=SequenceField(scope="price")), databases=["default"]
+        )
+    assert found == (expected if connection.vendor == "sqlite" else [])

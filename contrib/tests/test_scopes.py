@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
-from django.db.models import F, Max, Value
+from django.db.models import F, IntegerField, Max, Value
 from django.db.models.functions import Upper
+from django.test.utils import isolate_apps
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
@@ -21,7 +22,7 @@ from sequences_contrib.scopes import texts_of
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import Allocation, get_last_value
-from tests.numbered.blocks import letters
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import (
     Company,
     Document,
@@ -318,3 +319,22 @@ def test_spaces_that_do_not_fit(options: dict[str, Any], using: str) -> None:
         assert rows.get(text="abc-6").number == 6
         assert rows.create(kind="ab ").number == 1
         assert [get_last_value(f"s.{name}", using=using) for name in ("abc", "ab%20")] == [6, 1]
+
+
+def test_a_foreign_key_with_spaces_that_do_not_fit(using: str) -> None:
+    """A foreign key refers to the row whose key is the text without these spaces."""
+    if connections[using].vendor == "sqlite":
+        pytest.skip("SQLite stores all spaces")
+    meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+    with isolate_apps("tests.numbered"):
+        key = models.CharField(max_length=3, primary_key=True, db_collation=binary(using))
+        kind: Any = type("Kind", (models.Model,), {**meta, "key": key, "no": IntegerField()})
+        letter = model_with(
+            kind=models.ForeignKey(kind, models.CASCADE),
+            number=SequenceField("s", scope="kind", reuse="gaps"),
+            other=SequenceField("t", scope="kind__no"),
+        )
+    with tables(using, kind, letter):
+        kind.objects.using(using).create(key="abc", no=7)
+        created = [letter.objects.using(using).create(kind_id=key) for key in LENGTHS.values()]
+        assert [(row.number, row.other) for row in created] == [(1, 1), (2, 2), (3, 3)]

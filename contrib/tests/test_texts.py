@@ -384,7 +384,7 @@ def refuse(**kwargs: Any) -> None:
 def test_a_handler_that_fails_after_an_update(inherited: bool, using: str) -> None:
     """What a post_save handler raises comes after the commit: the instance has what is stored."""
     with isolate_apps("tests.numbered"):
-        fields = {
+        fields: dict[str, Any] = {
             "posted": models.BooleanField(default=False),
             "number": SequenceField("s"),
             "text": FormattedNumberField(NumberFormat("N{number}"), max_length=99),

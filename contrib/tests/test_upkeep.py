@@ -560,7 +560,7 @@ def test_wrong_arguments_are_command_errors(wrong: str, using: str) -> None:
 @pytest.mark.parametrize("function", [False, True])
 def test_a_path_to_a_row_that_is_gone(function: bool, using: str) -> None:
     """Rows whose scope can't be read are reported, and the others are audited and synced."""
-    to_project = {"db_constraint": False, "null": True, "related_name": "+"}
+    to_project: dict[str, Any] = {"db_constraint": False, "null": True, "related_name": "+"}
     scope: list[Any] = ["project__company", *([lambda row: "x"] if function else [])]
     with letters(
         using,
