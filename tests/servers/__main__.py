@@ -23,19 +23,16 @@ def main() -> int:
     }.items():
         sub = commands.add_parser(command, help=text, description=text)
         sub.add_argument("names", nargs="*", metavar="name", help="default: all")
-        sub.add_argument(
-            "--durable", action="store_true", help="keep the servers' default durability"
-        )
     arguments = parser.parse_args()
     try:
-        _run(arguments.command, arguments.names, arguments.durable)
+        _run(arguments.command, arguments.names)
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _run(command: str, names: list[str], durable: bool) -> None:
+def _run(command: str, names: list[str]) -> None:
     os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
@@ -45,7 +42,7 @@ def _run(command: str, names: list[str], durable: bool) -> None:
                 install(name)
             print(f"{name}: installed")
     elif command == "start":
-        for name, url in background.start(chosen(os.environ["DB"]), durable=durable).items():
+        for name, url in background.start(chosen(os.environ["DB"])).items():
             print(f"export {variable(name)}={url}")
     else:
         ended = background.stop(chosen(os.environ["DB"]))

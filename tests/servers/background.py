@@ -34,11 +34,11 @@ def running(name: str) -> dict[str, Any] | None:
     return state if alive else None
 
 
-def start(names: Iterable[str], *, durable: bool = False) -> dict[str, str]:
+def start(names: Iterable[str]) -> dict[str, str]:
     """Start the servers in the background, unless they run already; return the URL of each."""
     FOLDER.mkdir(exist_ok=True)
     here = f"sqlite:///{FOLDER / 'db.sqlite3'}"
-    urls, servers = prepared(names, lambda: here, durable=durable)
+    urls, servers = prepared(names, lambda: here, durable=False)
     for name, server in list(servers.items()):
         if state := running(name):
             if state["release"] != server.release:
