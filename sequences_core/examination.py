@@ -21,7 +21,7 @@ from django.db import NotSupportedError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .allocator import Allocator
-from .checks import check_connection, check_early_release, check_functions
+from .checks import NO_DATABASE, check_connection, check_early_release, check_functions
 from .early_release import durability
 from .exceptions import BackendError, TableMissing
 from .models import Counter
@@ -34,9 +34,6 @@ GROUP = "sequences_core.diagnoses"
 
 LONG = 1.0
 """The age, in seconds, from which a transaction that others wait for is a warning."""
-
-NO_DATABASE = "django.db.backends.dummy"
-"""The engine of an alias without settings, such as an unused default."""
 
 
 @dataclass
