@@ -37,7 +37,7 @@ test: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run all t
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 bench: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## compare the speed with other packages
-	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only "$(ONLY)" $(ARGS)
+	$(BIN)/python -m benchmarks run $(if $(QUICK),--quick) --db "$(DB)" --only $(subst $(comma), ,$(ONLY)) $(ARGS)
 
 bench-readme: .venv/.dev ## write docs/performance.rst from the committed results
 	$(BIN)/python -m benchmarks page

@@ -54,7 +54,7 @@ def lowest(session: nox.Session, database: str) -> None:
 def run(session: nox.Session, database: str, versions: str) -> None:
     """Run the tests, and leave a report for the documentation's table unless they are narrowed."""
     report = Path(".nox", "reports", f"{versions}-{database}.xml")
-    options = session.posargs or [f"--junitxml={report}"]
+    options = session.posargs or ["-n", "auto", "--dist", "loadfile", f"--junitxml={report}"]
     session.run("pytest", *options, env={"DB": database})
 
 

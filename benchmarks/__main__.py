@@ -34,7 +34,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the benchmarks")
     run.add_argument("--quick", action="store_true", help="measure rough figures in minutes")
-    run.add_argument("--only", type=questions, default=QUESTIONS, help="comma-separated questions")
+    run.add_argument("--only", nargs="*", choices=QUESTIONS, help="questions; default: all")
     run.add_argument("--db", default="", help="comma-separated databases; default: all four")
     run.add_argument("--label", help="name of the folder in benchmarks/results/")
     commands.add_parser("page", help="write docs/performance.rst and its charts")
@@ -49,34 +49,31 @@ def main() -> int:
     except ServerError as error:
         parser.error(str(error))
     Results.new(path, scale).save()
+    asked = arguments.only or QUESTIONS
     for database in databases:
-        measure(path, database, arguments.only)
+        measure(path, database, [one for one in asked if one != "disk"])
+        if "disk" in asked and can_be_slowed(database):
+            measure(path, database, ["disk"])
     return finish(Results(path))
 
 
-def questions(text: str) -> tuple[str, ...]:
-    """Return the questions in a list separated by commas or spaces."""
-    names = tuple(text.replace(",", " ").split())
-    if unknown := ", ".join(name for name in names if name not in QUESTIONS):
-        known = ", ".join(QUESTIONS)
-        raise argparse.ArgumentTypeError(f"unknown question: {unknown} (choose from {known})")
-    return names or QUESTIONS
+def can_be_slowed(database: str) -> bool:
+    """Return whether the suite starts this server and can slow its disk down."""
+    return database == "postgresql" and launch.variable(database) not in os.environ
 
 
-def measure(path: Path, database: str, asked: tuple[str, ...]) -> None:
-    """Run these questions on a database; record an error in the results."""
-    slow = [one for one in asked if one == "disk" and can_be_slowed(database)]
-    for together in ([one for one in asked if one != "disk"], slow):
-        if not together:
-            continue
-        try:
-            with server(database, slow=together is slow) as environment:
-                title = describe(environment[URL])
-                print(f"\n{title}: {', '.join(together)}", flush=True)
-                note(path, database, title=title)
-                session(path, database, together, environment)
-        except Exception as error:  # noqa: BLE001 # a driver's: the server can't be reached
-            note(path, database, error=f"{type(error).__name__}: {error}".splitlines()[0])
+def measure(path: Path, database: str, asked: list[str]) -> None:
+    """Answer these questions on a database; record an error in the results."""
+    if not asked:
+        return
+    try:
+        with server(database, slow=asked == ["disk"]) as environment:
+            title = describe(environment[URL])
+            print(f"\n{title}: {', '.join(asked)}", flush=True)
+            note(path, database, title=title)
+            session(path, database, asked, environment)
+    except Exception as error:  # noqa: BLE001 # a driver's: the server can't be reached
+        note(path, database, error=f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def note(path: Path, database: str, **known: str) -> None:
@@ -84,11 +81,6 @@ def note(path: Path, database: str, **known: str) -> None:
     results = Results(path)
     results.databases.setdefault(database, {}).update(known)
     results.save()
-
-
-def can_be_slowed(database: str) -> bool:
-    """Return whether the suite starts this server and can slow its disk down."""
-    return database == "postgresql" and launch.variable(database) not in os.environ
 
 
 def session(path: Path, database: str, asked: list[str], environment: dict[str, str]) -> None:
@@ -116,13 +108,13 @@ def server(database: str, *, slow: bool) -> Iterator[dict[str, str]]:
 
     With ``slow``, start a PostgreSQL server whose disk can be slowed down.
     """
+    if slow:
+        with SlowPostgreSQL() as own:
+            yield {URL: own.url, DISK: str(own.disk.folder)}
+        return
     try:
-        if slow:
-            with SlowPostgreSQL() as own:
-                yield {URL: own.url, DISK: str(own.disk.folder)}
-        else:
-            url = launch.start([database], durable=True)[database]
-            yield {URL: url + "-benchmarks" if database == "sqlite" else url}
+        url = launch.start([database], durable=True)[database]
+        yield {URL: url + "-benchmarks" if database == "sqlite" else url}
     finally:
         launch.stop()
 

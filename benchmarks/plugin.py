@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
-import statistics
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -30,21 +29,6 @@ found: dict[tuple[str, Any], Any] = {}
 
 failed: dict[tuple[str, Any], str] = {}
 """The first error of each question and cell; a cell that failed has no figures."""
-
-
-@dataclass
-class Times:
-    """The durations of calls in seconds, by turn."""
-
-    turns: list[list[float]] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)
-
-    def result(self) -> dict[str, Any]:
-        """Return the medians in µs, of all turns together and of each."""
-        everything = [time for turn in self.turns for time in turn]
-        medians = (statistics.median(turn) * 1e6 for turn in (everything, *self.turns))
-        median, *turns = (round(one, 2) for one in medians)
-        return {"median": median, "turns": turns, **self.details}
 
 
 def pytest_configure() -> None:
@@ -140,24 +124,18 @@ def same_heap() -> Iterator[None]:
 
 
 @pytest.fixture
-def times(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Times]:
+def times(request: pytest.FixtureRequest, benchmark: Any) -> Iterator[Any]:
     """Keep the durations that pytest-benchmark measures in a test."""
+    from benchmarks.questions.figures import Times
+
     kept = found.setdefault(key(request.node), Times())
     yield kept
     if benchmark.stats is not None:
         kept.turns.append(list(benchmark.stats.stats.data))
 
 
-@pytest.fixture(scope="session")
-def writers() -> Iterator[Any]:
-    from benchmarks.questions.writers import Writers
-
-    with Writers() as pool:
-        yield pool
-
-
 @pytest.fixture
 def tally(request: pytest.FixtureRequest) -> Any:
-    from benchmarks.questions.contention import Tally
+    from benchmarks.questions.figures import Tally
 
     return found.setdefault(key(request.node), Tally())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -23,6 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, override
 
+from .admin_errors import ExplainingAdmin
 from .admin_forms import Change, Delete, Rename, Set
 from .arguments import check_sequence_name
 from .exceptions import DurabilityUnknown, SequenceLocked
@@ -37,23 +37,6 @@ PATIENCE = 3
 """The seconds that a page waits for a transaction that has locked the counter."""
 
 View = Callable[..., Any]
-
-
-def explained(view: View) -> View:
-    """Decorate one of Django's views to show an error page if the table can't be read."""
-
-    @functools.wraps(view)
-    def wrapper(self: CounterAdmin, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        connection = connections[router.db_for_read(Counter)]
-        # Open no transaction outside one: on SQLite, BEGIN may lock the database.
-        atomic = transaction.atomic(connection.alias) if connection.in_atomic_block else None
-        try:
-            with database_errors(connection), atomic or nullcontext():
-                return view(self, request, *args, **kwargs)
-        except DatabaseError as error:
-            return self._database_error(request, error)
-
-    return wrapper
 
 
 class FieldFilter(admin.SimpleListFilter):
@@ -77,7 +60,7 @@ class FieldFilter(admin.SimpleListFilter):
 
 
 @admin.register(Counter)
-class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+class CounterAdmin(ExplainingAdmin):
     """The admin of sequences: sets, renames and deletes one at a time, while it is locked."""
 
     list_display = ("name", "last", "used_by")
@@ -140,10 +123,6 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
             counter.users = users[counter.name]
         return found
 
-    changelist_view = explained(admin.ModelAdmin.changelist_view)
-    history_view = explained(admin.ModelAdmin.history_view)
-
-    @explained
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
@@ -190,7 +169,7 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
             messages.warning(request, _("There is no sequence “%(name)s”.") % {"name": name})
             return HttpResponseRedirect(self._url("changelist"))
         except DatabaseError as error:
-            return self._database_error(request, error)
+            return self.database_error(request, error)
 
     def _make(self, request: HttpRequest, form: Change) -> str:
         """Make the change and log it; return the reason if it wasn't made, else ""."""
@@ -259,13 +238,6 @@ class CounterAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/sequences_core/change.html", context)
-
-    def _database_error(self, request: HttpRequest, error: DatabaseError) -> HttpResponse:
-        """Return Django's error page for an invalid database, with the error as a message."""
-        messages.error(request, str(error))
-        context = {**self.admin_site.each_context(request), "title": _("Database error")}
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/invalid_setup.html", context)
 
     def _may(self, request: HttpRequest, kind: type[Change]) -> bool:
         has_permission: Callable[..., bool] = getattr(self, f"has_{kind.name}_permission")

@@ -177,7 +177,7 @@ class Rename(Change):
     def clean_new_name(self) -> str:
         name: str = self.cleaned_data["new_name"]
         try:
-            check_sequence_name(name)
+            check_sequence_name(name, "A sequence name")
         except ValueError as error:
             raise ValidationError(str(error)) from error
         if name == self.counter.name:

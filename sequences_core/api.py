@@ -73,6 +73,7 @@ def get_next_values(
     """
     if nowait:
         timeout = _no_time(timeout)
+    batch_size = check_integer("batch_size", batch_size)
     return take(checked(sequence_name, batch_size, initial_value, None, timeout), using)
 
 
@@ -100,6 +101,9 @@ def get_next_blocks(
         raise TypeError(f"batch_sizes must map names to block sizes, not {batch_sizes!r}")
     if nowait:
         timeout = _no_time(timeout)
+    for name, count in batch_sizes.items():
+        check_sequence_name(name, "a name in batch_sizes")
+        check_integer(f"batch_sizes[{name!r}]", count)
     requests = [
         Allocation(name, count, initial_value, None, timeout) for name, count in batch_sizes.items()
     ]
@@ -172,7 +176,7 @@ def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> No
 
     :raises ValueError: there is no sequence ``sequence_name``, or ``new_name`` exists already.
     """
-    old, new = check_sequence_name(sequence_name), check_sequence_name(new_name)
+    old, new = check_sequence_name(sequence_name), check_sequence_name(new_name, "new_name")
     if old == new:
         raise ValueError(f"sequence {old!r} has that name already")
     alias = using or router.db_for_write(Counter)
@@ -233,6 +237,7 @@ class Sequence:
         """See :func:`get_next_values`; with a ``reset_value``, ``batch_size`` must be 1."""
         if nowait:
             timeout = _no_time(timeout)
+        batch_size = check_integer("batch_size", batch_size)
         allocation = Allocation(
             self.sequence_name, batch_size, self.initial_value, self.reset_value, timeout
         )

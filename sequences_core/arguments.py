@@ -25,27 +25,28 @@ MAX_TIMEOUT = 2_147_483
 """The maximum of ``timeout``, in seconds: PostgreSQL and SQLite store milliseconds in 32 bits."""
 
 
-def check_sequence_name(name: str) -> str:
+def check_sequence_name(name: str, argument: str = "sequence_name") -> str:
     """Return ``name`` as a plain str.
 
+    :param argument: what the message calls the name.
     :raises TypeError, ValueError: not all databases can store the name unchanged.
     """
     if type(name) is not str:
         if not isinstance(name, str):
-            raise TypeError(f"a sequence name must be a str, not {name!r}")
+            raise TypeError(f"{argument} must be a str, not {name!r}")
         # Some drivers would adapt a subclass, such as an enum member, in another way.
         name = str.__str__(name)
     if not name or len(name) > MAX_NAME_LENGTH:
-        raise ValueError(f"a sequence name must have 1 to {MAX_NAME_LENGTH} characters: {name!r}")
+        raise ValueError(f"{argument} must have 1 to {MAX_NAME_LENGTH} characters: {name!r}")
     if "\0" in name or name != name.strip():
         raise ValueError(
-            f"a sequence name must not contain NUL, or begin or end with white space: {name!r}"
+            f"{argument} must not contain NUL, or begin or end with white space: {name!r}"
         )
     if not name.isascii():
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise ValueError(f"a sequence name must be valid Unicode: {name!r}") from error
+            raise ValueError(f"{argument} must be valid Unicode: {name!r}") from error
     return name
 
 

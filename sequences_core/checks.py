@@ -23,6 +23,9 @@ from .models import Counter, has_table
 from .registry import asks_for_early_release, get_allocator
 from .waits import slow_wait
 
+NO_DATABASE = "django.db.backends.dummy"
+"""The engine of an alias without settings, such as an unused default."""
+
 
 @register()
 def check_settings(
@@ -44,17 +47,14 @@ def check_settings(
             hint="Use a number of seconds, such as 1 or 0.5, or None to disable the warnings.",
             id="sequences_core.E005",
         )
-    holders = [
-        connection
-        for connection in connections.all(initialized_only=False)
-        if router.allow_migrate_model(connection.alias, Counter)
-    ]
+    real = [each for each in connections.all() if each.settings_dict["ENGINE"] != NO_DATABASE]
+    holders = [each for each in real if router.allow_migrate_model(each.alias, Counter)]
     found = [message for connection in holders for message in check_connection(connection)]
     yield from {str(message): message for message in found}.values()
     alias = router.db_for_write(Counter)
     # If the router allows the table nowhere, its answer depends on more than the database, such as
     # the current schema of django-tenants, and doesn't show where numbers are taken.
-    if holders and alias not in {connection.alias for connection in holders}:
+    if holders and connections[alias] in real and connections[alias] not in holders:
         yield Error(
             f"Numbers are taken from database {alias!r}, but the router doesn't allow the table "
             f"of counters there.",

@@ -21,7 +21,7 @@ from django.db import NotSupportedError, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .allocator import Allocator
-from .checks import check_connection, check_early_release, check_functions
+from .checks import NO_DATABASE, check_connection, check_early_release, check_functions
 from .early_release import durability
 from .exceptions import BackendError, TableMissing
 from .models import Counter
@@ -34,9 +34,6 @@ GROUP = "sequences_core.diagnoses"
 
 LONG = 1.0
 """The age, in seconds, from which a transaction that others wait for is a warning."""
-
-NO_DATABASE = "django.db.backends.dummy"
-"""The engine of an alias without settings, such as an unused default."""
 
 
 @dataclass
@@ -52,6 +49,8 @@ class Examination:
             found = list(look())
         except NotSupportedError as error:
             found = [_explained(Info, error)]
+        except TableMissing as error:
+            found = [_explained(Error, error)]
         except Exception as error:  # noqa: BLE001 # after any error, the examination goes on
             found = [Warning(f"{what} can't be examined: {type(error).__name__}: {_line(error)}")]
         for finding in found:
@@ -162,8 +161,8 @@ def _check_table(facts: dict[str, str], connection: BaseDatabaseWrapper) -> list
     try:
         with database_errors(connection):
             facts["counters"] = str(Counter.objects.using(alias).count())
-    except TableMissing as error:
-        return [_explained(Error, error)]
+    except TableMissing:
+        raise
     except AnyDatabaseError as error:
         hint = "If a transaction has locked the table, wait until it ends."
         if user := connection.settings_dict["USER"]:  # without a name, nothing can be granted

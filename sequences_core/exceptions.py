@@ -65,7 +65,7 @@ class DurabilityUnknown(SequencesError, OperationalError):
 
 
 class TableMissing(SequencesError, ProgrammingError):
-    """The table of counters doesn't exist. The message names the command that creates it."""
+    """A table of this package doesn't exist. The message names the command that creates it."""
 
 
 class FunctionMissing(SequencesError, ProgrammingError):

@@ -11,6 +11,7 @@ from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
 from .allocator import FUNCTION, Allocation
+from .arguments import check_sequence_name
 from .early_release import (
     durability,
     durability_in_transaction,
@@ -68,13 +69,10 @@ class NextValue(Expression):
             raise TypeError("the database can't call initial_value: pass an int")
         super().__init__()
         self._expressions: list[Any] = [name] if hasattr(name, "resolve_expression") else []
-        checked = Allocation(
-            "default" if self._expressions else name,  # type: ignore[arg-type]
-            1,
-            initial_value,
-            reset_value,
-        )
-        self._name = checked.name
+        self._name = "default"
+        if not self._expressions:
+            self._name = check_sequence_name(name, "name")  # type: ignore[arg-type]
+        checked = Allocation(self._name, 1, initial_value, reset_value)
         # The values are plain ints, so they are safe as literals, whose type is always the same.
         last = "NULL" if checked.reset_value is None else checked.reset_value
         self._sql = f"{FUNCTION}(%s, {checked.initial_value}, {last})"

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
 from . import waits
 from .allocator import EXHAUSTED, FUNCTION, Allocation
@@ -31,9 +32,18 @@ from .functions import forget_functions, function_missing, place_of
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
-from .table import table_parts
 
-__all__ = ["begin", "database_errors", "in_users_transaction", "outside_transaction", "take"]
+__all__ = [
+    "OUR_MODELS",
+    "begin",
+    "database_errors",
+    "in_users_transaction",
+    "outside_transaction",
+    "take",
+]
+
+OUR_MODELS: set[type[Model]] = {Counter}
+"""The models whose missing tables TableMissing reports. Other distributions add their own."""
 
 Allocate = Callable[[BaseDatabaseWrapper, Allocation], range]
 
@@ -149,10 +159,12 @@ def _explain(
     mark_rollback(connection, error)
     allocator = get_allocator(connection)
     code, text = allocator.error_code(error), allocator.error_text(error)
-    if code in allocator.missing_table_codes and (
-        _names(text, table_parts()[-1]) or (ours and not allocator.names_missing_table)
-    ):
-        raise _table_missing(connection) from error
+    if code in allocator.missing_table_codes:
+        missing = [model for model in OUR_MODELS if _names(text, _parts_of_table(model)[-1])]
+        if not missing and ours and not allocator.names_missing_table:
+            missing = [Counter]
+        if missing:
+            raise _table_missing(connection, missing[0]) from error
     if code in allocator.missing_function_codes and _names(text, FUNCTION):
         forget_functions()  # the cache may say that the function exists
         raise function_missing(connection) from error
@@ -169,13 +181,16 @@ def _names(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def _table_missing(connection: BaseDatabaseWrapper) -> TableMissing:
-    alias = connection.alias
-    label = Counter._meta.app_label
+def _parts_of_table(model: type[Model]) -> list[str]:
+    return model._meta.db_table.replace('"', "").split(".")
+
+
+def _table_missing(connection: BaseDatabaseWrapper, model: type[Model]) -> TableMissing:
+    alias, label, table = connection.alias, model._meta.app_label, ".".join(_parts_of_table(model))
     remedy = f"run manage.py migrate {label} --database={alias}"
-    if not router.allow_migrate_model(alias, Counter):
+    if not router.allow_migrate_model(alias, model):
         remedy = f"the router's allow_migrate({alias!r}, {label!r}) returns False"
-    return TableMissing(f"{place_of(connection)} has no table {'.'.join(table_parts())}: {remedy}")
+    return TableMissing(f"{place_of(connection)} has no table {table}: {remedy}")
 
 
 CALLED = frozenset({__name__, f"{__package__}.api"})

@@ -64,6 +64,15 @@ class _Run:
         aborts = self.allocator.aborts_transaction
         return [error for error in self.errors if aborts(self.connection, error)]
 
+    def is_doomed(self) -> bool:
+        """Return whether the transaction can't be committed.
+
+        ``errors`` lacks those of fetching rows from a server-side cursor and of the driver's own
+        cursors. But some backends know the state of the transaction, whatever the error was.
+        """
+        aborts = self.allocator.aborts_transaction
+        return bool(self.fatal_errors()) or aborts(self.connection, DatabaseError())
+
     @contextmanager
     def conflicts_first(self) -> Iterator[None]:
         """Raise a conflict that the block has caught, instead of errors that result from it.
@@ -122,7 +131,7 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
                     _refuse_unfinished(result)
                 # With needs_rollback, atomic() would roll back without an error. If the block has
                 # caught an error of a cursor, Django doesn't know of it, and COMMIT may not fail.
-                if connection.needs_rollback or run.fatal_errors():
+                if connection.needs_rollback or run.is_doomed():
                     raise transaction.TransactionManagementError(
                         "the block returned, but its transaction can only be rolled back: don't "
                         "catch database errors in the block, or catch them around an inner atomic()"

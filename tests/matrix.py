@@ -101,9 +101,9 @@ def run(interpreter: Path, database: str, part: str) -> dict[str, Any]:
     """Run a part of the tests; return the tested database, the exit status, and the counts."""
     with tempfile.NamedTemporaryFile(suffix=".xml") as report:
         # Not as arguments: naming files also selects the slow ones.
-        command = [str(interpreter), "-m", "pytest", "-o", f"testpaths={part}"]
+        command = [str(interpreter), "-m", "pytest", "-n", "auto", "--dist", "loadfile"]
         ran = subprocess.run(
-            [*command, f"--junitxml={report.name}"],
+            [*command, "-o", f"testpaths={part}", f"--junitxml={report.name}"],
             cwd=ROOT,
             env={**os.environ, "DB": database},
             stdout=subprocess.PIPE,

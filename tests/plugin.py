@@ -97,6 +97,14 @@ def _no_allocator_is_left_behind() -> Iterator[None]:
     assert found <= _sound, "the test left other allocators than those of the settings"
 
 
+@pytest.fixture(autouse=True)
+def _content_types_are_read_again() -> None:
+    """Forget Django's content types: a flush gives them other ids, and not every flush says so."""
+    from django.contrib.contenttypes.models import ContentType  # late: it needs the settings
+
+    ContentType.objects.clear_cache()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown() -> Iterator[None]:
     """Make an error in a teardown, such as a lock timeout of the flush, fail its own test only.

@@ -39,7 +39,6 @@ AFTER = {"set": [("invoices", 1200)], "rename": [("bills", 1234)], "delete": []}
 @pytest.fixture
 def client(using: str) -> Client:
     """Return the client of a superuser, on a site that has only this database."""
-    ContentType.objects.clear_cache()
     Counter.objects.create(name="invoices", last=1234)
     client = Client()
     client.force_login(User.objects.create_superuser("root"))

@@ -228,6 +228,32 @@ def test_a_number_out_of_range_stays_that(value: int) -> None:
         run_atomic(lambda: pytest.fail("was run"), attempts=value)
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments", "problem"),
+    [
+        (get_next_value, (1,), "sequence_name must be a str"),
+        (get_next_value, ("s", -1), "initial_value must be between"),
+        (get_next_values, (-1,), "batch_size must be between"),
+        (get_next_values, ("2",), "batch_size must be an int"),
+        (get_next_values, (1, ""), "sequence_name must have 1 to"),
+        (get_next_blocks, ({"s": -1},), r"batch_sizes\['s'\] must be between"),
+        (get_next_blocks, ({" s": 1},), "a name in batch_sizes must not contain"),
+        (Sequence, (None,), "sequence_name must be a str"),
+        (Sequence().get_next_values, (-1,), "batch_size must be between"),
+        (set_last_value, (-1,), "value must be between"),
+        (get_last_value, (1,), "sequence_name must be a str"),
+        (delete, ("\ud800",), "sequence_name must be valid Unicode"),
+        (NextValue, (1,), "name must be a str"),
+    ],
+)
+def test_messages_name_the_argument(
+    function: Callable[..., Any], arguments: tuple[Any, ...], problem: str
+) -> None:
+    """An error names the invalid argument as the signature of the function does."""
+    with pytest.raises((TypeError, ValueError), match=f"^{problem}"):
+        function(*arguments)
+
+
 def test_set_last_value_locks_before_it_changes(using: str) -> None:
     """An update of what was only seen is a conflict on databases such as Firebird."""
     set_last_value(3, "s", using=using)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import can_be_slowed
-from benchmarks.questions.exactness import fault_in
+from benchmarks.questions.figures import fault_in
 from benchmarks.report import charts, page
 from benchmarks.report.ratios import ratios
 from benchmarks.report.tables import pivot
@@ -24,7 +24,7 @@ from tests.servers.ports import free_port
 ROOT = Path(__file__).resolve().parents[1]
 
 
-BROKEN = "tests.demo.faults.CountsAlone"
+BROKEN = "tests.faults.broken.CountsAlone"
 """A backend that counts in its own process, without a shared counter."""
 
 
@@ -112,13 +112,6 @@ def test_nothing_measured(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_unknown_question(tmp_path: Path) -> None:
-    """An unknown question is refused, and the error lists the known ones."""
-    done = run(tmp_path, "--only", "colour")
-    assert done.returncode == 2
-    assert "colour (choose from call, contention" in done.stderr
-
-
 def test_backend_that_is_none(tmp_path: Path) -> None:
     """A backend that can't be loaded is left out with the reason; the others are measured."""
     done = run(tmp_path, "--only", "bulk", "--db", "sqlite", BACKEND="no.such.Backend")
@@ -165,7 +158,7 @@ def test_table_of_inexact_numbers() -> None:
     )
     table = pivot(results, "", results.cells("contention"))
     assert table.rows == [
-        [Entry("ours: right"), Entry("12.0")],
+        [Entry("right"), Entry("12.0")],
         [Entry("failing"), Entry("1\N{NO-BREAK SPACE}234 †", "best")],
         [Entry("wrong"), Entry("not exact", "bad")],
     ]
@@ -174,6 +167,27 @@ def test_table_of_inexact_numbers() -> None:
     assert ["sqlite", "contention", "wrong", "not exact: 3 numbers too often"] in texts(
         page.failures(results)
     )
+
+
+def test_rows_of_a_table() -> None:
+    """Our rows come first, variants below what they vary; a row without a figure is left out."""
+    kinds = {
+        "theirs": "peer",
+        "ours": "ours",
+        "gaps": "price",
+        "driver": "limit",
+        "empty": "limit",
+        "theirs, tuned": "peer",
+        "other": "ours",
+        "ours, tuned": "ours",
+    }
+    cells = [{"contestant": one, "rate": 1.0} for one in kinds if one != "empty"]
+    results = results_of(kinds, *cells, {"contestant": "empty"})
+    rows = [name for name, _ in texts(pivot(results, "", results.cells("contention")))]
+    assert rows == [
+        *("ours", "ours, tuned", "other"),
+        *("theirs", "theirs, tuned", "price: gaps", "limit: driver"),
+    ]
 
 
 def test_slowed_disk() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,6 +160,28 @@ def test_a_router_that_parts_the_counters_from_their_table(settings: Any) -> Non
     """E004: numbers would be taken from a database where migrate makes no table."""
     settings.DATABASE_ROUTERS = [WriteRouter()]
     assert ids() == {"sequences_core.E004"}
+
+
+@pytest.mark.parametrize("backend", ["auto", "sqlite"])
+def test_a_default_without_settings(backend: str, tmp_path: Path) -> None:
+    """Django allows DATABASES to have an empty default; no backend serves it or needs to."""
+    program = f"""
+        import django
+        from django.conf import settings
+        from django.core.checks import run_checks
+
+        other = {{"ENGINE": "django.db.backends.sqlite3", "NAME": "x.sqlite3"}}
+        settings.configure(
+            DATABASES={{"default": {{}}, "other": other}},
+            INSTALLED_APPS=["sequences_core"],
+            SEQUENCES_BACKEND={backend!r},
+        )
+        django.setup()
+        print([message.id for message in run_checks()])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("['sequences_sqlite.W001']\n", "")
 
 
 class SchemaRouter:

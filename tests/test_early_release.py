@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -35,10 +34,11 @@ from sequences_core.arguments import MAX_VALUE
 from sequences_core.checks import check_early_release
 from sequences_core.early_release import durability
 from sequences_core.models import Counter
-from sequences_core.testing.base import PATIENCE, Elsewhere
+from sequences_core.testing.base import Elsewhere
 from tests.aliases import known_to_django
 from tests.numbered.models import Company, Delivery, Invoice, Project, SpecialInvoice, Ticket
 from tests.servers import PostgreSQL
+from tests.servers.errors import wait_until
 from tests.servers.pgbouncer import PgBouncer
 
 DIRECT, POOLED, ASYNC, BOUND, FACTORY, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASES = (
@@ -110,7 +110,7 @@ def held() -> Iterator[None]:
             with connections[DIRECT].cursor() as cursor:
                 cursor.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{value}'")
                 cursor.execute("SELECT pg_reload_conf()")
-            until(partial(is_set, value))
+            wait_until(partial(is_set, value), "The server did not read its configuration")
             if value:
                 yield
     finally:
@@ -122,14 +122,6 @@ def held() -> Iterator[None]:
 def is_set(value: str) -> bool:
     """Has the server read its configuration?"""
     return bool(ask("SHOW synchronous_standby_names") == value)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.01)
 
 
 def invoices(using: str = DIRECT) -> list[int]:
@@ -204,10 +196,10 @@ class TestWaiting(Server):
         with held():
             writer = Elsewhere(lambda: way(alias), alias)
             writer.start()
-            until(lambda: invoices() == [1, 2])
+            wait_until(lambda: invoices() == [1, 2], "The rows were not committed")
             next_one = Elsewhere(lambda: way(alias), alias)
             next_one.start()  # the counter isn't locked
-            until(lambda: invoices() == [1, 2, 3])
+            wait_until(lambda: invoices() == [1, 2, 3], "The rows were not committed")
             assert writer.is_waiting()
             assert next_one.is_waiting()
         assert (writer.result(), next_one.result()) == (2, 3)
@@ -254,9 +246,9 @@ class TestWaiting(Server):
         with held():
             writer = Elsewhere(lambda: created.append(way(DIRECT)), DIRECT)
             writer.start()
-            until(lambda: invoices() == [1])
+            wait_until(lambda: invoices() == [1], "The row was not committed")
             waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            until(lambda: ask(f"SELECT count(*) {waiting}") == 1)
+            wait_until(lambda: ask(f"SELECT count(*) {waiting}") == 1, "No session waits")
             ask(f"SELECT pg_terminate_backend(pid) {waiting}")
             # In autocommit the INSERT and the wait are sent together, and their answers are lost.
             with pytest.raises(OperationalError) as caught:

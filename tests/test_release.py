@@ -11,9 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import tomllib
-import urllib.request
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -24,7 +22,8 @@ import yaml
 from readme_renderer import rst
 
 from tests.distributions import ROOT, SAMPLES, make_environment, run, try_run
-from tests.servers.ports import free_port
+from tests.servers.errors import wait_until
+from tests.servers.ports import free_port, listens
 from tests.test_packaging import DRIVERS, FOLDERS, import_name, metadata
 
 URL = "https://github.com/owner/repository"
@@ -367,26 +366,13 @@ def index(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}/"
-        wait_for(address, server)
+        wait_until(lambda: listens(port), "The index did not start")
         for name in order():
             publish(address, sorted((dist / name).iterdir()))
         yield f"{address}simple/"
     finally:
         server.terminate()
         server.wait(10)
-
-
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=10).close()
-        except OSError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        else:
-            return
 
 
 def publish(address: str, files: list[Path]) -> None:

@@ -66,9 +66,10 @@ def test_what_cannot_be_renamed_stays(using: str, old: str, new: str, problem: s
 
 def test_a_name_is_text() -> None:
     """Something else is a TypeError, before the database is touched."""
-    for names in ((1, "a"), ("a", None)):
-        with pytest.raises(TypeError, match="a sequence name must be a str"):
-            rename(*names)
+    names: dict[str, Any] = {"sequence_name": "a", "new_name": "b"}
+    for argument in names:
+        with pytest.raises(TypeError, match=f"^{argument} must be a str, not None"):
+            rename(**names | {argument: None})
 
 
 def test_it_belongs_to_the_transaction(using: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import DatabaseError, connections, transaction
+from django.db.models.expressions import RawSQL
 from django.test import TestCase
 
 from sequences_core import get_last_value, get_next_value, retry_atomic, run_atomic
@@ -222,6 +223,23 @@ class TestPostgreSQL:
             with connection.cursor() as cursor:
                 cursor.execute("DROP FUNCTION lose_once() CASCADE; DROP SEQUENCE attempts")
         assert (block.calls, hooks) == (3, [1])
+
+    @pytest.mark.parametrize("by_driver", [False, True], ids=["iterator()", "the driver's cursor"])
+    def test_an_error_that_no_statement_of_django_raised(self, by_driver: bool) -> None:
+        """An error of fetching or of the driver ends the transaction, too, if it was caught."""
+
+        def block() -> int:
+            number = get_next_value("s", using=self.using)
+            counters = Counter.objects.using(self.using)
+            with contextlib.suppress(Exception):
+                if by_driver:
+                    connections[self.using].connection.execute("SELECT no_column")
+                list(counters.annotate(infinite=RawSQL("1 / (last - 1)", [])).iterator())
+            return number
+
+        with pytest.raises(transaction.TransactionManagementError, match="rolled back"):
+            run_atomic(block, using=self.using)
+        assert get_last_value("s", using=self.using) is None
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__", available_apps=["sequences_core"])

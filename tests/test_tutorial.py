@@ -7,8 +7,6 @@ import http.cookiejar
 import re
 import shlex
 import subprocess
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.distributions import ROOT, clean_environment, make_environment, try_run
-from tests.servers.ports import HOST, free_port
+from tests.servers.errors import wait_until
+from tests.servers.ports import HOST, free_port, listens
 
 PAGE = ROOT / "docs" / "tutorial.rst"
 BLOCK = re.compile(
@@ -143,7 +142,8 @@ class Project:
 
     @contextmanager
     def runserver(self) -> Iterator[str]:
-        site = f"{HOST}:{free_port()}"
+        port = free_port()
+        site = f"{HOST}:{port}"
         command = [str(self.python), "manage.py", "runserver", "--noreload", site]
         log = self.folder / "runserver.log"
         with (
@@ -157,19 +157,7 @@ class Project:
             ) as server,
         ):
             try:
-                wait_for(f"http://{site}/admin/login/", log)
+                wait_until(lambda: listens(port), f"The server did not start (see {log})")
                 yield f"http://{site}"
             finally:
                 server.kill()
-
-
-def wait_for(address: str, log: Path) -> None:
-    """Wait until a server answers, for a minute."""
-    end = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=60)
-            return
-        except urllib.error.URLError:
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)

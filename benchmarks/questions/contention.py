@@ -7,32 +7,28 @@ latency, and rollbacks or none. A speed counts only if the numbers of all turns 
 from __future__ import annotations
 
 import functools
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from django.db import connection
 
 from benchmarks.contestants import by_name, contestants
-from benchmarks.contestants.base import ONE, Contestant
+from benchmarks.contestants.base import ONE
 from benchmarks.contestants.limits import PgBench
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.exactness import fault_in
-from benchmarks.questions.writers import Outcome, Task, Writers
+from benchmarks.questions.figures import Tally
+from benchmarks.questions.writers import Outcome, Task, run
 from benchmarks.scale import BUSIEST, scaled
 from tests.servers.proxy import Proxy
 
 WRITERS = scaled((1, 8), (1, 2, 4, 8, 16))
 LATENCIES = scaled((1,), (1, 5))
 """Round-trip times of the network in milliseconds, in addition to 0."""
-COMPARED_PASSES, PASSES = scaled((1, 1), (4, 2))
-"""The passes of cells that are compared (see Cell.is_compared), and of the others."""
+PASSES = scaled(1, 4)
 COMPARED_SECONDS, SECONDS = scaled((0.3, 0.2), (1.5, 0.4))
-"""The seconds per turn of the same; fairness needs long turns."""
+"""The seconds per turn of cells that are compared (see Cell.is_compared), whose fairness needs long
+turns, and of the others."""
 SQLITE_SECONDS = scaled(1.0, 15.0)
 """The seconds per turn of LONG_ON_SQLITE on SQLite. A waiting connection sleeps there for up to
 100 ms between two attempts, while the last one to commit continues at once
@@ -75,56 +71,6 @@ LONG_ON_SQLITE = ("SequenceField", "get_next_value", "django-sequences")
 """The contestants that have long turns on SQLite, where their fairness is measured."""
 
 
-@dataclass
-class Tally:
-    """The combined turns of one cell."""
-
-    rates: list[float] = field(default_factory=list)
-    """Committed rows per second."""
-    writers: Counter[int] = field(default_factory=Counter)
-    """Rows committed by each writer, over all turns."""
-    seconds: float = 0.0
-    waits: list[float] = field(default_factory=list)
-    errors: Counter[str] = field(default_factory=Counter)
-    committed: int = 0
-    faults: list[str] = field(default_factory=list)
-    """Descriptions of numbers that aren't exact."""
-
-    def result(self) -> dict[str, Any]:
-        """Return the figures, without a speed if the numbers are not exact."""
-        fault = self.faults[0] if self.faults else None
-        found = {"committed": self.committed, "errors": dict(self.errors), "fault": fault}
-        if fault or not self.committed:
-            return found
-        counts = self.writers.values()
-        figures = {
-            "rate": round(statistics.median(self.rates), 1),
-            "turns": [round(rate, 1) for rate in self.rates],
-            "fairness": round(min(counts) / max(counts), 3),
-            "seconds": round(self.seconds, 1),
-        }
-        if len(self.waits) > 1:
-            quantiles = statistics.quantiles(self.waits, n=100)
-            figures |= {f"p{p}": round(quantiles[p - 1] * 1e3, 3) for p in (50, 95, 99)}
-        return found | figures
-
-    def add(self, seconds: float, outcomes: list[Outcome], contestant: Contestant) -> None:
-        """Add a turn, and check the numbers that it stored."""
-        committed: Counter[str] = Counter()
-        for writer, outcome in enumerate(outcomes):
-            committed[outcome.scope] += outcome.committed
-            self.writers[writer] += outcome.committed
-            self.waits += outcome.waits
-            self.errors += outcome.errors
-        self.committed += committed.total()
-        self.seconds += seconds
-        self.rates.append(committed.total() / seconds)
-        with contestant.active():
-            fault = fault_in(committed, contestant.numbers(), contestant.last)
-        if fault and contestant.gapless:
-            self.faults.append(fault)
-
-
 def shapes() -> Iterator[tuple[int, str, int, bool]]:
     """Yield the writers, counters, latency and rollbacks of the cells."""
     for writers in WRITERS:
@@ -144,35 +90,19 @@ def cells() -> Iterator[Cell]:
                 yield Cell(one.name, *shape)
 
 
-def alternating(cells: Iterable[Cell]) -> list[tuple[Cell, int]]:
-    """Return the turns of the cells, with more of them for compared cells."""
-    pairs = turns(cells, COMPARED_PASSES)
-    return [(cell, turn) for cell, turn in pairs if cell.is_compared or turn < PASSES]
+@pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
+def test_contention(cell: Cell, turn: int, tally: Tally) -> None:
+    if not cell.latency:
+        measure(cell, tally)
+        return
+    settings = connection.settings_dict
+    host, port = settings["HOST"] or "127.0.0.1", int(settings["PORT"])
+    with Proxy(port, host=host, latency=cell.latency / 2) as proxy:
+        measure(cell, tally, proxy.port)
 
 
-@pytest.fixture(scope="module")
-def ports() -> Iterator[dict[int, int | None]]:
-    """Return the port to connect to for each latency; None is the server's own port."""
-    with ExitStack() as stack:
-        found: dict[int, int | None] = {0: None}
-        if connection.vendor != "sqlite":
-            host = connection.settings_dict["HOST"] or "127.0.0.1"
-            port = int(connection.settings_dict["PORT"])
-            for latency in LATENCIES:
-                proxy = Proxy(port, host=host, latency=latency / 2)
-                found[latency] = stack.enter_context(proxy).port
-        yield found
-
-
-@pytest.mark.parametrize(TURNS, alternating(cells()), ids=str)
-def test_contention(
-    cell: Cell, turn: int, tally: Tally, writers: Writers, ports: dict[int, int | None]
-) -> None:
-    measure(cell, tally, writers, ports[cell.latency])
-
-
-def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None) -> None:
-    """Measure one turn, and add it to the tally."""
+def measure(cell: Cell, tally: Tally, port: int | None = None) -> None:
+    """Measure one turn, through a proxy at ``port`` or without; add it to the tally."""
     contestant, number = by_name(cell.contestant), range(cell.writers)
     contestant.clear()
     if isinstance(contestant, PgBench):
@@ -181,5 +111,5 @@ def measure(cell: Cell, tally: Tally, writers: Writers, port: int | None = None)
         outcomes = [Outcome(ONE, committed=rows)]  # pgbench doesn't report them by client
     else:
         task = functools.partial(Task, cell.contestant, rollbacks=cell.rollbacks, port=port)
-        seconds, outcomes = writers.run([task(cell.scope(one), cell.seconds) for one in number])
+        seconds, outcomes = run([task(cell.scope(one), cell.seconds) for one in number])
     tally.add(seconds, outcomes, contestant)

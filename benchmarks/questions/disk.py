@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contestants import contestants
-from benchmarks.questions import TURNS
-from benchmarks.questions.contention import Cell, Tally, alternating, measure
-from benchmarks.questions.writers import Writers
+from benchmarks.questions import TURNS, turns
+from benchmarks.questions.contention import PASSES, Cell, measure
+from benchmarks.questions.figures import Tally
 from benchmarks.scale import DISK, scaled
 from tests.servers.slow_disk import SlowDisk
 
@@ -35,7 +35,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(TURNS, alternating(CELLS), ids=str)
-def test_disk(cell: Cell, turn: int, tally: Tally, writers: Writers) -> None:
+@pytest.mark.parametrize(TURNS, turns(CELLS, PASSES), ids=str)
+def test_disk(cell: Cell, turn: int, tally: Tally) -> None:
     SlowDisk(Path(os.environ[DISK])).delay(cell.sync)
-    measure(cell, tally, writers)
+    measure(cell, tally)

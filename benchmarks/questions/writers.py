@@ -7,18 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from multiprocessing.pool import Pool
+from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from django.db import Error, connections
+from sequences_orm import ORMAllocator
+
+from benchmarks.contestants import by_name
 
 TIMEOUT = 60.0
 """Extra seconds before a writer counts as hanging: a lock wait on MySQL may take 50."""
 
 ROLLBACK_EVERY = 10
 
-_servers: dict[str, tuple[Any, Any]] = {}
-"""The host and port of each alias without a proxy."""
+# With "spawn", 48 processes that import Django would take a minute.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["benchmarks.preload"])
+
+_start: Barrier
 
 
 @dataclass(frozen=True)
@@ -46,74 +52,46 @@ class Outcome:
     ended: float = 0.0
 
 
-class Writers:
-    """A pool of writers that is reused from turn to turn; a context manager."""
+def run(tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
+    """Run each task in a writer, all from the same moment; return the seconds and outcomes.
 
-    def __init__(self) -> None:
-        # With "spawn", 48 processes that import Django would take a minute.
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["benchmarks.preload"])
-        self.manager = self.context.Manager()
-        self.pool: Pool | None = None
-        self.size = 0
-
-    def run(self, tasks: Sequence[Task]) -> tuple[float, list[Outcome]]:
-        """Run each task in a writer, all from the same moment; return the seconds and outcomes.
-
-        Raise TimeoutError if a writer hangs, and the error of a writer that can't start. Both
-        close the pool, because other writers may still be running.
-        """
-        if self.pool is None or self.size < len(tasks):
-            self.close()
-            self.pool, self.size = self.context.Pool(len(tasks)), len(tasks)
-        start = self.manager.Barrier(len(tasks))
-        try:
-            done = self.pool.starmap_async(_work, [(task, start) for task in tasks], chunksize=1)
-            outcomes = done.get(tasks[0].seconds + TIMEOUT)
-        except BaseException:
-            self.close()
-            raise
-        began = min(outcome.began for outcome in outcomes)
-        return max(outcome.ended for outcome in outcomes) - began, outcomes
-
-    def close(self) -> None:
-        if self.pool:
-            self.pool.terminate()
-            self.pool.join()
-        self.pool = None
-
-    def __enter__(self) -> Writers:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-        self.manager.shutdown()
+    Raise TimeoutError if a writer hangs, and the error of a writer that can't start.
+    """
+    with CONTEXT.Pool(len(tasks), _begin, [CONTEXT.Barrier(len(tasks))]) as pool:
+        outcomes = pool.map_async(_work, tasks, chunksize=1).get(tasks[0].seconds + TIMEOUT)
+    began = min(outcome.began for outcome in outcomes)
+    return max(outcome.ended for outcome in outcomes) - began, outcomes
 
 
-def _work(task: Task, start: Any) -> Outcome:
-    from benchmarks.contestants import by_name
+def _begin(start: Barrier) -> None:
+    """Keep the barrier, which a process can get only when it is created."""
+    global _start
+    _start = start
 
+
+def _work(task: Task) -> Outcome:
     contestant = by_name(task.contestant)
     connection: Any = connections[contestant.alias]
     outcome = Outcome(task.scope)
-    # Django doesn't convert the errors of a raw driver.
-    errors = (Error, connection.Database.Error)
 
     def issue(*, rollback: bool) -> bool:
         try:
             contestant.issue(task.scope, rollback=rollback)
-        except errors as error:
-            outcome.errors[_described(error)] += 1
+        except Error as error:
+            code = ORMAllocator().error_code(error)  # of any database
+            outcome.errors[f"{type(error).__name__} {code}"] += 1
             return False
         return not rollback
 
     with contestant.active():
         try:
-            _reach(connection, task.port)
+            if task.port:
+                connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": task.port}
+            connection.ensure_connection()
             issue(rollback=True)  # warms the caches of Django and the database
-            start.wait(TIMEOUT)
+            _start.wait(TIMEOUT)
         except BaseException:
-            start.abort()
+            _start.abort()
             raise
         attempts, now = 0, time.monotonic()
         outcome.began = now
@@ -125,23 +103,3 @@ def _work(task: Task, start: Any) -> Outcome:
             now = time.monotonic()
     outcome.ended = now
     return outcome
-
-
-def _reach(connection: Any, port: int | None) -> None:
-    """Connect to the server, directly or through the proxy."""
-    settings = connection.settings_dict
-    server = _servers.setdefault(connection.alias, (settings["HOST"], settings["PORT"]))
-    wanted = server if port is None else ("127.0.0.1", port)
-    if (settings["HOST"], settings["PORT"]) != wanted:
-        connection.close()
-        settings["HOST"], settings["PORT"] = wanted
-    connection.ensure_connection()
-
-
-def _described(error: Exception) -> str:
-    """Return the error's class, with the database's code if it has one."""
-    cause = error.__cause__ or error
-    code = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
-    if code is None and error.args and isinstance(error.args[0], int):
-        code = error.args[0]
-    return f"{type(error).__name__} {code}" if code else type(error).__name__

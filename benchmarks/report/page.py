@@ -9,15 +9,7 @@ from typing import Any
 
 from benchmarks.report import charts
 from benchmarks.report.ratios import FUNCTION, ratios
-from benchmarks.report.tables import (
-    measured,
-    median,
-    milliseconds,
-    number,
-    of,
-    pivot,
-    title_of,
-)
+from benchmarks.report.tables import measured, median, milliseconds, number, of, pivot, title_of
 from benchmarks.results import FOLDER, Cell, Results, inexact
 from benchmarks.scale import BUSIEST
 from tests.pages import TITLES, Entry, Table, rst, spliced

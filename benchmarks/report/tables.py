@@ -11,6 +11,9 @@ from tests.pages import TITLES, Entry, Table
 SOME_FAILED = " †"
 SOME_FAILED_NOTE = "†: some transactions failed; they are not counted."
 
+PREFIXES = {"ours": "", "third party": "", "peer": "", "price": "price: ", "limit": "limit: "}
+"""The prefix of a row for each kind of contestant, in the order of the rows."""
+
 Value = Callable[[Cell], float | None]
 
 
@@ -60,36 +63,40 @@ def pivot(
 ) -> Table:
     """Return a table of one figure, with the best of each column in bold.
 
-    By default a row is a contestant, in the order of the suite. Limits and numberings with gaps
-    are never the best.
+    By default a row is a contestant. Limits and numberings with gaps, which have prefixes, are
+    never the best. A row without any figure is left out.
     """
-    kinds = results.kinds()
     cells = sorted(cells, key=lambda cell: measured(results).index(cell["database"]))
+    kinds = results.kinds()
+    for cell in cells:
+        kinds.setdefault(cell["contestant"], "ours")  # such as audit
     columns = list(dict.fromkeys(map(column, cells)))
     if row is None:
-        order = [*kinds, *(cell["contestant"] for cell in cells)]  # such as audit
-        cells.sort(key=lambda cell: order.index(cell["contestant"]))
-
-        def row(cell: Cell) -> str:
-            kind = kinds.get(cell["contestant"], "peer")
-            return cell["contestant"] if kind == "peer" else f"{kind}: {cell['contestant']}"
-
+        labels = labels_of(kinds)
+        cells.sort(key=lambda cell: list(labels).index(cell["contestant"]))
+    row = row or (lambda cell: labels[cell["contestant"]])
     found = {(row(cell), column(cell)): cell for cell in cells}
     table = Table(title, ["", *columns], note=note)
+    rivals = [cell for cell in cells if best and not PREFIXES[kinds[cell["contestant"]]]]
     winners = {}
     for name in columns:
-        competing = [
-            value(cell)
-            for (_, where), cell in found.items()
-            if best and where == name and kinds.get(cell["contestant"]) not in {"limit", "price"}
-        ]
-        winners[name] = (best or max)(filter(None, competing), default=None)
+        figures = [value(cell) for cell in rivals if column(cell) == name]
+        winners[name] = (best or max)(filter(None, figures), default=None)
     for name in dict.fromkeys(map(row, cells)):
-        shown = (entry(found.get((name, where)), value, winners.get(where)) for where in columns)
-        table.add(name, *shown)
+        shown = [entry(found.get((name, where)), value, winners.get(where)) for where in columns]
+        if any(one.text for one in shown):
+            table.add(name, *shown)
     if any(SOME_FAILED in one.text for shown_row in table.rows for one in shown_row):
         table.note = f"{note} {SOME_FAILED_NOTE}".strip()
     return table
+
+
+def labels_of(kinds: dict[str, str]) -> dict[str, str]:
+    """Return the contestants with their prefixes, ours first, each followed by its variants."""
+    order, bases = list(PREFIXES), [name.partition(",")[0] for name in kinds]
+    names = sorted(kinds, key=lambda name: bases.index(name.partition(",")[0]))
+    names.sort(key=lambda name: order.index(kinds[name]))
+    return {name: PREFIXES[kinds[name]] + name for name in names}
 
 
 def entry(cell: Cell | None, value: Value, winner: float | None) -> Entry:

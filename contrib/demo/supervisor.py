@@ -95,16 +95,10 @@ class Supervisor:
         return self.tally
 
     def _hire(self, quota: int) -> None:
-        ours, theirs = _processes.Pipe()
         databases = {one.alias: one.settings_dict["NAME"] for one in connections.all()}
-        process = _processes.Process(
-            target=write, args=(theirs, self.way, databases, quota), daemon=True
-        )
         with _deferring_ctrl_c():  # until the writer is in the crew, so that run() ends it
-            process.start()
-            # Only the writer has the other end now, so recv() raises EOFError when it has ended.
-            theirs.close()
-            self.crew[ours] = Writer(process, ours, quota)
+            pipe, process = new_process(write, self.way, databases, quota)
+            self.crew[pipe] = Writer(process, pipe, quota)
 
     def _hear(self, writer: Writer) -> None:
         try:
@@ -182,6 +176,7 @@ def new_process(work: Callable[..., None], *arguments: Any) -> tuple[Connection,
     ours, theirs = _processes.Pipe()
     process = _processes.Process(target=work, args=(theirs, *arguments), daemon=True)
     process.start()
+    # Only the process has the other end now, so recv() raises EOFError when it has ended.
     theirs.close()
     return ours, process
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from operator import itemgetter
 from typing import Any
 
 from django.db import connections, router, transaction
 from django.db.models import Model
 
+from .counters import in_order_of_locks
 from .exceptions import is_committed
+from .saving.due import lock_parents
 from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
@@ -163,12 +164,13 @@ def _counters(instance: Model, fields: Iterable[Any], using: str) -> dict[str, t
 
 
 def _lock(instance: Model, counters: dict[str, tuple[Any, Any]], using: str) -> Any:
-    """Lock the counters in the order of their names, then the row; return the row.
+    """Lock the counters in the order in which ``save()`` does, then the row; return the row.
 
     Everything in this package locks counters before rows, to prevent deadlocks.
     """
-    for name, (field, row) in sorted(counters.items(), key=itemgetter(0)):
+    for name, (field, row) in in_order_of_locks(counters, type(instance)):
         lock_counter(field, row, name, using)
+    lock_parents(instance, using)
     return rows_in(type(instance), using).select_for_update().get(pk=instance.pk)
 
 

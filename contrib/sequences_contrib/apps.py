@@ -15,6 +15,11 @@ class SequencesContribConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from .voids import follow_rename  # only now: the import needs the models to be loaded
+        # Only now, because these imports need the models to be loaded.
+        from sequences_core.taking import OUR_MODELS
 
+        from .models import Void
+        from .voids import follow_rename
+
+        OUR_MODELS.add(Void)
         sequence_renamed.connect(follow_rename, dispatch_uid=follow_rename)

@@ -16,13 +16,13 @@ from .groups import keys_of
 from .identity import texts_of_name
 from .periods import Period
 from .scopes import fields_of
-from .series import database_of, fields_of_model, series_key, series_of
+from .series import chosen_fields, database_of, series_key, series_of
 
 __all__ = ["CounterAudit", "EarlyDate", "Missing", "audit"]
 
 
 def audit(
-    model: type[Model],
+    model: type[Model] | None = None,
     field: str | None = None,
     *,
     counter: str | None = None,
@@ -35,18 +35,29 @@ def audit(
     All rows are read, also those that the model's managers exclude. Models that share counters are
     audited together. Rows that have numbers but no counter, because a part of their scope is null
     or deleted, are one more result, whose ``counter`` is ``""``.
+
+    :param model: the model; by default all installed models, each in the database of its rows.
+    :param field: the name of a SequenceField; by default all SequenceFields of the model.
+    :param counter: audit only the counter of this name.
+    :param period: audit only the counters of this period, and of the periods in it: ``"2026-Q1"``.
+    :param date: the name of a date field of the model, which must ascend with the numbers.
+    :param using: the database alias. By default, the router chooses it for each model.
+    :raises TypeError, ValueError: an argument is invalid, or no model has a SequenceField.
     """
     for name, value in {"field": field, "counter": counter, "period": period, "date": date}.items():
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{name} must be a str, not {value!r}")
+    if date is not None and model is None:
+        raise ValueError(f"date={date!r} needs a model")
     found: list[CounterAudit] = []
-    done: set[tuple[str, str]] = set()
-    for numbering in fields_of_model(model, field):
+    done: set[tuple[str, ...]] = set()
+    for numbering in chosen_fields(model, field, using):
         alias = database_of(numbering, using)
         _check_date(series := series_of(numbering, alias), date, alias)
-        if series_key(numbering) not in done:
-            done.add(series_key(numbering))
-            _check_period(numbering, series, period)
+        if (key := (alias, *series_key(numbering))) not in done:
+            done.add(key)
+            if model is not None:
+                _check_period(numbering, series, period)
             with database_errors(connections[alias], ours=False):
                 reading = Reading(series, alias, date)
                 names = [

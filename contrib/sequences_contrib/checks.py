@@ -15,7 +15,8 @@ from sequences_core import get_allocator
 from sequences_core.models import Counter, has_table
 
 from .checks_when import check_when
-from .counters import Numbering
+from .collations import BYTES, merges_texts
+from .counters import Numbering, in_order_of_insertion
 from .dates import DateText
 from .identity import column_of
 from .scopes import fields_of, path_of
@@ -23,6 +24,9 @@ from .text_checks import check_insert, check_period
 
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns can store equal values as different texts."""
+
+SQLITE_DIGITS = 15
+"""SQLite stores decimals as floats: https://www.sqlite.org/datatype3.html#type_affinity."""
 
 TIMES = (models.DateTimeField, models.TimeField)
 """Fields whose subclasses may define a column that rounds in another way."""
@@ -109,7 +113,7 @@ def _check_children(field: Any) -> Iterator[checks.CheckMessage]:
     before: dict[Any, Any] = {}
     after: dict[Any, Any] = {}
     for model in _models(field):
-        inserted = _inserted(model)
+        inserted = in_order_of_insertion(model)
         if field.model not in inserted:
             continue
         place = inserted.index(field.model)
@@ -124,15 +128,6 @@ def _check_children(field: Any) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.E009",
         )
-
-
-def _inserted(model: Any) -> list[Any]:
-    """Return the numbered models whose rows are inserted when this one is saved, in that order."""
-    found: list[Any] = []
-    for parent, link in model._meta.parents.items():
-        found += _inserted(parent) if link else []
-    numbered = any(isinstance(field, Numbering) for field in model._meta.local_fields)
-    return list(dict.fromkeys([*found, model] if numbered else found))
 
 
 def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
@@ -218,6 +213,13 @@ def _are_related(one: Any, other: Any) -> bool:
     return one is not other and (issubclass(one, other) or issubclass(other, one))
 
 
+def _loses_digits(column: Any, connection: Any) -> bool:
+    """Return whether two decimals of the column can be stored as the same number."""
+    if connection.vendor != "sqlite" or not isinstance(column, models.DecimalField):
+        return False
+    return bool(column.max_digits and column.max_digits > SQLITE_DIGITS)
+
+
 def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
@@ -234,28 +236,21 @@ def _check_database(
             id="sequences_contrib.E002",
         )
     for column in map(column_of, columns):
-        if not isinstance(column, models.CharField | models.TextField):
-            continue
-        collation = column.db_parameters(connection).get("collation")
-        if _ignores_case(connection, collation):
+        if _loses_digits(column, connection):
             yield checks.Error(
-                f"The column of {column}, which is in the scope, compares 'a' and 'A' (or 'á') "
-                f"as equal on database {alias!r}: one scope would have two counters.",
-                hint="Set a db_collation that compares bytes, such as utf8mb4_0900_bin on "
-                "MySQL, utf8mb4_nopad_bin on MariaDB, C on PostgreSQL.",
+                f"The column of {column}, which is in the scope, has {column.max_digits} digits, "
+                f"but database {alias!r} stores {SQLITE_DIGITS} of them: one scope would have two "
+                f"counters.",
+                hint="Reduce max_digits, or use another database.",
                 obj=field,
                 id="sequences_contrib.E005",
             )
-
-
-def _ignores_case(connection: Any, collation: str | None) -> bool:
-    """Return whether a collation ignores case or accents; None is the database's default."""
-    with connection.cursor() as cursor:
-        if collation is None:
-            if connection.vendor != "mysql":
-                return False
-            cursor.execute("SELECT @@collation_database")
-            (collation,) = cursor.fetchone()
-        name = connection.ops.quote_name(collation)
-        cursor.execute(f"SELECT CASE WHEN 'a' COLLATE {name} IN ('A', 'á') THEN 1 ELSE 0 END")
-        return bool(cursor.fetchone()[0])
+        if merges_texts(column, connection):
+            yield checks.Error(
+                f"The column of {column}, which is in the scope, compares different texts as equal "
+                f"on database {alias!r}, such as 'a' and 'A', 'á' or 'a ': one scope would have "
+                f"two counters.",
+                hint=BYTES,
+                obj=field,
+                id="sequences_contrib.E005",
+            )

@@ -24,6 +24,18 @@ from .upkeep import Change, prune, sync
 COLUMNS = ("counter", "rows", "first", "last", "at", "drafts", "findings")
 
 
+def add_model(parser: ArgumentParser) -> None:
+    """Add the argument for a model, or one of its fields, that can be left out."""
+    parser.add_argument(
+        "model", nargs="?", help="app.Model or app.Model.field. Defaults to all installed models."
+    )
+
+
+def chosen_model(label: str | None) -> tuple[type[Model] | None, str | None]:
+    """Return the model and the name of the field as :func:`named_model`; None for no label."""
+    return (None, None) if label is None else named_model(label)
+
+
 def named_model(label: str) -> tuple[type[Model], str | None]:
     """Return the model and the name of the field, or None, for ``app.Model[.field]``."""
     parts = label.split(".")
@@ -39,17 +51,19 @@ def named_model(label: str) -> tuple[type[Model], str | None]:
 class Audit(Subcommand):
     """See :func:`sequences_contrib.audit.audit`."""
 
-    help = "Compare the numbers of a model's rows with their counters. Fail if there are findings."
+    help = "Compare the numbers of rows with their counters. Fail if there are findings."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model", help="app.Model or app.Model.field")
+        add_model(parser)
         parser.add_argument("--format", choices=("table", "json", "csv"), default="table")
         parser.add_argument("--counter", help="Audit only the counter of this name.")
         parser.add_argument("--period", help="Audit only counters of this period: 2026-Q1.")
-        parser.add_argument("--date", help="A date field that must ascend with the numbers.")
+        parser.add_argument(
+            "--date", help="A date field of the model, which must ascend with the numbers."
+        )
 
     def handle(self, **options: Any) -> None:
-        model, field = named_model(options["model"])
+        model, field = chosen_model(options["model"])
         results = audit(
             model,
             field,
@@ -61,7 +75,8 @@ class Audit(Subcommand):
         for option in ("counter", "period"):
             if options[option] is not None and not results:
                 what = "counter" if option == "counter" else "counter of the period"
-                raise CommandError(f"{options['model']} has no {what} {options[option]!r}.")
+                place = f"{options['model']} has" if model else "There is"
+                raise CommandError(f"{place} no {what} {options[option]!r}.")
         if options["format"] == "table":
             write_table(self, results)
         else:
@@ -78,13 +93,17 @@ class _Changing(Subcommand):
     """The verb for a change that was made, such as "raised"."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("model", help="app.Model or app.Model.field")
+        add_model(parser)
+        self.add_apply(parser)
+
+    def add_apply(self, parser: ArgumentParser) -> None:
+        """Add the option without which the changes are only shown."""
         parser.add_argument(
             "--apply", action="store_true", help="Make the changes instead of only showing them."
         )
 
     def handle(self, **options: Any) -> None:
-        model, field = named_model(options["model"])
+        model, field = chosen_model(options["model"])
         apply = options["apply"]
         self.show(type(self).change(model, field, apply=apply, using=options["database"]), apply)
 
@@ -101,7 +120,7 @@ class _Changing(Subcommand):
 class Sync(_Changing):
     """See :func:`sequences_contrib.upkeep.sync`."""
 
-    help = "Show the counters that are behind the rows of a model; raise them with --apply."
+    help = "Show the counters that are behind their rows; raise them with --apply."
     change = staticmethod(sync)
     done = "raised"
 
@@ -124,7 +143,8 @@ class Adopt(_Changing):
     done = "raised"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        super().add_arguments(parser)
+        parser.add_argument("model", help="app.Model.field")
+        self.add_apply(parser)
         parser.add_argument(
             "--from-table", metavar="TABLE", help="The table of django-sequences or django-seq."
         )
@@ -172,8 +192,8 @@ def findings(result: CounterAudit) -> Iterable[str]:
     """Yield the findings of a counter as text."""
     if not result.counter:
         yield (
-            "no counter, because a part of the scope is empty or deleted: correct the scope, or "
-            "set the number to null"
+            f"no counter, because a part of the scope is empty or deleted: correct the scope, or "
+            f"set the number to null ({', '.join(result.fields)})"
         )
     missing: dict[str, list[str]] = {}
     for each in result.missing:

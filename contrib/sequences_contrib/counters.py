@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, Q
@@ -181,10 +182,10 @@ class Numbering(Options):
                 continue
             first, alike = lookups_of(part, self.model, instance, connections[using])
             if first in self.model._meta.local_fields:
-                rows = rows.filter(**alike)
+                rows = rows.filter(alike)
                 continue
             link: Any = self.model._meta.get_ancestor_link(first.model)
-            parents = rows_in(link.remote_field.model, using).filter(**alike)
+            parents = rows_in(link.remote_field.model, using).filter(alike)
             rows = rows.filter(**{f"{link.name}__in": parents.values(link.target_field.attname)})
         return rows
 
@@ -202,6 +203,45 @@ class Numbering(Options):
 def sequence_fields(fields: Iterable[Any]) -> list[Any]:
     """Return those of the fields that number rows."""
     return [field for field in fields if isinstance(field, Numbering) and not field.is_copy]
+
+
+def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
+    """Return the numbered models whose rows are inserted when this one is saved, in that order."""
+    found: list[type[Model]] = []
+    concrete: Any = model._meta.concrete_model
+    for parent, link in concrete._meta.parents.items():
+        found += in_order_of_insertion(parent) if link else []
+    numbered = any(isinstance(field, Numbering) for field in concrete._meta.local_fields)
+    return list(dict.fromkeys([*found, concrete] if numbered else found))
+
+
+def in_order_of_locks(
+    counters: Mapping[str, tuple[Any, Any]], model: type[Model]
+) -> list[tuple[str, tuple[Any, Any]]]:
+    """Return counters in the order in which saving a row of the model locks them.
+
+    Each model's counters are locked in name order, but those of a parent model before others.
+
+    :param counters: by name, a field that the counter numbers, and a row.
+    """
+    models_ = in_order_of_insertion(model)
+    return sorted(counters.items(), key=lambda each: (models_.index(each[1][0].model), each[0]))
+
+
+def names_if_found(
+    field: Any, rows: Sequence[Any], connection: BaseDatabaseWrapper
+) -> list[str | None]:
+    """Return the names of the rows' counters; None also if a row on the scope's path is missing."""
+    try:
+        return list(field.names_of(rows, connection))
+    except ObjectDoesNotExist:
+        if len(rows) == 1:
+            return [None]
+    middle = len(rows) // 2
+    return [
+        *names_if_found(field, rows[:middle], connection),
+        *names_if_found(field, rows[middle:], connection),
+    ]
 
 
 def default_base(table: str, column: str, separator: str) -> str:

@@ -90,7 +90,7 @@ class DateText:
 
     def _set(self, field: str, tz: str | tzinfo | None) -> None:
         if not isinstance(field, str) or not field:
-            raise TypeError(f"a period needs the name of a date field, not {field!r}")
+            raise TypeError(f"field must be the name of a date field, not {field!r}")
         self.field = field
         self.tz = None if tz is None else zone_name(tz)
 

@@ -54,7 +54,7 @@ class NumberFormat:
 
     def __init__(self, template: str, *, tz: str | tzinfo | None = None, **periods: Period) -> None:
         if not isinstance(template, str):
-            raise TypeError(f"a format must be text, not {template!r}")
+            raise TypeError(f"template must be a str, not {template!r}")
         if re.search("[\0\ud800-\udfff]", template):
             raise ValueError(f"a format can't contain NUL or surrogates: {template!r}")
         self.template = template

@@ -11,7 +11,8 @@ from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 from sequences_core import SequenceExhausted, set_last_value
 from sequences_core.arguments import MAX_VALUE
 
-from .scopes import CHOICES
+from .periods import Period
+from .scopes import CHOICES, path_of
 
 if TYPE_CHECKING:
     from .counters import Numbering
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def reusable(field: Numbering, others: QuerySet[Any], explicit: Collection[int]) -> Iterator[int]:
     """Yield the numbers that a field with ``reuse`` can assign, in ascending order."""
     if field.reuse == "gaps":
-        return _gaps(others, field.attname, field.first)
+        return _gaps(field, others, field.first)
     highest = others.aggregate(highest=Max(field.attname))["highest"]
     known = [field.first - 1, *explicit] + ([] if highest is None else [highest])
     return count(max(known) + 1)
@@ -28,7 +29,7 @@ def reusable(field: Numbering, others: QuerySet[Any], explicit: Collection[int])
 
 def unused(field: Numbering, others: QuerySet[Any], start: int) -> Iterator[int]:
     """Yield the numbers from ``start`` on that no row has."""
-    return _gaps(others, field.attname, start)
+    return _gaps(field, others, start)
 
 
 def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> bool:
@@ -62,13 +63,16 @@ def move(name: str, last: int, taken: range, using: str) -> None:
         set_last_value(last, name, force=True, using=using)
 
 
-def _gaps(rows: QuerySet[Any], attname: str, start: int) -> Iterator[int]:
+def _gaps(field: Numbering, rows: QuerySet[Any], start: int) -> Iterator[int]:
     """Yield the numbers from ``start`` on that no row has, using the index of the number."""
+    attname = field.attname
     following = rows.filter(**{attname: OuterRef(attname) + 1})
     ends = rows.filter(~Exists(following)).order_by(attname).values_list(attname, flat=True)
     begins = rows.order_by(attname).values_list(attname, flat=True)
-    # Most often there is no gap, and COUNT() proves that much faster than a search for one.
-    known = rows.filter(**{f"{attname}__gte": start}).aggregate(n=Count("pk"), last=Max(attname))
+    # Most often there is no gap, and COUNT() proves that much faster than a search for one. If two
+    # rows can have the same number, only the slower COUNT(DISTINCT) does.
+    every = Count(attname, distinct=not _is_unique(field))
+    known = rows.filter(**{f"{attname}__gte": start}).aggregate(n=every, last=Max(attname))
     if known["n"] and known["last"] - start + 1 == known["n"]:
         start += known["n"]
     while (used := begins.filter(**{f"{attname}__gte": start}).first()) is not None:
@@ -77,3 +81,14 @@ def _gaps(rows: QuerySet[Any], attname: str, start: int) -> Iterator[int]:
         end = ends.filter(**{f"{attname}__gte": used}).first()
         start = used if end is None else end + 1
     yield from count(start)
+
+
+def _is_unique(field: Any) -> bool:
+    """Return whether a constraint prevents that two rows of a counter have the same number."""
+    options = field.model._meta
+    # Days of one period and rows at the start of a path have one counter, but are different values.
+    parts = [part for part in field.scope_parts if not isinstance(part, Period)]
+    names = {field.name, *map(path_of, parts)}
+    known = [*options.unique_together, *(one.fields for one in options.total_unique_constraints)]
+    one_of = (field.name in each and names.issuperset(each) for each in known)
+    return bool(field.unique or any(one_of))

@@ -17,12 +17,13 @@ from typing import Any
 
 from django.db import NotSupportedError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, Count, DateField, F, Max, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Value, When
 
+from .counters import names_if_found
 from .dates import DateText
 from .expressions import Joined
-from .identity import column_of, counter_name, plain_text, text_of
-from .scopes import fields_of, has_moments, path_of, rows_in
+from .identity import counter_name, plain_text, text_of
+from .scopes import fields_of, has_moments, has_odd_dates, path_of, rows_in
 
 PAGE = 5000
 """How many rows are read at once. Not every driver supports server-side cursors."""
@@ -102,9 +103,7 @@ class Keys:
             repeats = len(fields) == 2 and fields[1] == fields[0].target_field
             end: Any = fields[0] if repeats else fields[-1]
             zoned = has_moments(end)
-            is_date = isinstance(column_of(end), DateField) and not zoned
-            if is_date and not isinstance(part, DateText) and connection.vendor == "sqlite":
-                # Other programs may have stored 2026-1-5, which isn't equal to 2026-01-05 there.
+            if has_odd_dates(end, connection) and not isinstance(part, DateText):
                 part = DateText(path, "%Y-%m-%d")
             expression: Any = F(path)
             if isinstance(part, DateText):
@@ -222,7 +221,7 @@ def _scanned(numbering: Any, using: str) -> Iterator[Group]:
     numbers: dict[str, array[int]] = {}
     drafts: dict[str, int] = {}
     for page in pages_of(rows_in(numbering.model, using)):
-        names = numbering.names_of(page, connections[using])
+        names = names_if_found(numbering, page, connections[using])
         for row, name in zip(page, names, strict=True):
             number = getattr(row, numbering.attname)
             if number is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
@@ -48,9 +48,14 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
         return plain_text(rounded(column, stored) if rounds else stored)
     if field.is_relation and connection.vendor == "mysql" and isinstance(stored, str):
         stored = str(stored)  # mysqlclient stored str() of the key in the row that it refers to
+    if isinstance(stored, str):
+        stored = fitted(column, str.__str__(stored))
     convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
 
+
+NEVER_SETTLED = frozenset({date, datetime, str, type(None)})
+"""Types whose values :func:`settled` returns as they are, except for addresses and long texts."""
 
 UNSETTLED = (
     models.CharField,
@@ -65,13 +70,13 @@ UNSETTLED = (
 def settled(field: Any, value: Any) -> Any:
     """Return the value to insert so that the column matches the text of :func:`text_of`.
 
-    That is ``value`` itself, with three exceptions: subclasses of str and datetime, whose
+    That is ``value`` itself, with four exceptions: subclasses of str and datetime, whose
     ``__str__()`` some drivers call; decimals, which SQLite doesn't round to the column's places;
-    and IP addresses with white space around them.
+    IP addresses with white space around them; and texts with more spaces at the end than fit.
     """
     stored = value
-    if isinstance(value, str) and type(value) is not str:
-        stored = str.__str__(value)
+    if isinstance(value, str):
+        stored = fitted(field, str.__str__(value))
     elif isinstance(value, datetime) and type(value) is not datetime:
         stored = datetime.combine(date(*value.timetuple()[:3]), value.timetz())
     elif isinstance(field, models.DecimalField):
@@ -80,6 +85,28 @@ def settled(field: Any, value: Any) -> Any:
     if needs_strip(field):
         stored = field.to_python(stored)
     return value if type(stored) is type(value) and stored == value else stored
+
+
+def are_settled(field: Any, values: Sequence[Any]) -> bool:
+    """Return whether a quick look shows that :func:`settled` returns each value as it is."""
+    if needs_strip(field) or not NEVER_SETTLED.issuperset(map(type, values)):
+        return False
+    if not isinstance(field, models.CharField) or field.max_length is None:
+        return True
+    return all(not isinstance(value, str) or len(value) <= field.max_length for value in values)
+
+
+def fitted(field: Any, text: str) -> str:
+    """Return the text that a column of limited length stores: without spaces that don't fit.
+
+    PostgreSQL, MySQL and MariaDB cut off such spaces instead of refusing the text
+    (https://www.postgresql.org/docs/15/datatype-character.html,
+    https://dev.mysql.com/doc/refman/8.4/en/char.html).
+    """
+    length = field.max_length if isinstance(field, models.CharField) else None
+    if length is None or len(text) <= length or text[length:].strip(" "):
+        return text
+    return text[:length]
 
 
 def needs_strip(field: Any) -> bool:

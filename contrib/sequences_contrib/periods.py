@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Literal
 
 from django.conf import settings
 from django.db import NotSupportedError
-from django.db.models import Case, Value, When
-from django.db.models.lookups import LessThan
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Length
+from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThan
 from django.utils.timezone import get_default_timezone, make_naive
 
 from .dates import DateText, refuse_datetime
-from .expressions import BySQLite, Digits
+from .expressions import BySQLite, Digits, Joined
 from .languages import TEXT, Language
 
 DAY = timedelta(days=1)
@@ -67,6 +68,31 @@ class Period(DateText):
         if following is not None:
             alike[f"{path}__lt"] = self._bound(following, text)
         return alike
+
+    def odd_rows_alike(self, text: str | None, path: str) -> Q:
+        """Return a filter like :meth:`rows_alike`, for a column that can have odd dates.
+
+        The text of an odd date has less than 10 characters, and its order is that of the year only.
+        Most often there is none, so the day is read from no other text.
+        """
+        alike = Q(**self.rows_alike(text, path))
+        if text is None:
+            return alike
+        first, following = self.range(self.day(text))
+        start = first.replace(month=1, day=1)
+        last = date.max if following is None else following - DAY
+        end = date(last.year + 1, 1, 1) if last.year < date.max.year else None
+        if (start, end) == (first, following):
+            return alike
+        length = Length(path)
+        day = Joined(*DateText(path, "%Y-%m-%d").expressions(F(path), zoned=False))
+        odd = Q(LessThan(length, 10), **{f"{path}__gte": start})
+        odd &= Q(GreaterThanOrEqual(day, Value(first.isoformat())))
+        if end is not None:
+            odd &= Q(**{f"{path}__lt": end})
+        if following is not None:
+            odd &= Q(LessThan(day, Value(following.isoformat())))
+        return alike & Q(Exact(length, 10)) | odd
 
     def _bound(self, day: date, text: str) -> date:
         if len(text) == 10:

@@ -12,24 +12,27 @@ from django.db.models.expressions import RawSQL
 PLACE = "sequences_place"
 """The column of ROW_NUMBER(), which starts at 1."""
 
-UPDATE_FROM = """
-UPDATE {table}
-   SET {assignments}
-  FROM ({counted}) todo
- WHERE {same}
+CHOSEN = "sequences_chosen"
+"""The alias of the rows that are numbered: one that no table of a project has."""
+
+UPDATE_FROM = f"""
+UPDATE {{table}}
+   SET {{assignments}}
+  FROM ({{counted}}) {CHOSEN}
+ WHERE {{same}}
 """
 
 # Without STRAIGHT_JOIN, the server may read the table first, and without FORCE INDEX, it may scan
 # a small table. In both cases, it locks, or waits for, rows that should be skipped. ROW_NUMBER() is
 # unsigned on MySQL (https://dev.mysql.com/doc/refman/8.4/en/window-function-descriptions.html).
-UPDATE_JOIN = """
-UPDATE ({counted}) todo STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) ON {same}
-   SET {assignments}
+UPDATE_JOIN = f"""
+UPDATE ({{counted}}) {CHOSEN} STRAIGHT_JOIN {{table}} FORCE INDEX (PRIMARY) ON {{same}}
+   SET {{assignments}}
 """
 
-NUMBER = f"(%s + todo.{PLACE})"
+NUMBER = f"(%s + {CHOSEN}.{PLACE})"
 
-SIGNED_NUMBER = f"(%s + CAST(todo.{PLACE} AS SIGNED))"
+SIGNED_NUMBER = f"(%s + CAST({CHOSEN}.{PLACE} AS SIGNED))"
 
 STATEMENTS = {
     "postgresql": (UPDATE_FROM, NUMBER),
@@ -67,7 +70,7 @@ def number_places(
         table=table,
         assignments=", ".join(assigned),
         counted=query,
-        same=" AND ".join(f"{table}.{quote(key)} = todo.{quote(keys[key])}" for key in keys),
+        same=" AND ".join(f"{table}.{quote(key)} = {CHOSEN}.{quote(keys[key])}" for key in keys),
     )
     with connection.cursor() as cursor:
         cursor.execute(sql, (*values, *params) if statement is UPDATE_FROM else (*params, *values))

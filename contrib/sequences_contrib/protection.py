@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
-from operator import itemgetter
 from typing import Any
 
 from django.core import checks
@@ -16,9 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
+from .saving.due import apply_values, due_counters, lock_counters, lock_parents
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
-from .taking import lock_counter
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
@@ -90,25 +89,13 @@ class ProtectNumbered(models.Model):
         }
         if self.pk is None or force_insert or hasattr(self._state, RELEASED):
             return super().save(**options)
-        counters = self._counters(using, update_fields)
+        # On SQLite, a transaction that reads before it writes can fail.
+        counters = due_counters(self, using, update_fields)
         opened = connections[using].in_atomic_block
         with nullcontext() if opened else transaction.atomic(using=using):
-            for name, (field, document) in sorted(counters.items(), key=itemgetter(0)):
-                lock_counter(field, document, name, using)
-            refuse_change(self, _locked(type(self), self.pk, using), update_fields)
+            lock_counters(counters, using)
+            refuse_change(self, _locked(type(self), self, using), update_fields)
             return super().save(**options)
-
-    def _counters(self, using: str, update_fields: Iterable[str] | None) -> dict[str, Any]:
-        """Return the counters of the numbers that this save takes, to lock them before the row."""
-        fields = [field for field in _numbered(type(self)) if field.when is not None]
-        stored = rows_in(type(self), using).filter(pk=self.pk).first() if fields else None
-        if stored is None:
-            return {}
-        fields = [field for field in fields if getattr(stored, field.attname) is None]
-        _apply(self, stored, update_fields)
-        due = [field for field in fields if field.is_due(stored, connections[using])]
-        names = [(field.counter_of(stored, using), field) for field in due]
-        return {name: (field, stored) for name, field in names if name is not None}
 
     def clean(self) -> None:
         super().clean()
@@ -169,36 +156,13 @@ def _changed(
         field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
     ]
     before = [_facts(field, stored, rows.db) for field in numbered]
-    _apply(row, stored, update_fields)
+    apply_values(row, stored, update_fields)
     for field, facts in zip(numbered, before, strict=True):
         after = _facts(field, stored, rows.db)
         for name in facts:
             if facts[name] != after[name]:
                 return field, facts[field.name], name
     return None
-
-
-def _apply(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
-    """Set the values that saving ``row`` would store on the ``stored`` instance."""
-    saved = None if update_fields is None else set(update_fields)
-    posted = [field for field in _numbered(type(row)) if field.when is not None]
-    kept = [
-        field
-        for number in posted
-        for field in (number, *number.texts)
-        if _is_kept(field, row, getattr(stored, number.attname))
-    ]
-    for field in row._meta.concrete_fields:
-        if field in kept:
-            continue
-        if field.attname in row.__dict__ and (saved is None or saved & {field.name, field.attname}):
-            setattr(stored, field.attname, getattr(row, field.attname))
-
-
-def _is_kept(field: Any, row: Any, number: int | None) -> bool:
-    """Return whether ``save()`` keeps the stored number, because no other was set explicitly."""
-    value = row.__dict__.get(field.attname)
-    return number is not None and (value is None or getattr(row._state, field.memory, row) == value)
 
 
 def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
@@ -227,22 +191,24 @@ def _refuse_deletion(
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # void() deletes this row, or its row in a parent's table
     numbered = [field.attname for field in _numbered(sender)]
-    stored = _locked(sender, instance.pk, using).values_list(*numbered)
+    stored = _locked(sender, instance, using).values_list(*numbered)
     if any(number is not None for numbers in stored for number in numbers):
         raise NumberProtected(
             f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )
 
 
-def _locked(model: type[models.Model], pk: Any, using: str) -> models.QuerySet[Any]:
+def _locked(model: type[models.Model], row: Any, using: str) -> models.QuerySet[Any]:
     """Return a queryset that locks the row.
 
     Where the database supports it, rows with a foreign key to this one can still be inserted.
     """
-    rows = rows_in(model, using).filter(pk=pk)
+    rows = rows_in(model, using).filter(pk=row.pk)
     features = connections[using].features
     if features.has_select_for_update:
-        return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+        no_key = features.has_select_for_no_key_update
+        lock_parents(row, using, no_key=no_key)
+        return rows.select_for_update(no_key=no_key)
     # On SQLite, only a write locks. It must come before the first read, whose snapshot could be
     # outdated.
     name = _numbered(model)[0].name

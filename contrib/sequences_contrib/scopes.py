@@ -11,12 +11,12 @@ from uuid import UUID
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Field, Model, QuerySet, Value
+from django.db.models import F, Field, Model, Q, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
 from .dates import DateText
-from .identity import column_of, plain_text, text_of
-from .periods import Period
+from .identity import column_of, fitted, plain_text, text_of
+from .periods import Day, Period
 
 Part = str | int | F | Value | DateText | Callable[[Model], Any]
 """A field's name or path, a period, a constant (int or Value), or a function of the instance."""
@@ -97,6 +97,15 @@ def has_moments(field: Any) -> bool:
     return isinstance(column_of(field), models.DateTimeField)
 
 
+def has_odd_dates(field: Any, connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the column can have odd dates: such as 2026-1-5, from another program.
+
+    SQLite stores dates as text. Django reads this text as 2026-01-05, but the two aren't equal.
+    """
+    is_date = isinstance(field, models.DateField) and not isinstance(field, models.DateTimeField)
+    return is_date and connection.vendor == "sqlite"
+
+
 def _refuse_naive(part: DateText, field: Any, value: Any) -> None:
     # get_prep_value() would convert a date to a datetime, and only warn.
     part.refuse_naive(value if isinstance(value, date) else field.to_python(value))
@@ -119,8 +128,8 @@ def text_of_one(part: Part, field: Any, value: Any, connection: BaseDatabaseWrap
 
 def lookups_of(
     part: Part, model: type[Model], instance: Model, connection: BaseDatabaseWrapper
-) -> tuple[Any, dict[str, Any]]:
-    """Return the first field on a part's path, and lookups that match the instance's scope."""
+) -> tuple[Any, Q]:
+    """Return the first field on a part's path, and a filter that matches the instance's scope."""
     path = path_of(part)
     assert path is not None
     fields: list[Any] = fields_of(model, path)
@@ -128,17 +137,21 @@ def lookups_of(
     key = own_value(instance, first)
     end = LOOKUP_SEP.join(field.name for field in rest)
     related = rows_in(first.target_field.model, connection.alias) if rest else None
-    if isinstance(part, Period):
+    if has_odd_dates(fields[-1], connection):
+        period = part if isinstance(part, Period) else Day(path)
         ((text,),) = texts_of(path, [instance], connection)
-        alike = part.rows_alike(text, end or first.attname)
+        alike = period.odd_rows_alike(text, end or first.attname)
+    elif isinstance(part, Period):
+        ((text,),) = texts_of(path, [instance], connection)
+        alike = Q(**part.rows_alike(text, end or first.attname))
     elif related is None:
-        alike = {first.attname: key}
+        alike = Q(**{first.attname: key})
     else:
         one = related.filter(**{first.target_field.attname: key})
-        alike = {end: one.values_list(end, flat=True).get()}
+        alike = Q(**{end: one.values_list(end, flat=True).get()})
     if related is not None:
-        chosen = related.filter(**alike).values(first.target_field.attname)
-        alike = {f"{first.name}__in": chosen}
+        chosen = related.filter(alike).values(first.target_field.attname)
+        alike = Q(**{f"{first.name}__in": chosen})
     return first, alike
 
 
@@ -163,7 +176,8 @@ def own_value(row: Model, field: Any) -> Any:
             f"{field} is in the scope of a number, but Django sets it while the row is inserted. "
             f"Give it a default instead of auto_now and auto_now_add"
         )
-    return value_or_key(row, field, value)
+    value = value_or_key(row, field, value)
+    return fitted(column_of(field), value) if isinstance(value, str) else value
 
 
 def value_or_key(row: Model, field: Any, value: Any) -> Any:

@@ -36,6 +36,27 @@ def fields_of_model(model: type[Model], name: str | None = None) -> list[Any]:
     raise ValueError(f"{label}.{name} is not a SequenceField; {known}")
 
 
+def chosen_fields(model: type[Model] | None, name: str | None, using: str | None) -> list[Any]:
+    """Return the numbered fields of a model, or one of them; without a model, all of the project.
+
+    :param using: without a model, return only fields whose rows this database can have.
+    :raises TypeError, ValueError: as :func:`fields_of_model`, or there is no numbered field.
+    """
+    if model is not None:
+        return fields_of_model(model, name)
+    if name is not None:
+        raise ValueError(f"field={name!r} needs a model")
+    found = [
+        field
+        for field in numbered_fields()
+        if using is None or router.allow_migrate_model(using, field.model)
+    ]
+    if not found:
+        where = "installed" if using is None else f"in database {using!r}"
+        raise ValueError(f"no model {where} has a SequenceField")
+    return found
+
+
 def is_numbered(field: Any) -> bool:
     """Return whether inserting a row numbers this field."""
     return isinstance(field, Numbering) and not field.is_copy

@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models import Model
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
+from sequences_core.arguments import MAX_VALUE
 from sequences_core.models import Counter
 from sequences_core.taking import take
 
@@ -67,7 +68,12 @@ def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
 
 
 def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> None:
-    """Raise the counter to an explicit number, unless it is higher or will start higher."""
+    """Raise the counter to an explicit number, unless it is higher or will start higher.
+
+    :raises ValueError: the number is higher than any database can store.
+    """
+    if number > MAX_VALUE:
+        raise ValueError(f"{field}: the number {number} is above {MAX_VALUE}")
     if get_last_value(name, using=using) is None:
         initial = field.initial_value
         if number < (initial(row) if callable(initial) else initial):

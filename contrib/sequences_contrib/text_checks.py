@@ -7,15 +7,16 @@ from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
-from django.db import models
+from django.db import connections, models, router
 
 from sequences_core.arguments import MAX_VALUE
 
 from . import languages
+from .collations import BYTES, TEXT_FIELDS, merges_texts
 from .counters import Numbering
 from .dates import DateText
 from .periods import Period
-from .placeholders import Placeholder, path_of_piece
+from .placeholders import Placeholder, column_at, path_of_piece
 from .scopes import fields_of, has_moments, is_automatic, path_of
 
 SETTLED = (models.Field.pre_save, models.DateField.pre_save)
@@ -64,7 +65,7 @@ def check_period(field: Any, part: DateText, column: Any) -> Iterator[checks.Che
         yield checks.Error(f"{column} {problem}", hint=hint, obj=field, id="sequences_contrib.E025")
 
 
-def check_text(field: Any) -> Iterator[checks.CheckMessage]:
+def check_text(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
     """Yield the problems of a FormattedNumberField."""
     try:
         number: Any = field.model._meta.get_field(field.number)
@@ -94,6 +95,27 @@ def check_text(field: Any) -> Iterator[checks.CheckMessage]:
             yield from _check_placeholder(field, number, piece)
     if field.unique:
         yield from _check_scope(field, number)
+        for alias in databases or ():
+            if router.allow_migrate_model(alias, field.model):
+                yield from _check_collation(field, alias)
+
+
+def _check_collation(field: Any, alias: str) -> Iterator[checks.CheckMessage]:
+    """Check that texts which differ only in the text of a field are different in the column."""
+    connection = connections[alias]
+    if not merges_texts(field, connection):
+        return
+    for path in field.format.paths:
+        column = column_at(field.model, path)
+        if isinstance(column, TEXT_FIELDS) and not merges_texts(column, connection):
+            yield checks.Error(
+                f"The column of the text compares different texts as equal on database {alias!r}, "
+                f"such as 'a' and 'A', 'á' or 'a ', but that of {column} doesn't: two numbers "
+                f"could have the same text.",
+                hint=BYTES,
+                obj=field,
+                id="sequences_contrib.E028",
+            )
 
 
 def _check_pieces(field: Any, number: Any, pieces: Any) -> Iterator[checks.CheckMessage]:

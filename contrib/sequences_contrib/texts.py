@@ -97,5 +97,5 @@ class FormattedNumberField(Formatted, _Text):
     def check(self, **kwargs: Any) -> list[Any]:
         found = super().check(**kwargs)
         if not self.is_copy:
-            found += text_checks.check_text(self)
+            found += text_checks.check_text(self, kwargs.get("databases"))
         return found

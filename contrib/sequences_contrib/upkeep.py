@@ -15,7 +15,7 @@ from sequences_core.taking import database_errors
 
 from .groups import groups_of
 from .scopes import CHOICES
-from .series import counters_of, database_of, fields_of_model, series_key, series_of
+from .series import chosen_fields, counters_of, database_of, series_key, series_of
 from .voids import highest_voids, voided
 
 
@@ -32,7 +32,11 @@ class Change:
 
 
 def sync(
-    model: type[Model], field: str | None = None, *, apply: bool = False, using: str | None = None
+    model: type[Model] | None = None,
+    field: str | None = None,
+    *,
+    apply: bool = False,
+    using: str | None = None,
 ) -> list[Change]:
     """Raise the counters that are behind the highest number of their rows or voids.
 
@@ -40,6 +44,7 @@ def sync(
     transactions take numbers. Sequences with a ``reset_value`` are skipped, since their rows may
     have numbers above the counter.
 
+    :param model: the model; by default all installed models, each in the database of its rows.
     :param apply: write the changes. By default, they are only returned.
     :returns: the changes.
     :raises TypeError, ValueError: there is no such model or field.
@@ -79,7 +84,11 @@ def raise_counters(
 
 
 def prune(
-    model: type[Model], field: str | None = None, *, apply: bool = False, using: str | None = None
+    model: type[Model] | None = None,
+    field: str | None = None,
+    *,
+    apply: bool = False,
+    using: str | None = None,
 ) -> list[Change]:
     """Delete the counters of scopes that have no rows.
 
@@ -87,6 +96,7 @@ def prune(
     follow, for example after projects were deleted. Counters with voids are kept, and so are those
     of fields without a scope.
 
+    :param model: the model; by default all installed models, each in the database of its rows.
     :param apply: delete the counters. By default, the changes are only returned.
     :returns: the changes.
     :raises TypeError, ValueError: there is no such model or field.
@@ -108,13 +118,13 @@ def prune(
 
 
 def all_series(
-    model: type[Model], field: str | None, using: str | None
+    model: type[Model] | None, field: str | None, using: str | None
 ) -> list[tuple[str, list[Any]]]:
     """Return, for each sequence that numbers the model, its database and all its fields."""
-    found: dict[tuple[str, str], tuple[str, list[Any]]] = {}
-    for each in fields_of_model(model, field):
+    found: dict[tuple[str, ...], tuple[str, list[Any]]] = {}
+    for each in chosen_fields(model, field, using):
         alias = database_of(each, using)
-        found.setdefault(series_key(each), (alias, series_of(each, alias)))
+        found.setdefault((alias, *series_key(each)), (alias, series_of(each, alias)))
     return list(found.values())
 
 

@@ -56,7 +56,7 @@ def record_void(
         or if a row has it.
     :raises ImproperlyConfigured: ``"sequences_contrib"`` is not in ``INSTALLED_APPS``.
     """
-    counter = check_sequence_name(counter)
+    counter = check_sequence_name(counter, "counter")
     number = check_integer("number", number)
     texts = {
         "text": _text("text", text, MAX_LENGTH),

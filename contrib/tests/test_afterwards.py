@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import models, transaction
+from django.db import connections, models, transaction
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.audit import audit
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.models import Void
+from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import SequenceExhausted, get_last_value
-from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, together
+from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project, Receipt, Seat, SpecialInvoice, Ticket
 
 APPS = ["tests.numbered", "sequences_contrib"]
@@ -349,3 +351,52 @@ def test_a_move_in_the_transaction_that_posted(using: str) -> None:
             assert renumber(row, using=using)
         stored = rows.get()
         assert (stored.number, stored.text) == (row.number, row.text) == (1, "b-1")
+
+
+def test_the_order_of_a_parents_counter(using: str) -> None:
+    """They lock the counters of a parent model first, as save() does, whatever their names."""
+    with isolate_apps("tests.numbered"):
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+        kinds = {"kind": models.CharField(max_length=9), "number": SequenceField("z", scope="kind")}
+        parent: Any = type("Parent", (models.Model,), {**meta, **kinds})
+        own = {"own": SequenceField("a", scope="kind")}
+        child: Any = type("Child", (ProtectNumbered, parent), {**meta, **own})
+        proxy: Any = type("Proxy", (child,), {**meta, "Meta": type("Meta", (), {**PROXY})})
+
+    def locked(call: Callable[[], object]) -> list[str]:
+        with CaptureQueriesContext(connections[using]) as queries:
+            call()
+        sql = [q["sql"] for q in queries if not q["sql"].lstrip().startswith("SELECT")]
+        names = ["z.1", "a.1", "z.2", "a.2"]
+        return list(dict.fromkeys(n for each in sql for n in names if f"'{n}'" in each))
+
+    with tables(using, parent, child):
+        rows = proxy.objects.using(using)
+        assert locked(lambda: rows.create(kind="1")) == ["z.1", "a.1"]
+        row = rows.get()
+        row.kind = "2"
+        assert locked(lambda: renumber(row)) == ["z.1", "z.2", "a.1", "a.2"]
+        assert locked(lambda: void(row, reason="x")) == ["z.2", "a.2"]
+
+
+PROXY: dict[str, Any] = {"app_label": "numbered", "proxy": True}
+
+
+def test_a_posted_child_locks_its_parents_counter_first(using: str) -> None:
+    """So does the save() of a protected row that is posted."""
+    with isolate_apps("tests.numbered"):
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+        posted = {"posted": models.BooleanField(default=False)}
+        number = {"number": SequenceField("z", when="posted", unique=True)}
+        parent: Any = type("Parent", (models.Model,), {**meta, **posted, **number})
+        own = {"own": SequenceField("a", when="posted", unique=True)}
+        child: Any = type("Child", (ProtectNumbered, parent), {**meta, **own})
+    with tables(using, parent, child):
+        row = child.objects.using(using).create()
+        row.posted = True
+        with CaptureQueriesContext(connections[using]) as queries:
+            row.save()
+        sql = [q["sql"] for q in queries if not q["sql"].lstrip().startswith("SELECT")]
+        found = [name for each in sql for name in "za" if f"'{name}'" in each]
+        assert list(dict.fromkeys(found)) == ["z", "a"]
+        assert (row.number, row.own) == (1, 1)

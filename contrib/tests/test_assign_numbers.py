@@ -534,3 +534,35 @@ def test_a_rolled_back_taker_beside_it(rows: Any, using: str) -> None:
         assert rows.create().number == 1
     assign_numbers(rows.all())
     assert numbers(rows) == [1, 2]
+
+
+@pytest.mark.parametrize("table", ["todo", "chosen", "select"])
+def test_a_table_of_any_name(table: str, using: str) -> None:
+    """The statement's own names don't collide with that of the table."""
+    with isolate_apps("tests.numbered"):
+        meta = type("Meta", (), {"app_label": "numbered", "db_table": table})
+        fields = {"__module__": __name__, "Meta": meta, **document(unique=True)}
+        model: Any = type("Letter", (models.Model,), fields)
+    with tables(using, model):
+        found = model.objects.using(using)
+        drafts(found, 2)
+        assert assign_numbers(found.all()).rows == 2
+        assert numbers(found) == [1, 2]
+
+
+@pytest.mark.parametrize("options", [{}, {"reuse": "gaps"}, {"initial_value": lambda row: 1}])
+def test_a_queryset_with_other_results(options: dict[str, Any], using: str) -> None:
+    """What the queryset would return doesn't matter: values, joined or deferred columns."""
+    company = models.ForeignKey(Company, models.CASCADE, null=True, related_name="+")
+    with letters(using, company=company, **document(unique=True, **options)) as rows:
+        for chosen in (
+            rows.values("kind"),
+            rows.values(),
+            rows.values_list("pk", flat=True),
+            rows.select_related("company"),
+            rows.only("kind"),
+            rows.defer("number", "kind"),
+        ):
+            drafts(rows, 1)
+            assert assign_numbers(chosen).rows == 1
+        assert numbers(rows) == [1, 2, 3, 4, 5, 6]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.forms import ModelForm, modelform_factory, modelformset_factory
@@ -112,7 +111,6 @@ def test_the_admin_tells_of_a_collision(tickets: list[Any], settings: Any) -> No
     """The page of the admin comes back with the message."""
     settings.ROOT_URLCONF = __name__
     one, other = tickets
-    ContentType.objects.clear_cache()
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     url = f"/admin/numbered/ticket/{one.pk}/change/"
@@ -127,7 +125,6 @@ def test_the_admin_moves_a_row(tickets: list[Any], settings: Any) -> None:
     """A form that leaves the number open, saved by renumber(), gives the next of the new scope."""
     settings.ROOT_URLCONF = __name__
     one, other = tickets
-    ContentType.objects.clear_cache()
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     data = {"project": other.project_id, "title": "moved"}

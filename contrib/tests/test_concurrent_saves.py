@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections, models, transaction
+from django.test.utils import isolate_apps
+from sequences_contrib.afterwards import renumber
 from sequences_contrib.fields import SequenceField
 
 from sequences_core import SequenceLocked, get_last_value
-from tests.numbered.blocks import PATIENCE, letters, rolled_back, together
+from tests.numbered.blocks import PATIENCE, letters, rolled_back, tables, together
 from tests.numbered.models import Invoice, Plain, Project, Ticket
 
-APPS = ["tests.numbered"]
+APPS = ["tests.numbered", "sequences_contrib"]
 
 
 @pytest.mark.parametrize("start", ["first use", "counter"])
@@ -143,3 +146,37 @@ def test_bulks_over_the_same_scopes(using: str) -> None:
     for project in projects:
         numbers = project.ticket_set.using(using).order_by("number")
         assert list(numbers.values_list("number", flat=True)) == list(range(1, 6 * rounds + 1))
+
+
+def test_posted_and_renumbered_children(using: str) -> None:
+    """Calls that post and renumber rows of a child model lock its counters before its rows."""
+    with isolate_apps("tests.numbered"):
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+        kind = {"kind": models.CharField(max_length=9, default="a")}
+        parent: Any = type("Parent", (models.Model,), {**meta, **kind})
+        fields = {
+            "posted": models.BooleanField(default=False),
+            "no": SequenceField("s", when="posted", unique=True),
+            "other": SequenceField("u", scope="kind"),
+        }
+        child: Any = type("Child", (parent,), {**meta, **fields})
+    with tables(using, parent, child):
+        rows = child.objects.using(using)
+        keys = [rows.create().pk for _ in range(10)]
+
+        def post() -> None:
+            for key in 3 * keys:
+                row = rows.get(pk=key)
+                row.posted = True
+                row.save()
+
+        def move() -> None:
+            for kind in "bcd":
+                for key in keys:
+                    row = rows.get(pk=key)
+                    row.kind, row.posted = kind, True
+                    with suppress(ValueError):  # post() has moved the row back
+                        renumber(row)
+
+        together([post, move, post, move], using)
+        assert sorted(rows.values_list("no", flat=True)) == list(range(1, 11))

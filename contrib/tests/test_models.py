@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from django.test import RequestFactory
 from django.test.utils import isolate_apps
 from rest_framework import serializers
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import atomic_if, letters, tables
+from tests.numbered.blocks import atomic_if, letters, model_with, tables
 from tests.numbered.models import (
     Company,
     CreditNote,
@@ -118,21 +122,67 @@ def test_a_child_that_fails_takes_its_parents_key_back(
         ]
 
 
-def test_a_handler_that_fails_after_the_commit(using: str) -> None:
-    """What a post_save handler raises comes after the commit: the row has its numbers."""
+@contextmanager
+def failing_handler(model: Any) -> Iterator[None]:
+    """Let a receiver of post_save raise RuntimeError, which the block must pass on."""
 
     def handler(**kwargs: Any) -> None:
         raise RuntimeError("no paper")
 
-    special = SpecialInvoice()
-    models.signals.post_save.connect(handler, sender=SpecialInvoice)
+    models.signals.post_save.connect(handler, sender=model)
     try:
         with pytest.raises(RuntimeError, match="no paper"):
-            special.save(using=using)
+            yield
     finally:
-        models.signals.post_save.disconnect(handler, sender=SpecialInvoice)
+        models.signals.post_save.disconnect(handler, sender=model)
+
+
+def test_a_handler_that_fails_after_the_commit(using: str) -> None:
+    """What a post_save handler raises comes after the commit: the row has its numbers."""
+    special = SpecialInvoice()
+    with failing_handler(SpecialInvoice):
+        special.save(using=using)
     assert (special.number, special.own) == (1, 1)
     assert SpecialInvoice.objects.using(using).get().pk == special.pk
+
+
+def test_a_handler_that_fails_after_an_update(using: str) -> None:
+    """The row has the new number and its text, and so has the instance."""
+    fields: dict[str, Any] = {
+        "number": SequenceField("s"),
+        "text": FormattedNumberField(NumberFormat("A-{number}"), max_length=30, null=True),
+        "note": models.CharField(max_length=9, default=""),
+    }
+    with letters(using, **fields) as rows:
+        row = rows.create()
+        row.number = 7
+        with failing_handler(rows.model):
+            row.save(using=using)
+        assert (row.number, row.text) == (7, "A-7")
+        assert list(rows.values_list("number", "text")) == [(7, "A-7")]
+        rows.update(text="as it was printed")
+        row.refresh_from_db()
+        row.note = "changed"
+        row.save(using=using)
+        assert rows.get().text == "as it was printed"
+
+
+def test_a_handler_that_fails_after_posting_a_child(using: str) -> None:
+    """An INSERT or UPDATE of the parent's row has numbered it."""
+    with isolate_apps("tests.numbered"):
+        parent = model_with(
+            posted=models.BooleanField(default=True), number=SequenceField("s", when="posted")
+        )
+        meta = type("Meta", (), {"app_label": "numbered"})
+        child: Any = type("Child", (parent,), {"__module__": __name__, "Meta": meta})
+    with tables(using, parent, child):
+        row, draft = child(), child.objects.using(using).create(posted=False)
+        draft.posted = True
+        for number, each in enumerate((row, draft), start=1):
+            with failing_handler(child):
+                each.save(using=using)
+            assert each.number == number
+            assert child.objects.using(using).get(pk=each.pk).number == number
 
 
 def test_proxy(using: str) -> None:

@@ -25,6 +25,7 @@ from sequences_contrib.periods import (
     Quarter,
     Year,
 )
+from sequences_contrib.posting import assign_numbers
 
 from sequences_core import get_last_value
 from tests.numbered.blocks import letters
@@ -320,6 +321,64 @@ def test_skip_used(using: str) -> None:
         rows.filter(d="2026-01-31").update(number=2)
         assert rows.create(d="2026-01-01").number == 3
         assert rows.create(d="2026-02-28").number == 2
+
+
+def april(day: date) -> str:
+    return f"{day.year - (day < date(day.year, 4, 1))}"
+
+
+ODD = ["2026-1-5", "2026-1-05", "2026-01-5", "2026-01-05", "2026-1-31", "2026-2-1", "2026-04-1"]
+ODD += ["2026-4-10", "2026-10-1", "2026-12-31", "2025-12-9", "2025-1-5", "2027-1-1", "9999-12-9"]
+"""Dates as other programs write them to SQLite; Django reads all of them."""
+
+ODD_SCOPES = [
+    *("d", Day("d"), IsoWeek("d"), Month("d"), Quarter("d"), Year("d")),
+    *(FiscalYear("d", (4, 1)), FiscalYear("d", by=april)),
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"reuse": "gaps"}], ids=str)
+@pytest.mark.parametrize("scope", ODD_SCOPES, ids=repr)
+def test_rows_with_dates_of_other_programs(scope: Any, options: dict[str, Any], using: str) -> None:
+    """They belong to the counter of the date, are numbered, and are found by reuse and others."""
+    if connections[using].vendor != "sqlite":
+        return
+    number = SequenceField("s", scope=scope, null=True, **options)
+    with letters(using, d=models.DateField(), number=number) as rows:
+        with connections[using].cursor() as cursor:
+            for stored in ODD:
+                cursor.execute("INSERT INTO numbered_letter (d) VALUES (%s)", [stored])
+        done = assign_numbers(rows.all())
+        assert (done.rows, done.skipped) == (len(ODD), 0)
+        alike: dict[Any, list[Any]] = {}
+        for row in rows.order_by("number"):
+            alike.setdefault(number.counter_of(row, using), []).append(row)
+        for together in alike.values():
+            assert [row.number for row in together] == list(range(1, len(together) + 1))
+            for row in together:
+                assert list(number.rows_of(row, using).order_by("number")) == together
+            assert rows.create(d=together[0].d).number == len(together) + 1
+
+
+def test_a_path_to_a_date_of_another_program(using: str) -> None:
+    """The date of a related row is found as well."""
+    if connections[using].vendor != "sqlite":
+        return
+    company = Company.objects.using(using).create()
+    bills = [
+        Bill.objects.using(using).create(company=company, issued_on=day)
+        for day in ("2026-01-05", "2026-01-20")
+    ]
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "UPDATE numbered_bill SET issued_on = '2026-1-5' WHERE id = %s", [bills[0].pk]
+        )
+    fields: dict[str, Any] = {
+        "bill": models.ForeignKey(Bill, models.CASCADE, related_name="+"),
+        "number": SequenceField("s", scope=Month("bill__issued_on"), reuse="gaps"),
+    }
+    with letters(using, **fields) as rows:
+        assert [rows.create(bill=bill).number for bill in bills] == [1, 2]
 
 
 def test_period_of_a_path(using: str) -> None:

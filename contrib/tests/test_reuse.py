@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.db import IntegrityError, connections, models, transaction
 from django.db.backends.utils import CursorWrapper
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.periods import Year
 
 from sequences_core import get_last_value, set_last_value
 from sequences_core.testing.base import Elsewhere
@@ -339,3 +341,24 @@ def test_delete_the_last_and_go_on(using: str) -> None:
     invoices = [Invoice.objects.using(using).create() for _ in range(3)]
     invoices[2].delete()
     assert Invoice.objects.using(using).create().number == 4
+
+
+def test_a_gap_beside_a_duplicate(using: str) -> None:
+    """Without a unique constraint, a duplicate doesn't hide a gap."""
+    with letters(using, number=SequenceField("s", reuse="gaps")) as rows:
+        rows.bulk_create([rows.model(number=number) for number in (1, 2, 2, 4)])
+        assert [rows.create().number for _ in range(2)] == [3, 5]
+
+
+def test_a_gap_beside_a_duplicate_of_a_period(using: str) -> None:
+    """Dates of one year have one counter, so a constraint with the date doesn't exclude them."""
+    with letters(
+        using,
+        day=models.DateField(default=date(2026, 1, 1)),
+        number=SequenceField("s", scope=Year("day"), reuse="gaps"),
+    ) as rows:
+        rows.model._meta.unique_together = (("day", "number"),)
+        days = [date(2026, 1, day) for day in (1, 2, 3, 4)]
+        numbers = zip(days, (1, 2, 2, 4), strict=True)
+        rows.bulk_create([rows.model(day=day, number=number) for day, number in numbers])
+        assert [rows.create().number for _ in range(2)] == [3, 5]

@@ -357,6 +357,19 @@ def test_explicit_value_of_another_type(using: str) -> None:
     assert get_last_value("invoices", using=using) == 11
 
 
+@pytest.mark.parametrize("number", [MAX_VALUE + 1, str(10**30)])
+def test_explicit_value_that_is_too_high(number: Any, using: str) -> None:
+    """No column can store it, so every database raises the same error."""
+    invoices = Invoice.objects.using(using)
+    row = Invoice(number=number)
+    with pytest.raises(ValueError, match="is above"):
+        row.save(using=using)
+    with pytest.raises(ValueError, match="is above"):
+        invoices.bulk_create([row, Invoice()])
+    assert row.number == number
+    assert (invoices.create().number, invoices.count()) == (1, 1)
+
+
 def test_explicit_value_that_rolls_back_moves_nothing(using: str) -> None:
     """A row with an explicit number and the counter that passed it are one transaction."""
     Plain.objects.using(using).create(code="a")

@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections, models
-from django.db.models import F, Max, Value
+from django.db.models import F, IntegerField, Max, Value
 from django.db.models.functions import Upper
+from django.test.utils import isolate_apps
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
 from sequences_contrib.identity import counter_name, escape, plain_text
 from sequences_contrib.scopes import texts_of
+from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import Allocation, get_last_value
-from tests.numbered.blocks import letters
+from tests.numbered.blocks import letters, model_with, tables
 from tests.numbered.models import (
     Company,
     Document,
@@ -28,6 +31,7 @@ from tests.numbered.models import (
     Receipt,
     Ticket,
 )
+from tests.properties.columns import binary
 
 APPS = ["tests.numbered"]
 
@@ -292,3 +296,45 @@ def test_the_initial_callable_goes_on_from_the_rows(in_bulk: bool, using: str) -
         assert rows.create().number == 44
     assert len(asked) == 1
     assert asked[0] is created[0]
+
+
+LENGTHS = {"exact": "abc", "longer": "abc ", "longest": "abc   "}
+
+
+@pytest.mark.parametrize("options", [{}, {"reuse": "gaps"}, {"skip_used": True}], ids=str)
+def test_spaces_that_do_not_fit(options: dict[str, Any], using: str) -> None:
+    """Databases cut off spaces beyond the length of a column: the counter is that of the rest."""
+    kind = models.CharField(max_length=3, db_collation=binary(using))
+    with letters(
+        using,
+        kind=kind,
+        number=SequenceField("s", scope="kind", **options),
+        text=FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=30),
+    ) as rows:
+        created = [rows.create(kind=text) for text in LENGTHS.values()]
+        created += rows.bulk_create([rows.model(kind=text) for text in LENGTHS.values()])
+        assert [row.number for row in created] == [1, 2, 3, 4, 5, 6]
+        assert [row.kind for row in created] == 2 * list(LENGTHS.values())
+        assert set(rows.values_list("kind", flat=True)) == {"abc"}
+        assert rows.get(text="abc-6").number == 6
+        assert rows.create(kind="ab ").number == 1
+        assert [get_last_value(f"s.{name}", using=using) for name in ("abc", "ab%20")] == [6, 1]
+
+
+def test_a_foreign_key_with_spaces_that_do_not_fit(using: str) -> None:
+    """A foreign key refers to the row whose key is the text without these spaces."""
+    if connections[using].vendor == "sqlite":
+        pytest.skip("SQLite stores all spaces")
+    meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+    with isolate_apps("tests.numbered"):
+        key = models.CharField(max_length=3, primary_key=True, db_collation=binary(using))
+        kind: Any = type("Kind", (models.Model,), {**meta, "key": key, "no": IntegerField()})
+        letter = model_with(
+            kind=models.ForeignKey(kind, models.CASCADE),
+            number=SequenceField("s", scope="kind", reuse="gaps"),
+            other=SequenceField("t", scope="kind__no"),
+        )
+    with tables(using, kind, letter):
+        kind.objects.using(using).create(key="abc", no=7)
+        created = [letter.objects.using(using).create(kind_id=key) for key in LENGTHS.values()]
+        assert [(row.number, row.other) for row in created] == [(1, 1), (2, 2), (3, 3)]

@@ -223,3 +223,11 @@ def test_options_that_do_not_go_together(options: dict[str, Any]) -> None:
     wrong: Any = "yes"
     with pytest.raises(TypeError, match="skip_used"):
         SequenceField(skip_used=wrong)
+
+
+def test_a_free_number_beside_a_duplicate(using: str) -> None:
+    """Without a unique constraint, a duplicate doesn't hide a free number."""
+    with letters(using, number=SequenceField("s", skip_used=True)) as rows:
+        rows.bulk_create([rows.model(number=number) for number in (1, 2, 2, 4)])
+        set_last_value(1, "s", force=True, using=using)
+        assert [rows.create().number for _ in range(2)] == [3, 5]

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connections, models
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.graph import MigrationGraph
 from django.db.migrations.state import ModelState, ProjectState
@@ -21,6 +21,7 @@ from sequences_contrib.texts import FormattedNumberField
 
 from tests.numbered.blocks import model_with
 from tests.numbered.models import Bill, Dispatch, Project
+from tests.properties.columns import binary
 
 
 def years(day: date) -> str:
@@ -301,3 +302,22 @@ def test_copies_of_the_field() -> None:
     assert type(plain) is models.CharField
     assert (plain.max_length, plain.null, plain.unique) == (50, True, True)
     assert copied.check() is not None
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_the_collation_of_a_text(loose: bool, using: str) -> None:
+    """A text must not be equal to another one because its column ignores case."""
+    default = {"sqlite": "NOCASE", "mysql": None}.get(connections[using].vendor, binary(using))
+    with isolate_apps("tests.numbered"):
+        letter = model_with(
+            kind=models.CharField(max_length=3, db_collation=binary(using)),
+            number=SequenceField("s", scope="kind"),
+            text=FormattedNumberField(
+                NumberFormat("{kind}-{number}"),
+                max_length=30,
+                db_collation=default if loose else binary(using),
+            ),
+        )
+        found = [each.id for each in letter.check(databases=[using]) if "contrib" in str(each.id)]
+    expected = loose and connections[using].vendor != "postgresql"
+    assert found == (["sequences_contrib.E028"] if expected else [])

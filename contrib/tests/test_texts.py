@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.core import serializers
 from django.db import IntegrityError, models, transaction
-from django.db.models import F, Value
+from django.db.models import F, Value, signals
+from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
@@ -19,8 +20,10 @@ from tests.numbered.blocks import (
     MODES,
     atomic_if,
     letters,
+    model_with,
     rolled_back,
     statements,
+    tables,
     together,
 )
 from tests.numbered.models import Bill, Company, Dispatch
@@ -346,3 +349,99 @@ def test_rollback_of_the_transaction(bills: Any, company: Company, using: str) -
     bill.pk, bill._state.adding = None, True
     bill.save(using=using)
     assert stored(bills) == [(1, "B7/2026-0001"), (2, "B7/2026-0002")]
+
+
+@pytest.mark.parametrize("attname", [False, True])
+def test_an_update_of_the_number_alone(
+    attname: bool, bills: Any, company: Company, using: str
+) -> None:
+    """save(update_fields=["number"]) stores the text of a changed number, and no other field."""
+    bills.create(issued_on=SPRING, company=company)
+    row = bills.get()
+    bills.update(text="by hand")
+    row.number, row.issued_on = 1, WINTER
+    row.save(update_fields=["number"])  # not changed
+    assert stored(bills) == [(1, "by hand")]
+    row.number = 8
+    row.save(update_fields=["number"] if attname else iter({"number"}))
+    assert stored(bills) == [(8, row.text)]
+    assert row.text == "B7/2025-0008"
+    assert bills.get().issued_on == SPRING
+    only = bills.only("number").get()
+    only.number = 9
+    only.save()
+    assert stored(bills) == [(9, "B7/2026-0009")]
+    only.number, only.text = 10, "ten"
+    only.save(update_fields=["number"])
+    assert stored(bills) == [(10, "ten")]
+
+
+def refuse(**kwargs: Any) -> None:
+    raise RuntimeError("no paper")
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_handler_that_fails_after_an_update(inherited: bool, using: str) -> None:
+    """What a post_save handler raises comes after the commit: the instance has what is stored."""
+    with isolate_apps("tests.numbered"):
+        fields: dict[str, Any] = {
+            "posted": models.BooleanField(default=False),
+            "number": SequenceField("s"),
+            "text": FormattedNumberField(NumberFormat("N{number}"), max_length=99),
+            "no": SequenceField("t", when="posted", unique=True),
+        }
+        models_ = [model_with(**fields)]
+        if inherited:
+            meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+            models_.append(type("Child", (models_[0],), meta))
+    with tables(using, *models_):
+        rows = models_[-1].objects.using(using)
+        signals.post_save.connect(refuse, sender=models_[-1])
+        try:
+            row = models_[-1](posted=True)
+            with pytest.raises(RuntimeError, match="no paper"):
+                row.save(using=using)
+            assert (row.number, row.text, row.no) == (1, "N1", 1)
+            row = models_[-1]()
+            with pytest.raises(RuntimeError, match="no paper"):
+                row.save(using=using)
+            row.number, row.posted = 7, True
+            with pytest.raises(RuntimeError, match="no paper"):
+                row.save()
+            assert (row.number, row.text, row.no) == (7, "N7", 2)
+            assert list(rows.filter(pk=row.pk).values_list("number", "text", "no")) == [
+                (7, "N7", 2)
+            ]
+        finally:
+            signals.post_save.disconnect(refuse, sender=models_[-1])
+
+
+@pytest.mark.parametrize("signal", ["pre_save", "post_save"])
+def test_a_handler_that_saves_the_instance_again(signal: str, using: str) -> None:
+    """It saves the number and the text as they are then; a failure undoes the text alone."""
+    with letters(
+        using,
+        kind=models.CharField(max_length=9, default="a"),
+        note=models.CharField(max_length=9, null=True, unique=True),
+        number=SequenceField("s", scope="kind"),
+        text=FormattedNumberField(NumberFormat("{kind}-{number}"), max_length=99),
+    ) as rows:
+        rows.create(note="taken")
+        row = rows.create()
+
+        def again(instance: Any, update_fields: Any, **kwargs: Any) -> None:
+            if update_fields is None:
+                instance.save(update_fields=["kind"])
+
+        getattr(signals, signal).connect(again, sender=rows.model)
+        try:
+            row.number, row.note = 8, "taken"
+            with pytest.raises(IntegrityError):
+                row.save()
+            assert (row.number, row.text) == (8, "a-2")
+            row.note = None
+            row.save()
+            assert row.text == "a-8"
+            assert (8, "a-8") in stored(rows)
+        finally:
+            getattr(signals, signal).disconnect(again, sender=rows.model)

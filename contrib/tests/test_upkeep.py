@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import NotSupportedError, connections, models, transaction
 from sequences_contrib.adopt import adopt
 from sequences_contrib.afterwards import void
-from sequences_contrib.audit import audit
+from sequences_contrib.audit import Missing, audit
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.periods import Year
@@ -27,7 +27,7 @@ from sequences_contrib.voids import record_void
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
 from tests.numbered.blocks import PATIENCE, letters, together
-from tests.numbered.models import Document, Invoice, Plain, Project, Ticket
+from tests.numbered.models import Company, Document, Invoice, Plain, Project, Ticket
 
 APPS = ["sequences_contrib", "tests.numbered"]
 
@@ -408,6 +408,62 @@ def test_bad_arguments(model: Any, options: dict[str, Any], text: str) -> None:
 # The commands
 
 
+def test_all_models(tickets: list[Project], using: str) -> None:
+    """Without a model, a command treats all fields of all models, each counter once."""
+    Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
+    Plain.objects.using(using).create(code="a")
+    counters = {result.counter for result in audit(using=using)}
+    assert {"invoices", "numbered_plain.number", *map(counter_of, tickets)} <= counters
+    results = json.loads(run("audit", "--format", "json", using=using))
+    assert [result["counter"] for result in results] == [r.counter for r in audit(using=using)]
+    assert len({result["counter"] for result in results}) == len(results)
+    assert len(run("audit", "--format", "csv", using=using).splitlines()) == len(results) + 1
+    set_last_value(1, "invoices", force=True, using=using)
+    with pytest.raises(CommandError, match="1 counter with unexplained findings"):
+        run("audit", using=using)
+    assert sync(using=using) == [Change("invoices", 1, 3)]
+    assert "invoices: 1 -> 3\n1 counter would be raised" in run("sync", using=using)
+    assert "1 counter raised" in run("sync", "--apply", using=using)
+    Ticket.objects.using(using).filter(project=tickets[0]).delete()
+    assert prune(using=using) == [Change(counter_of(tickets[0]), 3, None)]
+    assert "1 counter would be deleted" in run("prune", using=using)
+    run("audit", "--counter", counter_of(tickets[1]), using=using)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"date": "day"}, "date='day' needs a model"),
+        ({"field": "number"}, "field='number' needs a model"),
+    ],
+)
+def test_what_needs_a_model(arguments: dict[str, Any], problem: str) -> None:
+    """A field's name means nothing without a model."""
+    with pytest.raises(ValueError, match=problem):
+        audit(**arguments)
+
+
+class Allowing:
+    """A router that allows the tables of these models only."""
+
+    def __init__(self, *models: str) -> None:
+        self.models = models
+
+    def allow_migrate(self, db: str, app_label: str, model_name: str, **hints: Any) -> bool:
+        return model_name in self.models
+
+
+def test_all_models_of_a_database(tickets: list[Project], using: str, settings: Any) -> None:
+    """With a database, only models that the router allows there are treated."""
+    Invoice.objects.using(using).create()
+    settings.DATABASE_ROUTERS = [Allowing("ticket")]
+    fields = {field for result in audit(using=using) for field in result.fields}
+    assert fields == {"numbered.Ticket.number"}
+    settings.DATABASE_ROUTERS = [Allowing()]
+    with pytest.raises(CommandError, match=f"no model in database '{using}' has a SequenceField"):
+        run("audit", using=using)
+
+
 def test_audit_as_a_table(tickets: list[Project], using: str) -> None:
     """A line for each counter; the exit status is 1 when something needs an explanation."""
     assert "ok" in run("audit", "numbered.Ticket", using=using)
@@ -499,3 +555,27 @@ def test_wrong_arguments_are_command_errors(wrong: str, using: str) -> None:
     args, text = WRONG[wrong]
     with pytest.raises(CommandError, match=text):
         run(*args, using=using)
+
+
+@pytest.mark.parametrize("function", [False, True])
+def test_a_path_to_a_row_that_is_gone(function: bool, using: str) -> None:
+    """Rows whose scope can't be read are reported, and the others are audited and synced."""
+    to_project: dict[str, Any] = {"db_constraint": False, "null": True, "related_name": "+"}
+    scope: list[Any] = ["project__company", *([lambda row: "x"] if function else [])]
+    with letters(
+        using,
+        project=models.ForeignKey(Project, models.DO_NOTHING, **to_project),
+        number=SequenceField("s", scope=scope, null=True),
+    ) as rows:
+        company = Company.objects.using(using).create()
+        projects = [Project.objects.using(using).create(company=company) for _ in range(2)]
+        for project in (*projects, None):
+            rows.create(project=project)
+        Project.objects.using(using).filter(pk=projects[0].pk).delete()
+        counter = f"s.{company.pk}.x" if function else f"s.{company.pk}"
+        found = {each.counter: each for each in audit(rows.model, using=using)}
+        assert {name: each.rows for name, each in found.items()} == {counter: 1, "": 1}
+        assert found[counter].missing == (Missing(1, 1),)
+        set_last_value(1, counter, force=True, using=using)
+        assert sync(rows.model, using=using) == [Change(counter, 1, 2)]
+        assert prune(rows.model, using=using) == []

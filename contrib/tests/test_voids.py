@@ -84,7 +84,7 @@ def test_a_number_that_a_row_has_is_refused(using: str) -> None:
 
 
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"counter": 1}, TypeError, "name must be a str"),
+    ({"counter": 1}, TypeError, "counter must be a str"),
     ({"counter": ""}, ValueError, "characters"),
     ({"counter": "a "}, ValueError, "white space"),
     ({"number": True}, TypeError, "number must be an int"),

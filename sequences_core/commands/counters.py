@@ -62,12 +62,13 @@ class Next(Subcommand):
 
     def handle(self, **options: Any) -> None:
         alias, name = self.alias(options), options["name"]
+        count = check_integer("count", options["count"])
 
         def missing() -> NoReturn:  # called only if there is no counter
             _refuse_missing(name, alias)
 
         with transaction.atomic(using=alias):
-            numbers = get_next_values(options["count"], name, missing, using=alias)
+            numbers = get_next_values(count, name, missing, using=alias)
         for number in numbers:
             self.command.stdout.write(str(number))
 

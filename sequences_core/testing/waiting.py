@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from django.db import NotSupportedError
@@ -71,6 +73,39 @@ class Waiting(Contract):
                 waited = other.result()
         assert timeout * 0.9 <= waited < timeout + step + 2
         assert self.take(timeout=timeout)() == (3 if exists else 2)
+
+    @pytest.mark.parametrize("timeout", [0, 0.2, 1.2])
+    def test_timeout_bounds_the_wait_for_a_gap(self, timeout: float) -> None:
+        """At any level, a name that another transaction has searched can be taken, or is locked.
+
+        Where a search that finds no counter locks a gap of the index, it also locks other names.
+        """
+        self.requires("can_limit_first_wait")
+        self.requires("locks_database", False)
+        for level in self.levels():
+            searched, done = threading.Event(), threading.Event()
+            searcher = self.start(partial(self._search, level, searched, done))
+            searcher.reach(searched)
+            self.set_isolation_level(level)
+            start = time.monotonic()
+            with suppress(SequenceLocked), self.atomic():
+                get_next_value(f"{level}.c", timeout=timeout, using=self.using)
+            waited = time.monotonic() - start
+            done.set()
+            searcher.result()
+            assert waited < timeout + self.allocator.timeout_step + 2, level
+
+    def _search(self, level: str, searched: threading.Event, done: threading.Event) -> None:
+        """Search a counter in vain, and stay in the transaction until ``done``."""
+
+        def missing() -> int:
+            searched.set()
+            assert done.wait(self.patience)
+            raise Rollback
+
+        self.set_isolation_level(level)
+        with suppress(Rollback), self.atomic():
+            get_next_value(f"{level}.b", missing, using=self.using)
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     def test_timeout_bounds_every_form_of_a_take(self, exists: bool) -> None:

@@ -98,7 +98,7 @@ class TestFaults:
     )
     def test_a_faulty_allocator_is_reported(self, fault: str, said: str) -> None:
         """Gaps, duplicates and missing rows are reported, and the status is 1."""
-        demo = run("sqlite", 40, 1, SEQUENCES_BACKEND=f"tests.demo.faults.{fault}")
+        demo = run("sqlite", 40, 1, SEQUENCES_BACKEND=f"tests.faults.broken.{fault}")
         assert demo.returncode == 1, demo.stderr
         assert said in demo.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import socket
 import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from django.db import connections
 from sequences_core import get_last_value
 from tests.numbered.models import Plain
 from tests.servers.base import Server
-from tests.servers.ports import HOST
+from tests.servers.ports import HOST, listens
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,26 +66,12 @@ class Program(Server):
         self.arguments = arguments
         self._environment = dict(environment)
 
-    def prepare(self) -> None:
-        """Do nothing: there is nothing to prepare."""
-
-    def install(self) -> None:
-        """Do nothing: it is already installed."""
-
-    def initialise(self, data: Path) -> None:
-        """Do nothing: it has no data."""
-
     def owner(self) -> None:
         """Do nothing: the server runs as the user of the tests."""
 
     def environment(self) -> dict[str, str]:
         """Return the project's settings."""
         return self._environment
-
-    @property
-    def version(self) -> str:
-        """Unused."""
-        return ""
 
     @property
     def url(self) -> str:
@@ -99,8 +84,7 @@ class Program(Server):
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
+        return listens(self.port)
 
 
 class Gunicorn(Program):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from tests.deployments.serving import TIMEOUT, Program, check_exact, environment, on
 from tests.distributions import run
+from tests.servers.errors import wait_until
 
 TASKS = 40
 DEATHS = {"before the commit": 3, "after the commit": 3}
@@ -58,9 +58,10 @@ def test_killed_tasks(alias: str, settings: dict[str, Any], tmp_path: Path) -> N
     variables = {**environment(alias, **settings), "FOLDER": str(tmp_path)}
     run(sys.executable, "-c", SEND, json.dumps(tasks), cwd=None, **variables)
     with Worker(variables, "-A", "tests.deployments.celery_app", *WORKER):
-        deadline = time.monotonic() + TIMEOUT
-        while len(list(tmp_path.glob("done-*"))) < TASKS:
-            assert time.monotonic() < deadline, "the worker doesn't get on"
-            time.sleep(0.05)
+
+        def all_done() -> bool:
+            return len(list(tmp_path.glob("done-*"))) == TASKS
+
+        wait_until(all_done, "The tasks were not done", TIMEOUT)
     assert len(list(tmp_path.glob("killed-*"))) == len(deaths)
     assert check_exact(alias) == set(codes)

@@ -1,7 +1,8 @@
-"""Allocators with common mistakes, which the checker must detect."""
+"""Allocators with common mistakes, which the checker, the demo and the benchmarks must detect."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -9,17 +10,19 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Max
 from sequences_orm import ORMAllocator
 from sequences_postgresql import PostgreSQLAllocator
+from sequences_sqlite import SQLiteAllocator
 
-from sequences_core import Allocation
+from sequences_core import Allocation, Allocator
 from sequences_core.models import Counter
 from sequences_core.registry import GROUP
-from tests.faults.tables import Numbered
 
 
 class MaxPlusOne(ORMAllocator):
     """Take ``MAX(number) + 1``, which everybody tries first, and store it in the counter."""
 
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        from tests.faults.tables import Numbered  # which the demo doesn't install
+
         assert isinstance(allocation.initial_value, int)
         rows = Numbered._base_manager.filter(counter=allocation.name)
         highest = rows.aggregate(Max("number"))["number__max"]
@@ -69,3 +72,38 @@ class NotWaitedFor(PostgreSQLAllocator):
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         pass
+
+
+class SkipsNumbers(SQLiteAllocator):
+    """Takes two numbers and returns one."""
+
+    supports_function = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        return super().upsert(connection, replace(allocation, count=2))
+
+
+class CountsAlone(Allocator):
+    """Counts in its own process, without a shared counter."""
+
+    protocol = 1
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        self.last += allocation.count
+        return self.last
+
+    update = upsert
+
+
+class Fails(Allocator):
+    """Raises an error instead of taking a number."""
+
+    protocol = 1
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        raise RuntimeError("out of order")
+
+    update = upsert

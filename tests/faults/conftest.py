@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.faults.arena import Arena
-from tests.servers.launch import DEFAULT, chosen
+from tests.servers.launch import chosen
 
 Arenas = Callable[[str], Arena]
 
@@ -20,10 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with the argument ``arena`` on each database, or on those in its marker."""
-    if "arena" in metafunc.fixturenames:
-        marker = metafunc.definition.get_closest_marker("databases")
-        metafunc.parametrize("arena", marker.args if marker else DEFAULT, indirect=True)
+    """Run a test on each database in its marker."""
+    if marker := metafunc.definition.get_closest_marker("databases"):
+        metafunc.parametrize("arena", marker.args, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

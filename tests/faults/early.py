@@ -6,16 +6,17 @@ has sent its COMMIT: the crash may undo all of them, and none of them may have b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from tests.faults.arena import Arena, Tally
-from tests.faults.faults import Fault, wait_until
+from tests.faults.faults import Fault
 from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
 from tests.faults.takes import DOCUMENTS
 from tests.servers import PostgreSQL, Server
+from tests.servers.errors import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.probe import connect
 from tests.servers.proxy import Proxy
@@ -26,9 +27,6 @@ SLOW = 2.0
 """Milliseconds added to each sync while the writers write."""
 
 WRITERS = 6
-
-TIMEOUT = 60.0
-"""Seconds for all writers to wait for the disk; if one waits for the counter, it never happens."""
 
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -46,12 +44,9 @@ JOBS: dict[str, dict[str, tuple[str, ...]]] = {
 """The ways to take numbers, each of which releases its counter in another way."""
 
 
-@contextmanager
-def slow_disk() -> Iterator[Arena]:
+def slow_disk() -> Arena:
     """Return the arena of a server whose syncs can be held, and which can lose unsynced writes."""
-    with Arena("postgresql on a slow disk", SlowPostgreSQL()) as arena:
-        disk_of(arena).note_what_is_not_synced()
-        yield arena
+    return Arena("postgresql on a slow disk", SlowPostgreSQL())
 
 
 def server_killed(way: str) -> Fault:
@@ -126,6 +121,7 @@ def crash(
     By default, the power fails once all writers wait for the disk.
     """
     server, disk = arena.server, disk_of(arena)
+    disk.note_what_is_not_synced()
 
     def act(fleet: Fleet) -> None:
         disk.delay(SLOW)
@@ -176,7 +172,10 @@ def disk_of(arena: Arena) -> SlowDisk:
 
 
 def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
-    """Wait until so many sessions wait for the disk or the standby, and none for a counter."""
+    """Wait until so many sessions wait for the disk or the standby, and none for a counter.
+
+    If one waits for the counter, this never happens.
+    """
     with closing(connect(server.url)) as connection, closing(connection.cursor()) as cursor:
 
         def all_wait() -> bool:
@@ -185,7 +184,7 @@ def wait_until_all_wait(server: Server, sessions: int = WRITERS) -> None:
             connection.rollback()  # without this, the next query sees the same snapshot
             return bool(waiting >= sessions)
 
-        wait_until(all_wait, TIMEOUT)
+        wait_until(all_wait, "Some writers don't wait for the disk")
 
 
 def early(*ways: str) -> dict[str, Any]:

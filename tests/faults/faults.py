@@ -10,12 +10,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from sequences_core.table import TABLE
 from sequences_core.testing.history import Series
 from tests.faults.arena import Arena, Tally
 from tests.faults.fleet import Fleet
+from tests.servers.errors import wait_until
 from tests.servers.proxy import Proxy
 
 Fault = Callable[[Arena, Tally], None]
@@ -25,6 +26,14 @@ KILLS = 15
 
 CUTS = 3
 """The connections cut at each point in a round."""
+
+POINTS: list[tuple[str, Literal["request", "reply"], bytes]] = [
+    ("before taking", "request", TABLE.encode()),
+    ("after taking", "reply", TABLE.encode()),
+    ("before COMMIT", "request", b"COMMIT"),
+    ("after COMMIT", "reply", b"COMMIT"),
+]
+"""The points at which connections are cut, and what is lost there."""
 
 STANDSTILL = 1.0
 """Seconds for which a server, or a client that holds locks, is suspended."""
@@ -60,16 +69,10 @@ def connections_cut(arena: Arena, tally: Tally) -> None:
     with Proxy(arena.server.port) as proxy:
 
         def act(fleet: Fleet) -> None:
-            points = [
-                ("before taking", proxy.cut_at_request, TABLE.encode()),
-                ("after taking", proxy.cut_at_reply, TABLE.encode()),
-                ("before COMMIT", proxy.cut_at_request, b"COMMIT"),
-                ("after COMMIT", proxy.cut_at_reply, b"COMMIT"),
-            ]
             for _ in range(CUTS):
-                for point, cut, marker in points:
-                    cut(marker)
-                    wait_until(lambda: not proxy.is_armed())
+                for point, what, marker in POINTS:
+                    proxy.lose(what, marker)
+                    wait_until(lambda: not proxy.is_armed, "No connection was cut")
                     fleet.done[f"connections cut {point}"] += 1
                 fleet.done["connections cut anywhere"] += proxy.cut()
                 fleet.wait_for_commits(5)
@@ -157,11 +160,3 @@ SHORT_TIMEOUTS: dict[str, dict[str, Any]] = {
     "mysql": {"read_timeout": 1, "write_timeout": 1},
 }
 """Django's OPTIONS for clients whose timeouts are shorter than STANDSTILL."""
-
-
-def wait_until(happened: Callable[[], bool], patience: float = 60.0) -> None:
-    """Wait until ``happened()`` is true."""
-    deadline = time.monotonic() + patience
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.002)

@@ -20,6 +20,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from tests.faults.acknowledged import Standstill
 from tests.faults.writer import Job, write
+from tests.servers.errors import wait_until
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,28 +116,27 @@ class Fleet:
         self.standstills.append(Standstill(begun, time.monotonic()))
 
     def _wait_for(self, count: int, event: bytes) -> None:
-        deadline = time.monotonic() + TIMEOUT
-        while True:
+        found = 0
+
+        def enough() -> bool:
+            nonlocal found
             for path in self.histories:
                 with path.open("rb") as history:
                     history.seek(self._read[path])
                     new = history.read()
                 self._read[path] += len(new)
-                count -= new.count(event)
-            if count <= 0:
-                return
-            assert time.monotonic() < deadline, "the writers don't get on"
-            time.sleep(0.005)
+                found += new.count(event)
+            return found >= count
+
+        wait_until(enough, "The writers didn't get on", TIMEOUT)
 
     def _busy(self) -> ForkServerProcess:
         """Return a writer that is inside a transaction, or was a moment ago."""
-        deadline = time.monotonic() + TIMEOUT
-        while True:
-            busy = [one for one, history in self.writers.items() if last_event(history) in OPEN]
-            if busy:
-                return self.chance.choice(busy)
-            assert time.monotonic() < deadline, "the writers don't get on"
-            time.sleep(0.001)
+
+        def busy() -> list[ForkServerProcess]:
+            return [one for one, history in self.writers.items() if last_event(history) in OPEN]
+
+        return self.chance.choice(wait_until(busy, "No writer began a transaction", TIMEOUT))
 
     def _remove(self, writer: ForkServerProcess, expected: set[int]) -> Path:
         writer.join(TIMEOUT)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import early, faults, galera, group_replication, pooled, standby, storage
+from tests.faults import clusters, early, faults, storage
 from tests.faults.arena import Arena
 from tests.faults.faults import Fault
 from tests.faults.isolation import LEVELS, at
@@ -30,7 +30,7 @@ FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     **{
         f"{level}, snapshot isolation": (at(level, snapshot=True), ("mariadb",)) for level in LEVELS
     },
-    "pool killed": (pooled.pool_killed, ("postgresql",)),
+    "pool killed": (clusters.pool_killed, ("postgresql",)),
 }
 """The faults of single servers, and the databases of each."""
 
@@ -41,7 +41,7 @@ LOSSY = "PostgreSQL, asynchronous standby"
 
 @dataclass(frozen=True)
 class Site:
-    """A site with its faults; ``enter`` starts what they need."""
+    """A site with its faults; ``enter`` returns the arena, which starts what they need."""
 
     name: str
     database: str
@@ -66,9 +66,9 @@ SITES = (
         Site(
             name,
             "postgresql",
-            partial(standby.pair, synchronous=name == SAFE),
+            partial(clusters.pair, synchronous=name == SAFE),
             {
-                "primary killed": standby.primary_killed,
+                "primary killed": clusters.standby_promoted,
                 **({"primary killed, early release": early.primary_killed} if name == SAFE else {}),
             },
             lasting=False,
@@ -89,26 +89,26 @@ SITES = (
     Site(
         "Galera",
         "mariadb",
-        galera.galera,
+        clusters.galera,
         {
-            "writers on all nodes": galera.writers_everywhere,
-            "writers on one node": galera.writers_on_one_node,
-            "node killed": galera.node_killed,
+            "writers on all nodes": clusters.writers_everywhere,
+            "writers on one node": clusters.writers_on_one,
+            "node killed": clusters.node_killed,
         },
     ),
     Site(
         "Group Replication, one primary",
         "mysql",
-        group_replication.group,
-        {"primary killed": group_replication.primary_killed},
+        partial(clusters.group, multi=False),
+        {"primary killed": clusters.primary_killed},
     ),
     Site(
         "Group Replication, all primaries",
         "mysql",
-        partial(group_replication.group, multi=True),
+        partial(clusters.group, multi=True),
         {
-            "writers on all members": group_replication.writers_everywhere,
-            "writers on one member": group_replication.writers_on_one_member,
+            "writers on all members": clusters.writers_everywhere,
+            "writers on one member": clusters.writers_on_one,
         },
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +17,7 @@ from sequences_contrib.fields import SequenceField
 from sequences_core import run_atomic
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row
-
-TIMEOUT = 60
-"""Seconds for the sessions of dead clients to end."""
+from tests.servers.errors import wait_until
 
 OTHER_SESSIONS = {
     "postgresql": """
@@ -136,12 +133,11 @@ def run(place: Place, *statements: str) -> None:
 
 def wait_until_alone() -> None:
     """Wait until other sessions end: those of killed clients may end late, or after a COMMIT."""
-    deadline = time.monotonic() + TIMEOUT
-    while statement := OTHER_SESSIONS.get(connection.vendor):
+    statement = OTHER_SESSIONS.get(connection.vendor, "SELECT 0")
+
+    def is_alone() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(statement)
-            (others,) = cursor.fetchone()
-        if not others:
-            break
-        assert time.monotonic() < deadline, f"{others} sessions never ended"
-        time.sleep(0.02)
+            return bool(cursor.fetchone() == (0,))
+
+    wait_until(is_alone, "Some sessions did not end")

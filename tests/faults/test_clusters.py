@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import galera, group_replication, pooled, standby
+from tests.faults import clusters
 from tests.faults.arena import Arena, Tally
 from tests.servers.group_replication import Group
-
-
-@pytest.mark.databases("postgresql")
-def test_pool_killed(arena: Arena) -> None:
-    """The outcome is exact with PgBouncer in transaction mode, even if it is killed."""
-    tally = Tally("pool killed", arena.name)
-    pooled.pool_killed(arena, tally)
-    assert tally.verdict.problems == []
 
 
 @pytest.mark.databases("postgresql")
@@ -22,8 +14,8 @@ def test_pool_killed(arena: Arena) -> None:
 def test_primary_killed(arena: Arena, synchronous: bool) -> None:
     """A synchronous standby continues without a loss; an asynchronous one has lost commits."""
     tally = Tally("primary killed", arena.name)
-    with standby.pair(synchronous=synchronous) as pair:
-        standby.primary_killed(pair, tally)
+    with clusters.pair(synchronous=synchronous) as pair:
+        clusters.standby_promoted(pair, tally)
     assert bool(tally.verdict.lost) is not synchronous
     assert tally.verdict.exact is synchronous
 
@@ -34,8 +26,8 @@ def test_writers_on_all_nodes(arena: Arena) -> None:
     if arena.server.release:
         pytest.skip("a Galera cluster is of the machine's own release of MariaDB")
     tally = Tally("writers everywhere", "galera")
-    with galera.galera() as cluster:
-        galera.writers_everywhere(cluster, tally)
+    with clusters.galera() as galera:
+        clusters.writers_everywhere(galera, tally)
     assert tally.verdict.problems == []
 
 
@@ -43,12 +35,12 @@ def test_writers_on_all_nodes(arena: Arena) -> None:
 def test_writers_on_all_members(arena: Arena) -> None:
     """The same is true for a MySQL group in multi-primary mode."""
     tally = Tally("writers everywhere", "group replication")
-    with group_replication.group(multi=True) as group:
+    with clusters.group(multi=True) as group:
         assert isinstance(group.serving, Group)
         # Otherwise members generate equal keys for different rows, which raises error 1062.
         steps = "SELECT @@auto_increment_increment, @@auto_increment_offset"
-        assert [member.query(steps) for member in group.serving.members] == [
+        assert [member.query(steps) for member in group.serving.nodes] == [
             [(7, number)] for number in (1, 2, 3)
         ]
-        group_replication.writers_everywhere(group, tally)
+        clusters.writers_everywhere(group, tally)
     assert tally.verdict.problems == []

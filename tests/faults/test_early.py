@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import early, standby
+from tests.faults import clusters, early
 from tests.faults.acknowledged import Standstill, too_early
 from tests.faults.arena import Arena, Tally
 
@@ -76,6 +76,6 @@ class TestEarlyRelease:
     def test_primary_killed(self) -> None:
         """With a synchronous standby, commits wait for the standby."""
         tally = Tally("primary killed", "synchronous standby")
-        with standby.pair(synchronous=True) as pair:
+        with clusters.pair(synchronous=True) as pair:
             early.primary_killed(pair, tally)
         assert tally.verdict.problems == []

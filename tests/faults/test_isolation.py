@@ -1,4 +1,4 @@
-"""Isolation levels: READ COMMITTED has no errors; the errors of higher levels can be retried."""
+"""Isolation levels: what a snapshot or uncommitted rows would do to numbers."""
 
 from __future__ import annotations
 
@@ -12,44 +12,18 @@ from django.db.models import Max
 from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter
 from sequences_core.testing.history import Row, Series, Transaction, check
-from tests.faults import isolation, tables
-from tests.faults.arena import Arena, Tally
+from tests.faults import tables
+from tests.faults.arena import Arena
 from tests.faults.fleet import call
-from tests.faults.isolation import LEVELS, isolated
+from tests.faults.isolation import isolated, knows_snapshots
 from tests.faults.tables import Numbered, Place
-
-
-@pytest.mark.databases("postgresql", "mariadb", "mysql")
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_outcome_is_exact_at_every_level(arena: Arena, level: str) -> None:
-    """Transactions retried by run_atomic have the exact outcome; READ COMMITTED needs no retry."""
-    _check(arena, level)
-
-
-@pytest.mark.databases("mariadb")
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_outcome_is_exact_with_snapshot_isolation(arena: Arena, level: str) -> None:
-    """The same is true with MariaDB's innodb_snapshot_isolation, the default from 11.8 on."""
-    _needs_snapshots(arena)
-    _check(arena, level, snapshot=True)
-
-
-def _needs_snapshots(arena: Arena) -> None:
-    if not isolation.knows_snapshots(arena):
-        pytest.skip("this release has no innodb_snapshot_isolation")
-
-
-def _check(arena: Arena, level: str, *, snapshot: bool = False) -> None:
-    tally = Tally(level, arena.name)
-    isolation.at(level, snapshot=snapshot)(arena, tally)
-    assert tally.verdict.problems == []
-    assert not (level == LEVELS[0] and tally.retries)
 
 
 @pytest.mark.databases("mariadb")
 def test_1020_ends_the_transaction(arena: Arena) -> None:
     """The error "Record has changed since last read" has rolled back the whole transaction."""
-    _needs_snapshots(arena)
+    if not knows_snapshots(arena):
+        pytest.skip("this release has no innodb_snapshot_isolation")
     place = isolated(arena, "repeatable read", snapshot=True)
     assert call(_see_1020, place) == (1020, True, {"mine": 1, "theirs": 2})
 

@@ -163,6 +163,10 @@ COLUMNS = {
     "char": Column(
         lambda using: models.CharField(max_length=40, db_collation=binary(using)), TEXTS
     ),
+    "char, short": Column(
+        lambda using: models.CharField(max_length=3, db_collation=binary(using)),
+        ["abc", "abc ", "abc  ", Label("abc "), "ab ", "ab  ", "ab   ", "   ", "    ", "abcd"],
+    ),
     "text": Column(lambda using: models.TextField(db_collation=binary(using)), TEXTS),
     "slug": Column(
         lambda using: models.SlugField(max_length=40, db_collation=binary(using)), TEXTS

@@ -39,8 +39,11 @@ def _run(command: str, names: list[str], durable: bool) -> None:
     os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
-            kind = KINDS.get(name.partition("@")[0])
-            print(f"{name}: {kind().install() or 'installed' if kind else install(name)}")
+            if kind := KINDS.get(name.partition("@")[0]):
+                kind().install()
+            else:
+                install(name)
+            print(f"{name}: installed")
     elif command == "start":
         for name, url in background.start(chosen(os.environ["DB"]), durable=durable).items():
             print(f"export {variable(name)}={url}")

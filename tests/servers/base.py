@@ -9,7 +9,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, Self
 
 from tests.servers import reaper
 from tests.servers.cache import cached
-from tests.servers.errors import ServerError
+from tests.servers.errors import ServerError, wait_until
 from tests.servers.ports import free_port
 from tests.servers.probe import connect, query
 
@@ -70,27 +69,25 @@ class Server(abc.ABC):
         self.port = free_port()
         self.release = listed(os.environ.get("DB")).get(self.name, "")
         self._process: subprocess.Popen[bytes] | None = None
-        self._paused = False
 
-    # The methods that each server must define.
+    # What each server defines; url and command() have no default.
 
-    @abc.abstractmethod
     def install(self) -> None:
         """Install the programs."""
 
     @property
-    @abc.abstractmethod
     def version(self) -> str:
         """The server's version, such as "15.18", as its program prints it."""
+        return ""
 
     @property
     @abc.abstractmethod
     def url(self) -> str:
         """The URL for dj-database-url, with a user that has all privileges."""
 
-    @abc.abstractmethod
     def initialise(self, data: Path) -> None:
-        """Create a data directory at `data`, for `owner`."""
+        """Create a data directory at `data`, for `owner`; by default an empty one."""
+        data.mkdir()
 
     @abc.abstractmethod
     def command(self) -> list[str | Path]:
@@ -200,12 +197,17 @@ class Server(abc.ABC):
 
     def wait(self) -> None:
         """Wait until the server accepts connections."""
-        deadline = time.monotonic() + TIMEOUT
-        while not self.answers():
-            if self._running().poll() is not None or time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-2000:].strip()
-                raise ServerError(f"{self.title} did not start. The end of its log:\n{last}")
-            time.sleep(0.05)
+
+        def ready() -> bool:
+            if self._running().poll() is not None:
+                raise ServerError(f"{self.title} did not start.")
+            return self.answers()
+
+        try:
+            wait_until(ready, f"{self.title} did not start", TIMEOUT)
+        except ServerError as error:
+            last = self.log.read_text(errors="replace")[-2000:].strip()
+            raise ServerError(f"{error} The end of its log:\n{last}") from None
 
     def start(self) -> Self:
         """Start, and wait until it is ready; after stop() or kill(), on the same data and port."""
@@ -224,7 +226,6 @@ class Server(abc.ABC):
     def stop(self) -> None:
         """Shut down in order, and keep the data."""
         process = self._running()
-        self.resume()
         process.send_signal(self.stop_signal)
         try:
             status = process.wait(TIMEOUT)
@@ -242,20 +243,16 @@ class Server(abc.ABC):
         family = reaper.family(process.pid)
         reaper.signal(family, "kill")
         process.wait()
-        while any(reaper.runs(one) for one in family):
-            time.sleep(0.01)
+        wait_until(lambda: not any(map(reaper.runs, family)), f"{self.title} did not end")
         self._ended()
 
     def pause(self) -> None:
         """Suspend all its processes (SIGSTOP): connections stay open without a response."""
         reaper.signal(reaper.family(self.pid), "suspend")
-        self._paused = True
 
     def resume(self) -> None:
         """Undo pause()."""
-        if self._paused:
-            reaper.signal(reaper.family(self.pid), "resume")
-        self._paused = False
+        reaper.signal(reaper.family(self.pid), "resume")
 
     def close(self) -> None:
         """Kill it, if it runs, and remove all its files."""
@@ -287,7 +284,6 @@ class Server(abc.ABC):
 
     def _ended(self) -> None:
         self._process = None
-        self._paused = False
         reaper.watch(self.directory)
 
 

@@ -15,8 +15,8 @@ class GaleraNode(MariaDB):
 
     title = "MariaDB with Galera"
 
-    def __init__(self, *, durable: bool = False) -> None:
-        super().__init__(durable=durable)
+    def __init__(self) -> None:
+        super().__init__(durable=True)
         self.group_port = free_port()
         self.transfer_port = free_port()
         self.members: list[GaleraNode] = [self]
@@ -85,10 +85,10 @@ class GaleraNode(MariaDB):
 
 
 class Galera:
-    """A cluster whose nodes start one after another."""
+    """A cluster of three nodes, which start one after another."""
 
-    def __init__(self, size: int = 3, *, durable: bool = False) -> None:
-        self.nodes = [GaleraNode(durable=durable) for _ in range(size)]
+    def __init__(self) -> None:
+        self.nodes = [GaleraNode() for _ in range(3)]
         for node in self.nodes:
             node.members = self.nodes
 

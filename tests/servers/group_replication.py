@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from typing import Self
 
-from tests.servers.errors import ServerError
+from tests.servers.errors import wait_until
 from tests.servers.mysqld import NAME, MySQL
 from tests.servers.ports import HOST, free_port
 
@@ -25,19 +24,19 @@ class Member(MySQL):
     title = "MySQL with Group Replication"
 
     def __init__(self, group: Group) -> None:
-        super().__init__(durable=group.durable)
+        super().__init__(durable=True)
         self.group = group
         self.group_port = free_port()
 
     def options(self) -> dict[str, str | int]:
         """Return the settings that Group Replication requires."""
-        seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.members)
+        seeds = ",".join(f"{HOST}:{member.group_port}" for member in self.group.nodes)
         return {
             **super().options(),
             "performance_schema": "ON",
             # Group Replication sets auto_increment_offset to the id, and MySQL ignores an offset
             # above auto_increment_increment, 7: primaries would generate equal keys.
-            "server_id": self.group.members.index(self) + 1,
+            "server_id": self.group.nodes.index(self) + 1,
             "report_host": HOST,
             "gtid_mode": "ON",
             "enforce_gtid_consistency": "ON",
@@ -67,25 +66,20 @@ class Member(MySQL):
         ]
         for statement in statements:
             self.query(statement)
-        deadline = time.monotonic() + TIMEOUT
-        while (self.port, "ONLINE") not in {row[:2] for row in self.query(STATES)}:
-            if time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-2000:]
-                raise ServerError(
-                    f"{self.title} did not join its group. The end of its log:\n{last}"
-                )
-            time.sleep(0.1)
+
+        def is_online() -> bool:
+            return (self.port, "ONLINE") in {row[:2] for row in self.query(STATES)}
+
+        wait_until(is_online, f"The member did not join its group (see {self.log})", TIMEOUT)
 
 
 class Group:
-    """A group of members; with `multi`, all of them are primaries."""
+    """A group of three members; with `multi`, all of them are primaries."""
 
-    def __init__(self, size: int = 3, *, multi: bool = False, durable: bool = False) -> None:
+    def __init__(self, *, multi: bool) -> None:
         self.name = str(uuid.uuid4())
         self.multi = multi
-        self.durable = durable
-        self.members: list[Member] = []
-        self.members += [Member(self) for _ in range(size)]
+        self.nodes = [Member(self) for _ in range(3)]
 
     @property
     def url(self) -> str:
@@ -94,28 +88,26 @@ class Group:
 
     def start(self) -> Self:
         """Start all members; the first one founds the group."""
-        for member in self.members:
+        for member in self.nodes:
             member.start()
-            member.join(bootstrap=member is self.members[0])
+            member.join(bootstrap=member is self.nodes[0])
         return self
 
     def primary(self) -> Member:
-        """Return a primary on which the running members agree."""
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            for member in self.members:
-                try:
-                    states = member.query(STATES)
-                except Exception:  # noqa: BLE001 - it doesn't run
-                    continue
-                ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
-                # The remaining members need some time to expel a killed one.
-                if found := [one for one in self.members if one.port in ports and one.answers()]:
-                    return found[0]
-            time.sleep(0.1)
-        raise ServerError("The group has no primary.")
+        """Return a primary, once a running member knows one that answers."""
+
+        def elected() -> Member | None:
+            running = [member for member in self.nodes if member.answers()]
+            states = [row for member in running for row in member.query(STATES)]
+            ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
+            # The remaining members need some time to expel a killed one.
+            return next((member for member in running if member.port in ports), None)
+
+        primary = wait_until(elected, "The group elected no primary", TIMEOUT)
+        assert primary
+        return primary
 
     def close(self) -> None:
         """Kill and remove all members."""
-        for member in self.members:
+        for member in self.nodes:
             member.close()

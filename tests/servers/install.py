@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -28,19 +28,15 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 AXE_CORE = "4.14.1"
 
 
-def which(program: str) -> Path | None:
-    """Return the path of `program`, which may be for administrators only."""
-    found = shutil.which(program, path=SYSTEM_PATH)
-    return Path(found) if found else None
+def which(programs: str) -> Path | None:
+    """Return the path of the first of these programs that exists: "chromium|google-chrome".
 
-
-def postgresql_binaries() -> Path | None:
-    """Return the folder with the programs of the newest PostgreSQL server."""
-    if postgres := which("postgres"):
-        return postgres.resolve().parent
-    debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
-    newest = max(debian, key=lambda path: float(path.parts[4]), default=None)
-    return newest.parent if newest else None
+    Debian installs PostgreSQL's programs into a folder for each release; the newest comes first.
+    """
+    releases = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    path = os.pathsep.join([SYSTEM_PATH, *releases])
+    found = (shutil.which(program, path=path) for program in programs.split("|"))
+    return next((Path(one) for one in found if one), None)
 
 
 def mysqld_on_path() -> Path | None:
@@ -53,78 +49,52 @@ def mysqld_on_path() -> Path | None:
     return None
 
 
-def galera_library() -> Path | None:
-    """Return the write-set replication library that MariaDB loads for a cluster."""
-    return next(iter(sorted(Path("/usr/lib").glob("**/galera/libgalera_smm.so"))), None)
-
-
-def firebird() -> Path | None:
-    """Return the server, if the program that creates databases is there."""
-    return which("firebird") if which("isql-fb") else None
-
-
-def h2_library() -> Path | None:
-    """Return H2's jar, if there is a Java to run it."""
-    jar = Path("/usr/share/java/h2.jar")
-    return jar if jar.exists() and which("java") else None
-
-
-def mysqlclient_needs() -> Path | None:
-    """Return the compiler, if it finds MariaDB's client library and Python's headers."""
-    headers = Path(sysconfig.get_paths()["include"], "Python.h")
-    flags = which("mariadb_config") or which("mysql_config")
-    return which("gcc") if headers.exists() and flags and which("pkg-config") else None
-
-
-def c_compiler() -> Path | None:
-    """Return the compiler, if it finds the C library's headers."""
-    gcc = which("gcc")
-    headers = gcc and subprocess.run(
-        [gcc, "-E", "-x", "c", "-"], input="#include <unistd.h>", text=True, capture_output=True
-    )
-    return gcc if headers and headers.returncode == 0 else None
-
-
-def chromium() -> Path | None:
-    """Return the browser, if its driver is there."""
-    browser = which("chromium") or which("google-chrome")
-    return browser if which("chromedriver") else None
-
-
-def gettext() -> Path | None:
-    """Return the program that extracts strings, if those that merge and compile are there."""
-    return which("xgettext") if which("msgmerge") and which("msgfmt") else None
-
-
 class Requirement(NamedTuple):
-    """A program or library that packages of the system provide."""
+    """Programs and files that packages of the system provide."""
 
     title: str
-    find: Callable[[], Path | None]
+    parts: tuple[str | Path, ...]
+    """The programs, for which(), and the files; install() returns the path of the first."""
     packages: tuple[str, ...]
 
+    def find(self) -> Path | None:
+        """Return the path of the first part, if all parts are there."""
+        found = [
+            which(part) if isinstance(part, str) else part if part.exists() else None
+            for part in self.parts
+        ]
+        return found[0] if all(found) else None
+
+
+C_HEADERS, PYTHON_HEADERS = Path("/usr/include"), Path(sysconfig.get_paths()["include"])
 
 REQUIREMENTS = {
-    "postgresql": Requirement("PostgreSQL", postgresql_binaries, ("postgresql",)),
-    "mariadb": Requirement("MariaDB", lambda: which("mariadbd"), ("mariadb-server",)),
-    "firebird": Requirement("Firebird", firebird, ("firebird3.0-server", "firebird3.0-utils")),
-    "galera": Requirement("Galera", galera_library, ("galera-4", "rsync")),
-    "pgbouncer": Requirement("PgBouncer", lambda: which("pgbouncer"), ("pgbouncer",)),
-    "h2": Requirement("H2", h2_library, ("libh2-java", "default-jre-headless")),
+    "postgresql": Requirement("PostgreSQL", ("postgres",), ("postgresql",)),
+    "mariadb": Requirement("MariaDB", ("mariadbd",), ("mariadb-server",)),
+    "firebird": Requirement(
+        "Firebird", ("firebird", "isql-fb"), ("firebird3.0-server", "firebird3.0-utils")
+    ),
+    "galera": Requirement(
+        "Galera", (Path("/usr/lib/galera/libgalera_smm.so"), "rsync"), ("galera-4", "rsync")
+    ),
+    "pgbouncer": Requirement("PgBouncer", ("pgbouncer",), ("pgbouncer",)),
+    "h2": Requirement(
+        "H2", (Path("/usr/share/java/h2.jar"), "java"), ("libh2-java", "default-jre-headless")
+    ),
     "mysqlclient": Requirement(
         "what mysqlclient compiles with",
-        mysqlclient_needs,
+        ("gcc", "pkg-config", "mariadb_config|mysql_config", PYTHON_HEADERS / "Python.h"),
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
-    "gcc": Requirement("a C compiler", c_compiler, ("gcc", "libc6-dev")),
-    "chromium": Requirement("Chromium", chromium, ("chromium", "chromium-driver")),
-    "gettext": Requirement("gettext", gettext, ("gettext",)),
-    "patchelf": Requirement("patchelf", lambda: which("patchelf"), ("patchelf",)),
-    "npm": Requirement("npm", lambda: which("npm"), ("npm",)),
+    "gcc": Requirement("a C compiler", ("gcc", C_HEADERS / "unistd.h"), ("gcc", "libc6-dev")),
+    "chromium": Requirement(
+        "Chromium", ("chromium|google-chrome", "chromedriver"), ("chromium", "chromium-driver")
+    ),
+    "gettext": Requirement("gettext", ("xgettext", "msgmerge", "msgfmt"), ("gettext",)),
+    "patchelf": Requirement("patchelf", ("patchelf",), ("patchelf",)),
+    "npm": Requirement("npm", ("npm",), ("npm",)),
     "debootstrap": Requirement(
-        "debootstrap",
-        lambda: which("debootstrap"),
-        ("debootstrap", "debian-archive-keyring"),
+        "debootstrap", ("debootstrap",), ("debootstrap", "debian-archive-keyring")
     ),
 }
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 from tests.servers.base import Server
 from tests.servers.install import install
-from tests.servers.ports import HOST
+from tests.servers.ports import HOST, listens
 from tests.servers.postgresql import PostgreSQL
 
 
@@ -32,8 +31,6 @@ class PgBouncer(Server):
         self.sessions = sessions
         self.idle = idle
 
-    version = "any"
-
     def install(self) -> None:
         """Install the program."""
         install("pgbouncer")
@@ -42,10 +39,6 @@ class PgBouncer(Server):
     def url(self) -> str:
         """The URL of the server's database through the pool."""
         return self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
-
-    def initialise(self, data: Path) -> None:
-        """Create the folder of its configuration."""
-        data.mkdir()
 
     def command(self) -> list[str | Path]:
         """Return the command, after writing its configuration."""
@@ -69,5 +62,4 @@ server_login_retry = 1
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
+        return listens(self.port)

@@ -10,6 +10,12 @@ from tests.servers.errors import ServerError
 HOST = "127.0.0.1"
 
 
+def listens(port: int) -> bool:
+    """Return whether a server accepts connections at a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
 def free_port() -> int:
     """Return a TCP port that is free.
 

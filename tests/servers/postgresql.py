@@ -36,7 +36,7 @@ class PostgreSQL(Server):
     def binaries(self) -> Path:
         """The folder of its programs."""
         release = self.releases.get(self.release)
-        return postgresql_release(release) if release else install("postgresql")
+        return postgresql_release(release) if release else install("postgresql").resolve().parent
 
     def install(self) -> None:
         """Install the programs."""

@@ -1,24 +1,23 @@
 """A TCP proxy that simulates a network: it delays, holds and cuts connections.
 
-It runs in its own process, so that it doesn't slow down the interpreter that is measured.
+It runs in a thread. Its clients are other processes, so it doesn't slow down what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-import json
 import selectors
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from typing import Literal, Self, TypeVar
 
-HOST = "127.0.0.1"
+from tests.servers.ports import HOST
+
 CHUNK = 1 << 16
+
+T = TypeVar("T")
 
 Deliver = Callable[[bytes], Awaitable[None]]
 """A function that delivers a chunk, or drops it; an empty chunk is the end."""
@@ -31,60 +30,58 @@ class Proxy:
     """
 
     def __init__(self, port: int, *, latency: float = 0.0, host: str = HOST) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        self.port: int = self._tell("listen", host, port)
-        self.delay(latency)
+        self._place = host, port
+        self._latency = latency / 1000
+        self._lost, self._marker = "", b""
+        self._open = asyncio.Event()
+        self._open.set()
+        self._connections: set[tuple[asyncio.StreamWriter, ...]] = set()
+        self._runner = asyncio.Runner(loop_factory=_exact_loop)
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        listening = asyncio.start_server(self._connect, HOST, 0, limit=CHUNK)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self.port: int = self._server.sockets[0].getsockname()[1]
 
     def url(self, url: str) -> str:
-        """Return the database `url` with the address of the proxy."""
-        parts = urlsplit(url)
-        user = parts.netloc.rpartition("@")[0]
-        return urlunsplit(parts._replace(netloc=f"{user}{'@' * bool(user)}{HOST}:{self.port}"))
-
-    def delay(self, latency: float) -> None:
-        """Change the latency, in milliseconds one way."""
-        self._tell("delay", latency)
+        """Return the database `url` of a private server with the port of the proxy."""
+        return url.replace(f":{self._place[1]}/", f":{self.port}/")
 
     def hold(self) -> None:
-        """Forward nothing until release(), like a network that loses its link without an error."""
-        self._tell("hold")
-
-    def release(self) -> None:
-        """Undo hold(), and forward what was held."""
-        self._tell("release")
+        """Forward nothing from now on, like a network that loses its link without an error."""
+        self._call(self._open.clear)
 
     def cut(self) -> int:
         """Reset every connection, and return their number; new connections are accepted."""
-        return self._tell("cut")
 
-    def cut_at_reply(self, marker: bytes = b"") -> None:
-        """Lose one reply: forward the next request that contains `marker`, then cut the connection.
+        def reset() -> int:
+            for connection in self._connections:
+                _reset(connection)
+            return len(self._connections)
 
-        The server executes the request and the client gets no reply, as when the network fails
-        between COMMIT and its confirmation.
+        return self._call(reset)
+
+    def lose(self, what: Literal["request", "reply"], marker: bytes) -> None:
+        """Cut the connection of the next request that contains `marker`, instead of forwarding it.
+
+        If `what` is "reply", the server executes the request, and the client gets no reply, as when
+        the network fails between COMMIT and its confirmation. The client can't distinguish them.
         """
-        self._tell("arm", "reply", marker.hex())
+        self._marker = marker
+        self._lost = what
 
-    def cut_at_request(self, marker: bytes = b"") -> None:
-        """Lose one request: cut the connection instead of forwarding the next one with `marker`.
-
-        The server never gets it, which the client can't distinguish from a lost reply.
-        """
-        self._tell("arm", "request", marker.hex())
-
+    @property
     def is_armed(self) -> bool:
-        """Return whether the requested cut at a request or reply hasn't happened yet."""
-        return bool(self._tell("is_armed"))
+        """Whether what lose() has requested hasn't happened yet."""
+        return bool(self._lost)
 
     def close(self) -> None:
         """Close the proxy and its connections."""
-        self._process.communicate()
+        self._call(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._runner.close()
 
     def __enter__(self) -> Self:
         return self
@@ -92,63 +89,29 @@ class Proxy:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _tell(self, method: str, *arguments: Any) -> int:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps([method, *arguments]) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise ConnectionError(f"The proxy ended with exit status {self._process.wait()}.")
-        return int(answer)
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call a function in the proxy's thread, and return its result."""
 
+        async def call() -> T:
+            return function()
 
-class _Link:
-    """The network in the other process; Proxy calls its methods by name."""
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
 
-    def __init__(self) -> None:
-        self.latency = 0.0
-        self.lost = ""
-        self.marker = b""
-        self.open = asyncio.Event()
-        self.open.set()
-        self.hold, self.release = self.open.clear, self.open.set
-        self.connections: set[tuple[asyncio.StreamWriter, ...]] = set()
-
-    async def listen(self, host: str, port: int) -> int:
-        self.place = host, port
-        server = await asyncio.start_server(self.connect, HOST, 0, limit=CHUNK)
-        return int(server.sockets[0].getsockname()[1])
-
-    def delay(self, latency: float) -> None:
-        self.latency = latency / 1000
-
-    def cut(self) -> int:
-        for connection in self.connections:
-            _reset(connection)
-        return len(self.connections)
-
-    def arm(self, lost: str, marker: str) -> None:
-        self.lost, self.marker = lost, bytes.fromhex(marker)
-
-    def is_armed(self) -> bool:
-        return bool(self.lost)
-
-    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until either side closes the connection."""
         try:
-            onward, back = await asyncio.open_connection(*self.place, limit=CHUNK)
+            onward, back = await asyncio.open_connection(*self._place, limit=CHUNK)
         except OSError:
             _reset((writer,))
             return
         connection = (writer, back)
-        self.connections.add(connection)
+        self._connections.add(connection)
         lost = ""
 
         async def request(chunk: bytes) -> None:
             nonlocal lost
-            if self.lost and self.marker in chunk:
-                lost, self.lost = self.lost, ""
+            if self._lost and self._marker in chunk:
+                lost, self._lost = self._lost, ""
             await pass_on(chunk, back, lost == "request")
 
         async def reply(chunk: bytes) -> None:
@@ -166,32 +129,32 @@ class _Link:
         try:
             # The end of the proxy cancels this, which Python 3.11 would print as a failure.
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(self.carry(reader, request), self.carry(onward, reply))
+                await asyncio.gather(self._carry(reader, request), self._carry(onward, reply))
         finally:
-            self.connections.discard(connection)
+            self._connections.discard(connection)
             _reset(connection)
 
-    async def carry(self, source: asyncio.StreamReader, deliver: Deliver) -> None:
+    async def _carry(self, source: asyncio.StreamReader, deliver: Deliver) -> None:
         """Forward chunks, each after its delay, with several in transit at once."""
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivery = asyncio.create_task(self.deliver(queue, deliver))
+        delivery = asyncio.create_task(self._deliver(queue, deliver))
         chunk = b"-"
         while chunk:
             try:
                 chunk = await source.read(CHUNK)
             except OSError:
                 chunk = b""
-            queue.put_nowait((time.monotonic() + self.latency, chunk))
+            queue.put_nowait((time.monotonic() + self._latency, chunk))
         await delivery
 
-    async def deliver(self, queue: asyncio.Queue[tuple[float, bytes]], deliver: Deliver) -> None:
+    async def _deliver(self, queue: asyncio.Queue[tuple[float, bytes]], deliver: Deliver) -> None:
         """Deliver chunks when they are due, until an empty one."""
         chunk = b"-"
         with contextlib.suppress(OSError):
             while chunk:
                 due, chunk = await queue.get()
                 await asyncio.sleep(max(due - time.monotonic(), 0))
-                await self.open.wait()
+                await self._open.wait()
                 await deliver(chunk)
 
 
@@ -200,31 +163,6 @@ def _reset(connection: Iterable[asyncio.StreamWriter]) -> None:
         writer.transport.abort()
 
 
-async def _serve() -> None:
-    link = _Link()
-    commands = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    # The end of input means that the owner has ended, for whatever reason.
-    while line := await commands.readline():
-        method, *arguments = json.loads(line)
-        answer = getattr(link, method)(*arguments)
-        print(int(await answer if inspect.isawaitable(answer) else answer or 0), flush=True)
-
-
 def _exact_loop() -> asyncio.AbstractEventLoop:
     """Return a loop with exact timers: epoll, the default, rounds to milliseconds."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
-
-
-def main() -> None:
-    """Execute the commands on standard input until it ends."""
-    with (
-        contextlib.suppress(KeyboardInterrupt),
-        asyncio.Runner(loop_factory=_exact_loop) as runner,
-    ):
-        runner.run(_serve())
-
-
-if __name__ == "__main__":
-    main()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
-from tests.servers.errors import ServerError
+from tests.servers.errors import ServerError, wait_until
 from tests.servers.ports import HOST
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.proxy import Proxy
-
-TIMEOUT = 60.0
-"""Seconds for the standby to connect."""
 
 
 class Standby(PostgreSQL):
@@ -22,9 +18,9 @@ class Standby(PostgreSQL):
 
     title = "PostgreSQL, standby"
 
-    def __init__(self, upstream: int, *, durable: bool = False) -> None:
+    def __init__(self, upstream: int) -> None:
         link = f"host={HOST} port={upstream} user=postgres"
-        super().__init__(durable=durable, settings={"primary_conninfo": link})
+        super().__init__(durable=True, settings={"primary_conninfo": link})
 
     def prepare(self) -> None:
         """Prepare the server, and make a new one a standby."""
@@ -42,12 +38,12 @@ class Standby(PostgreSQL):
 class Pair:
     """A primary and its standby, with a proxy between them."""
 
-    def __init__(self, *, synchronous: bool, durable: bool = False) -> None:
+    def __init__(self, *, synchronous: bool) -> None:
         self.synchronous = synchronous
         names = {"synchronous_standby_names": "*"} if synchronous else {}
-        self.leader = self.primary = PostgreSQL(durable=durable, settings=names)
+        self.leader = self.primary = PostgreSQL(durable=True, settings=names)
         self.link = Proxy(self.primary.port)
-        self.standby = Standby(self.link.port, durable=durable)
+        self.standby = Standby(self.link.port)
 
     @property
     def url(self) -> str:
@@ -58,11 +54,7 @@ class Pair:
         """Start both, and wait until the standby is connected."""
         self.primary.start()
         self.standby.start()
-        deadline = time.monotonic() + TIMEOUT
-        while not self.follows():
-            if time.monotonic() > deadline:
-                raise ServerError("The standby did not connect.")
-            time.sleep(0.05)
+        wait_until(self.follows, "The standby did not connect")
         return self
 
     def follows(self) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 from tests.servers import ServerError, background, boot
 from tests.servers.cache import cached
+from tests.servers.errors import wait_until
 from tests.servers.install import REQUIREMENTS, install
 from tests.servers.launch import DEFAULT, KINDS, chosen, start, variable
 from tests.servers.probe import connect, describe
@@ -72,10 +72,7 @@ def test_nothing_outlives_its_owner(ending: signal.Signals, tmp_path: Path) -> N
         assert owner.stdout
         child = psutil.Process(int(owner.stdout.readline()))
         owner.send_signal(ending)
-    deadline = time.monotonic() + 20
-    while folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not folder.exists()
+    wait_until(lambda: not folder.exists(), "The data was not removed", 20)
     assert not runs(child)
 
 
@@ -104,7 +101,7 @@ def test_a_missing_server_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A user who is not root is told the command that root must run."""
-    missing = REQUIREMENTS["mariadb"]._replace(find=lambda: None)
+    missing = REQUIREMENTS["mariadb"]._replace(parts=("no-such-program",))
     monkeypatch.setitem(REQUIREMENTS, "mariadb", missing)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(ServerError, match=r"MariaDB.*sudo apt-get install .*mariadb-server"):

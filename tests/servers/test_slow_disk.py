@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.faults import wait_until
+from tests.servers.errors import wait_until
 from tests.servers.probe import connect
 from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
 
@@ -58,7 +58,7 @@ class TestSlowDisk:
         server.disk.hold()
         waiting: Any = threading.Thread(target=commit, args=(server, 1))
         waiting.start()
-        wait_until(lambda: server.disk.held > 0)
+        wait_until(lambda: server.disk.held, "No sync began")
         waiting.join(0.2)
         assert waiting.is_alive()
         server.disk.delay(0)
@@ -74,7 +74,7 @@ class TestSlowDisk:
             before = rows(server)
             disk.hold()
             commit(server, 1, "SET synchronous_commit = off")
-            wait_until(lambda: disk.held > 0)  # another process writes the log meanwhile
+            wait_until(lambda: disk.held, "No sync began")  # another process writes the log
             assert rows(server) == before + 1
             server.kill()
             assert power or disk.lose_power() > 0

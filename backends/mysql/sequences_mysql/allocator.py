@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
@@ -21,23 +20,22 @@ from .statements import (
     UPDATE,
     is_exhausted,
     number_despite_trigger,
-    sql,
 )
 from .waiting import (
-    MARIADB_LEAST,
-    MARIADB_LIMIT,
-    MARIADB_NOWAIT,
     TRIES,
+    execute,
     guard,
     is_mariadb,
     lock_now,
-    session_limit,
+    rolls_back_on_timeout,
 )
 
 # A COMMIT that fails because of a conflict may report the storage engine's code for a deadlock.
 DEADLOCK = 1213
 ERROR_DURING_COMMIT = 1180
 DEADLOCK_OF_ENGINE = "error 149 "
+
+LOCK_WAIT_TIMEOUT = 1205
 
 
 class MySQLAllocator(Allocator):
@@ -54,7 +52,7 @@ class MySQLAllocator(Allocator):
     # changed since last read", and MySQL's rollback at COMMIT by Group Replication; lock wait
     # timeout, max_statement_time, NOWAIT; no such routine; no such table.
     retryable_codes: ClassVar = frozenset({DEADLOCK, 1020, 3101})
-    lock_timeout_codes: ClassVar = frozenset({1205, 1969, 3572})
+    lock_timeout_codes: ClassVar = frozenset({LOCK_WAIT_TIMEOUT, 1969, 3572})
     missing_function_codes: ClassVar = frozenset({1305})
     missing_table_codes: ClassVar = frozenset({1146})
 
@@ -75,6 +73,11 @@ class MySQLAllocator(Allocator):
 
     def update(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         return self._update(connection, allocation)[1]
+
+    def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
+        if self.error_code(error) == LOCK_WAIT_TIMEOUT:
+            return rolls_back_on_timeout(connection)
+        return self.is_retryable(error)
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None
@@ -137,22 +140,12 @@ class MySQLAllocator(Allocator):
             statement, one_more = LOOPING_UPDATE, 1
             params = [allocation.reset_value - 1, allocation.initial_value, name]
         with connection.cursor() as cursor:
+            if timeout == 0 and not is_mariadb(connection):
+                if not lock_now(cursor, name):
+                    return False, None
+                timeout = None
             try:
-                if timeout is None:
-                    cursor.execute(sql(statement), params)
-                elif not is_mariadb(connection):
-                    if timeout:
-                        with session_limit(connection, timeout):
-                            cursor.execute(sql(statement), params)
-                    elif lock_now(cursor, name):
-                        cursor.execute(sql(statement), params)
-                    else:
-                        return False, None
-                elif timeout:
-                    params = [math.ceil(timeout), max(timeout, MARIADB_LEAST), *params]
-                    cursor.execute(sql(MARIADB_LIMIT + statement), params)
-                else:
-                    cursor.execute(sql(MARIADB_NOWAIT + statement), params)
+                execute(connection, cursor, statement, params, timeout)
             except DatabaseError as error:
                 if is_exhausted(self.error_code(error), error):
                     return True, None
@@ -170,14 +163,18 @@ class MySQLAllocator(Allocator):
     ) -> int | None:
         """Create the counter and return ``last``; None if another transaction is creating it."""
         assert allocation.first_last is not None
-        name, mariadb = allocation.name, is_mariadb(connection)
-        statement = MARIADB_NOWAIT + INSERT if mariadb and not wait else INSERT
+        name, timeout = allocation.name, allocation.timeout
+        params: list[Any] = [name, allocation.first_last + 1]
         with connection.cursor() as cursor:
             try:
-                with guard(connection, name):
-                    if not mariadb and lock_now(cursor, name):
+                with guard(connection, name) as timeout_is_harmless:
+                    if is_mariadb(connection):
+                        wait = wait or not timeout_is_harmless
+                    elif lock_now(cursor, name):
                         return None
-                    cursor.execute(sql(statement), [name, allocation.first_last + 1])
+                    else:
+                        wait = True  # MySQL has no INSERT that doesn't
+                    execute(connection, cursor, INSERT, params, timeout if wait else 0)
             except OperationalError as error:
                 if wait or self.error_code(error) not in self.lock_timeout_codes:
                     raise

@@ -46,7 +46,10 @@ MYSQL_UNLIMIT = """
 # characters and is shared by the whole server.
 GUARD = "SHA2(CONCAT(CONVERT(DATABASE() USING utf8mb4), '.{table}.', %s), 256)"
 MYSQL_UNLOCKED_GAPS = "@@transaction_isolation = 'READ-COMMITTED'"
-MARIADB_UNLOCKED_GAPS = "@@tx_isolation = 'READ-COMMITTED' AND NOT @@wsrep_on"
+# Not all builds of MariaDB have wsrep_on: those for Windows can't be part of a cluster.
+MARIADB_UNLOCKED_GAPS = """@@tx_isolation = 'READ-COMMITTED' AND NOT EXISTS (
+    SELECT 1 FROM information_schema.session_variables
+     WHERE variable_name = 'WSREP_ON' AND variable_value = 'ON')"""
 # DO isn't a SELECT, which MySQL's max_execution_time could end. MariaDB's limit could end any
 # statement.
 UNGUARD = f"DO RELEASE_LOCK({GUARD})"
@@ -72,22 +75,59 @@ def unlocked_gaps(mariadb: bool) -> str:
 
 
 @contextmanager
-def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[None]:
-    """Let one session at a time create the counter. Statements in the block must not wait."""
+def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[bool]:
+    """Let one session at a time create the counter. Statements in the block should not wait.
+
+    Yield whether a lock wait timeout undoes only its statement, not the whole transaction.
+    """
     mariadb = is_mariadb(connection)
-    look = sql(f"SELECT IF({unlocked_gaps(mariadb)}, GET_LOCK({GUARD}, 2), NULL)")
+    lock = f"IF({unlocked_gaps(mariadb)}, GET_LOCK({GUARD}, 2), NULL)"
+    look = sql(f"SELECT {lock}, @@innodb_rollback_on_timeout")
     unguard = sql(MARIADB_UNGUARD if mariadb else UNGUARD)
     with connection.cursor() as cursor, undone_by(cursor, unguard, [name]) as undo:
         cursor.execute(look, [name])
-        undo.needed = cursor.fetchone() == (1,)
-        yield
+        got, rolls_back = cursor.fetchone()
+        undo.needed = got == 1
+        yield not rolls_back
+
+
+def rolls_back_on_timeout(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a lock wait timeout undoes the whole transaction.
+
+    Django's cursor would refuse the query if the transaction is marked for rollback already.
+    """
+    driver: Any = connection.connection
+    with suppress(Exception), driver.cursor() as cursor:  # the connection may be closed
+        cursor.execute("SELECT @@innodb_rollback_on_timeout")
+        return bool(cursor.fetchone()[0])
+    return False
+
+
+def execute(
+    connection: BaseDatabaseWrapper,
+    cursor: Any,
+    statement: str,
+    params: list[Any],
+    timeout: float | None,
+) -> None:
+    """Execute the statement. It waits for a lock for at most ``timeout`` seconds."""
+    if timeout is None:
+        cursor.execute(sql(statement), params)
+    elif not is_mariadb(connection):
+        with session_limit(connection, timeout):
+            cursor.execute(sql(statement), params)
+    elif timeout:
+        limits = [math.ceil(timeout), max(timeout, MARIADB_LEAST)]
+        cursor.execute(sql(MARIADB_LIMIT + statement), [*limits, *params])
+    else:
+        cursor.execute(sql(MARIADB_NOWAIT + statement), params)
 
 
 @contextmanager
 def session_limit(connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
     """Limit the waits of this MySQL session inside the block, in seconds."""
     with connection.cursor() as cursor, undone_by(cursor, MYSQL_UNLIMIT, []):
-        cursor.execute(MYSQL_LIMIT, [math.ceil(timeout)])
+        cursor.execute(MYSQL_LIMIT, [max(1, math.ceil(timeout))])
         yield
 
 

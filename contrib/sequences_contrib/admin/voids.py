@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
 from django.http import HttpRequest
 
+from sequences_core.admin_errors import ExplainingAdmin
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+
+class ReadOnlyAdmin(ExplainingAdmin):
     """A ModelAdmin that doesn't allow adding, changing or deleting objects."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

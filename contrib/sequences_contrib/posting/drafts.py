@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
 from django.db.models.lookups import IsNull
 
-from ..counters import Numbering
+from ..counters import Numbering, names_if_found
 from ..placeholders import is_never_null
 from ..scopes import fields_of, path_of, rows_in
 
@@ -57,7 +57,7 @@ class Drafts:
         self.connection = connections[using]
         given = queryset.using(using).order_by()
         given.query.select_for_update = False
-        if not _is_one_table(given, field):
+        if not _is_plain(given, field):
             # Only the rows that are numbered must be locked, and none of joined tables.
             given = rows_in(field.model, using).filter(pk__in=given.values("pk"))
         self.rows = given.filter(field.condition, **{field.attname: None})
@@ -82,22 +82,12 @@ class Drafts:
             numbers.append(count)
         found: dict[str, tuple[Model, int]] = {}
         if samples:
-            names = self._names(samples)
+            names = names_if_found(self.field, samples, self.connection)
             for name, sample, count in zip(names, samples, numbers, strict=True):
                 if name is not None and count:
                     first, before = found.get(name, (sample, 0))
                     found[name] = (first, before + count)
         return dict(sorted(found.items()))
-
-    def _names(self, samples: list[Any]) -> list[str | None]:
-        """Return the names of their counters; None also if a row on the scope's path is missing."""
-        try:
-            return list(self.field.names_of(samples, self.connection))
-        except ObjectDoesNotExist:
-            if len(samples) == 1:
-                return [None]
-        middle = len(samples) // 2
-        return self._names(samples[:middle]) + self._names(samples[middle:])
 
     def like(self, sample: Model) -> QuerySet[Any]:
         """Return the rows that share the counter of this one, in order.
@@ -197,11 +187,13 @@ def _columns(model: type[Model], name: str) -> list[Field[Any, Any]]:
     raise ValueError(f"order_by must name fields of {model._meta.label} itself, not {name!r}")
 
 
-def _is_one_table(queryset: QuerySet[Any], field: Any) -> bool:
-    """Return whether the queryset reads only the table that is updated."""
+def _is_plain(queryset: QuerySet[Any], field: Any) -> bool:
+    """Return whether the queryset reads only the table that is updated, and returns its rows."""
     query = queryset.query
+    others = query.annotations or query.extra or query.combinator or query.select_related
     return (
         queryset.model is field.model
         and len(query.alias_map) <= 1
-        and not (query.annotations or query.extra or query.combinator)
+        and query.default_cols  # no values()
+        and not (others or query.deferred_loading[0])
     )

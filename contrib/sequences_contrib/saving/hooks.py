@@ -1,7 +1,8 @@
 """The methods of Django that numbered models replace.
 
 Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
-of each model that has a SequenceField.
+of each model that has a SequenceField. The import also connects the receiver of ``post_save``: it
+should be the first, and the field works without the app, which would connect it later.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import QuerySet
+from django.db.models.signals import post_save
 
 from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
 from .inserts import numbering_insert
-from .memory import remembering_from_db, remembering_refresh
+from .memory import keep_changes, remembering_from_db, remembering_refresh
 from .rollbacks import undoing_save
 from .updates import numbering_update
 
@@ -38,4 +40,5 @@ def number_updates(cls: Any) -> None:
     cls._do_update = numbering_update(cls._do_update)
 
 
+post_save.connect(keep_changes, dispatch_uid=keep_changes)
 QuerySet.bulk_create = numbering_bulk_create(QuerySet.bulk_create)  # type: ignore[method-assign]

@@ -21,7 +21,8 @@ LOADED = "sequences_loaded"
 CHANGES = "sequences_changes"
 """The attribute of ``_state`` that lists what a running ``save()`` has changed before its UPDATE.
 
-Each change is the row or its state, the name of an attribute, and the value that it had.
+Each change is the row or its state, the name of an attribute, and the value that it had. When the
+row is stored, the list is removed.
 """
 
 MISSING = object()
@@ -65,6 +66,14 @@ def undo_changes(row: Model) -> None:
             vars(holder).pop(name, None)
         else:
             setattr(holder, name, value)
+
+
+def keep_changes(*, instance: Model, **kwargs: Any) -> None:
+    """Keep what ``save()`` has changed, because the row is stored: a receiver of ``post_save``.
+
+    If a later receiver raises an error, the UPDATE isn't undone.
+    """
+    vars(instance._state).pop(CHANGES, None)
 
 
 def remembering_from_db(from_db: Any) -> Any:

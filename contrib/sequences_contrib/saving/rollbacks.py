@@ -1,6 +1,7 @@
 """Undoing the numbers and texts of an instance whose ``save()`` fails.
 
-If an UPDATE fails, the text that was written for a changed number is set back.
+If an UPDATE fails, the text that was written for a changed number is set back. An UPDATE of the
+number alone includes its text.
 
 With multi-table inheritance, ``Model.save_base`` stores the rows of the parents and that of the
 child in one transaction. If the child's row fails, the parents' rows already had their numbers.
@@ -16,45 +17,66 @@ from django.db import router
 from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
-from .memory import CHANGES, undo_changes
+from .memory import CHANGES, MISSING, undo_changes
 
 
 def undoing_save(save_base: Any) -> Any:
     """Wrap ``Model.save_base``: if it fails, the instance has the numbers that it had before."""
 
-    def undone(self: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(save_base)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("update_fields"):
+            kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
         state = vars(self._state)
-        state[CHANGES] = []
+        outer, state[CHANGES] = state.get(CHANGES), []
+        before = _Before(self) if any(self._meta.parents.values()) else None
         try:
             return save_base(self, *args, **kwargs)
         except BaseException as error:
-            if state.get(CHANGES) and not is_committed(error, _database_of(self, kwargs)):
+            # keep_changes() has removed the list if the row is stored, and a receiver has failed.
+            if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
                 undo_changes(self)
+                if before is not None:
+                    before.restore()
             raise
         finally:
             state.pop(CHANGES, None)
-
-    @functools.wraps(save_base)
-    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not any(self._meta.parents.values()):
-            return undone(self, *args, **kwargs)
-        held = set(self.__dict__)
-        before = {attname: self.__dict__.get(attname) for attname in _numbered(self)}
-        adding = self._state.adding
-        try:
-            return undone(self, *args, **kwargs)
-        except BaseException as error:
-            if is_committed(error, _database_of(self, kwargs)):
-                raise
-            if self._state.adding:
-                self.__dict__.update(before)
-                self._state.adding = adding
-            else:  # The UPDATE of a parent's row may have numbered it.
-                names = set(_posted(self)) & held
-                self.__dict__.update({name: before[name] for name in names})
-            raise
+            if outer is not None:  # A handler of a signal saves the instance that is being saved.
+                state[CHANGES] = outer
 
     return wrapper
+
+
+class _Before:
+    """The numbers and texts of an instance of a child model, before it is saved."""
+
+    def __init__(self, row: Any) -> None:
+        self.row = row
+        self.held = set(row.__dict__)
+        self.values = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
+        self.adding = row._state.adding
+
+    def restore(self) -> None:
+        """Set back what the save has changed, unless it has inserted the row."""
+        if self.row._state.adding:
+            self.row.__dict__.update(self.values)
+            self.row._state.adding = self.adding
+        elif not self.adding:  # The UPDATE of a parent's row may have numbered it.
+            names = set(_posted(self.row)) & self.held
+            self.row.__dict__.update({name: self.values[name] for name in names})
+
+
+def _with_texts(row: Any, names: Any) -> frozenset[str]:
+    """Return the names of the fields to update, with the texts of changed numbers among them."""
+    saved = frozenset(names)
+    changed = [
+        field
+        for field in sequence_fields(row._meta.concrete_fields)
+        if field.when is None
+        and not saved.isdisjoint((field.name, field.attname))
+        and getattr(row._state, field.memory, MISSING) != row.__dict__.get(field.attname, MISSING)
+    ]
+    return saved | {text.name for field in changed for text in field.texts}
 
 
 def _database_of(row: Any, kwargs: Any) -> str:

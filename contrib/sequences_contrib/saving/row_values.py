@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
 from operator import attrgetter
 from typing import Any
 
 from ..expressions import is_expression
-from ..identity import needs_strip, settled
-
-NEVER_SETTLED = frozenset({date, datetime, str, type(None)})
-"""Types whose values :func:`settled` returns as they are, except for addresses."""
+from ..identity import are_settled, settled
 
 
 class RowValues:
@@ -44,7 +40,7 @@ class RowValues:
         """
         attname = field.attname
         values = list(map(attrgetter(attname), rows))
-        if set(map(type, values)) <= NEVER_SETTLED and not needs_strip(field):
+        if are_settled(field, values):
             return
         for row, value in zip(rows, values, strict=True):
             if is_expression(value):

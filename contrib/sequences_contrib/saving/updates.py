@@ -22,6 +22,7 @@ from ..counters import Numbering
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
+from .due import due_counters, lock_counters
 from .memory import LOADED
 from .numbering import Numbers
 
@@ -53,6 +54,9 @@ def numbering_update(update: Any) -> Any:
         def store(rows: Any, values: Any) -> Any:
             return update(self, rows, using, pk_val, values, names, *args)
 
+        is_parents = values and base_qs.model is not self._meta.concrete_model
+        if is_parents and connections[using].features.has_select_for_update:
+            lock_counters(due_counters(self, using, names), using)
         fields = [
             field
             for field in base_qs.model._meta.local_concrete_fields
