@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 POSTGRESQL_ONLY = {"events", "tenants"}
 
 # What takes long to import, and is used by no test here, is left out.
-UNUSED = ("benchmark", "cacheprovider", "hypothesispytest")
+UNUSED = ("benchmark", "cacheprovider", "hypothesispytest", "xdist")
 OPTIONS = ["-q", "--tb=short", "-rfs", *(f"-pno:{plugin}" for plugin in UNUSED)]
 
 SECONDS = 200

@@ -21,14 +21,21 @@ from sequences_core.testing.values import Values
 from sequences_core.testing.vendors import SESSIONS, check_pool, end_session
 
 
+def close_all() -> None:
+    """Close all connections: "default" has the same settings, and may be open after other tests."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+
+
 @pytest.fixture(autouse=True, scope="class")
 def _options(request: pytest.FixtureRequest, django_db_setup: None) -> Iterator[None]:
     """Open connections with the ``options`` of the test class."""
     connection = connections[request.cls.using]
-    connection.close()
+    close_all()
     ours = connection.settings_dict["OPTIONS"]
     ours |= request.cls.options
     yield
+    close_all()
     end_session(connection)
     for name in request.cls.options:
         del ours[name]
