@@ -62,10 +62,11 @@ def sql(statement: str) -> str:
 def is_exhausted(code: object, error: Exception) -> bool:
     """Return whether the UPDATE's sum is out of range, not an expression in a trigger.
 
-    The message contains the expression, with the quotes of the session's sql_mode.
+    The message contains the expression, with the quotes of the session's sql_mode. With
+    ``lower_case_table_names``, the table's name is in lower case.
     """
-    own = f"{quoted_table('`')}.`last` + "
-    return code == OUT_OF_RANGE and own in str(error).replace('"', "`")
+    own = f"{quoted_table('`')}.`last` + ".lower()
+    return code == OUT_OF_RANGE and own in str(error).replace('"', "`").lower()
 
 
 def number_despite_trigger(

@@ -1,10 +1,10 @@
-"""The errors of MySQL 9.7 with Group Replication in multi-primary mode."""
+"""Errors of servers with another configuration than those of the other tests."""
 
 from __future__ import annotations
 
 import pytest
 from django.db import OperationalError
-from sequences_mysql import MySQLAllocator
+from sequences_mysql import MySQLAllocator, statements
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,11 @@ from sequences_mysql import MySQLAllocator
 def test_a_conflict_at_commit_is_retryable(code: int, text: str, retryable: bool) -> None:
     """A COMMIT that fails by a conflict is retryable; after a lost connection it isn't."""
     assert MySQLAllocator().is_retryable(OperationalError(code, text)) is retryable
+
+
+def test_the_server_writes_names_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MariaDB 10.11 with lower_case_table_names = 1 raises this for SEQUENCES_TABLE "Numbers"."""
+    monkeypatch.setattr(statements, "quoted_table", "{0}Numbers{0}".format)
+    text = "BIGINT value is out of range in '`sequences`.`numbers`.`last` + 1'"
+    assert statements.is_exhausted(1690, OperationalError(1690, text))
+    assert not statements.is_exhausted(1690, OperationalError(1690, text.replace("last", "n")))

@@ -122,7 +122,7 @@ CALLED = f"""
 CREATE = f"""
 CREATE OR REPLACE FUNCTION {{schema}}.{FUNCTION}(
     sequence_name text, initial_value bigint DEFAULT 1, reset_value bigint DEFAULT NULL
-) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $${{body}}$$
+) RETURNS bigint LANGUAGE plpgsql VOLATILE AS ${FUNCTION}${{body}}${FUNCTION}$
 """
 
 DROP = f"DROP FUNCTION IF EXISTS {{schema}}.{SIGNATURE}"

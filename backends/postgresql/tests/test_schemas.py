@@ -18,7 +18,7 @@ from sequences_core.functions import forget_functions, has_function
 from sequences_core.table import TABLE
 from sequences_core.taking import database_errors
 
-SCHEMAS = ("one", "two", 'odd "name"', "it's odd", "Copy")
+SCHEMAS = ("one", "two", 'odd "name"', "it's odd", "50%s.{x}$$", "Copy")
 
 
 def quoted(name: str) -> str:
@@ -82,7 +82,8 @@ class TestSchemas:
                 assert self.is_installed()
                 assert [self.take(), self.take()] == [1, 2]
         with self.path():  # as in a logical replication worker, and in what pg_dump restores
-            assert [self.take(schema) for schema in ("public", *SCHEMAS)] == [1] + 5 * [3]
+            assert self.take("public") == 1
+            assert [self.take(schema) for schema in SCHEMAS] == [3] * len(SCHEMAS)
         with self.path("two", "one"):
             assert self.take("one") == 4
             assert self.take() == 4
