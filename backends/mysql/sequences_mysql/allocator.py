@@ -36,6 +36,8 @@ ERROR_DURING_COMMIT = 1180
 DEADLOCK_OF_ENGINE = "error 149 "
 
 LOCK_WAIT_TIMEOUT = 1205
+LOCK_TABLE_FULL = 1206
+"""InnoDB undoes the whole transaction: row_mysql_handle_errors() in row0mysql.cc."""
 
 
 class MySQLAllocator(Allocator):
@@ -75,9 +77,10 @@ class MySQLAllocator(Allocator):
         return self._update(connection, allocation)[1]
 
     def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
-        if self.error_code(error) == LOCK_WAIT_TIMEOUT:
+        code = self.error_code(error)
+        if code == LOCK_WAIT_TIMEOUT:
             return rolls_back_on_timeout(connection)
-        return self.is_retryable(error)
+        return code == LOCK_TABLE_FULL or self.is_retryable(error)
 
     def error_code(self, error: BaseException) -> str | int | None:
         code = error.args[0] if error.args else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 from sequences_mysql import MySQLAllocator, statements
 
 
@@ -19,6 +19,13 @@ from sequences_mysql import MySQLAllocator, statements
 def test_a_conflict_at_commit_is_retryable(code: int, text: str, retryable: bool) -> None:
     """A COMMIT that fails by a conflict is retryable; after a lost connection it isn't."""
     assert MySQLAllocator().is_retryable(OperationalError(code, text)) is retryable
+
+
+def test_a_full_lock_table_undoes_the_whole_transaction() -> None:
+    """InnoDB doesn't undo only the statement, and a retry of a large transaction fails again."""
+    allocator, error = MySQLAllocator(), OperationalError(1206, "The total number of locks exceeds")
+    assert allocator.aborts_transaction(connections["default"], error)
+    assert not allocator.is_retryable(error)
 
 
 def test_the_server_writes_names_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
