@@ -29,7 +29,8 @@ BROKEN = "tests.faults.broken.CountsAlone"
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    names = ("DB", "SQLITE_URL", "POSTGRESQL_URL", "DJANGO_SETTINGS_MODULE")
+    names = ["DB", "SQLITE_URL", "POSTGRESQL_URL", "DJANGO_SETTINGS_MODULE"]
+    names.append("PYTEST_XDIST_WORKER")  # with which pytest-benchmark measures nothing
     inherited = {name: value for name, value in os.environ.items() if name not in names}
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", "run", "--quick", "--label", folder, *arguments],

@@ -88,6 +88,7 @@ def test_sample_passes_the_kit_from_wheels(python: Path, tmp_path: Path) -> None
     assert report.exit_code == 0, report.text
     # What its flags say that it can't do is left out, and nothing else.
     assert report.reasons == {
+        "AcmeAllocator.can_limit_first_wait is False",
         "AcmeAllocator.can_limit_wait is False",
         "AcmeAllocator.can_release_early is False",
         "AcmeAllocator.locks_database is True",
@@ -115,6 +116,7 @@ def test_sample_with_row_locks_passes_the_kit(wheels: dict[str, Path], tmp_path:
         )
     assert report.exit_code == 0, report.text
     assert report.reasons == {
+        "GlobexAllocator.can_limit_first_wait is False",
         "GlobexAllocator.can_limit_wait is False",
         "GlobexAllocator.can_release_early is False",
         "GlobexAllocator.single_statement is False",
