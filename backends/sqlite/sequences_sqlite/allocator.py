@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
-from django.core.checks import CheckMessage, Error, Info, Warning
+from django.core.checks import CheckMessage
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -17,11 +17,7 @@ from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import with_table
 
-from . import diagnosis, function, holders, wal
-
-# RETURNING requires it (https://www.sqlite.org/lang_returning.html). Django 5.2 and 6.0 also allow
-# SQLite 3.31.
-MINIMUM_VERSION = (3, 35)
+from . import checks, diagnosis, function, holders, wal
 
 # A statement with RETURNING holds the write lock until all rows are fetched, so use fetchall().
 UPSERT = """
@@ -109,29 +105,7 @@ class SQLiteAllocator(Allocator):
         return True
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        if sqlite3.sqlite_version_info < MINIMUM_VERSION:
-            minimum = ".".join(map(str, MINIMUM_VERSION))
-            return [
-                Error(
-                    f"Numbers in database {connection.alias!r} need SQLite {minimum} or newer; "
-                    f"this Python has {sqlite3.sqlite_version}.",
-                    hint="Use a Python with a newer SQLite. Or install sequences-orm and set "
-                    f'SEQUENCES_BACKEND = {{"{connection.alias}": "orm"}}.',
-                    id="sequences_sqlite.E001",
-                )
-            ]
-        options = connection.settings_dict.get("OPTIONS", {})
-        if str(options.get("transaction_mode")).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
-            return ()
-        return [
-            Warning(
-                f"Database {connection.alias!r} begins transactions without a lock: a transaction "
-                f"that reads first and takes a number later fails at once with 'database is "
-                f"locked' if another one has written meanwhile.",
-                hint='Set "transaction_mode": "IMMEDIATE" in the OPTIONS of this database.',
-                id="sequences_sqlite.W001",
-            )
-        ]
+        return list(checks.messages(connection))
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
         # The value is "log", also for a file without one: each wait examines the connection.
@@ -149,17 +123,7 @@ class SQLiteAllocator(Allocator):
             return wal.unsynced_log(connection.connection)  # not recorded in connection.queries
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        if self._unsynced_log(connection):
-            return ()
-        return [
-            Info(
-                f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}: its "
-                f"commits wait for the disk before they release the lock.",
-                hint='Set "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" '
-                "in the OPTIONS of this database.",
-                id="sequences_sqlite.I001",
-            )
-        ]
+        return [] if self._unsynced_log(connection) else [checks.released_late(connection)]
 
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
         return list(holders.holders(connection))
