@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import django
 import pytest
 from django.core.management import call_command
 from django.db import (
@@ -52,6 +53,9 @@ DIRECT, POOLED, ASYNC, BOUND, FACTORY, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASE
 )
 
 Numbers = models.BigIntegerField
+
+ASKS = 1 if django.VERSION < (6,) else 2
+"""How often create() asks a field for its value; the last time, it builds the INSERT."""
 
 
 @pytest.fixture(scope="module")
@@ -361,8 +365,13 @@ class TestTogether(Server):
     ) -> None:
         """While Django asks it for its value: each row has its own transaction."""
 
+        asked: list[Invoice] = []
+
         def pre_save(row: Invoice, add: bool) -> str:
             if row.note != "outer":
+                return row.note
+            asked.append(row)
+            if len(asked) < ASKS:
                 return row.note
             if not in_atomic:
                 assert create(DIRECT) == 1
@@ -386,7 +395,12 @@ class TestTogether(Server):
         def watch(execute: Any, *args: Any) -> Any:
             return execute(*args)
 
+        asked: list[Invoice] = []
+
         def pre_save(row: Invoice, add: bool) -> str:
+            asked.append(row)
+            if len(asked) < ASKS:
+                return row.note
             connections[DIRECT].close()
             connections[DIRECT].execute_wrappers.append(watch)  # for good
             return row.note

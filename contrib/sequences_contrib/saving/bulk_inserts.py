@@ -59,7 +59,10 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
 
         query._batched_insert = insert
         try:
-            with transaction.atomic(using=using) if conflicts else nullcontext():
+            # For a single batch, Django 6.0 opens no transaction, and sets the primary keys after
+            # the INSERT. If a wait for the disk fails after that, the instances must have them.
+            opens = conflicts or not connection.in_atomic_block
+            with transaction.atomic(using=using) if opens else nullcontext():
                 bulk_create(query, rows, *options, **kwargs)
                 if conflicts:
                     numbers.pass_stored()
