@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import OperationalError, connections, router, transaction
 from django.db.models import Model
 
 from .counters import in_order_of_locks
 from .exceptions import is_committed
-from .saving.due import lock_parents
+from .saving.due import TRIES, lock_parents, marked
 from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
@@ -53,9 +53,7 @@ def renumber(
     state = dict(vars(instance._state))
     numbers: Numbers | None = None
     try:
-        counters = _counters(instance, fields, using)
-        with transaction.atomic(using=using):
-            stored = _lock(instance, counters, using)
+        with _locked(instance, fields, using) as stored:
             moved = [
                 each
                 for each in fields
@@ -67,7 +65,7 @@ def renumber(
                     old = None if each in moved else getattr(stored, column.attname)
                     setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True, due=True)
-            with numbers, released(instance):
+            with numbers, marked(instance, RELEASED):
                 for each in moved:  # so that save() treats the number as explicit
                     vars(instance._state).pop(each.memory, None)
                 instance.save(using=using)
@@ -117,27 +115,15 @@ def void(
     for each in fields:
         if each.reuse:
             raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
-    counters = _counters(instance, fields, using)
-    with transaction.atomic(using=using):
-        stored = _lock(instance, counters, using)
+    with _locked(instance, fields, using) as stored:
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:
             raise ValueError(f"{instance!r} has no number, so it can't be void")
         if delete:
-            with released(instance):
+            with marked(instance, RELEASED):
                 instance.delete(using=using)
         for each in numbered:
             _record(each, stored, using, reason=reason, user=user, row_kept=not delete)
-
-
-@contextmanager
-def released(instance: Model) -> Iterator[None]:
-    """Allow the block to save or delete the row even if it is protected."""
-    setattr(instance._state, RELEASED, True)
-    try:
-        yield
-    finally:
-        delattr(instance._state, RELEASED)
 
 
 def _database_of(instance: Model, using: str | None) -> str:
@@ -148,30 +134,40 @@ def _database_of(instance: Model, using: str | None) -> str:
     return using or router.db_for_write(type(instance), instance=instance)
 
 
-def _counters(instance: Model, fields: Iterable[Any], using: str) -> dict[str, tuple[Any, Any]]:
-    """Return the counters of the stored and of the changed row, each with a field and a row.
+@contextmanager
+def _locked(instance: Model, fields: Iterable[Any], using: str) -> Iterator[Any]:
+    """Lock the counters of the stored and of the changed row, then the row; yield the stored row.
 
-    This must be called before the transaction begins, because on SQLite a transaction that reads
-    before it writes can fail.
+    Everything in this package locks counters before rows, to prevent deadlocks. So if others have
+    changed the row's counter in the meantime, this begins again.
     """
-    stored = rows_in(type(instance), using).get(pk=instance.pk)
+    model = type(instance)
+    # On SQLite, a transaction that reads before it writes can fail.
+    stored = rows_in(model, using).get(pk=instance.pk)
+    for _ in range(TRIES):
+        counters = _counters([instance, stored], fields, using)
+        with transaction.atomic(using=using):
+            for name, (field, row) in in_order_of_locks(counters, model):
+                lock_counter(field, row, name, using)
+            lock_parents(instance, using)
+            stored = rows_in(model, using).select_for_update().get(pk=instance.pk)
+            if _counters([instance, stored], fields, using).keys() <= counters.keys():
+                yield stored
+                return
+            transaction.set_rollback(True, using=using)
+    raise OperationalError(
+        f"{instance!r} can't be locked: its counter was changed during each of {TRIES} attempts"
+    )
+
+
+def _counters(rows: list[Model], fields: Iterable[Any], using: str) -> dict[str, tuple[Any, Any]]:
+    """Return the counters of the rows, each with a field and a row."""
     return {
         name: (field, row)
-        for row in (instance, stored)
+        for row in rows
         for field in fields
         if (name := field.counter_of(row, using)) is not None
     }
-
-
-def _lock(instance: Model, counters: dict[str, tuple[Any, Any]], using: str) -> Any:
-    """Lock the counters in the order in which ``save()`` does, then the row; return the row.
-
-    Everything in this package locks counters before rows, to prevent deadlocks.
-    """
-    for name, (field, row) in in_order_of_locks(counters, type(instance)):
-        lock_counter(field, row, name, using)
-    lock_parents(instance, using)
-    return rows_in(type(instance), using).select_for_update().get(pk=instance.pk)
 
 
 def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
-from .saving.due import apply_values, due_counters, lock_counters, lock_parents
+from .saving.due import LOCKED, apply_values, due_counters, lock_counters, lock_parents, marked
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
 
@@ -95,7 +95,8 @@ class ProtectNumbered(models.Model):
         with nullcontext() if opened else transaction.atomic(using=using):
             lock_counters(counters, using)
             refuse_change(self, _locked(type(self), self, using), update_fields)
-            return super().save(**options)
+            with marked(self, LOCKED):
+                return super().save(**options)
 
     def clean(self) -> None:
         super().clean()

@@ -6,7 +6,8 @@ parent model before it numbers that of the child.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
@@ -14,6 +15,12 @@ from django.db import connections
 from ..counters import in_order_of_locks, sequence_fields
 from ..scopes import rows_in
 from ..taking import lock_counter
+
+TRIES = 20
+"""How often to try again if others change a row before it is locked."""
+
+LOCKED = "sequences_locked"
+"""The attribute of ``instance._state`` that tells ``save()`` that the row is locked already."""
 
 Counters = list[tuple[str, tuple[Any, Any]]]
 """Counters in the order in which they must be locked, each with a field and a row."""
@@ -71,3 +78,13 @@ def _is_kept(field: Any, row: Any, number: int | None) -> bool:
     """Return whether ``save()`` keeps the stored number, because no other was set explicitly."""
     value = row.__dict__.get(field.attname)
     return number is not None and (value is None or getattr(row._state, field.memory, row) == value)
+
+
+@contextmanager
+def marked(row: Any, mark: str) -> Iterator[None]:
+    """Set an attribute of ``row._state`` during the block."""
+    setattr(row._state, mark, True)
+    try:
+        yield
+    finally:
+        vars(row._state).pop(mark, None)

@@ -22,12 +22,9 @@ from ..counters import Numbering
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
-from .due import due_counters, lock_counters
+from .due import LOCKED, TRIES, due_counters, lock_counters
 from .memory import LOADED
 from .numbering import Numbers
-
-TRIES = 20
-"""How often to try again if others change or number the row before it is updated."""
 
 MISSING = object()
 
@@ -90,9 +87,10 @@ class _Saving:
         self.row = row
         self.rows = rows
         self.stored = rows.filter(pk=pk)
-        # The row of a parent model is locked already. If others have numbered this row since it was
-        # read, locking its counter now could end in a deadlock.
-        self.has_parents = bool(row._meta.concrete_model._meta.parents)
+        # The row, or that of a parent model, may be locked already. If others have numbered it
+        # since it was read, locking its counter now could end in a deadlock.
+        parents = row._meta.concrete_model._meta.parents
+        self.is_locked = bool(parents) or hasattr(row._state, LOCKED)
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
         # A number is stored only if it is taken here, or was set explicitly. Otherwise the
@@ -107,7 +105,7 @@ class _Saving:
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
         """Update the row, and number it if that is due; return what Django's method returns."""
         doubtful = [
-            field for field in self.open if self.has_parents or self._known(field) is not None
+            field for field in self.open if self.is_locked or self._known(field) is not None
         ]
         for _ in range(TRIES):
             document = self._as_it_will_be()
