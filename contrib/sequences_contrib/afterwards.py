@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 from django.db.models import Model
 
 from .counters import in_order_of_locks
@@ -16,6 +16,7 @@ from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
 from .taking import lock_counter
+from .transactions import savepoint
 from .voids import record_void
 
 RELEASED = "sequences_released"
@@ -54,7 +55,7 @@ def renumber(
     numbers: Numbers | None = None
     try:
         counters = _counters(instance, fields, using)
-        with transaction.atomic(using=using):
+        with savepoint(using):
             stored = _lock(instance, counters, using)
             moved = [
                 each
@@ -118,7 +119,7 @@ def void(
         if each.reuse:
             raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
     counters = _counters(instance, fields, using)
-    with transaction.atomic(using=using):
+    with savepoint(using):
         stored = _lock(instance, counters, using)
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:

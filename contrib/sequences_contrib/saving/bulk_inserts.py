@@ -15,6 +15,7 @@ from sequences_core.taking import database_errors
 from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
+from ..transactions import savepoint
 from .numbering import Numbers
 
 
@@ -62,7 +63,7 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
             # For a single batch, Django 6.0 opens no transaction, and sets the primary keys after
             # the INSERT. If a wait for the disk fails after that, the instances must have them.
             opens = conflicts or not connection.in_atomic_block
-            with transaction.atomic(using=using) if opens else nullcontext():
+            with savepoint(using) if opens else nullcontext():
                 bulk_create(query, rows, *options, **kwargs)
                 if conflicts:
                     numbers.pass_stored()
