@@ -37,13 +37,16 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
         **kwargs: Any,
     ) -> Any:
         numbered = sequence_fields(self.model._meta.concrete_fields)
-        rows = list(objs)
         options = (batch_size, ignore_conflicts, update_conflicts, *args)
-        if not numbered or not rows:
+        if not numbered or not objs:
+            return bulk_create(self, objs, *options, **kwargs)
+        rows = list(objs)
+        if not rows:
             return bulk_create(self, rows, *options, **kwargs)
         if len(set(map(id, rows))) < len(rows):
             raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
         query = self._chain()  # Another thread may use the queryset itself.
+        vars(query).update({name: vars(self)[name] for name in vars(self).keys() - vars(query)})
         query._for_write = True
         using, connection = query.db, connections[query.db]
         conflicts = ignore_conflicts or update_conflicts

@@ -8,7 +8,7 @@ the second matches no row: it gives its number back, and reads the number that t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from sequences_core.taking import database_errors, in_users_transaction
 
 from .. import conditions
-from ..counters import Numbering
+from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
@@ -54,6 +54,8 @@ def numbering_update(update: Any) -> Any:
         def store(rows: Any, values: Any) -> Any:
             return update(self, rows, using, pk_val, values, names, *args)
 
+        if sources := unsettled_in_parents(type(self)):
+            values = [(each[0], each[1], _settled(*each, sources)) for each in values]
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
             lock_counters(due_counters(self, using, names), using)
@@ -183,9 +185,8 @@ class _Saving:
         found: Any = None
         try:
             with savepoint, numbers:
-                values = [
-                    (field, _, self._settled(fields, field, v)) for field, _, v in self.values
-                ]
+                sources = {source for field in fields for source in field.unsettled}
+                values = [(each[0], each[1], _settled(*each, sources)) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
@@ -207,10 +208,6 @@ class _Saving:
         """Set the stored values on the instance."""
         for field in fields:
             self._set(field, getattr(document, field.attname), uncommitted=uncommitted)
-
-    def _settled(self, fields: list[Any], field: Any, value: Any) -> Any:
-        is_unsettled = any(field in each.unsettled for each in fields)
-        return settled(field, value) if is_unsettled and not is_expression(value) else value
 
     def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
         """Return a filter that matches the row only if what its numbers depend on is unchanged."""
@@ -234,6 +231,11 @@ class _Saving:
             transaction.on_commit(
                 lambda: vars(state).pop(mark, None), using=self.connection.alias, robust=True
             )
+
+
+def _settled(field: Any, _: Any, value: Any, sources: Collection[Any]) -> Any:
+    """Return the value to store, if the field is a source of a number or text."""
+    return settled(field, value) if field in sources and not is_expression(value) else value
 
 
 def _announced(field: Any) -> str:
