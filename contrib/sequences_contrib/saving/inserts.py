@@ -70,7 +70,8 @@ def numbering_insert(insert: Any) -> Any:
 
     @functools.wraps(insert)
     def _do_insert(self: Any, manager: Any, using: str, fields: Any, *args: Any) -> Any:
-        sources = unsettled_in_parents(type(self)) if self._meta.parents else ()
+        model: type[Model] = type(self)
+        sources = unsettled_in_parents(model) if model._meta.parents else ()
         if not sources:
             return number(self, manager, using, fields, *args)
         values = RowValues()

@@ -54,8 +54,9 @@ def numbering_update(update: Any) -> Any:
         def store(rows: Any, values: Any) -> Any:
             return update(self, rows, using, pk_val, values, names, *args)
 
-        if sources := unsettled_in_parents(type(self)):
-            values = [(each[0], each[1], _settled(*each, sources)) for each in values]
+        model: type[Model] = type(self)
+        if sources := unsettled_in_parents(model):
+            values = [_settled(each, sources) for each in values]
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
             lock_counters(due_counters(self, using, names), using)
@@ -186,7 +187,7 @@ class _Saving:
         try:
             with savepoint, numbers:
                 sources = {source for field in fields for source in field.unsettled}
-                values = [(each[0], each[1], _settled(*each, sources)) for each in self.values]
+                values = [_settled(each, sources) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
@@ -233,9 +234,12 @@ class _Saving:
             )
 
 
-def _settled(field: Any, _: Any, value: Any, sources: Collection[Any]) -> Any:
-    """Return the value to store, if the field is a source of a number or text."""
-    return settled(field, value) if field in sources and not is_expression(value) else value
+def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
+    """Return a field, its model and the value to store, which settles a source of a number."""
+    field, model, value = assigned
+    if field not in sources or is_expression(value):
+        return assigned
+    return field, model, settled(field, value)
 
 
 def _announced(field: Any) -> str:
