@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import OperationalError, connections, router, transaction
+from django.db import OperationalError, connections, router
 from django.db.models import Model
 
 from .counters import in_order_of_locks
@@ -16,10 +16,15 @@ from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
 from .taking import lock_counter
+from .transactions import savepoint
 from .voids import record_void
 
 RELEASED = "sequences_released"
 """The attribute of ``instance._state`` that lets this module save or delete a protected row."""
+
+
+class _Moved(Exception):
+    """The row was moved to another counter after it was read."""
 
 
 def renumber(
@@ -146,15 +151,16 @@ def _locked(instance: Model, fields: Iterable[Any], using: str) -> Iterator[Any]
     stored = rows_in(model, using).get(pk=instance.pk)
     for _ in range(TRIES):
         counters = _counters([instance, stored], fields, using)
-        with transaction.atomic(using=using):
-            for name, (field, row) in in_order_of_locks(counters, model):
-                lock_counter(field, row, name, using)
-            lock_parents(instance, using)
-            stored = rows_in(model, using).select_for_update().get(pk=instance.pk)
-            if _counters([instance, stored], fields, using).keys() <= counters.keys():
+        with suppress(_Moved):
+            with savepoint(using):
+                for name, (field, row) in in_order_of_locks(counters, model):
+                    lock_counter(field, row, name, using)
+                lock_parents(instance, using)
+                stored = rows_in(model, using).select_for_update().get(pk=instance.pk)
+                if not _counters([instance, stored], fields, using).keys() <= counters.keys():
+                    raise _Moved
                 yield stored
-                return
-            transaction.set_rollback(True, using=using)
+            return
     raise OperationalError(
         f"{instance!r} can't be locked: its counter was changed during each of {TRIES} attempts"
     )

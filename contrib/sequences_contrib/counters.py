@@ -205,6 +205,17 @@ def sequence_fields(fields: Iterable[Any]) -> list[Any]:
     return [field for field in fields if isinstance(field, Numbering) and not field.is_copy]
 
 
+@lru_cache(maxsize=1024)
+def unsettled_in_parents(model: type[Model]) -> frozenset[Any]:
+    """Return the unsettled fields that are stored in a parent's row, before a child is numbered."""
+    return frozenset(
+        source
+        for field in sequence_fields(model._meta.concrete_fields)
+        for source in field.unsettled
+        if source.model is not field.model
+    )
+
+
 def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
     """Return the numbered models whose rows are inserted when this one is saved, in that order."""
     found: list[type[Model]] = []

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import connections, models, router, transaction
+from django.db import connections, models, router
 from django.db.models import F, Q
-from django.db.models.signals import pre_delete
+from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
@@ -18,6 +18,7 @@ from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_counters, lock_parents, marked
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
+from .transactions import savepoint
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
@@ -92,7 +93,7 @@ class ProtectNumbered(models.Model):
         # On SQLite, a transaction that reads before it writes can fail.
         counters = due_counters(self, using, update_fields)
         opened = connections[using].in_atomic_block
-        with nullcontext() if opened else transaction.atomic(using=using):
+        with nullcontext() if opened else savepoint(using):
             lock_counters(counters, using)
             refuse_change(self, _locked(type(self), self, using), update_fields)
             with marked(self, LOCKED):
@@ -126,6 +127,25 @@ class ProtectNumbered(models.Model):
                 )
             )
         return found
+
+
+def _protect_base_manager(sender: Any, **kwargs: Any) -> None:
+    """Make a manager of the model its base manager, unless all of them may filter rows.
+
+    ``add()`` of a related manager and ``on_delete=SET_NULL`` update rows through that one.
+    """
+    options = sender._meta
+    if options.base_manager_name or not issubclass(sender, ProtectNumbered):
+        return
+    for manager in options.managers:
+        queryset: Any = getattr(manager, "_queryset_class", object)
+        is_plain = type(manager).get_queryset is models.Manager.get_queryset
+        if is_plain and issubclass(queryset, ProtectedQuerySet):
+            options.base_manager_name = manager.name
+            return
+
+
+class_prepared.connect(_protect_base_manager, dispatch_uid=_protect_base_manager)
 
 
 def refuse_change(

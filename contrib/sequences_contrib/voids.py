@@ -17,6 +17,7 @@ from sequences_core.taking import database_errors
 
 from .scopes import CHOICES, rows_in
 from .series import fields_numbered_by, named_like
+from .transactions import savepoint
 
 if TYPE_CHECKING:
     from .models import Void
@@ -65,7 +66,7 @@ def record_void(
     }
     model = _model()
     alias = using or router.db_for_write(Counter)
-    with database_errors(connections[alias], ours=False), transaction.atomic(using=alias):
+    with database_errors(connections[alias], ours=False), savepoint(alias):
         last = _lock(counter, alias)
         if last is None or number > last:
             state = "doesn't exist" if last is None else f"is at {last}"

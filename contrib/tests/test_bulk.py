@@ -16,6 +16,7 @@ from sequences_contrib.fields import SequenceField
 from sequences_core import NextValue, get_last_value
 from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, together
 from tests.numbered.models import (
+    Company,
     CreditNote,
     Document,
     First,
@@ -389,3 +390,26 @@ def test_conflicts_where_no_number_was_taken(number: int, using: str) -> None:
     with letters(using, number=SequenceField("m", unique=True, initial_value=0)) as rows:
         rows.bulk_create([rows.model(number=number) for _ in "ab"], ignore_conflicts=True)
         assert get_last_value("m", using=using) == number
+
+
+def test_nothing_to_insert(using: str) -> None:
+    """Without rows, Django returns its argument, whether or not the model is numbered."""
+    for model in (Company, Invoice):
+        rows: Any = model.objects.using(using)
+        assert rows.bulk_create(None) is None
+        assert rows.bulk_create(()) == ()
+
+
+class Tagged(models.QuerySet):  # type: ignore[type-arg] # not generic at run time
+    tag: str
+
+    def _batched_insert(self, *args: Any, **kwargs: Any) -> Any:
+        assert self.tag == "tag"
+        return super()._batched_insert(*args, **kwargs)  # type: ignore[misc]
+
+
+def test_a_queryset_with_attributes_of_its_own(using: str) -> None:
+    """The methods of the queryset's class find what was set on the queryset."""
+    rows: Any = Tagged(model=Invoice, using=using)
+    rows.tag = "tag"
+    assert [row.number for row in rows.bulk_create([Invoice(), Invoice()])] == [1, 2]

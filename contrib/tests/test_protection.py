@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections, models, transaction
+from django.db.migrations.state import ModelState
 from django.db.models import F, ProtectedError
 from django.db.models.signals import pre_delete
 from django.test.utils import isolate_apps
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.exceptions import NumberProtected
 from sequences_contrib.fields import SequenceField
-from sequences_contrib.protection import ProtectNumbered, _refuse_deletion
+from sequences_contrib.protection import ProtectedQuerySet, ProtectNumbered, _refuse_deletion
 
 from sequences_core import SequencesError, get_last_value
-from tests.numbered.blocks import MODES, PATIENCE, atomic_if, tables
+from tests.numbered.blocks import MODES, PATIENCE, atomic_if, model_with, tables
 from tests.numbered.models import Invoice
 
 APPS = ["tests.numbered", "sequences_contrib"]
@@ -161,6 +162,55 @@ def test_queries_that_update_are_refused(using: str, made: Any) -> None:
         vouchers.bulk_update([row, draft], ["issued_on"])
     vouchers.bulk_update([draft], ["issued_on"])
     assert sorted(vouchers.values_list("issued_on", flat=True)) == [DAY, date(2026, 3, 3)]
+
+
+class Filtered(models.Manager):  # type: ignore[type-arg] # not generic at run time
+    def get_queryset(self) -> Any:
+        return super().get_queryset().filter(note="")
+
+
+def test_updates_through_relations_are_refused(using: str) -> None:
+    """Related managers and SET_NULL update rows by the base manager, and are refused, too."""
+    with isolate_apps("tests.numbered"):
+        firm = model_with("Firm")
+        fields: dict[str, Any] = {
+            "firm": models.ForeignKey(firm, models.SET_NULL, null=True, related_name="deeds"),
+            "note": models.CharField(max_length=9, default=""),
+            "number": SequenceField("deeds", scope="firm", null=True),
+        }
+        meta = type("Meta", (), {"app_label": "numbered"})
+        deed: Any = type(
+            "Deed", (ProtectNumbered,), {"__module__": __name__, "Meta": meta, **fields}
+        )
+        fields = {
+            "note": fields["note"].clone(),
+            "number": SequenceField("other"),
+            "objects": Filtered.from_queryset(ProtectedQuerySet)(),
+        }
+        other: Any = type(
+            "Other", (ProtectNumbered,), {"__module__": __name__, "Meta": meta, **fields}
+        )
+    assert ModelState.from_model(deed).managers == []  # so that migrations don't change
+    with tables(using, firm, deed):
+        firms: Any = models.QuerySet(firm, using=using)
+        one, two = firms.create(), firms.create()
+        row = deed.objects.using(using).create(firm=one)
+        for change in (
+            lambda: two.deeds.add(row),
+            lambda: one.deeds.remove(one.deeds.get()),
+            one.deeds.clear,
+            one.delete,
+        ):
+            with pytest.raises(NumberProtected, match="would change firm"):
+                change()
+        assert deed.objects.using(using).get().firm_id == one.pk
+        draft = deed.objects.using(using).create()
+        deed.objects.using(using).filter(pk=draft.pk).update(note="draft")
+        two.deeds.add(draft)
+        two.delete()
+        draft.refresh_from_db()
+        assert (draft.firm_id, draft.note) == (None, "draft")
+    assert type(other._base_manager) is models.Manager  # one that filters would hide rows
 
 
 def test_what_the_error_is() -> None:

@@ -338,3 +338,40 @@ def test_a_foreign_key_with_spaces_that_do_not_fit(using: str) -> None:
         kind.objects.using(using).create(key="abc", no=7)
         created = [letter.objects.using(using).create(kind_id=key) for key in LENGTHS.values()]
         assert [(row.number, row.other) for row in created] == [(1, 1), (2, 2), (3, 3)]
+
+
+class Loud(str):
+    """A text whose ``__str__()``, which mysqlclient calls, is another one."""
+
+    def __str__(self) -> str:
+        return "LOUD"
+
+
+OF_PARENTS: dict[str, tuple[Any, list[Any]]] = {
+    "subclass of str": (models.CharField(max_length=9), [Loud("a"), "a", "LOUD"]),
+    "spaces": (models.CharField(max_length=2), ["ab   ", "ab", "ab   "]),
+    "decimals": (
+        models.DecimalField(max_digits=8, decimal_places=2),
+        [Decimal(text) for text in ("1.005", "1.01", "1.00", "-0.001", "0")],
+    ),
+    "addresses": (models.GenericIPAddressField(), ["10.0.0.1 ", "10.0.0.1"]),
+}
+
+
+@pytest.mark.parametrize("reuse", [None, "gaps"])
+@pytest.mark.parametrize(("field", "values"), OF_PARENTS.values(), ids=OF_PARENTS)
+def test_a_scope_in_the_row_of_a_parent(field: Any, values: Any, reuse: Any, using: str) -> None:
+    """The parent's row is inserted first, and stores what the counter of the child is named by."""
+    with isolate_apps("tests.numbered"):
+        parent = model_with("Parent", value=field.clone())
+        meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
+        number = SequenceField("s", scope="value", reuse=reuse)
+        child: Any = type("Child", (parent,), {**meta, "number": number})
+    with tables(using, parent, child):
+        for value in values:
+            row = child.objects.using(using).create(value=value)
+            assert row.value is value
+        found: dict[Any, list[int]] = {}
+        for row in child.objects.using(using).order_by("pk"):
+            found.setdefault(row.value, []).append(row.number)
+        assert all(numbers == list(range(1, len(numbers) + 1)) for numbers in found.values())

@@ -15,6 +15,7 @@ from sequences_core.taking import database_errors
 from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
+from ..transactions import savepoint
 from .numbering import Numbers
 
 
@@ -36,13 +37,16 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
         **kwargs: Any,
     ) -> Any:
         numbered = sequence_fields(self.model._meta.concrete_fields)
-        rows = list(objs)
         options = (batch_size, ignore_conflicts, update_conflicts, *args)
-        if not numbered or not rows:
+        if not numbered or not objs:
+            return bulk_create(self, objs, *options, **kwargs)
+        rows = list(objs)
+        if not rows:
             return bulk_create(self, rows, *options, **kwargs)
         if len(set(map(id, rows))) < len(rows):
             raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
         query = self._chain()  # Another thread may use the queryset itself.
+        vars(query).update({name: vars(self)[name] for name in vars(self).keys() - vars(query)})
         query._for_write = True
         using, connection = query.db, connections[query.db]
         conflicts = ignore_conflicts or update_conflicts
@@ -62,7 +66,7 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
             # For a single batch, Django 6.0 opens no transaction, and sets the primary keys after
             # the INSERT. If a wait for the disk fails after that, the instances must have them.
             opens = conflicts or not connection.in_atomic_block
-            with transaction.atomic(using=using) if opens else nullcontext():
+            with savepoint(using) if opens else nullcontext():
                 bulk_create(query, rows, *options, **kwargs)
                 if conflicts:
                     numbers.pass_stored()

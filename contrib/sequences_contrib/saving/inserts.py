@@ -12,16 +12,16 @@ from django.db.models import Model
 from sequences_core import DurabilityUnknown
 from sequences_core.taking import database_errors
 
-from ..counters import Numbering, sequence_fields
+from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..expressions import is_expression
 from .numbering import Numbers
+from .row_values import RowValues
 
 
 def numbering_insert(insert: Any) -> Any:
     """Wrap ``Model._do_insert``: the row is inserted with its numbers, or keeps what it had."""
 
-    @functools.wraps(insert)
-    def _do_insert(
+    def number(
         self: Any, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
     ) -> Any:
         numbered = sequence_fields(fields)
@@ -67,6 +67,20 @@ def numbering_insert(insert: Any) -> Any:
         if unknown is not None:  # The row is stored, and the instance has its primary key.
             raise unknown
         return results
+
+    @functools.wraps(insert)
+    def _do_insert(self: Any, manager: Any, using: str, fields: Any, *args: Any) -> Any:
+        model: type[Model] = type(self)
+        sources = unsettled_in_parents(model) if model._meta.parents else ()
+        if not sources:
+            return number(self, manager, using, fields, *args)
+        values = RowValues()
+        for field in sources & set(fields):
+            values.settle([self], field)
+        try:
+            return number(self, manager, using, fields, *args)
+        finally:
+            values.unsettle()
 
     return _do_insert
 

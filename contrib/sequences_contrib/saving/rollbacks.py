@@ -17,6 +17,7 @@ from django.db import router
 from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
+from ..transactions import savepoint_if_manual
 from .memory import CHANGES, MISSING, undo_changes
 
 
@@ -31,7 +32,8 @@ def undoing_save(save_base: Any) -> Any:
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
         try:
-            return save_base(self, *args, **kwargs)
+            with savepoint_if_manual(_database_of(self, kwargs)):
+                return save_base(self, *args, **kwargs)
         except BaseException as error:
             # keep_changes() has removed the list if the row is stored, and a receiver has failed.
             if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):

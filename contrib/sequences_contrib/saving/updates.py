@@ -8,7 +8,7 @@ the second matches no row: it gives its number back, and reads the number that t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from sequences_core.taking import database_errors, in_users_transaction
 
 from .. import conditions
-from ..counters import Numbering
+from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
@@ -51,6 +51,9 @@ def numbering_update(update: Any) -> Any:
         def store(rows: Any, values: Any) -> Any:
             return update(self, rows, using, pk_val, values, names, *args)
 
+        model: type[Model] = type(self)
+        if sources := unsettled_in_parents(model):
+            values = [_settled(each, sources) for each in values]
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
             lock_counters(due_counters(self, using, names), using)
@@ -186,9 +189,8 @@ class _Saving:
         found: Any = None
         try:
             with savepoint, numbers:
-                values = [
-                    (field, _, self._settled(fields, field, v)) for field, _, v in self.values
-                ]
+                sources = {source for field in fields for source in field.unsettled}
+                values = [_settled(each, sources) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
@@ -210,10 +212,6 @@ class _Saving:
         """Set the stored values on the instance."""
         for field in fields:
             self._set(field, getattr(document, field.attname), uncommitted=uncommitted)
-
-    def _settled(self, fields: list[Any], field: Any, value: Any) -> Any:
-        is_unsettled = any(field in each.unsettled for each in fields)
-        return settled(field, value) if is_unsettled and not is_expression(value) else value
 
     def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
         """Return a filter that matches the row only if what its numbers depend on is unchanged."""
@@ -237,6 +235,14 @@ class _Saving:
             transaction.on_commit(
                 lambda: vars(state).pop(mark, None), using=self.connection.alias, robust=True
             )
+
+
+def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
+    """Return a field, its model and the value to store, which settles a source of a number."""
+    field, model, value = assigned
+    if field not in sources or is_expression(value):
+        return assigned
+    return field, model, settled(field, value)
 
 
 def _announced(field: Any) -> str:
