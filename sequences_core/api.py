@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from django.db import IntegrityError, connections, router, transaction
-from django.db.models import F
 
 from .allocator import Allocation, checked
 from .arguments import check_integer, check_sequence_name
+from .locking import lock, move, store
 from .models import Counter
-from .registry import get_allocator
 from .signals import sequence_renamed
 from .taking import begin, database_errors, in_users_transaction, outside_transaction, take
 
@@ -151,7 +150,7 @@ def set_last_value(
     connection = connections[alias]
     savepoint = not in_users_transaction(connection)
     with database_errors(connection), transaction.atomic(using=alias, savepoint=savepoint):
-        last = _move(alias, sequence_name, value, force)
+        last = move(alias, sequence_name, value, force)
     if last > value:
         raise ValueError(
             f"the last number of sequence {sequence_name!r} is {last}: use force=True to lower it "
@@ -182,18 +181,18 @@ def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> No
     alias = using or router.db_for_write(Counter)
     counters = Counter.objects.using(alias)
     with database_errors(connections[alias]), transaction.atomic(using=alias):
-        last = None
+        last = -1
         for name in sorted((old, new)):  # the order in which get_next_blocks() locks counters
             if name == old:
-                last = _locked(alias, old)
-                if last is None:
+                if (found := lock(alias, old)) is None:
                     raise ValueError(f"there is no sequence {old!r} in database {alias!r}")
+                last = found
             else:
                 try:
                     counters.create(name=new, last=0)
                 except IntegrityError as error:
                     raise ValueError(f"there is a sequence {new!r} already") from error
-        counters.filter(pk=new).update(last=last)
+        store(alias, new, last)
         counters.filter(pk=old).delete()
         sequence_renamed.send(Counter, old=old, new=new, using=alias)
 
@@ -270,35 +269,5 @@ def _no_time(timeout: float | None) -> float:
 
 def _last_value(alias: str, name: str) -> int | None:
     counters = Counter.objects.using(alias).filter(pk=name)
-    found = list(counters.values_list("last", flat=True))
-    return found[0] if found else None
-
-
-def _move(alias: str, name: str, value: int, force: bool) -> int:
-    """Lock the counter, set it to ``value`` if allowed, and return its last number."""
-    counters = Counter.objects.using(alias).filter(pk=name)
-    if (found := _locked(alias, name)) is not None:
-        last = value if force else max(value, found)
-        counters.update(last=last)
-        return last
-    connection = connections[alias]
-    taken = get_allocator(connection).allocate(connection, Allocation(name, initial_value=value))
-    # Unless another transaction has created the counter meanwhile, taken is [value]. The counter
-    # is locked now, so the number taken can be given back.
-    last = value if force or taken[0] <= value else taken[0] - 1
-    counters.update(last=last)
-    return last
-
-
-def _locked(alias: str, name: str) -> int | None:
-    """Lock the counter until the transaction ends, and return its last number."""
-    counters = Counter.objects.using(alias).filter(pk=name)
-    # SELECT FOR UPDATE locks the row and reads its current version. Databases without it, such as
-    # SQLite, lock by an update that changes nothing.
-    if connections[alias].features.has_select_for_update:
-        counters = counters.select_for_update()
-    else:
-        counters.update(last=F("last"))
-    # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
     found = list(counters.values_list("last", flat=True))
     return found[0] if found else None

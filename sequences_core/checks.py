@@ -33,7 +33,7 @@ def check_settings(
 ) -> Iterable[CheckMessage]:
     """Check the settings of every database where the router allows the table of counters."""
     mode = getattr(settings, "SEQUENCES_AUTOCOMMIT", "warn")
-    if mode not in {"allow", "warn", "error"}:
+    if mode not in ("allow", "warn", "error"):  # a tuple, because mode may be unhashable
         yield Error(
             f"SEQUENCES_AUTOCOMMIT is {mode!r}.",
             hint="Use 'allow', 'warn' or 'error'.",

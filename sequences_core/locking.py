@@ -1,4 +1,4 @@
-"""Lock a counter while the admin sets, renames or deletes it, with a limit for the wait."""
+"""Lock counters and set them: without a limit for the wait, and for the admin with one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,52 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from django.db import connections
+from django.db.models import F
 
 from .allocation import Allocation
 from .arguments import MAX_VALUE
 from .exceptions import SequenceExhausted
 from .models import Counter
 from .registry import get_allocator
-from .taking import begin, database_errors, take
+from .taking import begin, database_errors, not_stored, take
 
-__all__ = ["locked"]
+__all__ = ["lock", "locked", "move", "store"]
+
+
+def move(alias: str, name: str, value: int, force: bool) -> int:
+    """Lock the counter, set it to ``value`` if allowed, and return its last number."""
+    if (found := lock(alias, name)) is not None:
+        last = value if force else max(value, found)
+        if last != found:
+            store(alias, name, last)
+        return last
+    taken = take(Allocation(name, initial_value=value), alias)
+    # Unless another transaction has created the counter meanwhile, taken is [value]. The counter
+    # is locked now, so the number taken can be given back.
+    last = value if force or taken[0] <= value else taken[0] - 1
+    if last != taken[0]:
+        store(alias, name, last)
+    return last
+
+
+def store(alias: str, name: str, last: int) -> None:
+    """Set the last number of a counter that exists."""
+    if not Counter.objects.using(alias).filter(pk=name).update(last=last):
+        raise not_stored(name)
+
+
+def lock(alias: str, name: str) -> int | None:
+    """Lock the counter until the transaction ends, and return its last number."""
+    counters = Counter.objects.using(alias).filter(pk=name)
+    # SELECT FOR UPDATE locks the row and reads its current version. Databases without it, such as
+    # SQLite, lock by an update that changes nothing.
+    if connections[alias].features.has_select_for_update:
+        counters = counters.select_for_update()
+    else:
+        counters.update(last=F("last"))
+    # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
+    found = list(counters.values_list("last", flat=True))
+    return found[0] if found else None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from logging import DEBUG
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, connections, router, transaction
+from django.db import DatabaseError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -64,9 +64,9 @@ def take(allocation: Allocation, using: str | None = None) -> range:
         return _take_or_start(connection, allocation, allocate)
     try:
         return allocate(connection, allocation)
-    except Exception:
+    except BaseException:
         # Entered only after an error, so that a successful call doesn't create a generator.
-        with database_errors(connection, allocation.timeout):
+        with _taking_errors(connection, allocation):
             raise
 
 
@@ -75,7 +75,7 @@ def _take_or_start(
 ) -> range:
     """Take the block; if there is no counter, create one that starts at the callable's result."""
     assert callable(allocation.initial_value)
-    with database_errors(connection, allocation.timeout):
+    with _taking_errors(connection, allocation):
         with suppress(SequenceExhausted):  # also raised if there is no counter
             return allocate(connection, allocation)
         if Counter.objects.using(connection.alias).filter(pk=allocation.name).exists():
@@ -88,8 +88,55 @@ def _take_or_start(
         raise
     # Another transaction may have created the counter meanwhile; then the upsert increases it.
     allocation = replace(allocation, initial_value=check_integer("initial_value", first))
-    with database_errors(connection, allocation.timeout):
+    with _taking_errors(connection, allocation):
         return allocate(connection, allocation)
+
+
+@contextmanager
+def _taking_errors(connection: BaseDatabaseWrapper, allocation: Allocation) -> Iterator[None]:
+    """Convert the errors of statements that take the block.
+
+    Any other exception, such as that of a signal's handler, may be raised after the block was taken
+    and before the caller has received it. So the transaction can only be rolled back.
+    """
+    try:
+        with database_errors(connection, allocation.timeout):
+            try:
+                yield
+            except SequenceExhausted:
+                _check_exhausted(connection, allocation)
+                raise
+    except DatabaseError:
+        raise
+    except BaseException:
+        if connection.in_atomic_block:
+            connection.needs_rollback = True
+        raise
+
+
+def _check_exhausted(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
+    """Raise OperationalError if the sequence isn't exhausted: a trigger has skipped the row."""
+    counters = Counter.objects.using(connection.alias).filter(pk=allocation.name)
+    if connection.in_atomic_block:  # read the current version of the row, not an older snapshot's
+        counters = counters.select_for_update()
+    last = next(iter(counters.values_list("last", flat=True)), None)
+    if last is None:
+        exhausted = allocation.first_last is None
+    else:
+        exhausted = allocation.reset_value is None and last > allocation.highest_before
+    if not exhausted:
+        raise not_stored(allocation.name)
+
+
+def not_stored(name: str) -> OperationalError:
+    """Return the error for a statement that succeeded, but didn't store the counter.
+
+    A BEFORE trigger can skip the row: by RETURN NULL on PostgreSQL, by RAISE(IGNORE) on SQLite.
+    """
+    return OperationalError(
+        f"the last number of sequence {name!r} was not stored: does a trigger on table "
+        f"{'.'.join(_parts_of_table(Counter))} skip the row?"
+    )
 
 
 def in_users_transaction(connection: BaseDatabaseWrapper) -> bool:

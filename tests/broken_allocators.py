@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from threading import current_thread, main_thread
+from time import sleep
 from typing import ClassVar
 
 from acme_sequences import AcmeAllocator
@@ -57,6 +58,22 @@ class KeepsAStock(AcmeAllocator):
             ten = Allocation(allocation.name, 10, allocation.initial_value)
             stock += self.allocate(connection, ten)
         return stock.pop(0)
+
+
+class ReadsBackLater(AcmeAllocator):
+    """Reads the number back by a statement of its own, which in autocommit is another transaction.
+
+    The pause stands for a network.
+    """
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        last = super().upsert(connection, allocation)
+        if last is None or connection.in_atomic_block:
+            return last
+        sleep(0.01)
+        return Counter.objects.using(connection.alias).get(pk=allocation.name).last
 
 
 class LeavesASetting(AcmeAllocator):

@@ -132,7 +132,7 @@ def test_other_isolation_levels_are_fine(
     assert ours() == []
 
 
-@pytest.mark.parametrize("mode", ["", "Warn", None, True])
+@pytest.mark.parametrize("mode", ["", "Warn", None, True, ["warn"]])
 def test_a_wrong_autocommit_mode(settings: Any, mode: object) -> None:
     """E003: SEQUENCES_AUTOCOMMIT is one of three words."""
     settings.SEQUENCES_AUTOCOMMIT = mode

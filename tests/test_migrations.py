@@ -14,8 +14,9 @@ from django.db.migrations.state import ProjectState
 from sequences_core import get_allocator, get_next_value
 from sequences_core.allocator import FUNCTION
 from sequences_core.models import Counter
-from sequences_core.operations import InstallBackend, install
+from sequences_core.operations import InstallBackend, install, uninstall
 from sequences_core.table import TABLE
+from sequences_core.testing.threads import together
 
 
 def migrate(target: str, using: str) -> str:
@@ -262,3 +263,17 @@ class TestPostgreSQL:
             for _ in range(2):
                 allocator.install(connection)
                 assert self.ask(options) == ["fillfactor=50"]
+
+
+def test_several_processes_install_at_once(using: str, recwarn: Any) -> None:
+    """All succeed, whether the function is missing or there is one already."""
+
+    def run() -> None:
+        install(connections[using])
+
+    for _ in range(5):
+        uninstall(connections[using])
+        for _ in ("missing", "there"):
+            together([run] * 4, using)
+            allocator = get_allocator(connections[using])
+            assert allocator.is_installed(connections[using])

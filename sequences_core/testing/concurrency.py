@@ -145,6 +145,16 @@ class Concurrency(Contract):
         """Transactions that commit, roll back and use savepoints get 1..n, each once."""
         self._check_exact_outcome(200 if self.allocator.first_use_may_conflict else 1)
 
+    def test_calls_in_autocommit_never_share_a_number(self) -> None:
+        """Without a transaction, too, concurrent calls get 1..n, each once."""
+        self.create()
+
+        def take_some() -> list[int]:
+            return [get_next_value("s", using=self.using) for _ in range(5)]
+
+        numbers = itertools.chain(*self.together([take_some] * TAKERS))
+        assert sorted(numbers) == list(range(2, 5 * TAKERS + 2))
+
     def _check_exact_outcome(
         self, attempts: int, level: str | None = None, name: str = "s", rounds: int = 15
     ) -> None:

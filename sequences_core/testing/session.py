@@ -1,7 +1,8 @@
-"""A call doesn't change the state of the session."""
+"""A call doesn't change the state of the session, also if it is interrupted."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,10 @@ from sequences_core import (
 from sequences_core.arguments import MAX_VALUE
 
 from .base import Contract
+
+
+class Interruption(BaseException):
+    """Raised as if by the handler of a signal."""
 
 
 class Session(Contract):
@@ -68,6 +73,48 @@ class Session(Contract):
             get_next_value("t", using=self.using)
             with self.elsewhere(wait_in_vain) as other:
                 other.result()
+
+    def test_an_interrupted_call_loses_no_number(self) -> None:
+        """If an exception that isn't the database's ends a call, its transaction is rolled back.
+
+        Such an exception may come from the handler of a signal, like KeyboardInterrupt, at any
+        time: also after a number was taken and before the caller has received it.
+        """
+        self.create()
+        bounds: list[dict[str, Any]] = [{}]
+        if self.flag("can_limit_wait"):
+            bounds += [{"nowait": True}, {"timeout": 1}]
+        for name in ("s", "new"):
+            for bound in bounds:
+                for call in self._calls(name, bound, exhausted=False):
+                    self._interrupt(call)
+
+    def _interrupt(self, call: Callable[[], Any]) -> None:
+        """Make the call in transactions, and interrupt it after each of its statements in turn."""
+        before = self.session_state()
+        for position in itertools.count(1):
+            seen = 0
+
+            def interrupt(execute: Any, *args: Any) -> Any:
+                nonlocal seen
+                result = execute(*args)
+                seen += 1
+                if seen == position:  # noqa: B023 - it is called in this iteration only
+                    raise Interruption
+                return result
+
+            with self.atomic():
+                try:
+                    with self.connection.execute_wrapper(interrupt):
+                        call()
+                except Interruption:
+                    assert self.connection.needs_rollback, f"after statement {position}"
+                self.connection.needs_rollback = True
+            assert self.counters() == {"s": 1}, f"after statement {position}"
+            assert self.session_state() == before, f"after statement {position}"
+            if seen < position:
+                assert seen
+                return
 
     def _calls(
         self, name: str, bound: dict[str, Any], exhausted: bool = True

@@ -100,7 +100,9 @@ class MySQLAllocator(Allocator):
         if self.is_installed(connection):
             return
         with function.warning_of_privileges(function.NOT_MADE):
-            function.make(connection)
+            while not function.make(connection):
+                if self.is_installed(connection):  # by another process meanwhile
+                    break
         triggers.warn(connection)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:

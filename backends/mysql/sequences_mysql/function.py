@@ -126,13 +126,19 @@ def mark(mariadb: bool) -> str:
     return function_mark(body(mariadb))
 
 
-def make(connection: BaseDatabaseWrapper) -> None:
-    """Create or replace the function."""
+def make(connection: BaseDatabaseWrapper) -> bool:
+    """Create or replace the function; return False if another session has created one meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute(DROP)
         with undone_by(cursor, RESTORE_SQL_MODE, []):
             cursor.execute(SET_SQL_MODE)
-            cursor.execute(create(is_mariadb(connection)))
+            try:
+                cursor.execute(create(is_mariadb(connection)))
+            except OperationalError as error:
+                if error.args[0] != ALREADY_EXISTS:
+                    raise
+                return False
+    return True
 
 
 @contextmanager
@@ -156,6 +162,7 @@ NOT_DROPPED = (
     "the privilege ALTER ROUTINE"
 )
 
+ALREADY_EXISTS = 1304
 EXECUTE_DENIED = 1370
 
 # Access denied (1044, 1142, 1227, 1370). With binary logging and without

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 from django.core.checks import CheckMessage
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
@@ -91,14 +91,16 @@ class PostgreSQLAllocator(Allocator):
         return getattr(connection, "schema_name", None) or ""
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
-        with connection.cursor() as cursor:
+        # The lock of ALTER TABLE conflicts with itself, and is held until the end of the
+        # transaction, so that only one session at a time replaces the function.
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(with_table(STORAGE))
             function.make(cursor)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
-        with connection.cursor() as cursor:
-            function.drop(cursor)
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(with_table(DEFAULT_STORAGE))
+            function.drop(cursor)
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
         with connection.cursor() as cursor:

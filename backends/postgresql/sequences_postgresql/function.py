@@ -63,7 +63,8 @@ LENGTH = f"BETWEEN 1 AND {MAX_NAME_LENGTH}"
 IS_BAD_NAME = f"sequence_name IS NULL OR char_length(sequence_name) NOT {LENGTH}"
 IS_BAD_VALUE = "initial_value IS NULL OR initial_value < 0 OR reset_value <= initial_value"
 
-# 22023 is invalid_parameter_value, 2200H is sequence_generator_limit_exceeded. Each IF and each
+# 22023 is invalid_parameter_value, 2200H is sequence_generator_limit_exceeded, 55000 is
+# object_not_in_prerequisite_state, after a BEFORE trigger has returned NULL. Each IF and each
 # regular expression takes microseconds, while others wait for the counter. So the usual path has
 # one IF before the upsert and one after. A name is fully validated only when its counter is
 # created; an error then undoes the creation.
@@ -92,6 +93,12 @@ BEGIN
       RETURNING last INTO taken;
     IF taken IS NULL OR taken = initial_value THEN
         IF taken IS NULL THEN
+            IF NOT EXISTS (
+                SELECT FROM {{table}} WHERE name = sequence_name AND last = {MAX_VALUE}
+            ) THEN
+                RAISE EXCEPTION '{FUNCTION}: the number was not stored: does a trigger skip it?'
+                    USING ERRCODE = '55000';
+            END IF;
             RAISE EXCEPTION '{EXHAUSTED}: %', sequence_name USING ERRCODE = '2200H';
         ELSIF sequence_name ~ '^{SPACE}|{SPACE}$' THEN
             RAISE EXCEPTION '{BAD_NAME}', quote_nullable(sequence_name) USING ERRCODE = '22023';

@@ -141,9 +141,9 @@ class SQLiteAllocator(Allocator):
     def limited(self, connection: BaseDatabaseWrapper, timeout: float) -> Iterator[None]:
         with connection.cursor() as cursor:
             before = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-            # A PRAGMA can't have parameters.
-            cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
             try:
+                # A PRAGMA can't have parameters.
+                cursor.execute(f"PRAGMA busy_timeout = {math.ceil(timeout * 1000):d}")
                 yield
             finally:
                 cursor.execute(f"PRAGMA busy_timeout = {before:d}")

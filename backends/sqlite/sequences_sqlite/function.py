@@ -17,9 +17,13 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import EXHAUSTED, FUNCTION, Allocation, checked
+from sequences_core.arguments import MAX_VALUE
+from sequences_core.table import with_table
 
 REFUSED = "user-defined function raised exception"
 """The text of sqlite3's error after any exception inside a function."""
+
+LAST = "SELECT last FROM {table} WHERE name = ?"
 
 Statement = tuple[str, list[Any]]
 
@@ -40,11 +44,13 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
         vars(_kept).clear()
         try:
             statement, params = upsert(checked(name, 1, initial_value, reset_value))
-            cursor = wrapper().connection.execute(statement.replace("%s", "?"), params)
-            rows = cursor.fetchall()
+            run = wrapper().connection.execute
+            rows = run(statement.replace("%s", "?"), params).fetchall()
             if not rows:
+                if run(with_table(LAST), [name]).fetchall() != [(MAX_VALUE,)]:
+                    raise ValueError(f"{FUNCTION}: a trigger has skipped the row")  # RAISE(IGNORE)
                 raise ValueError(f"{EXHAUSTED}: {name}")
-        except Exception as error:
+        except BaseException as error:
             _kept.error, _kept.caller = error, sys._getframe(1)
             raise
         number: int = rows[0][0]
@@ -55,10 +61,15 @@ def make(connection: BaseDatabaseWrapper, upsert: Callable[[Allocation], Stateme
 
 
 def cause(error: Any) -> BaseException:
-    """Return the driver's error, or the exception of our function that caused it."""
+    """Return the driver's error, or the exception of our function that caused it.
+
+    If this exception asks the thread to end, such as KeyboardInterrupt, raise it: sqlite3 doesn't.
+    """
     if REFUSED in str(error):
         if not hasattr(error, "refusal"):
             error.refusal = _refusal(error)
+        if error.refusal is not None and not isinstance(error.refusal, Exception):
+            raise error.refusal
         error = error.refusal or error
     inside: BaseException = error.__cause__ or error
     return inside

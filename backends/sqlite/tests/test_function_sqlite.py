@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from django.db import IntegrityError, OperationalError, connections, transaction
+from sequences_sqlite import function
 
 from sequences_core import get_allocator, get_last_value, get_next_value, set_last_value
 from sequences_core.arguments import MAX_VALUE
@@ -96,6 +97,18 @@ class TestFunction:
         with pytest.raises(OperationalError) as caught, database_errors(self.connection):
             self.run("SELECT broken()")
         assert type(caught.value) is OperationalError
+
+    def test_an_interruption_inside_it_is_raised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Within database_errors(), KeyboardInterrupt and SystemExit end the thread nonetheless."""
+        for error in (KeyboardInterrupt, SystemExit):
+
+            def interrupt(*args: Any, error: type[BaseException] = error) -> None:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(function, "checked", interrupt)
+                with pytest.raises(error), database_errors(self.connection):
+                    self.run(f"SELECT {NUMBER}")
 
     def test_a_conflict_inside_it_is_retryable(self) -> None:
         """If a SELECT calls the function with an outdated snapshot, the error is retryable."""
