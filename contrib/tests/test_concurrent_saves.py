@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connections, models, transaction
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import renumber
 from sequences_contrib.fields import SequenceField
 
@@ -148,8 +148,8 @@ def test_bulks_over_the_same_scopes(using: str) -> None:
         assert list(numbers.values_list("number", flat=True)) == list(range(1, 6 * rounds + 1))
 
 
-def test_posted_and_renumbered_children(using: str) -> None:
-    """Calls that post and renumber rows of a child model lock its counters before its rows."""
+def family() -> tuple[Any, Any]:
+    """Return a parent model and a child model, which is numbered when it is posted."""
     with isolate_apps("tests.numbered"):
         meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
         kind = {"kind": models.CharField(max_length=9, default="a")}
@@ -159,7 +159,12 @@ def test_posted_and_renumbered_children(using: str) -> None:
             "no": SequenceField("s", when="posted", unique=True),
             "other": SequenceField("u", scope="kind"),
         }
-        child: Any = type("Child", (parent,), {**meta, **fields})
+        return parent, type("Child", (parent,), {**meta, **fields})
+
+
+def test_posted_and_renumbered_children(using: str) -> None:
+    """Calls that post and renumber rows of a child model lock its counters before its rows."""
+    parent, child = family()
     with tables(using, parent, child):
         rows = child.objects.using(using)
         keys = [rows.create().pk for _ in range(10)]
@@ -180,3 +185,19 @@ def test_posted_and_renumbered_children(using: str) -> None:
 
         together([post, move, post, move], using)
         assert sorted(rows.values_list("no", flat=True)) == list(range(1, 11))
+
+
+def test_children_that_others_have_posted(using: str) -> None:
+    """An outdated instance takes no number, because its parent's row is already locked."""
+    parent, child = family()
+    with tables(using, parent, child):
+        rows = child.objects.using(using)
+        outdated = rows.create()
+        current = rows.get(pk=outdated.pk)
+        for row in (current, outdated):
+            row.posted = True
+        current.save()
+        with CaptureQueriesContext(connections[using]) as queries:
+            outdated.save()
+        assert not any("sequences_core_counter" in query["sql"] for query in queries)
+        assert (outdated.no, get_last_value("s", using=using)) == (1, 1)

@@ -90,6 +90,9 @@ class _Saving:
         self.row = row
         self.rows = rows
         self.stored = rows.filter(pk=pk)
+        # The row of a parent model is locked already. If others have numbered this row since it was
+        # read, locking its counter now could end in a deadlock.
+        self.has_parents = bool(row._meta.concrete_model._meta.parents)
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
         # A number is stored only if it is taken here, or was set explicitly. Otherwise the
@@ -103,7 +106,9 @@ class _Saving:
 
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
         """Update the row, and number it if that is due; return what Django's method returns."""
-        doubtful = [field for field in self.open if self._known(field) is not None]
+        doubtful = [
+            field for field in self.open if self.has_parents or self._known(field) is not None
+        ]
         for _ in range(TRIES):
             document = self._as_it_will_be()
             due = [field for field in self.open if field.is_due(document, self.connection)]
