@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from itertools import groupby
 from threading import Thread
 from typing import Any
 
 import pytest
 from django.db import connections, models
 from django.db.models import Model, Q
+from sequences_contrib.afterwards import void
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
+from sequences_contrib.models import Void
 from sequences_contrib.posting import assign_numbers
 from sequences_contrib.texts import FormattedNumberField
 
@@ -21,7 +24,7 @@ from sequences_core import get_last_value
 from tests.numbered.blocks import letters
 from tests.numbered.models import Company, Project
 
-APPS = ["tests.numbered"]
+APPS = ["tests.numbered", "sequences_contrib"]
 
 READY = Q(posted=True, branch="x")
 
@@ -103,6 +106,30 @@ def test_the_text(using: str) -> None:
         others.to_do.append(lambda: rows.filter(pk=draft.pk).update(branch="y"))
         draft.save(update_fields=["posted"])
         assert (draft.number, draft.text, rows.get().text) == (1, "y-1", "y-1")
+
+
+def test_a_row_that_others_move(using: str) -> None:
+    """Its new counter is locked before the row, too, when its number becomes void."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    others = Others()
+    branch = models.CharField(max_length=9, default="x")
+    with letters(using, branch=branch, number=SequenceField("s", scope="branch")) as rows:
+        row, _ = rows.create(), rows.create(branch="y")
+        others.to_do.append(lambda: rows.filter(pk=row.pk).update(branch="y"))
+        locked: list[str] = []
+
+        def watch(execute: Any, sql: str, *args: Any) -> Any:
+            if "UPDATE" in sql:
+                locked.append("counter" if "sequences_core_counter" in sql else "row")
+                others.maximum(row)
+            return execute(sql, *args)
+
+        with connections[using].execute_wrapper(watch):
+            void(row, reason="wrong", using=using)
+        order = [kind for kind, _ in groupby(locked)]
+        assert order == ["counter", "row", "counter", "row", "counter"]
+        assert Void.objects.using(using).get().counter == "s.y"
 
 
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])

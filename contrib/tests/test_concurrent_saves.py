@@ -13,6 +13,7 @@ from django.db import IntegrityError, connections, models, transaction
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import renumber
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.protection import ProtectNumbered
 
 from sequences_core import SequenceLocked, get_last_value
 from tests.numbered.blocks import PATIENCE, letters, rolled_back, tables, together
@@ -148,7 +149,7 @@ def test_bulks_over_the_same_scopes(using: str) -> None:
         assert list(numbers.values_list("number", flat=True)) == list(range(1, 6 * rounds + 1))
 
 
-def family() -> tuple[Any, Any]:
+def family() -> tuple[Any, ...]:
     """Return a parent model and a child model, which is numbered when it is posted."""
     with isolate_apps("tests.numbered"):
         meta = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "numbered"})}
@@ -187,11 +188,21 @@ def test_posted_and_renumbered_children(using: str) -> None:
         assert sorted(rows.values_list("no", flat=True)) == list(range(1, 11))
 
 
-def test_children_that_others_have_posted(using: str) -> None:
-    """An outdated instance takes no number, because its parent's row is already locked."""
-    parent, child = family()
-    with tables(using, parent, child):
-        rows = child.objects.using(using)
+@pytest.mark.parametrize("kind", ["child", "protected"])
+def test_others_have_posted(kind: str, using: str) -> None:
+    """An outdated instance takes no number if its row, or its parent's row, is already locked."""
+    if kind == "child":
+        made = family()
+    else:
+        with isolate_apps("tests.numbered"):
+            fields = {
+                "posted": models.BooleanField(default=False),
+                "no": SequenceField("s", when="posted", unique=True),
+                "Meta": type("Meta", (), {"app_label": "numbered"}),
+            }
+            made = (type("Deed", (ProtectNumbered,), {"__module__": __name__, **fields}),)
+    with tables(using, *made):
+        rows = made[-1]._default_manager.using(using)
         outdated = rows.create()
         current = rows.get(pk=outdated.pk)
         for row in (current, outdated):
