@@ -56,7 +56,8 @@ def test_numbers_stay_gapless_while_writers_roll_back_and_are_killed(using: str)
     counts = table(demo.stdout)
     ways = 3 if using == "sqlite" else 4
     assert counts["requested"] == [100] * ways
-    assert counts["writers killed"] == [3] * ways
+    # A writer whose remaining invoices are all refused ends without being killed.
+    assert (counts["writers killed"][0], max(counts["writers killed"])) == (3, 3)
     assert counts["rolled back"][0] > 10
     assert counts["duplicate numbers"] == [0] * ways
     issued, missing = counts["issued"], counts["missing numbers"]

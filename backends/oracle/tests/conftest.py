@@ -87,6 +87,10 @@ class Recorder:
     def fetchone(self) -> tuple[Any, ...] | None:
         return self.rows.get(self.statement)
 
+    def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
+        row = self.rows.pop(self.statement, None)
+        return [] if row is None else [row]
+
     def commit(self) -> None:
         self.ends.append("commit")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from sequences_oracle.blocks import LOOPING_MERGE, MERGE, UPDATE, sql
 
 from sequences_core import (
@@ -17,6 +17,7 @@ from sequences_core import (
     get_next_values,
 )
 from sequences_core.arguments import MAX_TIMEOUT, MAX_VALUE
+from sequences_core.models import Counter
 from sequences_core.table import TABLE
 
 Record = Callable[[Allocation], Any]
@@ -190,10 +191,14 @@ def test_value_comes_back(recorder: Any) -> None:
 
 
 def test_null_is_exhausted(recorder: Any) -> None:
-    """If ``last`` is NULL, nothing was taken: the sequence is exhausted."""
-    recorder.answers = [None]
-    with pytest.raises(SequenceExhausted):
-        get_next_value("s", using=ALIAS)
+    """If ``last`` is NULL, nothing was taken: it is exhausted, or a trigger skips rows."""
+    counters = Counter.objects.using(ALIAS).filter(pk="s").values_list("last", flat=True)
+    statement, _ = counters.query.get_compiler(ALIAS).as_sql()
+    for last, error in ((MAX_VALUE, SequenceExhausted), (1, OperationalError)):
+        recorder.answers = [None]
+        recorder.rows[statement % ":arg0"] = (last,)
+        with pytest.raises(error):
+            get_next_value("s", using=ALIAS)
 
 
 def test_callable_for_a_new_counter(recorder: Any) -> None:
