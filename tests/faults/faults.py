@@ -86,9 +86,9 @@ def server_frozen(arena: Arena, tally: Tally) -> None:
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(fleet.chance.randint(5, 30))
-        server.signal(signal.SIGSTOP)
+        server.pause()
         time.sleep(STANDSTILL)
-        server.signal(signal.SIGCONT)
+        server.resume()
         fleet.done["servers frozen"] += 1
         fleet.wait_for_commits(10)
 

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 from tests.servers.base import Server
+from tests.servers.install import install
 from tests.servers.ports import HOST, listens
 from tests.servers.postgresql import PostgreSQL
 
@@ -30,6 +31,10 @@ class PgBouncer(Server):
         self.sessions = sessions
         self.idle = idle
 
+    def install(self) -> None:
+        """Install the program."""
+        install("pgbouncer")
+
     @property
     def url(self) -> str:
         """The URL of the server's database through the pool."""
@@ -53,7 +58,7 @@ server_idle_timeout = {self.idle}
 server_login_retry = 1
 """
         )
-        return [self.program(), file]
+        return [install("pgbouncer"), file]
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""
