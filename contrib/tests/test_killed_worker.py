@@ -74,7 +74,7 @@ def test_workers_are_killed(using: str) -> None:
             worker.stdin.flush()
             for _ in range(chance.randrange(0, left // BATCH // 2)):
                 worker.stdout.readline()
-            time.sleep(chance.random() * 0.02)  # not to be in step with its batches
+            time.sleep(chance.random() * 0.005)  # not to be in step with its batches
             worker.send_signal(signal.SIGKILL)
             worker.wait(60)
         cut_short += rows.filter(number=None).exists()
