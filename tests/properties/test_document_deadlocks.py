@@ -206,7 +206,7 @@ examples = settings(
 
 def test_any_calls(using: str) -> None:
     if connections[using].vendor == "mysql":
-        pytest.skip("InnoDB still ends such calls with a deadlock, about once in 500 models")
+        pytest.skip("InnoDB still ends such calls with a deadlock, about once in 150 models")
 
     @examples
     @example([Option("s")], 1)
