@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults import clusters
 from tests.faults.arena import Arena, Tally
-from tests.servers.group_replication import Group
+from tests.servers.clusters import Group
 
 
 @pytest.mark.databases("postgresql")
