@@ -9,10 +9,8 @@ from tests.faults.faults import KILLS
 from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
 from tests.servers import PostgreSQL
-from tests.servers.galera import Galera
-from tests.servers.group_replication import Group
+from tests.servers.clusters import Galera, Group, Pair
 from tests.servers.pgbouncer import PgBouncer
-from tests.servers.standby import Pair
 
 ON_GALERA = {
     "init_command": "SET SESSION wsrep_sync_wait = 7, SESSION wsrep_retry_autocommit = 0",
@@ -70,7 +68,7 @@ def standby_promoted(arena: Arena, tally: Tally) -> None:
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(20)
-        pair.link.hold()
+        pair.link.close()
         if not pair.synchronous:
             fleet.wait_for_commits(10)
         pair.fail_over()
@@ -139,7 +137,6 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
         fleet.done["primaries killed"] += 1
         fleet.wait_for_commits(20)
         lost.start()
-        lost.join()
         fleet.wait_for_commits(10)
 
     arena.round(tally, act, *_places(arena), failover=True)
