@@ -12,6 +12,7 @@ from django.db.models import Model
 from .counters import in_order_of_locks
 from .exceptions import is_committed
 from .saving.due import TRIES, lock_parents, marked
+from .saving.memory import MISSING, forget_rolled_back, keep_until_commit
 from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
@@ -78,6 +79,10 @@ def renumber(
             for each in moved:
                 if not each.reuse:
                     _record(each, stored, using, reason=reason, user=user)
+        held: list[Any] = [(instance, name, value) for name, value in before.items()]
+        memories = [each.memory for each in (*fields, *texts)]
+        held += [(instance._state, name, state.get(name, MISSING)) for name in memories]
+        keep_until_commit(instance, held, using)
     except BaseException as error:
         if numbers is not None and is_committed(error, using):
             raise
@@ -134,6 +139,7 @@ def void(
 def _database_of(instance: Model, using: str | None) -> str:
     if not isinstance(instance, Model):
         raise TypeError(f"instance must be an instance of a model, not {instance!r}")
+    forget_rolled_back(instance)
     if instance.pk is None or instance._state.adding:
         raise ValueError(f"{instance!r} is not stored yet: save it first")
     return using or router.db_for_write(type(instance), instance=instance)
