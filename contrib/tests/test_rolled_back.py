@@ -277,9 +277,13 @@ def test_a_number_of_a_draft(using: str) -> None:
         assert (row.number, row.text) == (None, None)
 
 
+@pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("when", [None, "posted"])
-def test_renumbering(when: str | None, using: str) -> None:
-    """After renumber() was rolled back, save() doesn't store the number, which was given back."""
+def test_renumbering(when: str | None, again: bool, using: str) -> None:
+    """After renumber() was rolled back, save() doesn't store the number, which was given back.
+
+    It doesn't either if the instance was loaded again before the rollback.
+    """
     with letters(
         using,
         number=SequenceField("cards", scope="firm", when=when, null=True),
@@ -291,6 +295,8 @@ def test_renumbering(when: str | None, using: str) -> None:
         second.firm = "B"
         with rolled_back(using):
             renumber(second, using=using)
+            if again:
+                second.refresh_from_db()
             assert (second.number, second.text) == (1, "B-1")
         second.firm = "A"
         second.save(using=using)

@@ -148,10 +148,9 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
     @functools.wraps(refresh_from_db)
     def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
         fields = fields if fields is None else list(fields)
+        _undo_rolled_back(self)  # What a block that is still open has changed may be read now.
         refresh_from_db(self, using, fields, *args, **kw)
         vars(self._state).pop(OUTCOME, None)  # The row exists.
-        if fields is None:
-            vars(self._state).pop(UNCOMMITTED, None)
         model: type[Model] = type(self)
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
@@ -175,8 +174,7 @@ def forget_rolled_back(row: Model) -> None:
     the caller again.
     """
     state = vars(row._state)
-    if UNCOMMITTED in state:
-        _undo_rolled_back(row)
+    _undo_rolled_back(row)
     if state.get(OUTCOME) is not None:
         _forget_key(row)
 
@@ -184,6 +182,8 @@ def forget_rolled_back(row: Model) -> None:
 def _undo_rolled_back(row: Model) -> None:
     """Set back what UPDATEs have changed that were rolled back."""
     state, still_open = vars(row._state), {}
+    if UNCOMMITTED not in state:
+        return
     for key, (before, after) in reversed(state.pop(UNCOMMITTED).items()):
         outcome, is_rows, name = key
         if outcome is None or outcome.is_committed:
