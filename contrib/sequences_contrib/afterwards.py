@@ -49,11 +49,14 @@ def renumber(
     :param reason: the reason, for the register of voids.
     :param user: who did it, for the register of voids: a user object, or text.
     :returns: whether the row got a new number.
-    :raises ValueError: the row isn't stored yet, or its new scope is null but the number can't be.
+    :raises ValueError: the row isn't stored yet, its new scope is null but the number can't be, or
+        the number or a field of its scope is part of the primary key.
     :raises OutOfOrder, SequenceExhausted: as for a row that is created in the new scope.
     """
     using = _database_of(instance, using)
     fields = fields_of_model(type(instance), field)
+    for each in fields:
+        _refuse_key(each)
     texts = [text for each in fields for text in each.texts]
     before = {each.attname: getattr(instance, each.attname) for each in (*fields, *texts)}
     state = dict(vars(instance._state))
@@ -138,6 +141,16 @@ def void(
                 instance.delete(using=using)
         for each in numbered:
             _record(each, stored, using, reason=reason, user=user, row_kept=not delete)
+
+
+def _refuse_key(field: Any) -> None:
+    """Raise ValueError if another scope means another primary key, and so another row."""
+    keys = field.model._meta.pk_fields
+    if field.scope_parts and (field.is_key or not set(keys).isdisjoint(field.source_fields)):
+        raise ValueError(
+            f"{field} can't be renumbered, because the primary key of {field.model._meta.label} "
+            f"would change with it: create another row, and make the old number void()"
+        )
 
 
 def _database_of(instance: Model, using: str | None) -> str:

@@ -38,6 +38,7 @@ TIMES = (models.DateTimeField, models.TimeField)
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
     """Yield the problems of one field of one model."""
     yield from _check_default(field)
+    yield from _check_unique(field)
     paths: list[tuple[str, list[Any]]] = []
     for part in field.scope_parts:
         if (path := path_of(part)) is None:
@@ -72,6 +73,20 @@ def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
         "sequences_contrib.operations.AddSequenceField.",
         obj=field,
         id="sequences_contrib.E007",
+    )
+
+
+def _check_unique(field: Any) -> Iterator[checks.CheckMessage]:
+    varies = any(callable(part) or path_of(part) is not None for part in field.scope_parts)
+    if not (field.unique and varies) or callable(field.initial_value):
+        return
+    yield checks.Warning(
+        "The number is unique in the whole table, but the counter of each scope starts at the same "
+        "number: the first row of a second scope would fail.",
+        hint="Remove unique=True and primary_key=True, and declare unique_with or a "
+        "UniqueConstraint of the scope and the number; or let a function return the initial value.",
+        obj=field,
+        id="sequences_contrib.W003",
     )
 
 

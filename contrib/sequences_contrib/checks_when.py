@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import BooleanField, F, Q, UniqueConstraint
+from django.db.models import AutoField, BooleanField, F, Q, UniqueConstraint
 
 from . import conditions
 from .scopes import is_automatic, path_of
@@ -53,7 +53,8 @@ def _check_name(field: Any, name: str) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.E032",
         )
-    if about is field or is_automatic(about) or getattr(about, "generated", False):
+    is_set = is_automatic(about) or isinstance(about, AutoField)
+    if about is field or is_set or getattr(about, "generated", False):
         yield checks.Error(
             f"when={field.when!r} depends on {name!r}, which is set while the row is saved, after "
             f"the condition has been evaluated.",

@@ -411,3 +411,32 @@ def test_a_posted_child_locks_its_parents_counter_first(using: str) -> None:
         found = [name for each in sql for name in "za" if f"'{name}'" in each]
         assert list(dict.fromkeys(found)) == ["z", "a"]
         assert (row.number, row.own) == (1, 1)
+
+
+@pytest.mark.parametrize("key", ["number", "composite", "scope"])
+def test_a_key_that_would_change(key: str, using: str) -> None:
+    """With another primary key, save() would insert a row, or overwrite another one."""
+    with isolate_apps("tests.numbered"):
+
+        class Letter(models.Model):
+            firm = models.IntegerField(primary_key=key == "scope")
+            number = SequenceField("letters", scope="firm", primary_key=key == "number")
+            if key == "composite":
+                pk = models.CompositePrimaryKey("firm", "number")
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"{self.firm}/{self.number}"
+
+    with tables(using, Letter):
+        rows: Any = models.QuerySet(Letter, using=using)
+        row = rows.create(firm=1)
+        if key != "number":
+            rows.create(firm=2)
+        row.firm = 2
+        with pytest.raises(ValueError, match="primary key"):
+            renumber(row, using=using)
+        expected = [(1, 1)] if key == "number" else [(1, 1), (2, 1)]
+        assert sorted(rows.values_list("firm", "number")) == expected

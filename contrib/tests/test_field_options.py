@@ -448,3 +448,23 @@ def test_decimals_on_sqlite(digits: int, expected: list[str]) -> None:
             model_with(price=price, number=SequenceField(scope="price")), databases=["default"]
         )
     assert found == (expected if connection.vendor == "sqlite" else [])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"unique": True}, []),
+        ({"unique": True, "scope": "kind"}, ["sequences_contrib.W003"]),
+        ({"primary_key": True, "scope": "kind"}, ["sequences_contrib.W003"]),
+        ({"unique": True, "scope": lambda row: row.kind}, ["sequences_contrib.W003"]),
+        ({"unique": True, "scope": models.Value("a")}, []),
+        ({"unique": True, "scope": "kind", "initial_value": lambda row: row.kind * 100}, []),
+        ({"unique_with": "kind"}, []),
+    ],
+)
+def test_a_number_that_is_unique_in_all_scopes(options: Any, expected: list[str]) -> None:
+    """Each counter starts at the initial value, so a second scope could not store its rows."""
+    with isolate_apps(ISOLATED):
+        model = model_with(kind=models.IntegerField(), number=SequenceField("s", **options))
+        assert ids(model) == expected

@@ -106,6 +106,7 @@ def test_migrations_know_it(when: Any) -> None:
         ("changed_at", ["E033"]),
         (Q(changed_at=None), ["E033"]),
         ("number", ["E033"]),
+        (Q(pk__isnull=False), ["E033"]),
     ],
     ids=repr,
 )
