@@ -17,7 +17,6 @@ from django.db.models import Model, QuerySet
 
 from sequences_core.taking import database_errors, in_users_transaction
 
-from .. import conditions
 from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
@@ -144,9 +143,7 @@ class _Saving:
         is_numbered = self._known(field) not in (None, MISSING)
         if is_numbered and not hasattr(self.row._state, _uncommitted(field)):
             return False
-        names = conditions.names_in(field.when)
-        about = [field, *(conditions.field_of(field.model, name) for name in names)]
-        return any(map(self._is_saved, about))
+        return any(map(self._is_saved, [field, *field.condition_fields]))
 
     def _is_saved(self, field: Any) -> bool:
         return self.names is None or field.name in self.names or field.attname in self.names
