@@ -18,7 +18,6 @@ from django.db.models import Model, QuerySet
 from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from .. import conditions
 from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
@@ -145,9 +144,7 @@ class _Saving:
         is_numbered = self._known(field) not in (None, MISSING)
         if is_numbered and not self._is_doubtful(field):
             return False
-        names = conditions.names_in(field.when)
-        about = [field, *(conditions.field_of(field.model, name) for name in names)]
-        return any(map(self._is_saved, about))
+        return any(map(self._is_saved, [field, *field.condition_fields]))
 
     def _is_doubtful(self, field: Any) -> bool:
         """Return whether the transaction that stored the instance's number may be rolled back."""
