@@ -129,7 +129,7 @@ class ByBytes(Func):
         template = 'CAST(%(expressions)s AS text) COLLATE "C"'
         return self.as_sql(compiler, connection, template=template)
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(compiler, connection, template="%(expressions)s COLLATE BINARY")
 
     def as_mysql(self, compiler: Any, connection: Any) -> Any:

@@ -75,7 +75,7 @@ def usable(rows: Any, values: list[Any]) -> list[Any]:
         try:
             text_of(field, value, connection)
             rows.filter(v=value).exists()
-        except Exception:  # of the field, the driver, or the database
+        except Exception:  # noqa: BLE001 # of the field, the driver, or the database
             continue
         found.append(value)
     return found
@@ -85,7 +85,7 @@ def store(rows: Any, values: list[tuple[Any, bool]]) -> None:
     for value, flag in values:
         try:
             rows.create(v=value, b=flag)
-        except Exception as error:  # of the field, the driver, or the database
+        except Exception as error:  # noqa: BLE001 # of the field, the driver, or the database
             note(f"{value!r} can't be stored: {error}")
 
 
