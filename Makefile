@@ -85,7 +85,7 @@ constraints: $(UV) ## update the versions in constraints.txt
 
 clean: ## remove all generated files
 	test ! -d .servers || $(MAKE) --no-print-directory DB= servers-stop
-	rm -rf .venv build dist docs/_build .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
+	rm -rf .servers .venv build dist docs/_build .coverage* .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # Only mysqlclient has to be compiled, so that other databases need no compiler.

@@ -20,7 +20,7 @@ from benchmarks.report import charts, page
 from benchmarks.results import FOLDER, Results
 from benchmarks.scale import DATABASE, DISK, RESULT, SCALE, URL
 from tests.pages import shown
-from tests.servers import ServerError, launch
+from tests.servers import ServerError, launch, stop
 from tests.servers.probe import describe
 from tests.servers.slow_disk import SlowPostgreSQL
 
@@ -116,7 +116,7 @@ def server(database: str, *, slow: bool) -> Iterator[dict[str, str]]:
         url = launch.start([database], durable=True)[database]
         yield {URL: url + "-benchmarks" if database == "sqlite" else url}
     finally:
-        launch.stop()
+        stop()
 
 
 def finish(results: Results) -> int:

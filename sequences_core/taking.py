@@ -193,7 +193,12 @@ def mark_rollback(connection: BaseDatabaseWrapper, error: DatabaseError) -> None
         return
     if connection.connection is None or connection.closed_in_transaction:
         return  # the transaction ended with its connection, and Django has recorded that
-    if get_allocator(connection).aborts_transaction(connection, error):
+    try:
+        aborts = get_allocator(connection).aborts_transaction(connection, error)
+    except DatabaseError:  # a conflict has undone the transaction meanwhile
+        connection.needs_rollback = True
+        raise
+    if aborts:
         connection.needs_rollback = True
 
 

@@ -51,6 +51,12 @@ class Numbering(Options):
         """The attribute of ``_state`` for the number that an instance was loaded or saved with."""
         return f"sequences_{self.attname}"
 
+    @property
+    def is_key(self) -> bool:
+        """Whether the number is the primary key of its model, or a part of it."""
+        keys: Any = self.model._meta.pk_fields
+        return self in keys
+
     @cached_property
     def texts(self) -> list[Any]:
         """The fields that hold this number as text."""

@@ -16,7 +16,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.servers import reaper
 from tests.servers.install import axe_core, install, which
 
 T = TypeVar("T")
@@ -61,6 +60,13 @@ return [element, focused !== blurred];
 """
 
 
+class Driver(ChromeService):
+    """A chromedriver that ends, with Chromium, when the tests end, even if they are killed."""
+
+    def command_line_args(self) -> list[str]:
+        return ["--pdeathsig", "TERM", str(which("chromedriver")), *super().command_line_args()]
+
+
 class Browser:
     """One browser for all tests."""
 
@@ -76,9 +82,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.downloads = downloads
-        service = ChromeService(str(which("chromedriver")))
-        self.driver = Chrome(options, service)
-        reaper.watch(downloads, service.process.pid)  # which ends Chromium
+        self.driver = Chrome(options, Driver(str(which("setpriv"))))
         self.axe = axe_core().read_text()
         self.site = ""
 
@@ -234,4 +238,3 @@ class Browser:
 
     def quit(self) -> None:
         self.driver.quit()
-        reaper.forget(self.downloads)

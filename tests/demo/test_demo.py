@@ -122,8 +122,8 @@ class TestEnds:
             start_new_session=True,
         ) as demo:
             family = psutil.Process(demo.pid)
-            # The reaper, multiprocessing's two helpers, and the writers.
-            while len(family.children(recursive=True)) < 3 + 8:
+            # Multiprocessing's two helpers, and the writers.
+            while len(family.children(recursive=True)) < 2 + 8:
                 assert demo.poll() is None
                 time.sleep(0.01)
             children = family.children(recursive=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +58,6 @@ class Program(Server):
     """A program that runs the project as the tests' own user."""
 
     name = "deployment"
-    stop_signal = signal.SIGTERM
 
     def __init__(self, environment: Mapping[str, str], *arguments: str) -> None:
         super().__init__()
@@ -73,14 +71,13 @@ class Program(Server):
         """Return the project's settings."""
         return self._environment
 
-    @property
-    def url(self) -> str:
-        """The URL, if it has one."""
-        return f"http://{HOST}:{self.port}/"
+    def program(self) -> str:
+        """Return Python, which needs no installation."""
+        return sys.executable
 
     def command(self) -> list[str | Path]:
         """Return the command that runs the module with its name."""
-        return [sys.executable, "-m", self.name, *self.arguments]
+        return [self.program(), "-m", self.name, *self.arguments]
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""

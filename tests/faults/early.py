@@ -16,12 +16,12 @@ from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
 from tests.faults.takes import DOCUMENTS
 from tests.servers import PostgreSQL, Server
+from tests.servers.clusters import Pair
 from tests.servers.errors import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.probe import connect
 from tests.servers.proxy import Proxy
 from tests.servers.slow_disk import SlowDisk, SlowPostgreSQL
-from tests.servers.standby import Pair
 
 SLOW = 2.0
 """Milliseconds added to each sync while the writers write."""
@@ -154,7 +154,7 @@ def primary_killed(arena: Arena, tally: Tally) -> None:
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(20)
-        pair.link.hold()
+        pair.link.close()
         with fleet.standstill():
             wait_until_all_wait(pair.primary)
         pair.fail_over()

@@ -86,9 +86,9 @@ def server_frozen(arena: Arena, tally: Tally) -> None:
 
     def act(fleet: Fleet) -> None:
         fleet.wait_for_commits(fleet.chance.randint(5, 30))
-        server.pause()
+        server.signal(signal.SIGSTOP)
         time.sleep(STANDSTILL)
-        server.resume()
+        server.signal(signal.SIGCONT)
         fleet.done["servers frozen"] += 1
         fleet.wait_for_commits(10)
 

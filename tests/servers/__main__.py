@@ -37,7 +37,7 @@ def _run(command: str, names: list[str]) -> None:
     if command == "install":
         for name in names or [name for name in DEFAULT if name in KINDS]:
             if kind := KINDS.get(name.partition("@")[0]):
-                kind().install()
+                kind().program()
             else:
                 install(name)
             print(f"{name}: installed")

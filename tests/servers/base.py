@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import abc
 import atexit
+import contextlib
 import os
 import pwd
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,9 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from tests.servers import reaper
-from tests.servers.cache import cached
+import psutil
+
+from tests.servers import folders
 from tests.servers.errors import ServerError, wait_until
+from tests.servers.install import install, which
 from tests.servers.ports import free_port
 from tests.servers.probe import connect, query
 
@@ -45,24 +50,27 @@ class Server(abc.ABC):
     server's default, for benchmarks and for tests that kill it. `settings` are additional settings
     of the server, by their own names. The release is the one in the environment variable DB, by
     default the machine's own. All methods raise ServerError if the server fails.
+
+    The kernel kills the server when the thread that has started it ends.
     """
 
     name: ClassVar[str]
     """The name in DB and in the installer."""
     title: ClassVar[str]
     """The product's name."""
+    address: ClassVar[str]
+    """The URL for dj-database-url, with `{port}` and a user that has all privileges."""
     user: ClassVar[str]
     """The user that runs it if the tests run as root, because servers refuse to run as root."""
-    stop_signal: ClassVar[int]
+    version_option: ClassVar[str] = "--version"
+    """The option with which the program prints its version."""
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     """The signal that makes it shut down without waiting for its clients."""
     releases: ClassVar[Mapping[str, Any]] = {}
     """The releases that DB may name, and the source of each."""
 
     def __init__(
-        self,
-        *,
-        durable: bool = False,
-        settings: Mapping[str, str | int] | None = None,
+        self, *, durable: bool = False, settings: Mapping[str, str | int] | None = None
     ) -> None:
         self.durable = durable
         self.settings = dict(settings or {})
@@ -70,28 +78,43 @@ class Server(abc.ABC):
         self.release = listed(os.environ.get("DB")).get(self.name, "")
         self._process: subprocess.Popen[bytes] | None = None
 
-    # What each server defines; url and command() have no default.
-
-    def install(self) -> None:
-        """Install the programs."""
+    # What a server may define; command() has no default.
 
     @property
+    def prefix(self) -> Sequence[str | Path]:
+        """The command that runs its programs in another system, if they aren't the machine's."""
+        return ()
+
+    def program(self) -> str | Path:
+        """Install the server unless it is there, and return its program."""
+        return install(self.name)
+
+    @cached_property
     def version(self) -> str:
         """The server's version, such as "15.18", as its program prints it."""
-        return ""
+        found = re.search(r"\d+\.\d+(\.\d+)?", self.run([self.program(), self.version_option]))
+        return found[0] if found else ""
 
     @property
-    @abc.abstractmethod
     def url(self) -> str:
-        """The URL for dj-database-url, with a user that has all privileges."""
+        """The URL with the server's port."""
+        return self.address.format(port=self.port)
 
     def initialise(self, data: Path) -> None:
         """Create a data directory at `data`, for `owner`; by default an empty one."""
         data.mkdir()
 
+    def options(self) -> dict[str, str | int]:
+        """Return the settings that it starts with; `settings` override them."""
+        return {}
+
     @abc.abstractmethod
-    def command(self) -> list[str | Path]:
-        """Return the command line of the server."""
+    def command(self) -> Sequence[str | Path]:
+        """Return the command line of the server, after writing its configuration."""
+
+    def environment(self) -> dict[str, str]:
+        """Return additional environment variables of the process."""
+        return {}
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""
@@ -112,11 +135,10 @@ class Server(abc.ABC):
     @cached_property
     def directory(self) -> Path:
         """The server's own folder, with its data and log; close() removes it."""
-        directory = Path(tempfile.mkdtemp(prefix=f"sequences-{self.name}-", dir=self.parent()))
+        directory = folders.temporary(self.name, self.parent())
         if owner := self.owner():
             os.chown(directory, *owner)
         _open.add(self)
-        reaper.watch(directory)
         return directory
 
     @property
@@ -154,22 +176,17 @@ class Server(abc.ABC):
     def run(self, command: Sequence[str | Path], text: str = "") -> str:
         """Run one of its programs as its user with `text` as input, and return its output."""
         options = {**self.popen(), "stdout": subprocess.PIPE, "text": True, "input": text}
-        ran: subprocess.CompletedProcess[str] = subprocess.run(command, **options)
+        ran: Any = subprocess.run([*self.prefix, *command], **options)
         if ran.returncode:
             line = " ".join(map(str, command))
             raise ServerError(f"{self.title}: {line} failed:\n{ran.stdout[-2000:]}")
-        return ran.stdout
-
-    def environment(self) -> dict[str, str]:
-        """Return additional environment variables of the process."""
-        return {}
+        return str(ran.stdout)
 
     def prepare(self) -> None:
         """Install the programs and create the data directory, unless that is done."""
-        self.install()
         if self.data.exists():
             return
-        template = cached(f"templates/{self.name}-{self.version}-{TEMPLATE}", self._build)
+        template = folders.cached(f"templates/{self.name}-{self.version}-{TEMPLATE}", self._build)
         shutil.copytree(template, self.data)
         if owner := self.owner():
             for path in [self.data, *self.data.rglob("*")]:
@@ -182,18 +199,21 @@ class Server(abc.ABC):
 
     def launch(self) -> None:
         """Start the process without waiting, so that several servers can start in parallel."""
-        if self._process and self._process.poll() is None:
-            raise ServerError(f"{self.title} is already running.")
+        # A change of the user would undo this, so it comes last. Only Linux has it, and that of
+        # Debian 11 needs /proc.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
+        probe = [*self.prefix, *tied, "true"]
+        if not which("setpriv") or subprocess.run(probe, capture_output=True).returncode:
+            tied = []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(),
+                [*self.prefix, *tied, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                start_new_session=True,
+                start_new_session=True,  # Ctrl-C in the terminal signals the whole process group
                 env={**os.environ, **self.environment()},
                 **self.popen(),
             )
-        reaper.watch(self.directory, self.pid)
 
     def wait(self) -> None:
         """Wait until the server accepts connections."""
@@ -216,56 +236,45 @@ class Server(abc.ABC):
         self.wait()
         return self
 
-    @property
-    def pid(self) -> int:
-        """The id of the server's main process."""
-        return self._running().pid
-
     # Ending.
 
     def stop(self) -> None:
         """Shut down in order, and keep the data."""
         process = self._running()
         process.send_signal(self.stop_signal)
-        try:
-            status = process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired:
-            raise ServerError(f"{self.title} did not end within {TIMEOUT:.0f} s.") from None
-        self._ended()
-        if status:
+        if status := process.wait(TIMEOUT):
             raise ServerError(f"{self.title} ended with status {status}.")
+        self._process = None
+
+    def signal(self, number: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to all its processes, and return them.
+
+        After SIGSTOP, connections stay open without a response until SIGCONT.
+        """
+        main = psutil.Process(self._running().pid)
+        # PostgreSQL starts its children in sessions of their own: they are no process group.
+        family = [main, *main.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        return family
 
     def kill(self) -> None:
         """Kill all its processes with SIGKILL, like a crash of the machine, and keep the data."""
-        process = self._running()
         # Suspend all processes first, so that none of them sees another one die.
-        self.pause()
-        family = reaper.family(process.pid)
-        reaper.signal(family, "kill")
-        process.wait()
-        wait_until(lambda: not any(map(reaper.runs, family)), f"{self.title} did not end")
-        self._ended()
-
-    def pause(self) -> None:
-        """Suspend all its processes (SIGSTOP): connections stay open without a response."""
-        reaper.signal(reaper.family(self.pid), "suspend")
-
-    def resume(self) -> None:
-        """Undo pause()."""
-        reaper.signal(reaper.family(self.pid), "resume")
+        self.signal(signal.SIGSTOP)
+        family = self.signal(signal.SIGKILL)
+        self._running().wait()
+        wait_until(lambda: not any(map(runs, family)), f"{self.title} did not end")
+        self._process = None
 
     def close(self) -> None:
         """Kill it, if it runs, and remove all its files."""
-        if self._process:
+        if self._process and self._process.poll() is None:
             self.kill()
-        if "directory" in self.__dict__:
-            shutil.rmtree(self.directory, ignore_errors=True)
-            self.disown()
-
-    def disown(self) -> None:
-        """Give up control of it, so that it doesn't end with this process."""
-        _open.discard(self)
-        reaper.forget(self.__dict__.pop("directory"))
+        if "directory" in vars(self):
+            folders.remove(vars(self).pop("directory"))
+            _open.discard(self)
 
     def __enter__(self) -> Self:
         try:
@@ -282,19 +291,24 @@ class Server(abc.ABC):
             raise ServerError(f"{self.title} is not running.")
         return self._process
 
-    def _ended(self) -> None:
-        self._process = None
-        reaper.watch(self.directory)
+
+def runs(process: psutil.Process) -> bool:
+    """Return whether the process runs: orphans stay zombies until init reaps them."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
-def close_all() -> None:
-    """Close every server that this process has started."""
+def stop() -> None:
+    """Close every server that this process has started, and remove its temporary folders."""
     for server in list(_open):
         server.close()
-    reaper.end()
+    folders.remove_all()
 
 
-# This runs when the process returns, fails or is interrupted; the reaper handles SIGKILL.
-atexit.register(close_all)
+# This runs when the process returns, fails or is interrupted. After SIGKILL, the kernel kills the
+# servers, and the next temporary folder removes theirs.
+atexit.register(stop)
 # A forked child must not close the servers of its parent.
 os.register_at_fork(after_in_child=_open.clear)

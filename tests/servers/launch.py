@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.servers import reaper
-from tests.servers.base import Server, close_all, listed
+from tests.servers import folders
+from tests.servers.base import Server, listed
 from tests.servers.errors import ServerError
 from tests.servers.firebird import Firebird
 from tests.servers.mysqld import MariaDB, MySQL
@@ -24,11 +23,6 @@ KNOWN = ("sqlite", *KINDS, "oracle")
 
 MEMORY = Path("/dev/shm")
 """A file system in memory, where syncing takes no time; containers often have only 64 MB of it."""
-
-
-def has_room(folder: Path) -> bool:
-    """Return whether a folder exists, can be written and has space for the tests' database."""
-    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2**29
 
 
 def variable(name: str) -> str:
@@ -57,7 +51,7 @@ def boot(servers: Iterable[Server]) -> None:
     """Start several servers in parallel; if one of them fails, close all."""
     servers = list(servers)
     try:
-        with ThreadPoolExecutor(max_workers=max(len(servers), 1)) as pool:
+        with ThreadPoolExecutor() as pool:
             list(pool.map(lambda server: server.prepare(), servers))
         for server in servers:
             server.launch()
@@ -67,31 +61,6 @@ def boot(servers: Iterable[Server]) -> None:
         for server in servers:
             server.close()
         raise
-
-
-def prepared(
-    names: Iterable[str],
-    sqlite: Callable[[], str],
-    *,
-    durable: bool,
-    given: Mapping[str, str] = os.environ,
-) -> tuple[dict[str, str], dict[str, Server]]:
-    """Return the URLs of the databases that run already, and the servers to start for the others.
-
-    Raise ServerError for a database that has no server to start.
-    """
-    urls: dict[str, str] = {}
-    servers: dict[str, Server] = {}
-    for name in names:
-        if url := given.get(variable(name)):
-            urls[name] = url
-        elif name == "sqlite":
-            urls[name] = sqlite()
-        elif name in KINDS:
-            servers[name] = KINDS[name](durable=durable)
-        else:
-            raise ServerError(f"No {name} server can be started: set {variable(name)}.")
-    return urls, servers
 
 
 def start(
@@ -105,18 +74,22 @@ def start(
     The servers end with this process, or with stop(). Raise ServerError if a server can't be
     installed or doesn't start.
     """
-    urls, servers = prepared(names, lambda: _sqlite(durable), durable=durable, given=given)
+    urls: dict[str, str] = {}
+    servers: dict[str, Server] = {}
+    for name in names:
+        if url := given.get(variable(name)):
+            urls[name] = url
+        elif name == "sqlite":
+            urls[name] = _sqlite(durable)
+        elif name in KINDS:
+            servers[name] = KINDS[name](durable=durable)
+        else:
+            raise ServerError(f"No {name} server can be started: set {variable(name)}.")
     boot(servers.values())
     return urls | {name: server.url for name, server in servers.items()}
 
 
 def _sqlite(durable: bool) -> str:
-    place = MEMORY if not durable and has_room(MEMORY) else None
-    folder = Path(tempfile.mkdtemp(prefix="sequences-sqlite-", dir=place))
-    reaper.watch(folder)
+    has_room = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2**29
+    folder = folders.temporary("sqlite", MEMORY if has_room and not durable else None)
     return f"sqlite:///{folder / 'db.sqlite3'}"
-
-
-def stop() -> None:
-    """End all servers that this process has started, and remove their data."""
-    close_all()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-import signal
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers.base import Server
-from tests.servers.install import debian, install, mysqld_on_path
+from tests.servers.install import debian, mysqld_on_path
 from tests.servers.ports import HOST
 
 NAME = "sequences"
@@ -47,47 +47,20 @@ FAST: dict[str, str | int] = {
 class Mysqld(Server):
     """The base class of MariaDB and MySQL, with a user that has all privileges."""
 
+    address = f"mysql://{NAME}:{NAME}@{HOST}:{{port}}/{NAME}"
     user = "mysql"
-    stop_signal = signal.SIGTERM
-    daemon: ClassVar[str]
-    """The name of the program in a chroot system."""
     log_size: ClassVar[str]
     """The setting for the size of the redo log, which is small because each server gets a copy."""
 
+    @property
     @abc.abstractmethod
-    def own(self) -> Path | None:
-        """Return the machine's program, installed if possible; None if it needs a chroot system."""
-
-    @abc.abstractmethod
-    def system(self) -> Path:
-        """Return the root of a chroot system with the requested release."""
-
-    @cached_property
     def root(self) -> Path | None:
-        """The root of its chroot system; None if it is the machine's own."""
-        return None if not self.release and self.own() else self.system()
+        """The root of a small Debian system for chroot; None if it is the machine's own server."""
 
-    def program(self, name: str | Path, *arguments: str) -> list[str | Path]:
-        """Return the command that runs a program in the server's system."""
-        # This ignores the machine's configuration files; it must be the first option.
-        command = [name, "--no-defaults", *arguments]
-        return ["chroot", "--userspec=mysql:mysql", self.root, *command] if self.root else command
-
-    def server(self, *arguments: str) -> list[str | Path]:
-        """Return the command that runs the server."""
-        return self.program(
-            f"/usr/sbin/{self.daemon}" if self.root else str(self.own()), *arguments
-        )
-
-    def install(self) -> None:
-        """Install the program."""
-        assert self.root or self.own()
-
-    @cached_property
-    def version(self) -> str:
-        """The version, such as "10.11.18"."""
-        banner = self.run(self.server("--version"))
-        return banner.partition("Ver ")[2].split()[0].partition("-")[0]
+    @property
+    def prefix(self) -> Sequence[str | Path]:
+        """The command that runs its programs in its system."""
+        return ["chroot", "--userspec=mysql:mysql", self.root] if self.root else []
 
     def parent(self) -> Path:
         """Return the temporary directory, which in a chroot system is that system's own."""
@@ -109,32 +82,25 @@ class Mysqld(Server):
         """Return Popen's arguments: chroot needs root, and switches the user itself."""
         return {**super().popen(), **({"user": 0, "group": 0} if self.root else {})}
 
-    @property
-    def url(self) -> str:
-        """The URL, with the user that has all privileges."""
-        return f"mysql://{NAME}:{NAME}@{HOST}:{self.port}/{NAME}"
-
-    @property
-    def tmpdir(self) -> str:
-        """The folder of temporary files: the server's user may not have access to TMPDIR."""
-        return str(self.seen(self.directory))
+    def folders(self, data: Path) -> dict[str, str | int]:
+        """Return its options for the data, and for temporary files: it may have no other place."""
+        return {"datadir": str(self.seen(data)), "tmpdir": str(self.seen(self.directory))}
 
     def options(self) -> dict[str, str | int]:
         """Return the settings of this server."""
-        return {
-            **COMMON,
-            **({} if self.durable else {**FAST, self.log_size: "32M"}),
-            "port": self.port,
-            "datadir": str(self.seen(self.data)),
-            "tmpdir": self.tmpdir,
-        }
+        fast = {} if self.durable else {**FAST, self.log_size: "32M"}
+        return {**COMMON, **fast, "port": self.port, **self.folders(self.data)}
 
     def command(self) -> list[str | Path]:
         """Return the command of the server with its options."""
-        options = {**self.options(), **self.settings}
-        return self.server(
-            *(f"--{name.replace('_', '-')}={value}" for name, value in options.items())
-        )
+        return arguments(self.program(), {**self.options(), **self.settings})
+
+
+def arguments(program: str | Path, options: Mapping[str, str | int]) -> list[str | Path]:
+    """Return the command of a program with these options, and with none of a configuration file."""
+    # The first option must be this one.
+    shown = (f"--{name.replace('_', '-')}={value}" for name, value in options.items())
+    return [program, "--no-defaults", *shown]
 
 
 class MariaDB(Mysqld):
@@ -142,7 +108,6 @@ class MariaDB(Mysqld):
 
     name = "mariadb"
     title = "MariaDB"
-    daemon = "mariadbd"
     log_size = "innodb_log_file_size"
     releases = {
         "10.5": ("bullseye", "mariadb-server-core-10.5", "mariadb-client-core-10.5"),
@@ -151,22 +116,22 @@ class MariaDB(Mysqld):
     }
     """The Debian release of each, and the names of its packages there."""
 
-    def own(self) -> Path | None:
-        """Return the machine's program."""
-        return install("mariadb")
+    @cached_property
+    def root(self) -> Path | None:
+        """The root of a system with the requested release."""
+        return debian(*self.releases[self.release]) if self.release else None
 
-    def system(self) -> Path:
-        """Return the root of a chroot system with the release."""
-        return debian(*self.releases[self.release])
+    def program(self) -> str | Path:
+        """Return the program in its system."""
+        return "/usr/sbin/mariadbd" if self.root else super().program()
 
     def initialise(self, data: Path) -> None:
         """Create the system tables and the user."""
-        places = [f"--datadir={self.seen(data)}", f"--tmpdir={self.tmpdir}"]
-        options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        size = "--innodb-log-file-size=32M"
-        script = "mariadb-install-db"
-        self.run(self.program(script, *places, *options, "--skip-name-resolve", size))
-        self.run(self.server(*places, size, "--bootstrap"), SETUP)
+        options = {**self.folders(data), "innodb_log_file_size": "32M"}
+        script = arguments("mariadb-install-db", options)
+        accounts = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        self.run([*script, *accounts, "--skip-name-resolve"])
+        self.run([*arguments(self.program(), options), "--bootstrap"], SETUP)
 
 
 class MySQL(Mysqld):
@@ -174,31 +139,28 @@ class MySQL(Mysqld):
 
     name = "mysql"
     title = "MySQL"
-    daemon = "mysqld"
     log_size = "innodb_redo_log_capacity"
 
-    def own(self) -> Path | None:
-        """Return the machine's program, if it is MySQL 8 or newer."""
-        return mysqld_on_path()
+    @cached_property
+    def root(self) -> Path | None:
+        """The root of Debian's unstable release, the only one with MySQL."""
+        return None if mysqld_on_path() else debian("sid", "mysql-server-core")
 
-    def system(self) -> Path:
-        """Return the root of Debian's unstable release, the only one with MySQL."""
-        return debian("sid", "mysql-server-core")
+    def program(self) -> str | Path:
+        """Return the program in its system."""
+        return "/usr/sbin/mysqld" if self.root else mysqld_on_path() or ""
 
     def initialise(self, data: Path) -> None:
         """Create the data dictionary and the user."""
         setup = self.directory / "setup.sql"
         setup.write_text(SETUP)
-        self.run(
-            self.server(
-                "--initialize-insecure",
-                f"--datadir={self.seen(data)}",
-                f"--tmpdir={self.tmpdir}",
-                f"--init-file={self.seen(setup)}",
-                "--innodb-flush-method=nosync",
-                "--innodb-redo-log-capacity=32M",
-            )
-        )
+        options = {
+            **self.folders(data),
+            "init_file": str(self.seen(setup)),
+            "innodb_flush_method": "nosync",
+            "innodb_redo_log_capacity": "32M",
+        }
+        self.run([*arguments(self.program(), options), "--initialize-insecure"])
         # This is the server's identity: each copy must generate its own.
         (data / "auto.cnf").unlink()
 

@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 from tests.servers.base import Server
-from tests.servers.install import install
 from tests.servers.ports import HOST, listens
 from tests.servers.postgresql import PostgreSQL
 
@@ -31,10 +30,6 @@ class PgBouncer(Server):
         self.sessions = sessions
         self.idle = idle
 
-    def install(self) -> None:
-        """Install the program."""
-        install("pgbouncer")
-
     @property
     def url(self) -> str:
         """The URL of the server's database through the pool."""
@@ -58,7 +53,7 @@ server_idle_timeout = {self.idle}
 server_login_retry = 1
 """
         )
-        return [install("pgbouncer"), file]
+        return [self.program(), file]
 
     def answers(self) -> bool:
         """Return whether it accepts connections."""

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.servers.base import stop
 from tests.servers.errors import ServerError
-from tests.servers.launch import KNOWN, chosen, start, stop, variable
+from tests.servers.launch import KNOWN, chosen, start, variable
 from tests.servers.probe import describe
 
 MOST = 4

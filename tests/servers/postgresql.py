@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import subprocess
-from functools import cached_property
 from pathlib import Path
 
 from tests.servers.base import Server
@@ -21,6 +18,7 @@ class PostgreSQL(Server):
 
     name = "postgresql"
     title = "PostgreSQL"
+    address = f"postgresql://postgres@{HOST}:{{port}}/postgres"
     user = "postgres"
     stop_signal = signal.SIGINT
     releases = {
@@ -32,30 +30,17 @@ class PostgreSQL(Server):
     }
     """The versions of the npm packages with its programs, which have their own build numbers."""
 
-    @cached_property
-    def binaries(self) -> Path:
-        """The folder of its programs."""
-        release = self.releases.get(self.release)
-        return postgresql_release(release) if release else install("postgresql").resolve().parent
-
-    def install(self) -> None:
-        """Install the programs."""
-        assert self.binaries
-
-    @cached_property
-    def version(self) -> str:
-        """The version, such as "15.18"."""
-        return self.run([self.binaries / "postgres", "--version"]).split()[2]
-
-    @property
-    def url(self) -> str:
-        """The URL, with the superuser."""
-        return f"postgresql://postgres@{HOST}:{self.port}/postgres"
+    def program(self) -> Path:
+        """Return the program, whose folder has the others."""
+        if release := self.releases.get(self.release):
+            return postgresql_release(release) / "postgres"
+        return install("postgresql").resolve()
 
     def initialise(self, data: Path) -> None:
         """Create a database cluster that sorts by byte, whatever the machine's locale is."""
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        self.run([self.binaries / "initdb", f"--pgdata={data}", "--no-sync", *options])
+        initdb = self.program().with_name("initdb")
+        self.run([initdb, f"--pgdata={data}", "--no-sync", *options])
 
     def options(self) -> dict[str, str | int]:
         """Return the settings: TCP only, and enough connections for the threads of all tests."""
@@ -74,14 +59,4 @@ class PostgreSQL(Server):
         """Return the command of the server with its options."""
         settings = {**self.options(), **self.settings}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [self.binaries / "postgres", "-D", self.data, *options]
-
-    def close(self) -> None:
-        """Close it, and remove the shared memory block that a killed server leaves."""
-        block = ""
-        if "directory" in vars(self):
-            with contextlib.suppress(FileNotFoundError, IndexError):
-                block = (self.data / "postmaster.pid").read_text().splitlines()[6].split()[1]
-        super().close()
-        if block:
-            subprocess.run(["ipcrm", "-m", block], stderr=subprocess.DEVNULL)
+        return [self.program(), "-D", self.data, *options]

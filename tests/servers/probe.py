@@ -20,33 +20,30 @@ def connect(url: str) -> Any:
     Raise the driver's error if the server can't be reached.
     """
     settings = dj_database_url.parse(url)
-    engine = settings["ENGINE"].rpartition(".")[2]
-    place: dict[str, Any]
+    host, port, name = settings["HOST"], settings["PORT"], settings["NAME"]
     account: dict[str, Any] = {"user": settings["USER"], "password": settings["PASSWORD"]}
-    if engine == "postgresql":
-        import psycopg
+    match settings["ENGINE"].rpartition(".")[2]:
+        case "postgresql":
+            import psycopg
 
-        place = {"host": settings["HOST"], "port": settings["PORT"], "dbname": settings["NAME"]}
-        return psycopg.connect(**account, **place, connect_timeout=TIMEOUT)
-    if engine == "mysql":
-        import MySQLdb
+            place: Any = {"host": host, "port": port, "dbname": name}
+            return psycopg.connect(**account, **place, connect_timeout=TIMEOUT)
+        case "mysql":
+            import MySQLdb
 
-        port = int(settings["PORT"] or 3306)
-        place = {"host": settings["HOST"], "port": port, "database": settings["NAME"]}
-        return MySQLdb.connect(**account, **place, connect_timeout=TIMEOUT)
-    if engine == "django_firebird":
-        import firebird.driver
+            place = {"host": host, "port": int(port or 3306), "database": name}
+            return MySQLdb.connect(**account, **place, connect_timeout=TIMEOUT)
+        case "django_firebird":
+            import firebird.driver
 
-        dsn = f"{settings['HOST']}/{settings['PORT']}:{settings['NAME']}"
-        return firebird.driver.connect(dsn, **account)
-    if engine == "oracle":
-        import oracledb
+            return firebird.driver.connect(f"{host}/{port}:{name}", **account)
+        case "oracle":
+            import oracledb
 
-        dsn = settings["NAME"]
-        if settings["PORT"]:  # the name is then a SID, as in Django
-            dsn = oracledb.makedsn(settings["HOST"], int(settings["PORT"]), dsn)
-        return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=TIMEOUT)
-    return sqlite3.connect(settings["NAME"], timeout=TIMEOUT)
+            # With a port, the name is a SID, as in Django.
+            dsn = oracledb.makedsn(host, int(port), name) if port else name
+            return oracledb.connect(**account, dsn=dsn, tcp_connect_timeout=TIMEOUT)
+    return sqlite3.connect(name, timeout=TIMEOUT)
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

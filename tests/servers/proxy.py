@@ -1,4 +1,4 @@
-"""A TCP proxy that simulates a network: it delays, holds and cuts connections.
+"""A TCP proxy that simulates a network: it delays and cuts connections.
 
 It runs in a thread. Its clients are other processes, so it doesn't slow down what is measured.
 """
@@ -9,18 +9,14 @@ import asyncio
 import contextlib
 import selectors
 import threading
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Literal, Self, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Literal, Self, TypeVar
 
 from tests.servers.ports import HOST
 
 CHUNK = 1 << 16
 
 T = TypeVar("T")
-
-Deliver = Callable[[bytes], Awaitable[None]]
-"""A function that delivers a chunk, or drops it; an empty chunk is the end."""
 
 
 class Proxy:
@@ -33,34 +29,27 @@ class Proxy:
         self._place = host, port
         self._latency = latency / 1000
         self._lost, self._marker = "", b""
-        self._open = asyncio.Event()
-        self._open.set()
         self._connections: set[tuple[asyncio.StreamWriter, ...]] = set()
         self._runner = asyncio.Runner(loop_factory=_exact_loop)
         self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        listening = asyncio.start_server(self._connect, HOST, 0, limit=CHUNK)
-        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        self._server = self._run(asyncio.start_server(self._connect, HOST, 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def url(self, url: str) -> str:
         """Return the database `url` of a private server with the port of the proxy."""
         return url.replace(f":{self._place[1]}/", f":{self.port}/")
 
-    def hold(self) -> None:
-        """Forward nothing from now on, like a network that loses its link without an error."""
-        self._call(self._open.clear)
-
     def cut(self) -> int:
         """Reset every connection, and return their number; new connections are accepted."""
 
-        def reset() -> int:
+        async def reset() -> int:
             for connection in self._connections:
-                _reset(connection)
+                _reset(*connection)
             return len(self._connections)
 
-        return self._call(reset)
+        return self._run(reset())
 
     def lose(self, what: Literal["request", "reply"], marker: bytes) -> None:
         """Cut the connection of the next request that contains `marker`, instead of forwarding it.
@@ -77,11 +66,13 @@ class Proxy:
         return bool(self._lost)
 
     def close(self) -> None:
-        """Close the proxy and its connections."""
-        self._call(self._server.close)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._runner.close()
+        """Cut all connections, and accept no more."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._server.close)
+            self.cut()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._runner.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,77 +80,41 @@ class Proxy:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _call(self, function: Callable[[], T]) -> T:
-        """Call a function in the proxy's thread, and return its result."""
-
-        async def call() -> T:
-            return function()
-
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the proxy's thread, and return its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until either side closes the connection."""
         try:
-            onward, back = await asyncio.open_connection(*self._place, limit=CHUNK)
+            onward, back = await asyncio.open_connection(*self._place)
         except OSError:
-            _reset((writer,))
+            _reset(writer)
             return
-        connection = (writer, back)
-        self._connections.add(connection)
         lost = ""
 
-        async def request(chunk: bytes) -> None:
+        async def carry(what: str, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+            """Forward chunks, each after its delay, with several in transit at once."""
             nonlocal lost
-            if self._lost and self._marker in chunk:
-                lost, self._lost = self._lost, ""
-            await pass_on(chunk, back, lost == "request")
+            with contextlib.suppress(OSError):
+                while chunk := await source.read(CHUNK):
+                    if what == "request" and self._lost and self._marker in chunk:
+                        lost, self._lost = self._lost, ""
+                    if what == lost:
+                        _reset(writer, back)
+                        return
+                    self._loop.call_later(self._latency, to.write, chunk)
+            self._loop.call_later(self._latency, to.close)
 
-        async def reply(chunk: bytes) -> None:
-            await pass_on(chunk, writer, lost == "reply")
-
-        async def pass_on(chunk: bytes, target: asyncio.StreamWriter, is_lost: bool) -> None:
-            if is_lost:
-                _reset(connection)
-            elif chunk:
-                target.write(chunk)
-                await target.drain()
-            else:
-                target.write_eof()
-
-        try:
-            # The end of the proxy cancels this, which Python 3.11 would print as a failure.
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(self._carry(reader, request), self._carry(onward, reply))
-        finally:
-            self._connections.discard(connection)
-            _reset(connection)
-
-    async def _carry(self, source: asyncio.StreamReader, deliver: Deliver) -> None:
-        """Forward chunks, each after its delay, with several in transit at once."""
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-        delivery = asyncio.create_task(self._deliver(queue, deliver))
-        chunk = b"-"
-        while chunk:
-            try:
-                chunk = await source.read(CHUNK)
-            except OSError:
-                chunk = b""
-            queue.put_nowait((time.monotonic() + self._latency, chunk))
-        await delivery
-
-    async def _deliver(self, queue: asyncio.Queue[tuple[float, bytes]], deliver: Deliver) -> None:
-        """Deliver chunks when they are due, until an empty one."""
-        chunk = b"-"
-        with contextlib.suppress(OSError):
-            while chunk:
-                due, chunk = await queue.get()
-                await asyncio.sleep(max(due - time.monotonic(), 0))
-                await self._open.wait()
-                await deliver(chunk)
+        self._connections.add((writer, back))
+        # The end of the proxy cancels this, which Python 3.11 would print as a failure.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(carry("request", reader, back), carry("reply", onward, writer))
+        self._connections.discard((writer, back))
 
 
-def _reset(connection: Iterable[asyncio.StreamWriter]) -> None:
-    for writer in connection:
+def _reset(*writers: asyncio.StreamWriter) -> None:
+    for writer in writers:
         writer.transport.abort()
 
 

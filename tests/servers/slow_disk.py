@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import mmap
-import os
-import shutil
 import struct
 import subprocess
-import zlib
 from functools import cached_property
 from pathlib import Path
 
-from tests.servers.cache import cached
 from tests.servers.errors import ServerError
 from tests.servers.install import install
 from tests.servers.postgresql import PostgreSQL
@@ -40,7 +36,7 @@ class SlowDisk:
         self._lost = lost = folder / "slow_sync.lost"
         if not control.exists():
             folder.mkdir(exist_ok=True)
-            shutil.copy(_library(), library)  # other users can't read the cache
+            _compile(library)
             control.write_bytes(CONTROL.pack(0, 0, 0))
             lost.touch()
             for path in (folder, library):
@@ -107,17 +103,9 @@ class SlowPostgreSQL(PostgreSQL):
         return self.disk.environment
 
 
-def _library() -> Path:
-    """Return the compiled library; raise ServerError if there is no compiler."""
-
-    def build(folder: Path) -> None:
-        folder.mkdir()
-        options = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror"]
-        output = folder / "slow_sync.so"
-        command = [str(install("gcc")), *options, "-o", str(output), str(SOURCE), "-ldl"]
-        made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
-            raise ServerError(f"Compiling {SOURCE.name} failed:\n{made.stderr}")
-
-    mark = zlib.crc32(SOURCE.read_bytes())
-    return cached(f"slow-sync-{os.uname().machine}-{mark:08x}", build) / "slow_sync.so"
+def _compile(library: Path) -> None:
+    options = ["-shared", "-fPIC", "-O2", "-Wall", "-Werror", "-ldl"]
+    command: list[str | Path] = [install("gcc"), SOURCE, "-o", library, *options]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        raise ServerError(f"Compiling {SOURCE.name} failed:\n{made.stderr}")

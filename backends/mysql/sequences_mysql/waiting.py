@@ -94,13 +94,16 @@ def guard(connection: BaseDatabaseWrapper, name: str) -> Iterator[bool]:
 def rolls_back_on_timeout(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a lock wait timeout undoes the whole transaction.
 
-    Django's cursor would refuse the query if the transaction is marked for rollback already.
+    Raise the error of a conflict that has undone it meanwhile. In a Galera cluster, that may happen
+    between two statements. Only the next one gets the error, and a COMMIT after that succeeds.
     """
     driver: Any = connection.connection
-    with suppress(Exception), driver.cursor() as cursor:  # the connection may be closed
+    if driver is None:
+        return False
+    # Django's cursor would refuse the query if the transaction is marked for rollback already.
+    with connection.wrap_database_errors, driver.cursor() as cursor:
         cursor.execute("SELECT @@innodb_rollback_on_timeout")
         return bool(cursor.fetchone()[0])
-    return False
 
 
 def execute(

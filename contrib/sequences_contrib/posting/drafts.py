@@ -153,7 +153,7 @@ class Drafts:
         """
         features = self.connection.features
         rows = self.like(sample).select_for_update(
-            skip_locked=skip and features.has_select_for_update,
+            skip_locked=skip and features.has_select_for_update_skip_locked,
             no_key=features.has_select_for_no_key_update and not is_key(self.field),
         )
         # Oracle can't limit a query that locks rows.
