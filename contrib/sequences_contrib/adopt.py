@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError, NotSupportedError, connections, transaction
 from django.db.models import Model
 
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.taking import database_errors
 
+from .dates import DateText
 from .formats import NumberFormat
 from .groups import pages_of
-from .identity import counter_name
+from .identity import column_of, counter_name, text_of
+from .languages import fullmatch
 from .rules import check_end, maximum_of
-from .scopes import CHOICES, rows_in
+from .scopes import CHOICES, fields_of, path_of, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
@@ -170,16 +172,40 @@ def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, 
         rows = cursor.fetchall()
     found: dict[str, int] = {}
     for key, value in rows:
-        if not field.scope_parts and key == row:
+        text = "" if key is None else str(key)
+        if not field.scope_parts and text == row:
             counter = field.base
-        elif field.scope_parts and key.startswith(row) and key != row:
-            counter = counter_name(field.base, (key[len(row) :],), field.separator)
+        elif field.scope_parts and text.startswith(row) and text != row:
+            scope = _scope_text(field, text[len(row) :], connection)
+            counter = counter_name(field.base, (scope,), field.separator)
         else:
             continue
-        found[check_sequence_name(counter)] = check_integer(f"the value of {key!r}", value)
+        last_number = check_integer(f"the value of {text!r}", value)
+        found[check_sequence_name(counter)] = max(last_number, found.get(counter, last_number))
     if not found:
         raise ValueError(f"table {table!r} has no row {row!r}")
     return found
+
+
+def _scope_text(field: Any, written: str, connection: Any) -> str:
+    """Return the text of a scope's value as the counter's name has it: ``"7"`` for ``"007"``.
+
+    :raises ValueError: the scope can't have this value.
+    """
+    (part,) = field.scope_parts
+    if (path := path_of(part)) is None:
+        return written
+    if isinstance(part, DateText):
+        text = written if fullmatch([part.language], written) else None
+    else:
+        column = fields_of(field.model, path)[-1]
+        try:
+            text = text_of(column, column_of(column).to_python(written), connection)
+        except ValidationError:
+            text = None
+    if text is None:
+        raise ValueError(f"{written!r} is not a value that the scope {path!r} of {field} can have")
+    return text
 
 
 def _of_sequence(sequence: str, connection: Any) -> int:

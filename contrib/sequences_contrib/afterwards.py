@@ -18,7 +18,7 @@ from .scopes import rows_in
 from .series import fields_of_model
 from .taking import lock_counter
 from .transactions import savepoint
-from .voids import record_void
+from .voids import record_void, voided
 
 RELEASED = "sequences_released"
 """The attribute of ``instance._state`` that lets this module save or delete a protected row."""
@@ -116,7 +116,8 @@ def void(
     :param field: the name of a SequenceField; by default all SequenceFields of the model.
     :param reason: the reason, for the register of voids.
     :param user: who did it, for the register of voids: a user object, or text.
-    :param delete: delete the row.
+    :param delete: delete the row. Its other numbers then become void, too, unless they are already
+        void or will be assigned again.
     :raises ValueError: the row isn't stored or has no number, the number is already void, or the
         field would assign it again (``reuse``).
     """
@@ -125,10 +126,13 @@ def void(
     for each in fields:
         if each.reuse:
             raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
-    with _locked(instance, fields, using) as stored:
+    every = fields_of_model(type(instance)) if delete else []
+    others = [each for each in every if each not in fields and not each.reuse]
+    with _locked(instance, [*fields, *others], using) as stored:
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:
             raise ValueError(f"{instance!r} has no number, so it can't be void")
+        numbered += [each for each in others if not _is_void(each, stored, using)]
         if delete:
             with marked(instance, RELEASED):
                 instance.delete(using=using)
@@ -180,6 +184,12 @@ def _counters(rows: list[Model], fields: Iterable[Any], using: str) -> dict[str,
         for field in fields
         if (name := field.counter_of(row, using)) is not None
     }
+
+
+def _is_void(field: Any, stored: Any, using: str) -> bool:
+    name = field.counter_of(stored, using)
+    known = voided([name] if name else [], using)
+    return getattr(stored, field.attname) in known.get(name, ())
 
 
 def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:

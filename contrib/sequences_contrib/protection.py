@@ -32,6 +32,7 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
 
         :raises NumberProtected: a number depends on one of the updated fields.
         """
+        self._for_write = True  # A replica may not know yet that a row is numbered.
         names = _names(self, kwargs)
         touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
         if not touched:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import date
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.apps.registry import Apps
@@ -20,7 +21,7 @@ from sequences_contrib.afterwards import void
 from sequences_contrib.audit import Missing, audit
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
-from sequences_contrib.periods import Year
+from sequences_contrib.periods import Month, Year
 from sequences_contrib.upkeep import Change, prune, sync
 from sequences_contrib.voids import record_void
 
@@ -251,14 +252,13 @@ def test_adopt_from_a_table(using: str) -> None:
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     project = Project.objects.using(using).create()
     Ticket.objects.using(using).create(project=project)
-    remembered = {"inv": 5, "invoice": 99, f"t-{project.pk}": 4, "t-x.y": 2, "t-": 8}
+    remembered = {"inv": 5, "invoice": 99, f"t-{project.pk}": 4, "t-": 8}
     with home(using, **remembered) as table:
         assert adopt(Invoice, "number", table=table, row="inv", apply=True, using=using) == [
             Change("invoices", 3, 5)
         ]
         assert adopt(Ticket, "number", table=table, row="t-", apply=True, using=using) == [
-            Change(counter_of(project), 1, 4),
-            Change("numbered_ticket.number.x%2Ey", None, 2),
+            Change(counter_of(project), 1, 4)
         ]
         with pytest.raises(ValueError, match="no row 'nothing'"):
             adopt(Invoice, "number", table=table, row="nothing", using=using)
@@ -267,6 +267,51 @@ def test_adopt_from_a_table(using: str) -> None:
             adopt(Invoice, "number", table=table, row="inv", apply=True, using=using)
     with pytest.raises(ValueError, match="no columns name and last, or key and value"):
         adopt(Invoice, "number", table="django_migrations", row="inv", using=using)
+
+
+@pytest.mark.parametrize(
+    ("column", "scope", "written", "expected"),
+    [
+        (models.CharField(max_length=9), "part", ["x.y"], "x%2Ey"),
+        (models.IntegerField(), "part", ["007", "7"], "7"),
+        (models.IntegerField(), "part", ["x"], None),
+        (models.DecimalField(max_digits=8, decimal_places=2), "part", ["1.50", "1.5"], "1%2E5"),
+        (models.DateField(), "part", ["2026-1-5"], "2026-01-05"),
+        (models.DateField(), Year("part"), ["2026"], "2026"),
+        (models.DateField(), Month("part"), ["2026-1"], None),
+        (models.BooleanField(), "part", ["1"], "True"),
+        (models.UUIDField(), "part", ["A" * 32], str(UUID("a" * 32))),
+        (models.IntegerField(), lambda row: row.part, ["007"], "007"),
+    ],
+)
+def test_values_of_a_scope_that_others_have_written(
+    column: Any, scope: Any, written: list[str], expected: str | None, using: str
+) -> None:
+    """They name the counter of the rows with this value, or are refused."""
+    remembered = {f"old-{text}": 5 - place for place, text in enumerate(written)}
+    with (
+        letters(using, part=column.clone(), number=SequenceField("s", scope=scope)) as rows,
+        home(using, **remembered) as table,
+    ):
+        options: Any = {"table": table, "row": "old-", "using": using}
+        if expected is None:
+            with pytest.raises(ValueError, match=f"{written[0]!r} is not a value that the scope"):
+                adopt(rows.model, "number", **options)
+        else:
+            changes = adopt(rows.model, "number", **options)
+            assert changes == [Change(f"s.{expected}", None, 5)]
+
+
+def test_a_table_whose_names_are_integers(using: str) -> None:
+    """Rows without a name are left out."""
+    with letters(using, part=models.IntegerField(), number=SequenceField("s", scope="part")) as rows:
+        run_sql(using, "CREATE TABLE counted (name INTEGER, last BIGINT)")
+        try:
+            run_sql(using, "INSERT INTO counted VALUES (7, 5), (NULL, 6)")
+            changes = adopt(rows.model, "number", table="counted", row="", using=using)
+            assert changes == [Change("s.7", None, 5)]
+        finally:
+            run_sql(using, "DROP TABLE counted")
 
 
 def test_adopt_from_a_sequence_of_the_database(using: str) -> None:
