@@ -130,7 +130,32 @@ class ProtectNumbered(models.Model):
                     id="sequences_contrib.E052",
                 )
             )
-        return found
+        return [*found, *map(_unprotected, _left_to_the_database(cls))]
+
+
+def _left_to_the_database(model: type[models.Model]) -> list[Any]:
+    """Return the foreign keys by which the database itself deletes or changes numbered rows.
+
+    Only Django's on_delete for the database, such as DB_CASCADE of Django 6.1, has an operation.
+    """
+    used = {name for field in _numbered(model) for name in _depends_on(field)}
+    keys: list[Any] = [field for field in model._meta.concrete_fields if field.is_relation]
+    operations = [getattr(key.remote_field.on_delete, "operation", None) for key in keys]
+    return [
+        key
+        for key, operation in zip(keys, operations, strict=True)
+        if operation == "CASCADE" or (operation is not None and key.name in used)
+    ]
+
+
+def _unprotected(key: Any) -> checks.CheckMessage:
+    return checks.Error(
+        f"on_delete={key.remote_field.on_delete} lets the database delete or change numbered rows "
+        f"without ProtectNumbered.",
+        hint="Use PROTECT, CASCADE or another on_delete of Django.",
+        obj=key,
+        id="sequences_contrib.E053",
+    )
 
 
 def _protect_base_manager(sender: Any, **kwargs: Any) -> None:
