@@ -98,8 +98,9 @@ def pytest_unconfigure() -> None:
                 Path(f"{connections[alias].settings_dict['NAME']}{suffix}").unlink(missing_ok=True)
     elif connection.vendor != "oracle":
         try:
-            connection.creation.destroy_test_db(verbosity=0)
-        except connection.Database.DatabaseError as error:  # as with django-firebird
+            with connection.wrap_database_errors:
+                connection.creation.destroy_test_db(verbosity=0)
+        except DatabaseError as error:  # as with django-firebird
             print(f"The benchmarks' database was not removed: {error}")
 
 
