@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .allocator import FUNCTION
 from .exceptions import DurabilityUnknown
+from .outcomes import Outcome
 from .registry import asks_for_early_release, get_allocator
 
 __all__ = [
@@ -78,16 +79,20 @@ def durability_in_transaction(connection: BaseDatabaseWrapper) -> str | None:
 def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
     """Register a wait that runs directly after the COMMIT of the open transaction.
 
-    It becomes the first on_commit hook, so that the others run only after it has succeeded. A
-    rollback to a savepoint removes the hook, and the server undoes the release. One hook serves all
-    releases of a transaction: a rollback that removes it undoes the later releases, too.
+    It becomes the first on_commit hook but for those that record the outcome of a block, so that
+    the others run only after it has succeeded. A rollback to a savepoint removes the hook, and the
+    server undoes the release. One hook serves all releases of a transaction: a rollback that
+    removes it undoes the later releases, too.
     """
     hooks = connection.run_on_commit
-    if hooks and getattr(hooks[0][1], "func", None) is wait_now:
+    first = 0
+    while first < len(hooks) and isinstance(hooks[first][1], Outcome):
+        first += 1
+    if first < len(hooks) and getattr(hooks[first][1], "func", None) is wait_now:
         return
     wait = partial(wait_now, connection, durability(connection))
     transaction.on_commit(wait, using=connection.alias)
-    hooks.insert(0, hooks.pop())
+    hooks.insert(first, hooks.pop())
 
 
 class WaitedFor:

@@ -37,7 +37,15 @@ from sequences_core.early_release import durability
 from sequences_core.models import Counter
 from sequences_core.testing.base import Elsewhere
 from tests.aliases import known_to_django
-from tests.numbered.models import Company, Delivery, Invoice, Project, SpecialInvoice, Ticket
+from tests.numbered.models import (
+    Company,
+    Delivery,
+    Invoice,
+    Patient,
+    Project,
+    SpecialInvoice,
+    Ticket,
+)
 from tests.servers import PostgreSQL
 from tests.servers.errors import wait_until
 from tests.servers.pgbouncer import PgBouncer
@@ -85,7 +93,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
         with connections[DIRECT].cursor() as cursor:
             cursor.execute("CREATE ROLE clerk LOGIN")
         with connections[DIRECT].schema_editor() as editor:
-            for model in (Invoice, SpecialInvoice, Delivery, Company, Project, Ticket):
+            for model in (Invoice, SpecialInvoice, Delivery, Company, Project, Ticket, Patient):
                 editor.create_model(model)
         call_command("migrate", "sequences_contrib", database=DIRECT, verbosity=0)
         with connections[DIRECT].cursor() as cursor:
@@ -587,6 +595,28 @@ class TestPrivilege(Server):
         assert row.number == 2
         assert invoices() == [1, 2]
         assert create(UNPRIVILEGED_BOUND) == 3
+
+    def test_a_number_that_is_the_primary_key_when_the_wait_fails(self) -> None:
+        """The row is stored, so saving its instance again doesn't insert another row."""
+        using = UNPRIVILEGED_BOUND
+        create(using)
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"REVOKE EXECUTE ON {function()} FROM PUBLIC")
+        patients = [Patient(), Patient()]
+
+        @transaction.atomic(using=using)
+        def save() -> None:
+            for patient in patients:
+                patient.save(using=using)
+            assert len(connections[using].run_on_commit) == 2  # One is the wait.
+
+        with pytest.raises(DurabilityUnknown):
+            save()
+        with connections[DIRECT].cursor() as cursor:
+            cursor.execute(f"GRANT EXECUTE ON {function()} TO PUBLIC")
+        for patient in patients:
+            patient.save(using=using)
+        assert sorted(Patient.objects.using(using).values_list("pk", flat=True)) == [1, 2]
 
     def test_a_row_that_is_numbered_later_knows_its_number_when_the_wait_fails(self) -> None:
         """After posting or moving, saving again doesn't restore the old number."""

@@ -199,8 +199,12 @@ class Server(abc.ABC):
 
     def launch(self) -> None:
         """Start the process without waiting, so that several servers can start in parallel."""
-        # A change of the user would undo this, so it comes last. Only Linux has it.
-        tied = ["setpriv", "--pdeathsig", "KILL"] if which("setpriv") else []
+        # A change of the user would undo this, so it comes last. Only Linux has it, and that of
+        # Debian 11 needs /proc.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
+        probe = [*self.prefix, *tied, "true"]
+        if not which("setpriv") or subprocess.run(probe, capture_output=True).returncode:
+            tied = []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.prefix, *tied, *self.command()],

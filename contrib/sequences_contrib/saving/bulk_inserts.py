@@ -87,6 +87,7 @@ def _remember(numbers: Numbers, connection: BaseDatabaseWrapper) -> None:
     """Remember the numbers of the rows, now stored; defer those that only the database knows."""
     if not connection.features.can_return_rows_from_bulk_insert:
         for row in numbers.rows:
+            row._state.db = connection.alias  # Django sets it only if it knows the primary keys.
             for field in numbers.fields:
                 if is_expression(getattr(row, field.attname)) and row.pk is not None:
                     delattr(row, field.attname)

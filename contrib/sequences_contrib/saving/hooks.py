@@ -16,7 +16,7 @@ from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
 from .inserts import numbering_insert
 from .memory import keep_changes, remembering_from_db, remembering_refresh
-from .rollbacks import undoing_save
+from .rollbacks import refusing_delete, undoing_save
 from .updates import numbering_update
 
 
@@ -27,6 +27,7 @@ def number_inserts(cls: Any) -> None:
     cls._sequences_hooked = True
     cls._do_insert = numbering_insert(cls._do_insert)
     cls.save_base = undoing_save(cls.save_base)
+    cls.delete = refusing_delete(cls.delete)
     cls.from_db = classmethod(remembering_from_db(cls.from_db.__func__))
     cls.refresh_from_db = remembering_refresh(cls.refresh_from_db)
     validate_numbers(cls)

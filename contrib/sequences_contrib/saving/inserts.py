@@ -59,6 +59,8 @@ def numbering_insert(insert: Any) -> Any:
             results = []  # Django has nothing left to set.
         else:
             known = dict(zip(asked, results[0] if results else (), strict=False))
+            for field, value in known.items():
+                setattr(self, field.attname, value)
             _read_back(self, connection, numbered, known)
             results = _in_order(self, numbered, results, returning_fields)
         if self._meta.parents and manager.model is not self._meta.concrete_model:

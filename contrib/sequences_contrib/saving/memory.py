@@ -9,11 +9,17 @@ loaded with.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from ..counters import sequence_fields
+from sequences_core.outcomes import outcome_of_block
+from sequences_core.taking import in_users_transaction
+
+from ..counters import Numbering, sequence_fields
+from ..formatted import Formatted
 
 LOADED = "sequences_loaded"
 """The attribute of ``_state`` that keeps the primary key that an instance was loaded with."""
@@ -25,6 +31,9 @@ Each change is the row or its state, the name of an attribute, and the value tha
 row is stored, the list is removed.
 """
 
+OUTCOME = "sequences_outcome"
+"""The attribute of ``_state`` that keeps the outcome of the block that took the primary key."""
+
 MISSING = object()
 
 
@@ -33,9 +42,19 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
     value, state = getattr(row, field.attname), row._state
     if value is None or getattr(state, field.memory, None) != value or state.db != using:
         return False
-    # With the same primary key it is a row that was deleted, and that keeps its number.
-    key = getattr(state, LOADED, None)
-    return key is None or key != row.pk
+    # With the same primary key it is a row that was deleted, and that keeps its number, or one
+    # whose INSERT with an explicit number was rolled back.
+    keys = getattr(state, LOADED, None), getattr(state, _given(field), None)
+    return row.pk is None or row.pk not in keys
+
+
+def remember_given(field: Any, rows: Iterable[Any]) -> None:
+    """Remember that the number or text of these rows, now stored, was set by the caller."""
+    for row in rows:
+        if row.pk is None:  # Only the database knows it, so nothing can tell it from a copy.
+            delattr(row._state, field.memory)
+        else:
+            setattr(row._state, _given(field), row.pk)
 
 
 def remember_loaded(field: Any, row: Model) -> None:
@@ -98,12 +117,62 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
     def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
         fields = fields if fields is None else list(fields)
         refresh_from_db(self, using, fields, *args, **kw)
+        vars(self._state).pop(OUTCOME, None)  # The row exists.
         model: type[Model] = type(self)
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
                 remember_loaded(field, self)
 
     return wrapper
+
+
+def remember_outcome(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
+    """Remember the block in which these rows were inserted, with numbers as primary keys."""
+    if in_users_transaction(connection) and connection.commit_on_exit:
+        outcome = outcome_of_block(connection)
+        for row in rows:
+            setattr(row._state, OUTCOME, outcome)
+
+
+def forget_rolled_back(row: Model) -> None:
+    """Remove the primary key of a row whose INSERT was rolled back.
+
+    Otherwise, ``save()`` would overwrite the row of somebody else, who has the number now. Numbers
+    that the caller has set stay.
+    """
+    state = vars(row._state)
+    outcome = state.get(OUTCOME)
+    if outcome is None or not (outcome.is_committed or outcome.is_rolled_back()):
+        return
+    del state[OUTCOME]
+    if outcome.is_committed:
+        return
+    row._state.adding = True
+    for field in row._meta.concrete_fields:
+        end = end_of(field)
+        if not isinstance(end, Numbering | Formatted):
+            continue
+        if state.get(end.memory, MISSING) != row.__dict__.get(field.attname):
+            continue
+        if _given(end) in state:
+            del state[end.memory]
+        else:
+            setattr(row, field.attname, None)
+
+
+def end_of(field: Any) -> Any:
+    """Return the field whose value a link to a parent repeats, or the field itself.
+
+    A parent's primary key can be a link to a parent of its own.
+    """
+    while field.is_relation and field.remote_field.parent_link:
+        field = field.target_field
+    return field
+
+
+def _given(field: Any) -> str:
+    """Return the attribute of ``_state`` that keeps the primary key of :func:`remember_given`."""
+    return f"{field.memory}_given"
 
 
 @functools.lru_cache(maxsize=1024)

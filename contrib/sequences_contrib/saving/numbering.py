@@ -18,7 +18,7 @@ from ..rules import Rules, rules_of
 from ..scopes import CHOICES, rows_in
 from ..taking import lock_counter, pass_number, take_numbers
 from . import in_statement, notes
-from .memory import is_copy
+from .memory import is_copy, remember_given, remember_outcome
 from .row_values import RowValues
 from .texts import Texts
 
@@ -109,6 +109,13 @@ class Numbers:
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # Otherwise it is deferred.
                     setattr(row._state, memory, getattr(row, attname))
+        for fields in (self.by_counter or {}).values():
+            for field, (new, explicit) in fields.items():
+                remember_given(field, explicit)
+                if field.is_key:
+                    remember_outcome(new, self.connection)
+        for text, rows in self._texts.given:
+            remember_given(text, rows)
 
     def pass_stored(self) -> None:
         """Raise the counters to those explicit numbers that were stored despite conflicts."""

@@ -18,7 +18,7 @@ from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
 from ..transactions import savepoint_if_manual
-from .memory import CHANGES, MISSING, undo_changes
+from .memory import CHANGES, MISSING, end_of, forget_rolled_back, undo_changes
 
 
 def undoing_save(save_base: Any) -> Any:
@@ -28,6 +28,7 @@ def undoing_save(save_base: Any) -> Any:
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         if kwargs.get("update_fields"):
             kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
+        forget_rolled_back(self)
         state = vars(self._state)
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
@@ -45,6 +46,17 @@ def undoing_save(save_base: Any) -> Any:
             state.pop(CHANGES, None)
             if outer is not None:  # A handler of a signal saves the instance that is being saved.
                 state[CHANGES] = outer
+
+    return wrapper
+
+
+def refusing_delete(delete: Any) -> Any:
+    """Wrap ``Model.delete``: it raises Django's ValueError if the row's INSERT was rolled back."""
+
+    @functools.wraps(delete)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        forget_rolled_back(self)
+        return delete(self, *args, **kwargs)
 
     return wrapper
 
@@ -94,7 +106,7 @@ def _numbered(row: Any) -> list[str]:
     return [
         field.attname
         for field in row._meta.concrete_fields
-        if isinstance(_end_of(field), Numbering | Formatted)
+        if isinstance(end_of(field), Numbering | Formatted)
     ]
 
 
@@ -103,13 +115,3 @@ def _posted(row: Any) -> list[str]:
     posted = [field for field in sequence_fields(row._meta.concrete_fields) if field.when]
     texts = [text for field in posted for text in field.texts]
     return [field.attname for field in posted + texts]
-
-
-def _end_of(field: Any) -> Any:
-    """Return the field whose value a link to a parent repeats, or the field itself.
-
-    A parent's primary key can be a link to a parent of its own.
-    """
-    while field.is_relation and field.remote_field.parent_link:
-        field = field.target_field
-    return field

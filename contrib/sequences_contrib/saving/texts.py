@@ -24,6 +24,8 @@ class Texts:
         self.rows = rows
         self.connection = connection
         self.values = values
+        self.given: list[tuple[Any, list[Any]]] = []
+        """By field of a text: the rows whose text the caller has set."""
         self._unwritten: list[tuple[Any, Any, list[Any], list[Affixes | None]]] = []
 
     def rows_to_write(self, text: Any, field: Any) -> list[Any]:
@@ -32,7 +34,7 @@ class Texts:
         Raises ValueError for rows whose number is only known to the database, and for those that
         have a text but no number.
         """
-        rows = []
+        rows, explicit = [], []
         for row in self.rows:
             number, given = getattr(row, field.attname), getattr(row, text.attname)
             if not given or is_copy(row, text, self.connection.alias):
@@ -41,6 +43,10 @@ class Texts:
                 rows.append(row)
             elif number is None or is_copy(row, field, self.connection.alias):
                 raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
+            else:
+                explicit.append(row)
+        if explicit:
+            self.given.append((text, explicit))
         return rows
 
     def look_up(self, text: Any, field: Any, rows: list[Any], numbered: set[int]) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from django.db import OperationalError, connections, transaction
 from django.db.models import Model, QuerySet
 
+from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from .. import conditions
 from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
@@ -142,11 +142,14 @@ class _Saving:
     def _may_be_due(self, field: Any) -> bool:
         """Return whether this save can make the condition true for a row without a number."""
         is_numbered = self._known(field) not in (None, MISSING)
-        if is_numbered and not hasattr(self.row._state, _uncommitted(field)):
+        if is_numbered and not self._is_doubtful(field):
             return False
-        names = conditions.names_in(field.when)
-        about = [field, *(conditions.field_of(field.model, name) for name in names)]
-        return any(map(self._is_saved, about))
+        return any(map(self._is_saved, [field, *field.condition_fields]))
+
+    def _is_doubtful(self, field: Any) -> bool:
+        """Return whether the transaction that stored the instance's number may be rolled back."""
+        state, name = vars(self.row._state), _outcome(field)
+        return name in state and not (state[name] and state[name].is_committed)
 
     def _is_saved(self, field: Any) -> bool:
         return self.names is None or field.name in self.names or field.attname in self.names
@@ -230,11 +233,7 @@ class _Saving:
         setattr(state, LOADED, self.row.pk)
         if uncommitted:
             # If the transaction is rolled back, the row doesn't have this number.
-            mark = _uncommitted(field)
-            setattr(state, mark, True)
-            transaction.on_commit(
-                lambda: vars(state).pop(mark, None), using=self.connection.alias, robust=True
-            )
+            setattr(state, _outcome(field), outcome_of_block(self.connection))
 
 
 def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
@@ -249,5 +248,5 @@ def _announced(field: Any) -> str:
     return f"{field.memory}_announced"
 
 
-def _uncommitted(field: Any) -> str:
-    return f"{field.memory}_uncommitted"
+def _outcome(field: Any) -> str:
+    return f"{field.memory}_outcome"
