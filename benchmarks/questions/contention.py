@@ -88,7 +88,7 @@ def test_contention(cell: Cell, turn: int, tally: Tally) -> None:
     host, port = connection.settings_dict["HOST"] or HOST, connection.settings_dict["PORT"]
     proxy = Proxy(int(port), host=host, latency=cell.latency / 2) if cell.latency else None
     with proxy or nullcontext():
-        measure(cell, tally, proxy and proxy.port)
+        measure(cell, tally, proxy.port if proxy else None)
 
 
 def measure(cell: Cell, tally: Tally, port: int | None = None) -> None:

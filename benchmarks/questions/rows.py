@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Model
@@ -17,8 +18,8 @@ SETTLE = {
 """The statements that finish the server's background work on new rows."""
 
 
-def store(model: type[Model], fields: str, rows: Iterable[tuple[object, ...]]) -> None:
-    """Insert rows with values for these fields, without Django's instances, and settle them."""
+def store(model: type[Model], fields: str, rows: Any) -> None:
+    """Insert rows, which are tuples of values for these fields, and settle them."""
     names = [connection.ops.quote_name(name) for name in fields.split()]
     places = ", ".join(["%s"] * len(names))
     table = model._meta.db_table

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_counters, lock_parents, marked
+from .saving.memory import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
 from .transactions import savepoint
@@ -31,6 +32,7 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
 
         :raises NumberProtected: a number depends on one of the updated fields.
         """
+        self._for_write = True  # A replica may not know yet that a row is numbered.
         names = _names(self, kwargs)
         touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
         if not touched:
@@ -81,6 +83,7 @@ class ProtectNumbered(models.Model):
 
         :raises NumberProtected: the row has a number, and a value that it depends on has changed.
         """
+        forget_rolled_back(self)
         using = using or router.db_for_write(type(self), instance=self)
         options: Any = {
             "force_insert": force_insert,
@@ -101,6 +104,7 @@ class ProtectNumbered(models.Model):
 
     def clean(self) -> None:
         super().clean()
+        forget_rolled_back(self)
         if self.pk is None:
             return
         using = router.db_for_write(type(self), instance=self)

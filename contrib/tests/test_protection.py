@@ -352,3 +352,20 @@ def test_one_document_posted_twice(using: str) -> None:
         second.number = 5
         with pytest.raises(NumberProtected):
             second.save(using=using)
+
+
+def test_a_replica(made: tuple[Any, Any], using: str, settings: Any) -> None:
+    """update() asks the database that it writes to, because a replica can be behind."""
+
+    class Behind:
+        def db_for_read(self, model: Any, **hints: Any) -> str:
+            return "behind"
+
+        def db_for_write(self, model: Any, **hints: Any) -> str:
+            return using
+
+    firms, deeds = made
+    deeds.create(firm=firms.create())
+    settings.DATABASE_ROUTERS = [Behind()]
+    with pytest.raises(NumberProtected):
+        deeds.model.objects.update(firm=None)

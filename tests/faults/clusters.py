@@ -42,7 +42,7 @@ def pool_killed(arena: Arena, tally: Tally) -> None:
     """Kill writers that share fewer sessions of a PgBouncer in transaction mode, and kill it."""
     server = arena.server
     assert isinstance(server, PostgreSQL)
-    with PgBouncer(server, sessions=3, idle=1) as pool:
+    with PgBouncer(server, default_pool_size=3, server_idle_timeout=1) as pool:
 
         def act(fleet: Fleet) -> None:
             for _ in range(KILLS // 3):

@@ -43,6 +43,11 @@ def listed(names: str | None) -> dict[str, str]:
     return {name: release for name, _, release in entries}
 
 
+def assignments(settings: Mapping[str, str | int]) -> list[str]:
+    """Return "name=value" for each setting."""
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
 class Server(abc.ABC):
     """A private, throw-away server; a context manager that starts it and removes it.
 
@@ -107,6 +112,10 @@ class Server(abc.ABC):
     def options(self) -> dict[str, str | int]:
         """Return the settings that it starts with; `settings` override them."""
         return {}
+
+    def configuration(self) -> list[str]:
+        """Return all settings, each as "name=value"."""
+        return assignments({**self.options(), **self.settings})
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
