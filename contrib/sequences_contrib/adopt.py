@@ -172,14 +172,15 @@ def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, 
         rows = cursor.fetchall()
     found: dict[str, int] = {}
     for key, value in rows:
-        if not field.scope_parts and key == row:
+        text = "" if key is None else str(key)
+        if not field.scope_parts and text == row:
             counter = field.base
-        elif field.scope_parts and key.startswith(row) and key != row:
-            text = _scope_text(field, key, key[len(row) :], connection)
-            counter = counter_name(field.base, (text,), field.separator)
+        elif field.scope_parts and text.startswith(row) and text != row:
+            scope = _scope_text(field, text, text[len(row) :], connection)
+            counter = counter_name(field.base, (scope,), field.separator)
         else:
             continue
-        number = check_integer(f"the value of {key!r}", value)
+        number = check_integer(f"the value of {text!r}", value)
         # Several texts can stand for one value, such as "1.5" and "1.50".
         found[check_sequence_name(counter)] = max(number, found.get(counter, number))
     if not found:

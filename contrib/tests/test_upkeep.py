@@ -320,6 +320,20 @@ def test_adopt_reads_a_scope_as_its_column_does(kind: str, using: str) -> None:
                     adopt(rows.model, "number", table=table, row="p", apply=True, using=using)
 
 
+def test_a_table_whose_names_are_integers(using: str) -> None:
+    """Rows without a name are left out."""
+    with letters(
+        using, part=models.IntegerField(), number=SequenceField("s", scope="part")
+    ) as rows:
+        run_sql(using, "CREATE TABLE counted (name INTEGER, last BIGINT)")
+        try:
+            run_sql(using, "INSERT INTO counted VALUES (7, 5), (NULL, 6)")
+            changes = adopt(rows.model, "number", table="counted", row="", using=using)
+            assert changes == [Change("s.7", None, 5)]
+        finally:
+            run_sql(using, "DROP TABLE counted")
+
+
 def test_adopt_from_a_sequence_of_the_database(using: str) -> None:
     """Called or not yet; a database without sequences says so."""
     Invoice.objects.using(using).create()
