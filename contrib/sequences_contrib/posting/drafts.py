@@ -7,38 +7,18 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import (
-    Count,
-    F,
-    Field,
-    Model,
-    Q,
-    QuerySet,
-    TextField,
-    UniqueConstraint,
-    Value,
-)
+from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
-from django.db.models.functions import Cast
-from django.db.models.lookups import IsNull, Lookup
+from django.db.models.functions import Length
+from django.db.models.lookups import IsNull, LessThan
 
 from ..counters import Numbering, names_if_found
 from ..dates import IsoDate
 from ..placeholders import is_never_null
 from ..scopes import fields_of, has_odd_dates, path_of, rows_in
 
-
-class Glob(Lookup):
-    """SQLite's operator GLOB."""
-
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
-        left, params = self.process_lhs(compiler, connection)
-        right, more = self.process_rhs(compiler, connection)
-        return f"{left} GLOB {right}", (*params, *more)
-
-
-# The form of the dates that SQLite orders correctly as text.
-ISO_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+ISO_LENGTH = 10
+"""The length of 2026-01-05. Odd dates, such as 2026-1-5, are shorter."""
 
 
 class Order:
@@ -102,7 +82,7 @@ class Drafts:
             dates
             for dates, _ in order.columns
             if has_odd_dates(dates, self.connection)
-            and self.rows.filter(~Q(Glob(Cast(dates.attname, TextField()), ISO_DATE))).exists()
+            and self.rows.filter(LessThan(Length(dates.attname), ISO_LENGTH)).exists()
         ]
 
     def counters(self) -> dict[str, tuple[Model, int]]:
