@@ -100,11 +100,6 @@ class Numbering(Options):
         """Return whether ``when`` is true of the row, so that it must have a number."""
         return self.when is None or conditions.is_met(self.when, row, connection)
 
-    @property
-    def reads_rows(self) -> bool:
-        """Whether taking a number can read other rows with a lock."""
-        return bool(self.reuse or self.skip_used or self.ascending)
-
     def skips_used(self, instance: Model) -> bool:
         """Return whether numbers that rows already have are skipped for this instance."""
         return self.skip_used(instance) if callable(self.skip_used) else self.skip_used

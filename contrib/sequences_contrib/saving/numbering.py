@@ -175,14 +175,7 @@ class Numbers:
         if not in_users_transaction(self.connection):
             limits = [field.limit for field, _ in counted if field.limit is not None]
             self._around = begin(self.using, min(limits, default=None))
-        by_counter = sorted(self.by_counter.items())
-        if len(by_counter) > 1 and any(field.reads_rows for field, _ in counted):
-            # A locking read can wait for rows of other counters, and so for transactions that need
-            # one of these counters. No counter may be left to lock then.
-            for name, fields in by_counter:
-                field, (new, explicit) = next(iter(fields.items()))
-                lock_counter(field, (new or explicit)[0], name, self.using)
-        for name, fields in by_counter:
+        for name, fields in sorted(self.by_counter.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)
 

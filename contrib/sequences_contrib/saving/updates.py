@@ -22,7 +22,7 @@ from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
-from .due import LOCKED, TRIES, due_counters, lock_counters
+from .due import HELD, LOCKED, TRIES, Moved, lock_due
 from .memory import LOADED
 from .numbering import Numbers
 
@@ -56,7 +56,7 @@ def numbering_update(update: Any) -> Any:
             values = [_settled(each, sources) for each in values]
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
-            lock_counters(due_counters(self, using, names), using)
+            lock_due(self, using, names)
         fields = [
             field
             for field in base_qs.model._meta.local_concrete_fields
@@ -123,6 +123,8 @@ class _Saving:
                 doubtful = self.open
                 if not self.stored.exists():
                     break  # if an INSERT follows, it numbers the row
+                if hasattr(self.row._state, HELD):
+                    raise Moved from None
         else:
             raise OperationalError(
                 f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
