@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -15,7 +16,7 @@ from sequences_contrib.periods import Year
 
 from sequences_core import get_last_value, set_last_value
 from sequences_core.testing.base import Elsewhere
-from tests.numbered.blocks import letters, rolled_back, tables, together
+from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project, Seat, Ticket
 from tests.servers.probe import finds_what_it_does_not_see
 
@@ -200,6 +201,32 @@ def test_a_row_of_another_counter_that_is_not_committed(option: Any, using: str)
             assert rows.create(kind="b").number == 1
             other.start()
             assert other.result() == 1
+
+
+def test_all_counters_are_locked_before_rows_are_read(using: str) -> None:
+    """The locking reads of InnoDB may lock rows that others wait for with a counter locked."""
+    if connections[using].vendor != "mysql":
+        pytest.skip("only MySQL and MariaDB read rows with a lock")
+    meta = type("Meta", (), {"app_label": "numbered"})
+    with isolate_apps("tests.numbered"):
+        parent = model_with(zz=SequenceField("zz", reuse="gaps"), yy=SequenceField("yy"))
+        fields = {"aa": SequenceField("aa"), "bb": SequenceField("bb", when="posted")}
+        fields["posted"] = models.BooleanField(default=True)
+        child: Any = type("Child", (parent,), {"__module__": __name__, "Meta": meta, **fields})
+    with tables(using, parent, child):
+        statements: list[str] = []
+
+        def record(execute: Any, sql: str, params: Any, *arguments: Any) -> Any:
+            statements.append(f"{sql} {params}")
+            return execute(sql, params, *arguments)
+
+        with connections[using].execute_wrapper(record):
+            child.objects.using(using).create()
+        first = next(i for i, text in enumerate(statements) if "FROM `numbered_letter`" in text)
+        names = [
+            name for text in statements[:first] for name in re.findall("'(aa|bb|yy|zz)'", text)
+        ]
+        assert list(dict.fromkeys(names)) == ["yy", "zz", "aa", "bb"]
 
 
 def test_a_counter_that_is_behind_the_rows(using: str) -> None:

@@ -22,7 +22,7 @@ from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
-from .due import HELD, LOCKED, TRIES, Moved, lock_due
+from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
 from .memory import LOADED
 from .numbering import Numbers
 
@@ -92,8 +92,8 @@ class _Saving:
         self.stored = rows.filter(pk=pk)
         # The row, or that of a parent model, may be locked already. If others have numbered it
         # since it was read, locking its counter now could end in a deadlock.
-        parents = row._meta.concrete_model._meta.parents
-        self.is_locked = bool(parents) or hasattr(row._state, LOCKED)
+        self.has_parents = bool(row._meta.concrete_model._meta.parents)
+        self.is_locked = self.has_parents or hasattr(row._state, LOCKED)
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
         # A number is stored only if it is taken here, or was set explicitly. Otherwise the
@@ -194,6 +194,10 @@ class _Saving:
                 sources = {source for field in fields for source in field.unsettled}
                 values = [_settled(each, sources) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
+                if self.has_parents and self.connection.vendor == "mysql":
+                    # The filter can be about a parent's row, which the UPDATE would lock, but only
+                    # after the child's row. Other saves lock the parent's row first.
+                    lock_rows(self.row, self.connection.alias)
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
                     raise _Changed
