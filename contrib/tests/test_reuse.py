@@ -210,7 +210,8 @@ def test_all_counters_are_locked_before_rows_are_read(using: str) -> None:
     meta = type("Meta", (), {"app_label": "numbered"})
     with isolate_apps("tests.numbered"):
         parent = model_with(zz=SequenceField("zz", reuse="gaps"), yy=SequenceField("yy"))
-        fields = {"aa": SequenceField("aa"), "bb": SequenceField("bb", when="posted")}
+        fields: dict[str, Any] = {"aa": SequenceField("aa")}
+        fields["bb"] = SequenceField("bb", when="posted")
         fields["posted"] = models.BooleanField(default=True)
         child: Any = type("Child", (parent,), {"__module__": __name__, "Meta": meta, **fields})
     with tables(using, parent, child):
