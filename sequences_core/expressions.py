@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import NotSupportedError
-from django.db.models import BigIntegerField, Expression
+from django.db.models import BigIntegerField, Expression, Value
 from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
@@ -135,9 +135,14 @@ class NextValue(Expression):
             if not has_function(connection):
                 raise function_missing(connection)
         sql, params = self._sql, (self._name,)
+        texts = [self._name]
         for name in self._expressions:
+            texts = [str(each.value) for each in name.flatten() if isinstance(each, Value)]
             name_sql, params = compiler.compile(name)
             sql = sql % name_sql
+        for text in texts:
+            if not text.isascii():
+                allocator.check_name(connection, text)
         return self._released(sql, compiler, connection), tuple(params)
 
     def _released(self, sql: str, compiler: Any, connection: Any) -> str:

@@ -16,7 +16,7 @@ class Outcome:
     Django has no hook for a rollback. But whatever undoes the block also discards its on_commit
     hooks: a rollback of the transaction or to a savepoint, and the end of the connection.
 
-    A pickled or deep copy is None: another process can't know the outcome.
+    A pickled copy is None: another process can't know the outcome.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -26,6 +26,9 @@ class Outcome:
 
     def __call__(self) -> None:
         self.is_committed = True
+
+    def __deepcopy__(self, memo: object) -> Outcome:
+        return self
 
     def __reduce__(self) -> tuple[type[None], tuple[()]]:
         return type(None), ()

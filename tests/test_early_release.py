@@ -73,7 +73,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
 
     with (
         PostgreSQL(settings={"wal_level": "logical"}) as server,
-        PgBouncer(server, sessions=2) as pool,
+        PgBouncer(server, default_pool_size=2) as pool,
         django_db_blocker.unblock(),
         known_to_django(
             {

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import IntegrityError, NotSupportedError, connections, transaction
 from django.db.models import Model
 
 from sequences_core.arguments import check_integer, check_sequence_name
 from sequences_core.taking import database_errors
 
+from .dates import DateText
 from .formats import NumberFormat
 from .groups import pages_of
-from .identity import counter_name
+from .identity import column_of, counter_name, text_of
+from .languages import fullmatch
 from .rules import check_end, maximum_of
-from .scopes import CHOICES, rows_in
+from .scopes import CHOICES, fields_of, path_of, rows_in
 from .upkeep import Change, all_series, highest_numbers, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
@@ -44,7 +46,7 @@ def adopt(
     :param table: a table of counters with the columns name and last, or key and value, as in
         django-sequences and django-seq. It requires ``row``.
     :param row: the name of the table's row. If the field has a scope of one part, this is the
-        beginning of the rows' names, and the rest is the value of the scope.
+        beginning of the rows' names, and the rest is the value of the scope, or its period.
     :param sequence: the name of a database sequence (PostgreSQL, MariaDB).
     :param text: the name of a text field with numbers such as ``INV-2026-00042``. Rows that have a
         text but no number get the number that is parsed from the text. If a text can't be parsed,
@@ -170,16 +172,41 @@ def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, 
         rows = cursor.fetchall()
     found: dict[str, int] = {}
     for key, value in rows:
-        if not field.scope_parts and key == row:
+        text = "" if key is None else str(key)
+        if not field.scope_parts and text == row:
             counter = field.base
-        elif field.scope_parts and key.startswith(row) and key != row:
-            counter = counter_name(field.base, (key[len(row) :],), field.separator)
+        elif field.scope_parts and text.startswith(row) and text != row:
+            scope = _scope_text(field, text, text[len(row) :], connection)
+            counter = counter_name(field.base, (scope,), field.separator)
         else:
             continue
-        found[check_sequence_name(counter)] = check_integer(f"the value of {key!r}", value)
+        number = check_integer(f"the value of {text!r}", value)
+        # Several texts can stand for one value, such as "1.5" and "1.50".
+        found[check_sequence_name(counter)] = max(number, found.get(counter, number))
     if not found:
         raise ValueError(f"table {table!r} has no row {row!r}")
     return found
+
+
+def _scope_text(field: Any, key: str, text: str, connection: Any) -> str:
+    """Return the text that the name of a counter has for the scope in the name of a row."""
+    (part,) = field.scope_parts
+    if (path := path_of(part)) is None:
+        return text
+    column = column_of(fields_of(field.model, path)[-1])
+    if isinstance(part, DateText):
+        value = text if fullmatch([part.language], text) else None
+    else:
+        try:
+            value = text_of(column, column.to_python(text), connection)
+        except ValidationError:
+            value = None
+    if value is None:
+        raise ValueError(
+            f"row {key!r} can't be adopted: {text!r} is not a value of {part!r}, the scope of "
+            f"{field}"
+        )
+    return value
 
 
 def _of_sequence(sequence: str, connection: Any) -> int:

@@ -12,12 +12,13 @@ from django.db.models import Model
 from .counters import in_order_of_locks
 from .exceptions import is_committed
 from .saving.due import TRIES, lock_parents, marked
+from .saving.memory import MISSING, forget_rolled_back, keep_until_commit
 from .saving.numbering import Numbers
 from .scopes import rows_in
 from .series import fields_of_model
 from .taking import lock_counter
 from .transactions import savepoint
-from .voids import record_void
+from .voids import record_void, voided
 
 RELEASED = "sequences_released"
 """The attribute of ``instance._state`` that lets this module save or delete a protected row."""
@@ -78,6 +79,10 @@ def renumber(
             for each in moved:
                 if not each.reuse:
                     _record(each, stored, using, reason=reason, user=user)
+        held: list[Any] = [(instance, name, value) for name, value in before.items()]
+        memories = [each.memory for each in (*fields, *texts)]
+        held += [(instance._state, name, state.get(name, MISSING)) for name in memories]
+        keep_until_commit(instance, held, using)
     except BaseException as error:
         if numbers is not None and is_committed(error, using):
             raise
@@ -111,7 +116,8 @@ def void(
     :param field: the name of a SequenceField; by default all SequenceFields of the model.
     :param reason: the reason, for the register of voids.
     :param user: who did it, for the register of voids: a user object, or text.
-    :param delete: delete the row.
+    :param delete: delete the row. Its other numbers then become void, too, unless they are already
+        void or will be assigned again.
     :raises ValueError: the row isn't stored or has no number, the number is already void, or the
         field would assign it again (``reuse``).
     """
@@ -120,10 +126,13 @@ def void(
     for each in fields:
         if each.reuse:
             raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
-    with _locked(instance, fields, using) as stored:
+    every = fields_of_model(type(instance)) if delete else []
+    others = [each for each in every if each not in fields and not each.reuse]
+    with _locked(instance, [*fields, *others], using) as stored:
         numbered = [each for each in fields if getattr(stored, each.attname) is not None]
         if not numbered:
             raise ValueError(f"{instance!r} has no number, so it can't be void")
+        numbered += [each for each in others if not _is_void(each, stored, using)]
         if delete:
             with marked(instance, RELEASED):
                 instance.delete(using=using)
@@ -134,6 +143,7 @@ def void(
 def _database_of(instance: Model, using: str | None) -> str:
     if not isinstance(instance, Model):
         raise TypeError(f"instance must be an instance of a model, not {instance!r}")
+    forget_rolled_back(instance)
     if instance.pk is None or instance._state.adding:
         raise ValueError(f"{instance!r} is not stored yet: save it first")
     return using or router.db_for_write(type(instance), instance=instance)
@@ -174,6 +184,12 @@ def _counters(rows: list[Model], fields: Iterable[Any], using: str) -> dict[str,
         for field in fields
         if (name := field.counter_of(row, using)) is not None
     }
+
+
+def _is_void(field: Any, stored: Any, using: str) -> bool:
+    name = field.counter_of(stored, using)
+    known = voided([name] if name else [], using)
+    return getattr(stored, field.attname) in known.get(name, ())
 
 
 def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:

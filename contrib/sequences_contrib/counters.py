@@ -83,8 +83,15 @@ class Numbering(Options):
 
     @cached_property
     def unsettled(self) -> list[Any]:
-        """The source fields whose columns may store another value than the instance holds."""
-        return [field for field in self.source_fields if isinstance(field, UNSETTLED)]
+        """The fields above and of the condition whose columns may store another value."""
+        fields = dict.fromkeys([*self.source_fields, *self.condition_fields])
+        return [field for field in fields if isinstance(field, UNSETTLED)]
+
+    @cached_property
+    def condition_fields(self) -> list[Any]:
+        """The fields that the condition compares."""
+        names = [] if self.when is None else conditions.names_in(self.when)
+        return [conditions.field_of(self.model, name) for name in names]
 
     @cached_property
     def depends_on(self) -> list[Any]:
@@ -92,10 +99,7 @@ class Numbering(Options):
         fields: list[Any] = list(self.source_fields)
         if self.ascending is not None:
             fields.append(self.model._meta.get_field(self.ascending))
-        if self.when is not None:
-            names = conditions.names_in(self.when)
-            fields += [conditions.field_of(self.model, name) for name in names]
-        return list(dict.fromkeys(fields))
+        return list(dict.fromkeys([*fields, *self.condition_fields]))
 
     @property
     def condition(self) -> Q:

@@ -26,6 +26,23 @@ EXACT = Context(prec=2000)
 """A context with more digits than any database stores, so that it never rounds."""
 
 
+NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
+"""Fields whose columns can store equal values as different texts."""
+
+COMPOSITE = frozenset({"ArrayField", "HStoreField", "RangeField"})
+"""Fields of django.contrib.postgres, of which the same is true. The import needs psycopg."""
+
+TIMES = (models.DateTimeField, models.TimeField)
+"""Fields whose subclasses may define a column that rounds in another way."""
+
+
+def has_identity(column: Any) -> bool:
+    """Return whether values of the column are equal if and only if their texts are."""
+    of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
+    composite = COMPOSITE.intersection(base.__name__ for base in type(column).__mro__)
+    return not (isinstance(column, NO_IDENTITY) or of_its_own or composite)
+
+
 def column_of(field: Any) -> Any:
     """Return the field that a foreign key finally refers to, or the field itself."""
     while field.is_relation and field.remote_field:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_counters, lock_parents, marked
+from .saving.memory import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
 from .transactions import savepoint
@@ -31,6 +32,7 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
 
         :raises NumberProtected: a number depends on one of the updated fields.
         """
+        self._for_write = True  # A replica may not know yet that a row is numbered.
         names = _names(self, kwargs)
         touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
         if not touched:
@@ -81,6 +83,7 @@ class ProtectNumbered(models.Model):
 
         :raises NumberProtected: the row has a number, and a value that it depends on has changed.
         """
+        forget_rolled_back(self)
         using = using or router.db_for_write(type(self), instance=self)
         options: Any = {
             "force_insert": force_insert,
@@ -101,6 +104,7 @@ class ProtectNumbered(models.Model):
 
     def clean(self) -> None:
         super().clean()
+        forget_rolled_back(self)
         if self.pk is None:
             return
         using = router.db_for_write(type(self), instance=self)
@@ -126,7 +130,32 @@ class ProtectNumbered(models.Model):
                     id="sequences_contrib.E052",
                 )
             )
-        return found
+        return [*found, *map(_unprotected, _left_to_the_database(cls))]
+
+
+def _left_to_the_database(model: type[models.Model]) -> list[Any]:
+    """Return the foreign keys by which the database itself deletes or changes numbered rows.
+
+    Only Django's on_delete for the database, such as DB_CASCADE of Django 6.1, has an operation.
+    """
+    used = {name for field in _numbered(model) for name in _depends_on(field)}
+    keys: list[Any] = [field for field in model._meta.concrete_fields if field.is_relation]
+    operations = [getattr(key.remote_field.on_delete, "operation", None) for key in keys]
+    return [
+        key
+        for key, operation in zip(keys, operations, strict=True)
+        if operation == "CASCADE" or (operation is not None and key.name in used)
+    ]
+
+
+def _unprotected(key: Any) -> checks.CheckMessage:
+    return checks.Error(
+        f"on_delete={key.remote_field.on_delete} lets the database delete or change numbered rows "
+        f"without ProtectNumbered.",
+        hint="Use PROTECT, CASCADE or another on_delete of Django.",
+        obj=key,
+        id="sequences_contrib.E053",
+    )
 
 
 def _protect_base_manager(sender: Any, **kwargs: Any) -> None:

@@ -198,6 +198,17 @@ def test_a_parents_number(using: str) -> None:
     assert voids(using) == [("invoices", 1), ("numbered_specialinvoice.own", 1)]
 
 
+@pytest.mark.parametrize("already", [False, True])
+def test_all_numbers_of_a_deleted_row(already: bool, using: str) -> None:
+    """If one number is made void and the row is deleted, its other numbers are void, too."""
+    row = SpecialInvoice.objects.using(using).create()
+    if already:
+        void(row, "number", reason="spoilt", using=using)
+    void(row, "own", reason="gone", delete=True, using=using)
+    assert voids(using) == [("invoices", 1), ("numbered_specialinvoice.own", 1)]
+    assert all(result.is_clean for result in audit(SpecialInvoice, using=using))
+
+
 @pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])
 def test_a_row_that_is_void(delete: bool, using: str, projects: list[Project]) -> None:
     """The row keeps its number or is deleted; in both cases, the audit is clean."""

@@ -300,6 +300,30 @@ def test_a_model_without_numbers() -> None:
         assert "sequences_contrib.E052" in [each.id for each in Bare.check()]
 
 
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="new in Django 6.1")
+def test_deletions_by_the_database() -> None:
+    """E053: the database would delete a numbered row, or change its scope, without asking."""
+    with isolate_apps("tests.numbered"):
+        firm = model_with("Firm")
+
+        def found(scope: str | None, on_delete: Any) -> list[str | None]:
+            key = models.ForeignKey(firm, on_delete, null=True, db_default=None)
+            number = SequenceField("deeds", scope=scope, null=True)
+            meta = type("Meta", (), {"app_label": "numbered"})
+            fields = {"__module__": __name__, "Meta": meta, "firm": key, "number": number}
+            deed: Any = type("Deed", (ProtectNumbered,), fields)
+            firm._meta.apps.all_models["numbered"].pop("deed")
+            return [message.id for message in deed.check() if "E05" in str(message.id)]
+
+        expected = ["sequences_contrib.E053"]
+        assert found(None, getattr(models, "DB_CASCADE")) == expected  # noqa: B009 # for mypy
+        for name in ("DB_SET_NULL", "DB_SET_DEFAULT"):
+            assert found("firm", getattr(models, name)) == expected
+            assert found(None, getattr(models, name)) == []
+        for on_delete in (models.CASCADE, models.PROTECT, models.SET_NULL, models.DO_NOTHING):
+            assert found("firm", on_delete) == []
+
+
 def test_one_document_posted_twice(using: str) -> None:
     """An instance that was loaded before its row had a number saves what else has changed."""
     with isolate_apps("tests.numbered"):
@@ -328,3 +352,20 @@ def test_one_document_posted_twice(using: str) -> None:
         second.number = 5
         with pytest.raises(NumberProtected):
             second.save(using=using)
+
+
+def test_a_replica(made: tuple[Any, Any], using: str, settings: Any) -> None:
+    """update() asks the database that it writes to, because a replica can be behind."""
+
+    class Behind:
+        def db_for_read(self, model: Any, **hints: Any) -> str:
+            return "behind"
+
+        def db_for_write(self, model: Any, **hints: Any) -> str:
+            return using
+
+    firms, deeds = made
+    deeds.create(firm=firms.create())
+    settings.DATABASE_ROUTERS = [Behind()]
+    with pytest.raises(NumberProtected):
+        deeds.model.objects.update(firm=None)

@@ -9,17 +9,20 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import models, transaction
 from django.test import TestCase
+from django.test.utils import isolate_apps
+from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
+from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import letters, rolled_back
+from tests.numbered.blocks import letters, rolled_back, tables
 from tests.numbered.models import Invoice, Patient
 
-APPS = ["tests.numbered"]
+APPS = ["tests.numbered", "sequences_contrib"]
 
 
 @pytest.fixture
@@ -81,6 +84,67 @@ def test_an_instance_that_is_loaded_again(patients: Any, using: str) -> None:
     patient.refresh_from_db(using=using)
     patient.save(using=using)
     assert patients.get() == other == patient
+
+
+def test_bulk_create(patients: Any, using: str) -> None:
+    """After bulk_create() has stored such an instance, save() updates its row."""
+    patient = Patient()
+    with rolled_back(using):
+        patient.save(using=using)
+    patients.create()
+    patients.bulk_create([patient])
+    assert patient.pk == 2
+    patient.save(using=using)
+    assert sorted(patients.values_list("pk", flat=True)) == [1, 2]
+
+
+def test_numbers_of_others(patients: Any, using: str) -> None:
+    """Such an instance is not stored, so its number, which somebody else has, can't be void."""
+    patient = Patient()
+    with rolled_back(using):
+        patient.save(using=using)
+    patients.create()
+    with pytest.raises(ValueError, match="not stored yet"):
+        void(patient, reason="mistake", using=using)
+    with pytest.raises(ValueError, match="not stored yet"):
+        renumber(patient, using=using)
+
+
+def test_a_protected_row(using: str) -> None:
+    """It isn't compared with the row that has its number now."""
+    with isolate_apps("tests.numbered"):
+
+        class Letter(ProtectNumbered):
+            number = SequenceField("letters", primary_key=True, ascending="day")
+            day = models.IntegerField()
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return str(self.number)
+
+    with tables(using, Letter):
+        letters = [Letter(day=1) for _ in range(2)]
+        with rolled_back(using):
+            for letter in letters:
+                letter.save(using=using)
+        Letter.objects.using(using).bulk_create([Letter(day=0), Letter(day=0)])
+        letters[0].full_clean()
+        for letter in letters:
+            letter.save(using=using)
+        assert [letter.number for letter in letters] == [3, 4]
+
+
+def test_a_deep_copy(patients: Any, using: str) -> None:
+    """A deep copy that was made before the rollback doesn't overwrite somebody else's row."""
+    patient = Patient()
+    with rolled_back(using):
+        patient.save(using=using)
+        other = copy.deepcopy(patient)
+    patients.create()
+    other.save(using=using)
+    assert other.pk == 2
 
 
 @pytest.mark.parametrize(
@@ -172,3 +236,69 @@ def test_an_explicit_primary_key(using: str) -> None:
         rows.create()
         letter.save(using=using)
         assert (letter.number, letter.code) == (2, 5)
+
+
+@pytest.mark.parametrize("when", [None, "posted"])
+@pytest.mark.parametrize("names", [None, ["number"], ["number", "text"]])
+def test_an_explicit_number_of_a_stored_row(names: Any, when: str | None, using: str) -> None:
+    """An UPDATE that was rolled back has stored neither the number nor its text."""
+    with letters(
+        using,
+        number=SequenceField("cards", when=when, null=True),
+        text=FormattedNumberField(NumberFormat("C-{number}"), max_length=20, null=True),
+        posted=models.BooleanField(default=True),
+    ) as rows:
+        row = rows.create()
+        row.number = 50
+        with transaction.atomic(using=using):
+            with rolled_back(using):
+                row.save(using=using, update_fields=names)
+            row.save(using=using, update_fields=names)
+        row.save(using=using)
+        assert rows.values_list("number", "text").get() == (50, "C-50") == (row.number, row.text)
+
+
+def test_a_number_of_a_draft(using: str) -> None:
+    """After its posting was rolled back, a draft has neither a number nor a text."""
+    with letters(
+        using,
+        number=SequenceField("cards", when="posted"),
+        text=FormattedNumberField(NumberFormat("C-{number}"), max_length=20, null=True),
+        posted=models.BooleanField(default=False),
+    ) as rows:
+        row = rows.create()
+        row.posted = True
+        with rolled_back(using):
+            row.save(using=using)
+            assert (row.number, row.text) == (1, "C-1")
+        row.posted = False
+        row.save(using=using)
+        assert (row.number, row.text) == (None, None)
+
+
+@pytest.mark.parametrize("when", [None, "posted"])
+def test_renumbering(when: str | None, using: str) -> None:
+    """After renumber() was rolled back, save() doesn't store the number, which was given back."""
+    with letters(
+        using,
+        number=SequenceField("cards", scope="firm", when=when, null=True),
+        text=FormattedNumberField(NumberFormat("{firm}-{number}"), max_length=20, null=True),
+        firm=models.CharField(max_length=9),
+        posted=models.BooleanField(default=True),
+    ) as rows:
+        first, second = (rows.create(firm="A") for _ in range(2))
+        second.firm = "B"
+        with rolled_back(using):
+            renumber(second, using=using)
+            assert (second.number, second.text) == (1, "B-1")
+        second.firm = "A"
+        second.save(using=using)
+        assert [rows.get(pk=row.pk).text for row in (first, second)] == ["A-1", "A-2"]
+        assert (second.number, second.text) == (2, "A-2")
+        second.firm = "B"
+        with transaction.atomic(using=using):
+            with rolled_back(using):
+                renumber(second, using=using)
+            assert renumber(second, using=using)
+        second.save(using=using)
+        assert rows.values_list("number", "text").get(pk=second.pk) == (1, "B-1")

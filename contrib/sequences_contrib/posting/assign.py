@@ -78,8 +78,9 @@ def assign_numbers(
         must be unambiguous. Null comes before everything else.
     :param batch_size: the maximum number of rows in a transaction.
     :param locked: ``"skip"`` skips rows that others have locked, so a later call gives them higher
-        numbers; ``"wait"`` waits for them, to keep the order. A field with ``ascending`` needs
-        ``"wait"``, and an order that begins with that field.
+        numbers; ``"wait"`` waits for them, to keep the order. MariaDB before 10.6 can't skip rows
+        and always waits. A field with ``ascending`` needs ``"wait"``, and an order that begins with
+        that field.
     :param progress: a function that is called after each batch with the number of rows numbered so
         far, and the total.
     :param using: the database alias; by default the one that the router returns.

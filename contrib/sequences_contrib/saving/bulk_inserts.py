@@ -16,6 +16,7 @@ from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..transactions import savepoint
+from .memory import forget_rolled_back
 from .numbering import Numbers
 
 
@@ -45,6 +46,8 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
             return bulk_create(self, rows, *options, **kwargs)
         if len(set(map(id, rows))) < len(rows):
             raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
+        for row in rows:
+            forget_rolled_back(row)
         query = self._chain()  # Another thread may use the queryset itself.
         vars(query).update({name: vars(self)[name] for name in vars(self).keys() - vars(query)})
         query._for_write = True

@@ -2,7 +2,7 @@
 
 Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
 of each model that has a SequenceField. The import also connects the receiver of ``post_save``: it
-should be the first, and the field works without the app, which would connect it later.
+must be the first, and the field works without the app, which would connect it later.
 """
 
 from __future__ import annotations
@@ -42,4 +42,7 @@ def number_updates(cls: Any) -> None:
 
 
 post_save.connect(keep_changes, dispatch_uid=keep_changes)
+# Another receiver that was connected before, while a module was imported, may raise an error.
+with post_save.lock:
+    post_save.receivers.insert(0, post_save.receivers.pop())
 QuerySet.bulk_create = numbering_bulk_create(QuerySet.bulk_create)  # type: ignore[method-assign]

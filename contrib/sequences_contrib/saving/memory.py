@@ -12,6 +12,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -31,10 +32,17 @@ Each change is the row or its state, the name of an attribute, and the value tha
 row is stored, the list is removed.
 """
 
+UNCOMMITTED = "sequences_uncommitted"
+"""The attribute of ``_state`` that keeps the changes of UPDATEs whose block may be rolled back.
+
+Each is the outcome of the block, whether the attribute is one of the row or of its state, its name,
+and the values that it had before and after.
+"""
+
 OUTCOME = "sequences_outcome"
 """The attribute of ``_state`` that keeps the outcome of the block that took the primary key."""
 
-MISSING = object()
+MISSING: Any = ...  # Unlike an object(), it is the same in pickled and deep copies.
 
 
 def is_copy(row: Any, field: Any, using: str) -> bool:
@@ -81,18 +89,42 @@ def change(row: Model, holder: Any, name: str, value: Any) -> None:
 def undo_changes(row: Model) -> None:
     """Set back what ``save()`` has changed for an UPDATE that failed."""
     for holder, name, value in reversed(vars(row._state).get(CHANGES, ())):
-        if value is MISSING:
-            vars(holder).pop(name, None)
-        else:
-            setattr(holder, name, value)
+        _set_back(holder, name, value)
 
 
-def keep_changes(*, instance: Model, **kwargs: Any) -> None:
+def _set_back(holder: Any, name: str, value: Any) -> None:
+    if value is MISSING:
+        vars(holder).pop(name, None)
+    else:
+        setattr(holder, name, value)
+
+
+def keep_changes(*, instance: Model, using: str, **kwargs: Any) -> None:
     """Keep what ``save()`` has changed, because the row is stored: a receiver of ``post_save``.
 
     If a later receiver raises an error, the UPDATE isn't undone.
     """
-    vars(instance._state).pop(CHANGES, None)
+    if changes := vars(instance._state).pop(CHANGES, None):
+        keep_until_commit(instance, changes, using)
+
+
+def keep_until_commit(row: Model, changes: Iterable[Any], using: str) -> None:
+    """Keep changes of the row and its state, as in ``CHANGES``, until their block is committed."""
+    connection, state = connections[using], vars(row._state)
+    if can_be_rolled_back(connection):
+        outcome = outcome_of_block(connection)
+        state[UNCOMMITTED] = (
+            *state.get(UNCOMMITTED, ()),
+            *(
+                (outcome, holder is row, name, value, vars(holder).get(name, MISSING))
+                for holder, name, value in changes
+            ),
+        )
+
+
+def can_be_rolled_back(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a block of the caller is open, whose outcome will be known."""
+    return in_users_transaction(connection) and connection.commit_on_exit
 
 
 def remembering_from_db(from_db: Any) -> Any:
@@ -118,6 +150,8 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
         fields = fields if fields is None else list(fields)
         refresh_from_db(self, using, fields, *args, **kw)
         vars(self._state).pop(OUTCOME, None)  # The row exists.
+        if fields is None:
+            vars(self._state).pop(UNCOMMITTED, None)
         model: type[Model] = type(self)
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
@@ -128,24 +162,53 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
 
 def remember_outcome(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
     """Remember the block in which these rows were inserted, with numbers as primary keys."""
-    if in_users_transaction(connection) and connection.commit_on_exit:
+    if can_be_rolled_back(connection):
         outcome = outcome_of_block(connection)
         for row in rows:
             setattr(row._state, OUTCOME, outcome)
 
 
 def forget_rolled_back(row: Model) -> None:
-    """Remove the primary key of a row whose INSERT was rolled back.
+    """Remove the numbers that the row doesn't have, because a block was rolled back.
 
-    Otherwise, ``save()`` would overwrite the row of somebody else, who has the number now. Numbers
-    that the caller has set stay.
+    They may be those of other rows by now. Those that the caller has set stay, and count as set by
+    the caller again.
     """
     state = vars(row._state)
-    outcome = state.get(OUTCOME)
-    if outcome is None or not (outcome.is_committed or outcome.is_rolled_back()):
+    if UNCOMMITTED in state:
+        _undo_rolled_back(row)
+    if state.get(OUTCOME) is not None:
+        _forget_key(row)
+
+
+def _undo_rolled_back(row: Model) -> None:
+    """Set back what UPDATEs have changed that were rolled back."""
+    state, still_open = vars(row._state), []
+    for change in reversed(state.pop(UNCOMMITTED)):
+        outcome, is_rows, name, before, after = change
+        if outcome is None or outcome.is_committed:
+            continue
+        holder: Any = row if is_rows else row._state
+        if not outcome.is_rolled_back():
+            still_open.append(change)
+        elif vars(holder).get(name, MISSING) == after:
+            _set_back(holder, name, before)
+    if still_open:
+        state[UNCOMMITTED] = tuple(reversed(still_open))
+
+
+def _forget_key(row: Model) -> None:
+    """Remove the primary key of a row whose INSERT was rolled back.
+
+    Otherwise, ``save()`` would overwrite the row of somebody else, who has the number now.
+    """
+    state = vars(row._state)
+    outcome = state[OUTCOME]
+    is_elsewhere = row._state.db != outcome.connection.alias  # It was stored there since.
+    if not (outcome.is_committed or is_elsewhere or outcome.is_rolled_back()):
         return
     del state[OUTCOME]
-    if outcome.is_committed:
+    if outcome.is_committed or is_elsewhere:
         return
     row._state.adding = True
     for field in row._meta.concrete_fields:

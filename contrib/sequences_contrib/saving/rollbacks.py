@@ -26,9 +26,9 @@ def undoing_save(save_base: Any) -> Any:
 
     @functools.wraps(save_base)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        forget_rolled_back(self)
         if kwargs.get("update_fields"):
             kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
-        forget_rolled_back(self)
         state = vars(self._state)
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
@@ -66,7 +66,6 @@ class _Before:
 
     def __init__(self, row: Any) -> None:
         self.row = row
-        self.held = set(row.__dict__)
         self.values = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
         self.adding = row._state.adding
 
@@ -75,9 +74,6 @@ class _Before:
         if self.row._state.adding:
             self.row.__dict__.update(self.values)
             self.row._state.adding = self.adding
-        elif not self.adding:  # The UPDATE of a parent's row may have numbered it.
-            names = set(_posted(self.row)) & self.held
-            self.row.__dict__.update({name: self.values[name] for name in names})
 
 
 def _with_texts(row: Any, names: Any) -> frozenset[str]:
@@ -108,10 +104,3 @@ def _numbered(row: Any) -> list[str]:
         for field in row._meta.concrete_fields
         if isinstance(end_of(field), Numbering | Formatted)
     ]
-
-
-def _posted(row: Any) -> list[str]:
-    """Return the attributes that an UPDATE of the row can set to numbers and texts."""
-    posted = [field for field in sequence_fields(row._meta.concrete_fields) if field.when]
-    texts = [text for field in posted for text in field.texts]
-    return [field.attname for field in posted + texts]

@@ -18,16 +18,13 @@ from django.db.models import Model, QuerySet
 from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from .. import conditions
 from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import LOCKED, TRIES, due_counters, lock_counters
-from .memory import LOADED
+from .memory import LOADED, MISSING, change
 from .numbering import Numbers
-
-MISSING = object()
 
 
 class _Changed(Exception):
@@ -145,9 +142,7 @@ class _Saving:
         is_numbered = self._known(field) not in (None, MISSING)
         if is_numbered and not self._is_doubtful(field):
             return False
-        names = conditions.names_in(field.when)
-        about = [field, *(conditions.field_of(field.model, name) for name in names)]
-        return any(map(self._is_saved, about))
+        return any(map(self._is_saved, [field, *field.condition_fields]))
 
     def _is_doubtful(self, field: Any) -> bool:
         """Return whether the transaction that stored the instance's number may be rolled back."""
@@ -203,21 +198,29 @@ class _Saving:
                     raise _Changed
         except BaseException as error:
             if found and is_committed(error, self.connection.alias):
-                self._store(document, fields + texts)
+                self._store(document, before)
                 raise
             numbers.restore(error)
-            for field, number in before.items():
-                self.row.__dict__.pop(field.attname, None)
-                if number is not MISSING:
-                    setattr(self.row, field.attname, number)
+            self._set_back(before)
             raise
-        self._store(document, fields + texts, uncommitted=inside)
+        self._store(document, before, uncommitted=inside)
         return found
 
-    def _store(self, document: Any, fields: Any, *, uncommitted: bool = False) -> None:
-        """Set the stored values on the instance."""
-        for field in fields:
-            self._set(field, getattr(document, field.attname), uncommitted=uncommitted)
+    def _store(self, document: Any, before: dict[Any, Any], *, uncommitted: bool = False) -> None:
+        """Set the stored values on the instance, which may be the document.
+
+        :param before: the values that the instance had, by field.
+        """
+        stored = {field: getattr(document, field.attname) for field in before}
+        self._set_back(before)
+        for field, value in stored.items():
+            self._set(field, value, uncommitted=uncommitted)
+
+    def _set_back(self, before: dict[Any, Any]) -> None:
+        for field, value in before.items():
+            self.row.__dict__.pop(field.attname, None)
+            if value is not MISSING:
+                setattr(self.row, field.attname, value)
 
     def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
         """Return a filter that matches the row only if what its numbers depend on is unchanged."""
@@ -231,9 +234,9 @@ class _Saving:
     def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
         """Set a stored number on the instance, and remember that it wasn't set explicitly."""
         state = self.row._state
-        setattr(self.row, field.attname, number)
-        setattr(state, field.memory, number)
-        setattr(state, LOADED, self.row.pk)
+        change(self.row, self.row, field.attname, number)
+        change(self.row, state, field.memory, number)
+        change(self.row, state, LOADED, self.row.pk)
         if uncommitted:
             # If the transaction is rolled back, the row doesn't have this number.
             setattr(state, _outcome(field), outcome_of_block(self.connection))
