@@ -195,7 +195,7 @@ class Allocator(Diagnosable, ABC):
         """
         return None
 
-    def releasing(self, sql: str, durability: str) -> str:
+    def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
         """Return the SQL of a call of FUNCTION that lets the next COMMIT return early."""
         return sql
 
