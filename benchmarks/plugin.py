@@ -60,7 +60,8 @@ def migrate() -> dict[str, str]:
             unmigrated = not (Path(app.path) / "migrations").exists()
             options: Any = {"database": alias, "run_syncdb": unmigrated, "verbosity": 0}
             try:
-                call_command("migrate", app.label, **options)
+                with connections[alias].wrap_database_errors:  # not all engines do this
+                    call_command("migrate", app.label, **options)
             except DatabaseError as error:
                 if app.name not in PEERS:
                     raise
@@ -96,7 +97,11 @@ def pytest_unconfigure() -> None:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{connections[alias].settings_dict['NAME']}{suffix}").unlink(missing_ok=True)
     elif connection.vendor != "oracle":
-        connection.creation.destroy_test_db(verbosity=0)
+        try:
+            with connection.wrap_database_errors:
+                connection.creation.destroy_test_db(verbosity=0)
+        except DatabaseError as error:  # as with django-firebird
+            print(f"The benchmarks' database was not removed: {error}")
 
 
 def key(item: Any) -> tuple[str, Any]:
@@ -110,7 +115,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     if call.excinfo is not None:
         error = f"{call.excinfo.typename}: {call.excinfo.value}".strip()
-        failed.setdefault(key(item), error.splitlines()[0])
+        failed.setdefault(key(item), error.splitlines()[0][:200])
     return (yield)
 
 

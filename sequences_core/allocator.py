@@ -155,10 +155,7 @@ class Allocator(Diagnosable, ABC):
     def limited(
         self, connection: BaseDatabaseWrapper, timeout: float
     ) -> AbstractContextManager[None]:
-        """Limit how long a BEGIN inside the block may wait for a lock, in seconds.
-
-        Override this only where BEGIN takes a lock.
-        """
+        """Limit how long a BEGIN in the block may wait, in seconds, if BEGIN takes a lock."""
         return nullcontext()
 
     def is_retryable(self, error: BaseException) -> bool:
@@ -198,23 +195,21 @@ class Allocator(Diagnosable, ABC):
         """
         return None
 
-    def releasing(self, sql: str, durability: str) -> str:
+    def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
         """Return the SQL of a call of FUNCTION that lets the next COMMIT return early."""
         return sql
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         """Wait, outside a transaction, until everything that was committed is durable.
 
-        ``durability`` is a result of :meth:`durability`. None stands for the session's current
-        configuration.
+        ``durability`` is a result of :meth:`durability`, or None: what the session is set to.
         """
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         """Return an ``execute_wrapper`` that executes a statement and waits, in one round trip.
 
-        It serves a single statement in autocommit and makes its COMMIT return early, so that the
-        statement doesn't need :meth:`releasing`. Return None if the wait needs a second round
-        trip. The core calls this once for each alias.
+        It makes the COMMIT of a single statement in autocommit return early, without
+        :meth:`releasing`. Return None if the wait needs a second round trip. Called once per alias.
         """
         return None
 
@@ -225,6 +220,9 @@ class Allocator(Diagnosable, ABC):
     def name_column(self, connection: BaseDatabaseWrapper) -> dict[str, str]:
         """Return what ``Field.db_parameters`` needs so that names compare byte for byte."""
         return {}
+
+    def check_name(self, connection: BaseDatabaseWrapper, name: str) -> None:
+        """Raise ValueError if FUNCTION would get this name, not all ASCII, as another one."""
 
     def reads_uncommitted(self, connection: BaseDatabaseWrapper) -> bool:
         """Return whether the settings ask for READ UNCOMMITTED, which allows duplicates."""

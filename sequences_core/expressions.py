@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import NotSupportedError
-from django.db.models import BigIntegerField, Expression
+from django.db.models import BigIntegerField, Expression, Value
 from django.db.models.sql.compiler import SQLInsertCompiler, SQLUpdateCompiler
 from django.utils.deconstruct import deconstructible
 
@@ -90,6 +90,7 @@ class NextValue(Expression):
         for_save: bool = False,
     ) -> Any:
         if for_save or query is None:
+            refuse_on_conflict(query)  # a db_default is resolved, but may not be compiled
             if not self._expressions:
                 return self
             return super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
@@ -133,11 +134,15 @@ class NextValue(Expression):
             forget_functions()  # the function may have been created meanwhile
             if not has_function(connection):
                 raise function_missing(connection)
-        refuse_on_conflict(compiler.query)
         sql, params = self._sql, (self._name,)
+        texts = [self._name]
         for name in self._expressions:
+            texts = [str(each.value) for each in name.flatten() if isinstance(each, Value)]
             name_sql, params = compiler.compile(name)
             sql = sql % name_sql
+        for text in texts:
+            if not text.isascii():
+                allocator.check_name(connection, text)
         return self._released(sql, compiler, connection), tuple(params)
 
     def _released(self, sql: str, compiler: Any, connection: Any) -> str:
@@ -152,7 +157,7 @@ class NextValue(Expression):
             wait_after_commit(connection)
         elif self._is_waited_for and not connection.in_atomic_block:
             found = None if sends_together(connection) else durability(connection)
-        return sql if found is None else get_allocator(connection).releasing(sql, found)
+        return sql if found is None else get_allocator(connection).releasing(connection, sql, found)
 
 
 def refuse_on_conflict(query: Any) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from django.db import router
+from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 
 from .exceptions import BackendError
-from .functions import forget_functions
-from .models import Counter
+from .functions import forget_functions, has_function
+from .models import Counter, has_table
 from .registry import default_allocator, get_allocator
 
 
@@ -30,6 +31,18 @@ def uninstall(connection: BaseDatabaseWrapper) -> None:
     with suppress(BackendError):  # without a default backend, there is nothing to uninstall
         default_allocator(connection).uninstall(connection)
     forget_functions()
+
+
+def install_without_migrations(*, using: str, **kwargs: Any) -> None:
+    """Install the backend if migrations are disabled, as in tests: a receiver of ``post_migrate``.
+
+    Then ``migrate --run-syncdb`` has created the table from the model.
+    """
+    module, _ = MigrationLoader.migrations_module(Counter._meta.app_label)
+    if module is None and router.allow_migrate_model(using, Counter):
+        connection = connections[using]
+        if not has_function(connection) and has_table(connection):
+            install(connection)
 
 
 class InstallBackend(Operation):

@@ -115,13 +115,13 @@ def _taking_errors(connection: BaseDatabaseWrapper, allocation: Allocation) -> I
 
 
 def _check_exhausted(connection: BaseDatabaseWrapper, allocation: Allocation) -> None:
-    """Raise OperationalError if the sequence isn't exhausted: a trigger has skipped the row."""
+    """Raise OperationalError if the sequence isn't exhausted, but the row was skipped."""
     counters = Counter.objects.using(connection.alias).filter(pk=allocation.name)
     if connection.in_atomic_block:  # read the current version of the row, not an older snapshot's
         counters = counters.select_for_update()
     last = next(iter(counters.values_list("last", flat=True)), None)
-    if last is None:
-        exhausted = allocation.first_last is None
+    if last is None:  # with a callable, it isn't even known whether there is a counter
+        exhausted = allocation.first_last is None and not callable(allocation.initial_value)
     else:
         exhausted = allocation.reset_value is None and last > allocation.highest_before
     if not exhausted:
@@ -131,11 +131,12 @@ def _check_exhausted(connection: BaseDatabaseWrapper, allocation: Allocation) ->
 def not_stored(name: str) -> OperationalError:
     """Return the error for a statement that succeeded, but didn't store the counter.
 
-    A BEFORE trigger can skip the row: by RETURN NULL on PostgreSQL, by RAISE(IGNORE) on SQLite.
+    A BEFORE trigger can skip the row: by RETURN NULL on PostgreSQL, by RAISE(IGNORE) on SQLite. A
+    policy of PostgreSQL's row-level security can hide it from UPDATE, but not from SELECT.
     """
     return OperationalError(
         f"the last number of sequence {name!r} was not stored: does a trigger on table "
-        f"{'.'.join(_parts_of_table(Counter))} skip the row?"
+        f"{'.'.join(_parts_of_table(Counter))} skip the row, or a policy hide it?"
     )
 
 

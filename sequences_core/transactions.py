@@ -11,6 +11,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, ParamSpec, TypeVar
@@ -34,7 +35,10 @@ FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 1.0
 """In seconds: the default of PostgreSQL's deadlock_timeout."""
 
-UNFINISHED = (GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate)
+UNFINISHED = (
+    *(GeneratorType, AsyncGeneratorType, map, filter, zip, enumerate, type(iter(int, 1))),
+    Future,  # of a thread, whose connection has a transaction of its own
+)
 """Types of lazy results. Awaitables and the types of itertools are lazy, too."""
 
 

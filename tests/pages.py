@@ -16,6 +16,7 @@ TITLES = {
     "mysql": "MySQL",
     "sqlite": "SQLite",
     "oracle": "Oracle",
+    "firebird": "Firebird",
 }
 
 STYLES = {"best": ("**", "bold green"), "bad": ("*", "red"), "": ("", "")}

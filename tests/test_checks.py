@@ -83,6 +83,17 @@ def set_option(monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: o
     monkeypatch.setitem(settings_dict, "OPTIONS", {**settings_dict["OPTIONS"], option: value})
 
 
+@pytest.mark.parametrize("value", ["x", None, [2], 2.5], ids=repr)
+@pytest.mark.parametrize("option", ["client_flag", "isolation_level", "transaction_mode"])
+@pytest.mark.parametrize("name", ALL)
+def test_options_of_a_wrong_type(
+    monkeypatch: pytest.MonkeyPatch, name: str, option: str, value: object
+) -> None:
+    """The driver or Django refuses them when it connects, and says why; no check fails before."""
+    set_option(monkeypatch, name, option, value)
+    assert ids() <= {"sequences_sqlite.W001"}
+
+
 def test_good_settings_are_passed_in_silence() -> None:
     """There is nothing to say of the settings that docs/backends/sqlite.rst recommends."""
     assert ours() == []

@@ -216,6 +216,9 @@ def test_rename(using: str) -> None:
         run("rename", "a", "d", using=using)
     with pytest.raises(CommandError, match="white space"):
         run("rename", "b", "d ", using=using)
+    for new in ("", "d\0", "x" * 256):
+        with pytest.raises(CommandError, match="new_name must"):
+            run("rename", "b", new, using=using)
     assert counters(using) == {"c": 1, "b": 2}
 
 

@@ -73,7 +73,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
 
     with (
         PostgreSQL(settings={"wal_level": "logical"}) as server,
-        PgBouncer(server, sessions=2) as pool,
+        PgBouncer(server, default_pool_size=2) as pool,
         django_db_blocker.unblock(),
         known_to_django(
             {
@@ -346,26 +346,31 @@ class TestTogether(Server):
             row = Invoice.objects.using(DIRECT).create()
         assert row == Invoice.objects.using(DIRECT).get(number=1)
 
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
     @pytest.mark.parametrize("begin", ["by SQL", "by the driver"])
-    def test_a_transaction_that_django_does_not_know_of(self, begin: str) -> None:
-        """An INSERT in it doesn't commit it."""
-        driver = connections[DIRECT].connection
-        with waits(0):
+    def test_a_transaction_that_django_does_not_know_of(self, begin: str, alias: str) -> None:
+        """An INSERT in it doesn't commit it, and its COMMIT waits."""
+        connections[alias].ensure_connection()
+        with waits(0, alias):
             if begin == "by SQL":
-                with connections[DIRECT].cursor() as cursor:
+                with connections[alias].cursor() as cursor:
                     cursor.execute("BEGIN")
-                    create(DIRECT)
+                    create(alias)
+                    assert level(alias) == "on"
                     cursor.execute("ROLLBACK")
             else:
-                with driver.transaction(force_rollback=True):
-                    create(DIRECT)
+                with connections[alias].connection.transaction(force_rollback=True):
+                    create(alias)
+                    assert level(alias) == "on"
         assert invoices() == []
 
-    def test_a_pipeline_of_the_driver(self) -> None:
-        """A pipeline supports only one statement at a time."""
-        create(DIRECT)
-        with waits(0), connections[DIRECT].connection.pipeline():
-            assert create(DIRECT) == 2
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
+    def test_a_pipeline_of_the_driver(self, alias: str) -> None:
+        """A pipeline supports only one statement at a time, and its COMMIT waits."""
+        create(alias)
+        with waits(0, alias), connections[alias].connection.pipeline():
+            assert create(alias) == 2
+            assert level(alias) == "on"
 
     @pytest.mark.parametrize("in_atomic", [False, True])
     def test_a_field_that_inserts_another_row(

@@ -295,6 +295,19 @@ class TestBrokenOnMySQL(Broken):
     ]
 
 
+class TestBrokenOnPostgreSQL(Broken):
+    using = "postgresql"
+    module = "tests.broken_on_postgresql"
+    sound = "postgresql"
+    flaws: ClassVar = [
+        ("KnowsNoDeadlock", "test_a_deadlock_is_retryable", "deadlock detected"),
+        ("ForgetsToQuote", "test_the_table_is_quoted", f"FROM {TABLE} WHERE"),
+        ("CommitsBefore", "test_rollback_undoes_what_came_before_the_call", "'mine': 7"),
+        ("StartsAtOne", "test_second_taker_waits_for_the_end_of_the_first", "assert 1 == 5"),
+        ("LoopsWithoutALock", "test_second_taker_waits_for_the_end_of_the_first", "assert 2 == 3"),
+    ]
+
+
 class TestAnotherTable:
     using = "postgresql"
 

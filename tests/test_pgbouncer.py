@@ -24,7 +24,7 @@ def pool(django_db_blocker: Any) -> Iterator[None]:
     with (
         PostgreSQL() as server,
         PgBouncer(server) as pool,
-        PgBouncer(server, mode="statement") as by_statement,
+        PgBouncer(server, pool_mode="statement") as by_statement,
         django_db_blocker.unblock(),
         known_to_django({DIRECT: server.url, POOLED: pool.url, BY_STATEMENT: by_statement.url}),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 import itertools
@@ -384,6 +385,8 @@ def manager() -> Iterator[int]:
         lambda: enumerate(generator()),
         lambda: itertools.starmap(get_next_value, [["s"]]),
         lambda: itertools.chain(generator()),
+        lambda: iter(lambda: get_next_value("s"), 9),
+        concurrent.futures.Future,
     ],
 )
 def test_what_returns_before_its_work_is_done(using: str, block: Any) -> None:

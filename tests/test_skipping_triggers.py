@@ -93,3 +93,21 @@ def test_what_was_not_stored_is_an_error(using: str, event: str, call: Call) -> 
         if call is not by_function:
             assert "trigger" in str(caught.value)
     assert dict(Counter.objects.using(using).values_list("name", "last")) == {"s": 3}
+
+
+def test_a_policy_that_hides_the_counter(using: str) -> None:
+    """PostgreSQL's UPDATE finds no row that it may change, so the sequence isn't exhausted."""
+    if connections[using].vendor != "postgresql":
+        return
+    set_last_value(3, "s", using=using)
+    with transaction.atomic(using=using):
+        run(
+            using,
+            f"CREATE ROLE clerk; GRANT ALL ON {TABLE} TO clerk",
+            f"ALTER TABLE {TABLE} ENABLE ROW LEVEL SECURITY",
+            f"CREATE POLICY readers ON {TABLE} FOR SELECT USING (true)",
+            "SET LOCAL ROLE clerk",
+        )
+        with pytest.raises(OperationalError, match="a policy"), transaction.atomic(using=using):
+            get_next_value("s", lambda: 1, using=using)
+        transaction.set_rollback(True, using=using)

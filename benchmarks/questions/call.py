@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,26 +26,24 @@ STARTS = scaled(2, 15)
 WARMUP = 20
 """Untimed calls before the timed ones: the first creates the counter, others warm caches."""
 
-VARIANTS = ("plain", "looping", "nowait", "row")
-
 
 @dataclass(frozen=True)
 class Cell:
     contestant: str
     variant: str
-    """plain, looping, nowait: a call; row: a row with its number; start: a new process."""
-    mode: str
-    """transaction: calls in an open transaction; autocommit: a row with its commit; process."""
+    """plain, looping, nowait: a call in an open transaction; row: a row with its number, and its
+    commit; start: a new process."""
 
 
-def cells() -> Iterator[Cell]:
-    for variant in VARIANTS:
-        for one in contestants():
-            if one.create if variant == "row" else variant in one.calls:
-                yield Cell(one.name, variant, "autocommit" if variant == "row" else "transaction")
+CELLS = [
+    Cell(one.name, variant)
+    for variant in ("plain", "looping", "nowait", "row")
+    for one in contestants()
+    if (one.create if variant == "row" else variant in one.calls)
+]
 
 
-@pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
+@pytest.mark.parametrize(TURNS, turns(CELLS, PASSES), ids=str)
 def test_call(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     contestant = by_name(cell.contestant)
     is_row = cell.variant == "row"
@@ -78,7 +75,7 @@ django.db.connection.ops
 """
 
 APPS = {"Django": [], "Django with sequences_core": ["sequences_core"]}
-STARTED = [Cell(name, "start", "process") for name in APPS]
+STARTED = [Cell(name, "start") for name in APPS]
 
 
 @pytest.mark.parametrize(TURNS, turns(STARTED, STARTS), ids=str)

@@ -7,7 +7,7 @@ latency, and rollbacks or none. A speed counts only if the numbers of all turns 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
@@ -20,6 +20,7 @@ from benchmarks.questions import TURNS, turns
 from benchmarks.questions.figures import Tally
 from benchmarks.questions.writers import Outcome, Task, run
 from benchmarks.scale import BUSIEST, scaled
+from tests.servers.ports import HOST
 from tests.servers.proxy import Proxy
 
 WRITERS = scaled((1, 8), (1, 2, 4, 8, 16))
@@ -27,8 +28,8 @@ LATENCIES = scaled((1,), (1, 5))
 """Round-trip times of the network in milliseconds, in addition to 0."""
 PASSES = scaled(1, 4)
 COMPARED_SECONDS, SECONDS = scaled((0.3, 0.2), (1.5, 0.4))
-"""The seconds per turn of cells that are compared (see Cell.is_compared), whose fairness needs long
-turns, and of the others."""
+"""The seconds per turn of cells that are compared, whose fairness needs long turns, and of the
+others."""
 SQLITE_SECONDS = scaled(1.0, 15.0)
 """The seconds per turn of LONG_ON_SQLITE on SQLite. A waiting connection sleeps there for up to
 100 ms between two attempts, while the last one to commit continues at once
@@ -50,15 +51,10 @@ class Cell:
     """The delay of each sync of the disk in milliseconds: see the question Disk."""
 
     @property
-    def is_compared(self) -> bool:
-        """Whether ratios and the main charts use this cell."""
-        alike = self.counters == "one" and not self.rollbacks
-        return alike and self.writers in (BUSIEST, 32) and self.latency <= 1 and self.sync <= 1
-
-    @property
     def seconds(self) -> float:
-        """The duration of a turn."""
-        if not self.is_compared:
+        """The duration of a turn: longer if ratios and the main charts use this cell."""
+        alike = self.counters == "one" and not self.rollbacks and self.writers in (BUSIEST, 32)
+        if not alike or self.latency > 1 or self.sync > 1:
             return SECONDS
         long = connection.vendor == "sqlite" and self.contestant in LONG_ON_SQLITE
         return SQLITE_SECONDS if long else COMPARED_SECONDS
@@ -71,34 +67,28 @@ LONG_ON_SQLITE = ("SequenceField", "get_next_value", "django-sequences")
 """The contestants that have long turns on SQLite, where their fairness is measured."""
 
 
-def shapes() -> Iterator[tuple[int, str, int, bool]]:
-    """Yield the writers, counters, latency and rollbacks of the cells."""
-    for writers in WRITERS:
-        yield writers, "one", 0, False
-    for latency in LATENCIES if connection.vendor != "sqlite" else ():
-        yield BUSIEST, "one", latency, False
-    yield BUSIEST, "own", 0, False
-    yield BUSIEST, "one", 0, True
+SHAPES = [
+    *((writers, "one", 0, False) for writers in WRITERS),
+    *((BUSIEST, "one", latency, False) for latency in LATENCIES if connection.vendor != "sqlite"),
+    (BUSIEST, "own", 0, False),
+    (BUSIEST, "one", 0, True),
+]
+"""The writers, counters, latency and rollbacks of the cells. pgbench has the first two kinds."""
+
+CELLS = [
+    Cell(one.name, *shape)
+    for shape in SHAPES
+    for one in contestants()
+    if one.create or (isinstance(one, PgBench) and shape[1::2] == ("one", False))
+]
 
 
-def cells() -> Iterator[Cell]:
-    """Yield the cells; pgbench has those with one counter and without rollbacks."""
-    for shape in shapes():
-        for one in contestants():
-            usual = isinstance(one, PgBench) and shape[1::2] == ("one", False)
-            if one.create or usual:
-                yield Cell(one.name, *shape)
-
-
-@pytest.mark.parametrize(TURNS, turns(cells(), PASSES), ids=str)
+@pytest.mark.parametrize(TURNS, turns(CELLS, PASSES), ids=str)
 def test_contention(cell: Cell, turn: int, tally: Tally) -> None:
-    if not cell.latency:
-        measure(cell, tally)
-        return
-    settings = connection.settings_dict
-    host, port = settings["HOST"] or "127.0.0.1", int(settings["PORT"])
-    with Proxy(port, host=host, latency=cell.latency / 2) as proxy:
-        measure(cell, tally, proxy.port)
+    host, port = connection.settings_dict["HOST"] or HOST, connection.settings_dict["PORT"]
+    proxy = Proxy(int(port), host=host, latency=cell.latency / 2) if cell.latency else None
+    with proxy or nullcontext():
+        measure(cell, tally, proxy.port if proxy else None)
 
 
 def measure(cell: Cell, tally: Tally, port: int | None = None) -> None:

@@ -22,7 +22,7 @@ from sequences.models import Sequence
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
 from benchmarks.questions import TURNS, turns
-from benchmarks.questions.rows import concatenated, integers, settle, transactions
+from benchmarks.questions.rows import settle, store, transactions
 from benchmarks.scale import URL, scaled
 from sequences_core import get_allocator, get_next_value, get_next_values
 from sequences_core.models import Counter
@@ -46,9 +46,6 @@ OPEN = {
 """The statement that begins a snapshot."""
 
 FUNCTION = "get_next_value"
-
-CONTESTANTS = [one.name for one in contestants() if "looping" in one.calls]
-"""The contestants that keep their counters in a table (name, last)."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +96,15 @@ def test_counters(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
 
 def fill(size: int) -> None:
     """Create that many counters, unless they exist."""
-    if Counter.objects.filter(pk=f"c{size - 1}").exists():
-        return
-    empty(Counter)
-    table, name = Counter._meta.db_table, concatenated("'c'", "i")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} (name, last) SELECT {name}, 0 FROM {integers(size)} numbers"
-        )
-    settle(table)
+    if not Counter.objects.filter(pk=f"c{size - 1}").exists():
+        empty(Counter)
+        store(Counter, "name last", ((f"c{number}", 0) for number in range(size)))
 
 
+# The contestants that take "looping" calls keep their counters in a table (name, last).
+COUNTING = [one.name for one in contestants() if "looping" in one.calls]
 SNAPSHOTS = [
-    *(Cell(name, "snapshot", TAKES) for name in CONTESTANTS if "backend" not in name),
+    *(Cell(name, "snapshot", TAKES) for name in COUNTING if "backend" not in name),
     *[Cell(FUNCTION, "snapshot", TAKES, "default")] * (connection.vendor == "postgresql"),
 ]
 
@@ -132,14 +125,13 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
         take("snapshot")
         with snapshot(table):
             deadline = time.monotonic() + SECONDS
-            while (
-                time.monotonic() < deadline or len(seconds) < 2 * CHUNK
-            ):  # a line needs two points
+            # A line needs two points.
+            while len(seconds) < 2 * CHUNK or (
+                len(seconds) < TAKES and time.monotonic() < deadline
+            ):
                 with transaction.atomic():
                     for _ in range(CHUNK):
                         call()
-                if len(seconds) >= TAKES:
-                    break
         benchmark.pedantic(call, setup=renew, rounds=CALLS, warmup_rounds=20)
     # Fit a straight line to the median of each chunk, which ignores outliers.
     chunks = range(0, len(seconds) - CALLS - 20, CHUNK)

@@ -6,11 +6,12 @@ import time
 import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Model
 from sequences_contrib.audit import audit
 from sequences_contrib.posting import assign_numbers
@@ -21,18 +22,17 @@ from benchmarks.contestants.posting import LATER, NAMES, ORDER, VALUES, WORKER, 
 from benchmarks.models import Bill, BillByHand, Posted
 from benchmarks.questions import TURNS, turns
 from benchmarks.questions.figures import Tally, fault_in
-from benchmarks.questions.rows import SETTLE, concatenated, integers, settle
+from benchmarks.questions.rows import store
 from benchmarks.questions.writers import Task, run
 from benchmarks.scale import BUSIEST, scaled
 from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter as CounterRow
 
-PASSES = scaled(1, 4) if connection.vendor in SETTLE else 0
-"""The passes; zero where the suite can't fill the tables."""
+PASSES = scaled(1, 4)
 SECONDS = scaled(1.0, 3.0)
 """The duration of the inserts of a turn."""
 ASSIGNED, UPDATED, AUDITED = scaled((10_000, 1000, 100_000), (100_000, 10_000, 10**6))
-"""The numbers of existing rows, which are powers of ten."""
+"""The numbers of existing rows."""
 CREATED = 50
 
 MANY = 1000
@@ -130,12 +130,9 @@ def check(rows: int) -> None:
 def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     """Time an audit of existing rows; the first turn also measures Python's peak memory."""
     if turn == 0:
-        fill(Posted, cell, number=f"(i - i % {MANY}) / {MANY} + 1")
-        name, last = concatenated("'posted.'", "i"), cell.rows // MANY
-        with connection.cursor() as cursor:
-            table = CounterRow._meta.db_table
-            counters = f"SELECT {name}, {last} FROM {integers(MANY)} numbers"
-            cursor.execute(f"INSERT INTO {table} (name, last) {counters}")
+        fill(Posted, cell, numbered=True)
+        last = cell.rows // MANY
+        store(CounterRow, "name last", ((f"posted.{number}", last) for number in range(MANY)))
         tracemalloc.start()
         audit(Posted)
         times.details["megabytes"] = round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
@@ -145,17 +142,13 @@ def test_audit(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
     assert all(one.is_clean and one.rows == cell.rows // MANY for one in found)
 
 
-def fill(model: type[Model], cell: Cell, number: str = "NULL") -> None:
-    """Store posted documents with mixed dates; ``number`` is an SQL expression."""
-    table = model._meta.db_table
+def fill(model: type[Model], cell: Cell, *, numbered: bool = False) -> None:
+    """Store posted documents with mixed dates."""
     empty(model, CounterRow)
-    day = concatenated("'2026-0'", "(1 + i % 9)", "'-01'")
-    if connection.vendor != "sqlite":
-        day = f"CAST({day} AS DATE)"
     counters = 1 if cell.posting == "one" else MANY
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {table} (company, issued_on, posted, number) "
-            f"SELECT i % {counters}, {day}, TRUE, {number} FROM {integers(cell.rows)} numbers"
-        )
-    settle(table)
+
+    def row(number: int) -> tuple[object, ...]:
+        day = date(2026, 1 + number % 9, 1)
+        return number % counters, day, True, number // MANY + 1 if numbered else None
+
+    store(model, "company issued_on posted number", map(row, range(cell.rows)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
+from django.db.models import Model
 
 SETTLE = {
     "postgresql": ("VACUUM ANALYZE {}", "CHECKPOINT"),
@@ -16,20 +18,14 @@ SETTLE = {
 """The statements that finish the server's background work on new rows."""
 
 
-def integers(size: int) -> str:
-    """Return a subquery of the integers 0 to ``size`` - 1, a power of ten, in the column i."""
-    source = connection.features.bare_select_suffix
-    digits = " UNION ALL ".join(f"SELECT {digit} AS d{source}" for digit in range(10))
-    places = range(len(str(size)) - 1)
-    total = " + ".join(f"{10**place} * d{place}.d" for place in places)
-    return f"(SELECT {total} AS i FROM {', '.join(f'({digits}) d{place}' for place in places)})"
-
-
-def concatenated(*parts: str) -> str:
-    """Return the SQL expression that concatenates texts and integers."""
-    if connection.vendor == "mysql":
-        return f"CONCAT({', '.join(parts)})"
-    return " || ".join(parts)
+def store(model: type[Model], fields: str, rows: Any) -> None:
+    """Insert rows, which are tuples of values for these fields, and settle them."""
+    names = [connection.ops.quote_name(name) for name in fields.split()]
+    places = ", ".join(["%s"] * len(names))
+    table = model._meta.db_table
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", rows)
+    settle(table)
 
 
 def settle(table: str) -> None:

@@ -102,8 +102,8 @@ def _growth(results: Results) -> Iterator[Table]:
 
 def _others(results: Results) -> Iterator[Table]:
     posted = functools.partial(results.cells, "posting")
-    plain = results.cells("call", variant="plain", mode="transaction")
-    rows = results.cells("call", variant="row", mode="autocommit")
+    plain = results.cells("call", variant="plain")
+    rows = results.cells("call", variant="row")
     µs, ms = ({"value": value, "best": min} for value in (median, milliseconds))
     shown: list[tuple[str, list[Cell], dict[str, Any]]] = [
         ("Median µs of one call in a transaction", plain, µs),

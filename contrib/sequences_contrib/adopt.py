@@ -46,7 +46,7 @@ def adopt(
     :param table: a table of counters with the columns name and last, or key and value, as in
         django-sequences and django-seq. It requires ``row``.
     :param row: the name of the table's row. If the field has a scope of one part, this is the
-        beginning of the rows' names, and the rest is the value of the scope.
+        beginning of the rows' names, and the rest is the value of the scope, or its period.
     :param sequence: the name of a database sequence (PostgreSQL, MariaDB).
     :param text: the name of a text field with numbers such as ``INV-2026-00042``. Rows that have a
         text but no number get the number that is parsed from the text. If a text can't be parsed,
@@ -176,36 +176,37 @@ def _from_table(field: Any, table: str, row: str, connection: Any) -> dict[str, 
         if not field.scope_parts and text == row:
             counter = field.base
         elif field.scope_parts and text.startswith(row) and text != row:
-            scope = _scope_text(field, text[len(row) :], connection)
+            scope = _scope_text(field, text, text[len(row) :], connection)
             counter = counter_name(field.base, (scope,), field.separator)
         else:
             continue
-        last_number = check_integer(f"the value of {text!r}", value)
-        found[check_sequence_name(counter)] = max(last_number, found.get(counter, last_number))
+        number = check_integer(f"the value of {text!r}", value)
+        # Several texts can stand for one value, such as "1.5" and "1.50".
+        found[check_sequence_name(counter)] = max(number, found.get(counter, number))
     if not found:
         raise ValueError(f"table {table!r} has no row {row!r}")
     return found
 
 
-def _scope_text(field: Any, written: str, connection: Any) -> str:
-    """Return the text of a scope's value as the counter's name has it: ``"7"`` for ``"007"``.
-
-    :raises ValueError: the scope can't have this value.
-    """
+def _scope_text(field: Any, key: str, text: str, connection: Any) -> str:
+    """Return the text that the name of a counter has for the scope in the name of a row."""
     (part,) = field.scope_parts
     if (path := path_of(part)) is None:
-        return written
+        return text
+    column = column_of(fields_of(field.model, path)[-1])
     if isinstance(part, DateText):
-        text = written if fullmatch([part.language], written) else None
+        value = text if fullmatch([part.language], text) else None
     else:
-        column = fields_of(field.model, path)[-1]
         try:
-            text = text_of(column, column_of(column).to_python(written), connection)
+            value = text_of(column, column.to_python(text), connection)
         except ValidationError:
-            text = None
-    if text is None:
-        raise ValueError(f"{written!r} is not a value that the scope {path!r} of {field} can have")
-    return text
+            value = None
+    if value is None:
+        raise ValueError(
+            f"row {key!r} can't be adopted: {text!r} is not a value of {part!r}, the scope of "
+            f"{field}"
+        )
+    return value
 
 
 def _of_sequence(sequence: str, connection: Any) -> int:

@@ -18,21 +18,12 @@ from .checks_when import check_when
 from .collations import BYTES, merges_texts
 from .counters import Numbering, in_order_of_insertion
 from .dates import DateText
-from .identity import column_of
+from .identity import column_of, has_identity
 from .scopes import fields_of, path_of
 from .text_checks import check_insert, check_period
 
-NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
-"""Fields whose columns can store equal values as different texts."""
-
-COMPOSITE = frozenset({"ArrayField", "HStoreField", "RangeField"})
-"""Fields of django.contrib.postgres, of which the same is true. The import needs psycopg."""
-
 SQLITE_DIGITS = 15
 """SQLite stores decimals as floats: https://www.sqlite.org/datatype3.html#type_affinity."""
-
-TIMES = (models.DateTimeField, models.TimeField)
-"""Fields whose subclasses may define a column that rounds in another way."""
 
 
 def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessage]:
@@ -101,9 +92,7 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
         return  # an unknown model, which Django's own check reports
     column = _stored(fields[-1])
-    of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
-    composite = COMPOSITE.intersection(base.__name__ for base in type(column).__mro__)
-    if isinstance(column, NO_IDENTITY) or of_its_own or composite:
+    if not has_identity(column):
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can be stored "
             f"differently: one scope could have two counters.",

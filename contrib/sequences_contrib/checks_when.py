@@ -10,6 +10,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import AutoField, BooleanField, F, Q, UniqueConstraint
 
 from . import conditions
+from .identity import column_of, has_identity
 from .scopes import is_automatic, path_of
 
 
@@ -61,6 +62,14 @@ def _check_name(field: Any, name: str) -> Iterator[checks.CheckMessage]:
             hint="Name another field, or set this one before saving.",
             obj=field,
             id="sequences_contrib.E033",
+        )
+    if name in conditions.names_compared(field.when) and not has_identity(column_of(about)):
+        yield checks.Error(
+            f"when={field.when!r} compares {name!r}, a {type(column_of(about)).__name__}, whose "
+            f"equal values can be stored differently.",
+            hint=f"Compare another field, or use only {name}__isnull.",
+            obj=field,
+            id="sequences_contrib.E034",
         )
 
 

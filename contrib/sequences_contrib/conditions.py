@@ -1,7 +1,8 @@
 """The condition under which a row gets its number: ``SequenceField(when=…)``.
 
 ``save()`` evaluates it in Python, ``assign_numbers()`` in SQL. Both must have the same result, so
-it may use only the row's own columns, and few lookups.
+it may use only the row's own columns, and few lookups. Texts are compared byte for byte, whatever
+the collation of their column.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, Model, Q, Value
+from django.db.models import BooleanField, F, Model, Q, Value
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import DatabaseDefault
+from django.db.models.lookups import Exact
 
-from .identity import text_of
+from .collations import TEXT_FIELDS
+from .expressions import ByBytes
+from .identity import column_of, settled, text_of
 from .scopes import value_or_key
 
 LOOKUPS = ("exact", "in", "isnull")
@@ -51,12 +55,48 @@ def names_in(when: str | Q) -> list[str]:
     return list(dict.fromkeys(name for name, _, _ in _lookups(when)))
 
 
+def names_compared(when: str | Q) -> set[str]:
+    """Return the names of the fields that the condition compares with values, not only null."""
+    if isinstance(when, str):
+        return set()
+    return {name for name, lookup, _ in _lookups(when) if lookup != "isnull"}
+
+
 def as_q(model: type[Model], when: str | Q) -> Q:
     """Return the condition as a Q that filters the model's rows."""
     if not isinstance(when, str):
-        return when
+        return _as_q(model, when)
     boolean = isinstance(field_of(model, when), BooleanField)
     return Q(**{when: True}) if boolean else Q(**{f"{when}{LOOKUP_SEP}isnull": False})
+
+
+def _as_q(model: type[Model], node: Any) -> Q:
+    if not isinstance(node, tuple):
+        children = [_as_q(model, child) for child in node.children]
+        return Q(*children, _connector=node.connector, _negated=node.negated)
+    (name, lookup), expected = _split(node[0]), node[1]
+    if lookup == "isnull" or expected is None:
+        return Q(node)
+    field = field_of(model, name)
+    found = constants(field, lookup, expected)
+    # The database can use an index for this comparison, and Django makes it false for null.
+    same = Q((node[0], found if lookup == "in" else found[0]))
+    if not found or not isinstance(column_of(field), TEXT_FIELDS):
+        return same
+    exactly = [Exact(ByBytes(F(field.attname)), ByBytes(Value(each))) for each in found]
+    return same & Q(*exactly, _connector=Q.OR)
+
+
+def constants(field: Any, lookup: str, expected: Any) -> list[Any]:
+    """Return the values that a comparison allows, except for null, as the column stores them."""
+    column = column_of(field)
+    values = [
+        getattr(each, (field.target_field if field.is_relation else column).attname)
+        if isinstance(each, Model)
+        else each
+        for each in (expected if lookup == "in" else [expected])
+    ]
+    return [column.get_prep_value(settled(column, each)) for each in values if each is not None]
 
 
 def is_met(when: str | Q, row: Model, connection: BaseDatabaseWrapper) -> bool:
@@ -69,7 +109,7 @@ def is_met(when: str | Q, row: Model, connection: BaseDatabaseWrapper) -> bool:
         value = _value(row, field)
         if isinstance(field, BooleanField):
             return bool(field.get_prep_value(value))
-        return value is not None
+        return not _is_null(field, value, connection)
     return _is_true(when, row, connection)
 
 
@@ -78,16 +118,12 @@ def _is_true(node: Any, row: Model, connection: BaseDatabaseWrapper) -> bool:
         expected, (name, lookup) = node[1], _split(node[0])
         field = field_of(type(row), name)
         value = _value(row, field)
-        if lookup == "isnull":
-            return (value is None) is expected
-        if expected is None:
-            return value is None
-        found = [each for each in (expected if lookup == "in" else [expected]) if each is not None]
+        null = _is_null(field, value, connection)
+        if lookup == "isnull" or expected is None:
+            return null is (expected is not False)
+        found = constants(field, lookup, expected)
         text = text_of(field, value, connection)
-        return value is not None and text in [
-            text_of(field, each.pk if isinstance(each, Model) else each, connection)
-            for each in found
-        ]
+        return not null and text in [text_of(field, each, connection) for each in found]
     parts = (_is_true(child, row, connection) for child in node.children)
     return (all(parts) if node.connector == Q.AND else any(parts)) != bool(node.negated)
 
@@ -127,6 +163,11 @@ def _value(row: Model, field: Any) -> Any:
             f"the row is saved: set a value, such as timezone.now(), instead of an expression"
         )
     return value_or_key(row, field, value)
+
+
+def _is_null(field: Any, value: Any, connection: BaseDatabaseWrapper) -> bool:
+    """Return whether null is stored for a value, as for an empty IP address."""
+    return value is None or column_of(field).get_db_prep_save(value, connection) is None
 
 
 def _is_expression(value: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Expression, IntegerField, Value
+from django.db.models import CharField, Expression, F, IntegerField, Value
 from django.db.models.functions import (
     Cast,
     ExtractDay,
@@ -24,7 +24,7 @@ from django.db.models.functions import (
 from django.utils.deconstruct import deconstructible
 from django.utils.timezone import get_default_timezone, is_naive, make_aware
 
-from .expressions import BySQLite, Digits, Moment
+from .expressions import BySQLite, Digits, Joined, Moment
 from .languages import DIGIT, Atom, Language, literal
 
 DAY = timedelta(days=1)
@@ -195,6 +195,17 @@ class DateText:
             source = Moment(source, zone=self.tz or "")
         extract = CODES[code].expression(source, tzinfo=self.zone if zoned else None)
         return Cast(extract, IntegerField())
+
+
+class IsoDate(BySQLite):
+    """A date of SQLite in ISO 8601 format, by which odd dates, such as 2026-1-5, are ordered."""
+
+    output_field = CharField()
+
+    def __init__(self, path: str) -> None:
+        day = DateText(path, "%Y-%m-%d")
+        general = Joined(*day.expressions(F(path), zoned=False))
+        super().__init__(general, F(path), native="STRFTIME('%Y-%m-%d', DAY)")
 
 
 MONTHS = ((1, 9, "02d"), (1, 1, "d"), (2, 9, "d"), (10, 12, "d"))

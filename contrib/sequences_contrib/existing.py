@@ -7,18 +7,20 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Count, F, QuerySet, Window
+from django.db.models import Count, F, Model, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from sequences_core import get_last_value
 from sequences_core.taking import database_errors, take
 
+from .dates import IsoDate
 from .groups import Keys, keys_of
 from .places import PLACE, STATEMENTS, number_places
 from .rules import check_end, maximum_of
-from .scopes import rows_in
+from .scopes import fields_of, has_odd_dates, rows_in
 
 CHUNK = 1000
 """How many rows are written by one statement if Python determines their counters."""
@@ -171,7 +173,7 @@ def _update(
     place = Window(
         RowNumber(),
         partition_by=list(keys.expressions.values()) or None,
-        order_by=[_ordered(name) for name in order],
+        order_by=[_ordered(field.model, name, connection) for name in order],
     )
     chosen = rows.order_by().annotate(sequences_key=F("pk"), **{PLACE: place})
     query = chosen.values("sequences_key", PLACE).query
@@ -180,8 +182,18 @@ def _update(
     return number_places(connection, field, counted, named, start - 1)
 
 
-def _ordered(name: str) -> Any:
-    return F(name[1:]).desc() if name.startswith("-") else F(name).asc()
+def _ordered(model: type[Model], name: str, connection: BaseDatabaseWrapper) -> Any:
+    path = name.removeprefix("-")
+    term: Any = IsoDate(path) if _is_odd(model, path, connection) else F(path)
+    return term.desc() if name.startswith("-") else term.asc()
+
+
+def _is_odd(model: type[Model], path: str, connection: BaseDatabaseWrapper) -> bool:
+    """Return whether the path ends at a column that can have odd dates."""
+    try:
+        return has_odd_dates(fields_of(model, path)[-1], connection)
+    except FieldDoesNotExist:
+        return False  # the error is raised by the query
 
 
 def _one_by_one(
@@ -189,7 +201,13 @@ def _one_by_one(
 ) -> bool:
     """Determine the counter of each row in Python, and update the rows in chunks."""
     rows = _unnumbered(field, connection)
-    keys = list(rows.order_by(*order).values_list("pk", flat=True))
+    terms = [
+        _ordered(field.model, name, connection)
+        if _is_odd(field.model, name.removeprefix("-"), connection)
+        else name
+        for name in order
+    ]
+    keys = list(rows.order_by(*terms).values_list("pk", flat=True))
     for start in range(0, len(keys), CHUNK):
         found = rows_in(field.model, connection.alias).in_bulk(keys[start : start + CHUNK])
         chunk = [found[key] for key in keys[start : start + CHUNK] if key in found]

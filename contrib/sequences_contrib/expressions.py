@@ -7,7 +7,18 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist
 from django.db import NotSupportedError
-from django.db.models import Case, CharField, F, Func, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    F,
+    Func,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import GreaterThanOrEqual
 
@@ -103,6 +114,28 @@ class Filled(Func):
 
     def as_oracle(self, compiler: Any, connection: Any) -> Any:
         return self.as_sql(compiler, connection, template="%(expressions)s")  # '' is null
+
+
+class ByBytes(Func):
+    """A text that compares byte for byte, whatever the collation of its column.
+
+    On Oracle and other databases it is unchanged, so that the collation still matters.
+    """
+
+    output_field = TextField()
+    template = "%(expressions)s"
+
+    def as_postgresql(self, compiler: Any, connection: Any) -> Any:
+        template = 'CAST(%(expressions)s AS text) COLLATE "C"'
+        return self.as_sql(compiler, connection, template=template)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="%(expressions)s COLLATE BINARY")
+
+    def as_mysql(self, compiler: Any, connection: Any) -> Any:
+        # The column may have another character set than the connection.
+        template = "CAST(CONVERT(%(expressions)s USING utf8mb4) AS BINARY)"
+        return self.as_sql(compiler, connection, template=template)
 
 
 class Moment(Func):

@@ -73,6 +73,20 @@ def test_each_scope_in_an_order(using: str, steps: Steps) -> None:
     assert model.objects.using(using).create(kind="b.").number == 3
 
 
+@pytest.mark.parametrize("options", [{}, {"reset_value": 9}], ids=["SQL", "one by one"])
+def test_dates_of_other_programs(options: dict[str, Any], using: str, steps: Steps) -> None:
+    """SQLite stores 2026-1-5 as text, which comes after 2026-01-31, but rows are in date order."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("the database stores dates only")
+    create(steps, *"abc")
+    with connections[using].cursor() as cursor:
+        for kind, day in (("a", "2026-01-31"), ("b", "2026-1-5"), ("c", "2026-1-10")):
+            cursor.execute("UPDATE letters_letter SET day = %s WHERE kind = %s", [day, kind])
+    field = SequenceField("post", **options)
+    model = steps.apply(AddSequenceField("letter", "number", field, order_by=["day"]))
+    assert numbers(model, using) == [("a", 3), ("b", 1), ("c", 2)]
+
+
 def test_backwards_and_forwards_again(using: str, steps: Steps) -> None:
     """Reversing removes column and counters; the next migration gives the same numbers."""
     create(steps, *KINDS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import atomic_if, letters, model_with, tables
+from tests.numbered.blocks import PATIENCE, atomic_if, letters, model_with, tables
 from tests.numbered.models import (
     Company,
     CreditNote,
@@ -59,6 +61,38 @@ def test_multi_table_inheritance(using: str) -> None:
     child.save(using=using)
     assert (child.number, child.own) == (4, 2)
     assert get_last_value("invoices", using=using) == 4
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+@pytest.mark.parametrize("posted", [False, True])
+def test_a_child_of_a_parent_that_moves(posted: bool, in_transaction: bool, using: str) -> None:
+    """A child that is added to a parent, and moves it in the same save, is of the new scope."""
+    with isolate_apps("tests.numbered"):
+        when: dict[str, Any] = {"when": "posted", "unique": True} if posted else {"null": True}
+        parent = model_with(
+            "Paper",
+            kind=models.CharField(max_length=9),
+            posted=models.BooleanField(default=False),
+            number=SequenceField("p", scope="kind", **when),
+        )
+        meta = type("Meta", (), {"app_label": "numbered"})
+        own = SequenceField("c", scope="kind")
+        child: Any = type("Sheet", (parent,), {"__module__": __name__, "Meta": meta, "own": own})
+    with tables(using, parent, child):
+        papers, sheets = parent.objects.using(using), child.objects.using(using)
+        for kind in "aab":
+            sheets.create(kind=kind)
+        paper = papers.create(kind="a")
+        before = paper.number
+        sheet = child(paper_ptr=paper, kind="b", number=paper.number, posted=posted)
+        with atomic_if(in_transaction, using):
+            sheet.save(using=using)
+        stored = sheets.get(pk=paper.pk)
+        assert (stored.kind, stored.own, stored.number) == ("b", sheet.own, sheet.number)
+        assert stored.own == 2
+        assert stored.number == (1 if posted else before)
+        assert sheets.create(kind="a").own == 3
+        assert sheets.create(kind="b").own == 3
 
 
 def test_a_child_that_fails_takes_its_parents_number_back(using: str) -> None:
@@ -165,6 +199,60 @@ def test_a_handler_that_fails_after_an_update(using: str) -> None:
         row.note = "changed"
         row.save(using=using)
         assert rows.get().text == "as it was printed"
+
+
+EARLY_HANDLER = """
+import django
+from django.conf import settings
+from django.db import connection, models
+from django.db.models.signals import post_save
+
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=["sequences_core"],
+    SEQUENCES_AUTOCOMMIT="allow",
+)
+
+
+def fail(*, instance, created, **kwargs):
+    if not created:
+        raise RuntimeError("no paper")
+
+
+post_save.connect(fail)
+django.setup()
+from django.core.management import call_command
+from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.texts import FormattedNumberField
+
+
+class Letter(models.Model):
+    number = SequenceField("s")
+    text = FormattedNumberField(NumberFormat("A-{number}"), max_length=30)
+
+    class Meta:
+        app_label = "letters"
+
+
+call_command("migrate", verbosity=0)
+with connection.schema_editor() as editor:
+    editor.create_model(Letter)
+row = Letter.objects.create()
+row.number = 7
+try:
+    row.save()
+except RuntimeError as error:
+    print(error)
+print(row.number, row.text, *Letter.objects.values_list("number", "text").get())
+"""
+
+
+def test_a_handler_that_was_connected_before_the_field_was_imported() -> None:
+    """It may fail, too, before any other handler of the same signal is called."""
+    command = [sys.executable, "-W", "error", "-c", EARLY_HANDLER]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == "no paper\n7 A-7 7 A-7\n", done.stderr
 
 
 def test_a_handler_that_fails_after_posting_a_child(using: str) -> None:

@@ -24,6 +24,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import Year
+from sequences_contrib.posting import assign_numbers
 
 from sequences_core import SequencesError, get_allocator, get_last_value, set_last_value
 from tests.numbered.blocks import MODES, PATIENCE, atomic_if, letters, model_with, together
@@ -73,6 +74,28 @@ def test_an_earlier_date_is_refused(in_transaction: bool, using: str, rows: Any)
     assert rows.create(issued_on="2026-01-06").number == 4
     assert numbers(rows) == [(1, 3), (2, 3), (3, 5), (4, 5)]
     assert get_last_value("ordered.a", using=using) == 4
+
+
+@pytest.mark.parametrize("batch_size", [2, 9])
+@pytest.mark.parametrize("descending", [False, True])
+def test_dates_of_other_programs_are_ordered_as_dates(
+    descending: bool, batch_size: int, using: str, rows: Any
+) -> None:
+    """SQLite stores 2026-1-5 as text, which comes after 2026-01-31."""
+    if connections[using].vendor != "sqlite":
+        pytest.skip("the database stores dates only")
+    days = ["2026-01-31", "2026-1-5", "2026-2-1", "2026-10-1", None, "2025-12-31", "2026-1-6"]
+    with connections[using].cursor() as cursor:
+        insert = "INSERT INTO numbered_letter (company, issued_on) VALUES ('a', %s)"
+        cursor.executemany(insert, [(day,) for day in days])
+    field = rows.model._meta.get_field("number")
+    field.ascending = None if descending else "issued_on"
+    order = ("-issued_on", "pk") if descending else ("issued_on", "pk")
+    chosen = rows.exclude(issued_on=None)
+    done = assign_numbers(chosen, order_by=order, batch_size=batch_size, locked="wait")
+    assert done.rows == 6
+    found = list(chosen.order_by("number").values_list("issued_on", flat=True))
+    assert found == sorted(found, reverse=descending)
 
 
 def test_what_the_error_is() -> None:

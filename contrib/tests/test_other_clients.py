@@ -8,9 +8,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
+import django
 import pytest
-from django.db import DatabaseError, IntegrityError, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    NotSupportedError,
+    connections,
+    models,
+    transaction,
+)
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from django.test.utils import isolate_apps
@@ -29,6 +38,11 @@ from tests.numbered.models import CreditNote, Invoice
 from tests.privileges import connected_as
 
 APPS = ["tests.numbered"]
+UPDATE_CONFLICTS = {
+    "update_conflicts": True,
+    "unique_fields": ["note"],
+    "update_fields": ["note"],
+}
 PATIENCE = 60
 
 with isolate_apps("tests.numbered"):
@@ -139,6 +153,20 @@ def test_db_default_on_sqlite(using: str) -> None:
         numbers = payments.order_by("number").values_list("number", flat=True)
         assert list(numbers) == [1, 2, 3]
         assert get_last_value("payments", using=using) == 3
+
+
+@pytest.mark.skipif(django.VERSION >= (6, 1), reason="Django omits the column without asking it")
+@pytest.mark.parametrize("options", [{"ignore_conflicts": True}, UPDATE_CONFLICTS])
+def test_db_default_of_rows_that_may_not_be_inserted(using: str, options: dict[str, Any]) -> None:
+    """bulk_create() is refused, as with an explicit NextValue, so that no number is lost."""
+    if connections[using].vendor not in {"postgresql", "sqlite"}:
+        return
+    with table(using):
+        payments = Payment._base_manager.using(using)
+        payments.create(note="a")
+        with pytest.raises(NotSupportedError, match="would lose the numbers"):
+            payments.bulk_create([Payment(note=note) for note in "ab"], **options)
+        assert payments.create(note="b").number == 2
 
 
 def test_db_default_where_the_database_has_none(using: str) -> None:

@@ -300,6 +300,30 @@ def test_a_model_without_numbers() -> None:
         assert "sequences_contrib.E052" in [each.id for each in Bare.check()]
 
 
+@pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="new in Django 6.1")
+def test_deletions_by_the_database() -> None:
+    """E053: the database would delete a numbered row, or change its scope, without asking."""
+    with isolate_apps("tests.numbered"):
+        firm = model_with("Firm")
+
+        def found(scope: str | None, on_delete: Any) -> list[str | None]:
+            key = models.ForeignKey(firm, on_delete, null=True, db_default=None)
+            number = SequenceField("deeds", scope=scope, null=True)
+            meta = type("Meta", (), {"app_label": "numbered"})
+            fields = {"__module__": __name__, "Meta": meta, "firm": key, "number": number}
+            deed: Any = type("Deed", (ProtectNumbered,), fields)
+            firm._meta.apps.all_models["numbered"].pop("deed")
+            return [message.id for message in deed.check() if "E05" in str(message.id)]
+
+        expected = ["sequences_contrib.E053"]
+        assert found(None, getattr(models, "DB_CASCADE")) == expected  # noqa: B009 # for mypy
+        for name in ("DB_SET_NULL", "DB_SET_DEFAULT"):
+            assert found("firm", getattr(models, name)) == expected
+            assert found(None, getattr(models, name)) == []
+        for on_delete in (models.CASCADE, models.PROTECT, models.SET_NULL, models.DO_NOTHING):
+            assert found("firm", on_delete) == []
+
+
 def test_one_document_posted_twice(using: str) -> None:
     """An instance that was loaded before its row had a number saves what else has changed."""
     with isolate_apps("tests.numbered"):

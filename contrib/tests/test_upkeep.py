@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from datetime import date
 from io import StringIO
 from typing import Any
-from uuid import UUID
 
 import pytest
 from django.apps.registry import Apps
@@ -269,13 +268,14 @@ def test_adopt_from_a_table(using: str) -> None:
     Invoice.objects.using(using).bulk_create([Invoice() for _ in range(3)])
     project = Project.objects.using(using).create()
     Ticket.objects.using(using).create(project=project)
-    remembered = {"inv": 5, "invoice": 99, f"t-{project.pk}": 4, "t-": 8}
+    remembered = {"inv": 5, "invoice": 99, f"t-{project.pk}": 4, "t-999": 2, "t-": 8}
     with home(using, **remembered) as table:
         assert adopt(Invoice, "number", table=table, row="inv", apply=True, using=using) == [
             Change("invoices", 3, 5)
         ]
         assert adopt(Ticket, "number", table=table, row="t-", apply=True, using=using) == [
-            Change(counter_of(project), 1, 4)
+            Change(counter_of(project), 1, 4),
+            Change("numbered_ticket.number.999", None, 2),
         ]
         with pytest.raises(ValueError, match="no row 'nothing'"):
             adopt(Invoice, "number", table=table, row="nothing", using=using)
@@ -286,43 +286,62 @@ def test_adopt_from_a_table(using: str) -> None:
         adopt(Invoice, "number", table="django_migrations", row="inv", using=using)
 
 
-@pytest.mark.parametrize(
-    ("column", "scope", "written", "expected"),
-    [
-        (models.CharField(max_length=9), "part", ["x.y"], "x%2Ey"),
-        (models.IntegerField(), "part", ["007", "7"], "7"),
-        (models.IntegerField(), "part", ["x"], None),
-        (models.DecimalField(max_digits=8, decimal_places=2), "part", ["1.50", "1.5"], "1%2E5"),
-        (models.DateField(), "part", ["2026-1-5"], "2026-01-05"),
-        (models.DateField(), Year("part"), ["2026"], "2026"),
-        (models.DateField(), Month("part"), ["2026-1"], None),
-        (models.BooleanField(), "part", ["1"], "True"),
-        (models.UUIDField(), "part", ["A" * 32], str(UUID("a" * 32))),
-        (models.IntegerField(), lambda row: row.part, ["007"], "007"),
-    ],
-)
-def test_values_of_a_scope_that_others_have_written(
-    column: Any, scope: Any, written: list[str], expected: str | None, using: str
-) -> None:
-    """They name the counter of the rows with this value, or are refused."""
-    remembered = {f"old-{text}": 5 - place for place, text in enumerate(written)}
-    with (
-        letters(using, part=column.clone(), number=SequenceField("s", scope=scope)) as rows,
-        home(using, **remembered) as table,
-    ):
-        options: Any = {"table": table, "row": "old-", "using": using}
-        if expected is None:
-            with pytest.raises(ValueError, match=f"{written[0]!r} is not a value that the scope"):
-                adopt(rows.model, "number", **options)
-        else:
-            changes = adopt(rows.model, "number", **options)
-            assert changes == [Change(f"s.{expected}", None, 5)]
+SCOPES: dict[str, tuple[Any, Any, dict[str, int], dict[str, int], str]] = {
+    # The column, the scope, the rows of the table, the counters, and a text that is no scope.
+    "decimal": (
+        models.DecimalField(max_digits=9, decimal_places=2),
+        "x",
+        {"1.50": 4, "1.5": 3, "-0": 2, "7": 1},
+        {"1%2E5": 4, "0": 2, "7": 1},
+        "a",
+    ),
+    "integer": (models.IntegerField(), "x", {"07": 4, "7": 5}, {"7": 5}, "7.5"),
+    "text": (models.CharField(max_length=9), "x", {"07": 4, "a.b": 5}, {"07": 4, "a%2Eb": 5}, ""),
+    "date": (models.DateField(), "x", {"2026-1-5": 4}, {"2026-01-05": 4}, "2026-13-01"),
+    "moment": (
+        models.DateTimeField(),
+        "x",
+        {"2026-01-05 12:00:00+02:00": 4},
+        {"2026-01-05 10:00:00+00:00": 4},
+        "noon",
+    ),
+    "bool": (models.BooleanField(), "x", {"True": 4, "0": 2}, {"True": 4, "False": 2}, "yes"),
+    "duration": (models.DurationField(), "x", {"60": 4}, {"0:01:00": 4}, "a"),
+    "uuid": (
+        models.UUIDField(),
+        "x",
+        {"0123456789ABCDEF0123456789ABCDEF": 4},
+        {"01234567-89ab-cdef-0123-456789abcdef": 4},
+        "0123",
+    ),
+    "month": (models.DateField(), Month("x"), {"2026-01": 4}, {"2026-01": 4}, "2026-1"),
+}
+
+
+@pytest.mark.parametrize("kind", SCOPES)
+def test_adopt_reads_a_scope_as_its_column_does(kind: str, using: str) -> None:
+    """The counters are those that the next rows use, in whatever way the table writes a value."""
+    column, scope, remembered, expected, wrong = SCOPES[kind]
+    number = SequenceField("post", scope=scope)
+    with letters(using, x=column.clone(), number=number) as rows:
+        named = {f"p{text}": last for text, last in remembered.items()}
+        with home(using, **named) as table:
+            adopt(rows.model, "number", table=table, row="p", apply=True, using=using)
+            assert counters(using) == {f"post.{text}": last for text, last in expected.items()}
+            text = "2026-01-31" if kind == "month" else next(iter(remembered))
+            value = rows.model._meta.get_field("x").to_python(text)
+            assert rows.create(x=value).number == 1 + next(iter(expected.values()))
+            if wrong:
+                Home._default_manager.using(using).create(key=f"p{wrong}", value=9)
+                with pytest.raises(ValueError, match=f"'p{wrong}'.*not a value of .*'x'"):
+                    adopt(rows.model, "number", table=table, row="p", apply=True, using=using)
 
 
 def test_a_table_whose_names_are_integers(using: str) -> None:
     """Rows without a name are left out."""
-    number = SequenceField("s", scope="part")
-    with letters(using, part=models.IntegerField(), number=number) as rows:
+    with letters(
+        using, part=models.IntegerField(), number=SequenceField("s", scope="part")
+    ) as rows:
         run_sql(using, "CREATE TABLE counted (name INTEGER, last BIGINT)")
         try:
             run_sql(using, "INSERT INTO counted VALUES (7, 5), (NULL, 6)")

@@ -23,6 +23,8 @@ COLUMNS: dict[str, Any] = {
     "kind": models.CharField(max_length=9),
     "other": models.ForeignKey("self", on_delete=models.CASCADE, null=True),
     "others": models.ManyToManyField("self"),
+    "rate": models.FloatField(null=True),
+    "data": models.JSONField(null=True),
 }
 
 
@@ -107,6 +109,10 @@ def test_migrations_know_it(when: Any) -> None:
         (Q(changed_at=None), ["E033"]),
         ("number", ["E033"]),
         (Q(pk__isnull=False), ["E033"]),
+        (Q(rate=1), ["E034"]),
+        (~Q(data__in=[{}]) & Q(posted=True), ["E034"]),
+        ("data", []),
+        (Q(rate__isnull=True), []),
     ],
     ids=repr,
 )

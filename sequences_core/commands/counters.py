@@ -128,7 +128,8 @@ class Rename(Subcommand):
         _add_noinput(parser)
 
     def handle(self, **options: Any) -> None:
-        alias, name, new = self.alias(options), options["name"], options["new_name"]
+        alias, name = self.alias(options), options["name"]
+        new = check_sequence_name(options["new_name"], "new_name")
         if get_last_value(name, using=alias) is None:
             _refuse_missing(name, alias)
         if get_last_value(new, using=alias) is None and (fields := _users(name, alias)):

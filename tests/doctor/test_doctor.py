@@ -183,6 +183,48 @@ def test_a_table_that_keeps_no_promise(alias: str) -> None:
         execute(alias, mend)
 
 
+@pytest.mark.parametrize("mode", ["off", "memory"])
+def test_a_journal_that_undoes_nothing(alias: str, mode: str) -> None:
+    """A savepoint that is rolled back keeps its rows, or a crash corrupts the file: an error."""
+    only(alias, "sqlite")
+    execute(alias, f"PRAGMA journal_mode = {mode}")
+    try:
+        (finding,) = examine(alias)
+        assert finding["level"] == "error"
+        assert f"journal_mode {mode}" in finding["message"]
+    finally:
+        execute(alias, "PRAGMA journal_mode = DELETE")
+    assert examine(alias) == []
+
+
+PARTITIONED = f"""
+    ALTER TABLE {TABLE} RENAME TO sequences_core_hidden;
+    CREATE TABLE {TABLE} (LIKE sequences_core_hidden, PRIMARY KEY (name)) PARTITION BY HASH (name);
+    CREATE TABLE sequences_core_part PARTITION OF {TABLE}
+       FOR VALUES WITH (MODULUS 1, REMAINDER 0)
+"""
+ORDINARY = f"DROP TABLE {TABLE}; ALTER TABLE sequences_core_hidden RENAME TO {TABLE}"
+
+
+def test_a_partitioned_table(alias: str) -> None:
+    """It is sound, and the backend can be installed in it and uninstalled."""
+    only(alias, "postgresql")
+    connection = connections[alias]
+    execute(alias, PARTITIONED)
+    try:
+        get_allocator(connection).uninstall(connection)
+        install(connection)
+        for expected in (1, 2):
+            with transaction.atomic(using=alias):
+                assert get_next_value("invoices", using=alias) == expected
+        assert examine(alias) == []
+        assert "fillfactor of its partitions" in printed("--database", alias)
+    finally:
+        execute(alias, ORDINARY)
+        install(connection)
+    assert examine(alias) == []
+
+
 def test_a_table_that_is_locked_is_not_waited_for(alias: str) -> None:
     """If a transaction alters the table, the doctor reports that instead of waiting."""
     only(alias, "postgresql", "mariadb", "mysql")

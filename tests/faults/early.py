@@ -74,7 +74,7 @@ def connections_cut(arena: Arena, tally: Tally) -> None:
 def pool_killed(arena: Arena, tally: Tally) -> None:
     """Kill a PgBouncer in transaction mode with SIGKILL while all clients wait behind it."""
     assert isinstance(arena.server, PostgreSQL)
-    with PgBouncer(arena.server, sessions=2 * WRITERS, idle=1) as pool:
+    with PgBouncer(arena.server, default_pool_size=2 * WRITERS, server_idle_timeout=1) as pool:
 
         def kill(fleet: Fleet) -> None:
             wait_until_all_wait(arena.server)

@@ -43,6 +43,11 @@ def listed(names: str | None) -> dict[str, str]:
     return {name: release for name, _, release in entries}
 
 
+def assignments(settings: Mapping[str, str | int]) -> list[str]:
+    """Return "name=value" for each setting."""
+    return [f"{name}={value}" for name, value in settings.items()]
+
+
 class Server(abc.ABC):
     """A private, throw-away server; a context manager that starts it and removes it.
 
@@ -51,7 +56,7 @@ class Server(abc.ABC):
     of the server, by their own names. The release is the one in the environment variable DB, by
     default the machine's own. All methods raise ServerError if the server fails.
 
-    The kernel kills the server when the thread that has started it ends.
+    On Linux, the kernel kills the server when the thread that has started it ends.
     """
 
     name: ClassVar[str]
@@ -92,7 +97,7 @@ class Server(abc.ABC):
     @cached_property
     def version(self) -> str:
         """The server's version, such as "15.18", as its program prints it."""
-        found = re.search(r"\d+\.\d+(\.\d+)?", self.run([self.program(), self.version_option]))
+        found = re.search(r"\d+(\.\d+)+", self.run([self.program(), self.version_option]))
         return found[0] if found else ""
 
     @property
@@ -107,6 +112,10 @@ class Server(abc.ABC):
     def options(self) -> dict[str, str | int]:
         """Return the settings that it starts with; `settings` override them."""
         return {}
+
+    def configuration(self) -> list[str]:
+        """Return all settings, each as "name=value"."""
+        return assignments({**self.options(), **self.settings})
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -199,8 +208,12 @@ class Server(abc.ABC):
 
     def launch(self) -> None:
         """Start the process without waiting, so that several servers can start in parallel."""
-        # A change of the user would undo this, so it comes last. Only Linux has it.
-        tied = ["setpriv", "--pdeathsig", "KILL"] if which("setpriv") else []
+        # A change of the user would undo this, so it comes last. Only Linux has it, and that of
+        # Debian 11 needs /proc.
+        tied = ["setpriv", "--pdeathsig", "KILL"]
+        probe = [*self.prefix, *tied, "true"]
+        if not which("setpriv") or subprocess.run(probe, capture_output=True).returncode:
+            tied = []
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.prefix, *tied, *self.command()],

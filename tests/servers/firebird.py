@@ -53,18 +53,19 @@ class Firebird(Server):
         create = f"CREATE DATABASE '{data / NAME}.fdb' DEFAULT CHARACTER SET UTF8;\n"
         self.run([*users[:-1], "-bail"], create)
 
-    def command(self) -> list[str | Path]:
-        """Return the command, after writing its configuration with the port and the paths."""
-        settings = {
+    def options(self) -> dict[str, str | int]:
+        """Return the settings: TCP only, and accounts of its own."""
+        return {
             "RemoteBindAddress": HOST,
             "RemoteServicePort": self.port,
-            "SecurityDatabase": self.data / "users.fdb",
+            "SecurityDatabase": str(self.data / "users.fdb"),
             "UserManager": "Srp",
             "AuthServer": "Srp",
-            **self.settings,
         }
-        lines = (f"{name} = {value}\n" for name, value in settings.items())
-        (self.data / "firebird.conf").write_text("".join(lines))
+
+    def command(self) -> list[str | Path]:
+        """Return the command, after writing its configuration with the port and the paths."""
+        (self.data / "firebird.conf").write_text("\n".join(self.configuration()))
         databases = "".join(f"{alias} = {self.data / alias}.fdb\n" for alias in ALIASES)
         (self.data / "databases.conf").write_text(databases)
         return [self.program()]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tests.servers.base import Server
+from tests.servers.base import Server, assignments
 from tests.servers.install import debian, mysqld_on_path
 from tests.servers.ports import HOST
 
@@ -93,14 +93,13 @@ class Mysqld(Server):
 
     def command(self) -> list[str | Path]:
         """Return the command of the server with its options."""
-        return arguments(self.program(), {**self.options(), **self.settings})
+        return arguments(self.program(), self.configuration())
 
 
-def arguments(program: str | Path, options: Mapping[str, str | int]) -> list[str | Path]:
+def arguments(program: str | Path, options: Iterable[str]) -> list[str | Path]:
     """Return the command of a program with these options, and with none of a configuration file."""
     # The first option must be this one.
-    shown = (f"--{name.replace('_', '-')}={value}" for name, value in options.items())
-    return [program, "--no-defaults", *shown]
+    return [program, "--no-defaults", *(f"--{one}" for one in options)]
 
 
 class MariaDB(Mysqld):
@@ -128,10 +127,10 @@ class MariaDB(Mysqld):
     def initialise(self, data: Path) -> None:
         """Create the system tables and the user."""
         options = {**self.folders(data), "innodb_log_file_size": "32M"}
-        script = arguments("mariadb-install-db", options)
+        script = arguments("mariadb-install-db", assignments(options))
         accounts = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         self.run([*script, *accounts, "--skip-name-resolve"])
-        self.run([*arguments(self.program(), options), "--bootstrap"], SETUP)
+        self.run([*arguments(self.program(), assignments(options)), "--bootstrap"], SETUP)
 
 
 class MySQL(Mysqld):
@@ -160,7 +159,7 @@ class MySQL(Mysqld):
             "innodb_flush_method": "nosync",
             "innodb_redo_log_capacity": "32M",
         }
-        self.run([*arguments(self.program(), options), "--initialize-insecure"])
+        self.run([*arguments(self.program(), assignments(options)), "--initialize-insecure"])
         # This is the server's identity: each copy must generate its own.
         (data / "auto.cnf").unlink()
 

@@ -11,9 +11,9 @@ from tests.servers.postgresql import PostgreSQL
 
 
 class PgBouncer(Server):
-    """A pool of `sessions` server sessions, which clients use for one `mode` at a time.
+    """A pool of sessions of a server: by default one session, used for a transaction at a time.
 
-    A session that is unused for `idle` seconds is closed.
+    `settings` are PgBouncer's, such as `pool_mode`.
     """
 
     name = "pgbouncer"
@@ -21,38 +21,32 @@ class PgBouncer(Server):
     user = "postgres"
     stop_signal = signal.SIGINT
 
-    def __init__(
-        self, server: PostgreSQL, *, sessions: int = 1, idle: int = 600, mode: str = "transaction"
-    ) -> None:
-        super().__init__()
-        self.mode = mode
+    def __init__(self, server: PostgreSQL, **settings: str | int) -> None:
+        super().__init__(settings=settings)
         self.server = server
-        self.sessions = sessions
-        self.idle = idle
 
     @property
     def url(self) -> str:
         """The URL of the server's database through the pool."""
         return self.server.url.replace(f":{self.server.port}/", f":{self.port}/")
 
+    def options(self) -> dict[str, str | int]:
+        """Return the settings: TCP only, without passwords."""
+        return {
+            "listen_addr": HOST,
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": 1,
+            "server_login_retry": 1,
+        }
+
     def command(self) -> list[str | Path]:
         """Return the command, after writing its configuration."""
+        server = f"* = host={HOST} port={self.server.port} user=postgres"
         file = self.data / "pgbouncer.ini"
-        file.write_text(
-            f"""
-[databases]
-* = host={HOST} port={self.server.port} user=postgres
-[pgbouncer]
-listen_addr = {HOST}
-listen_port = {self.port}
-unix_socket_dir =
-auth_type = any
-pool_mode = {self.mode}
-default_pool_size = {self.sessions}
-server_idle_timeout = {self.idle}
-server_login_retry = 1
-"""
-        )
+        file.write_text("\n".join(["[databases]", server, "[pgbouncer]", *self.configuration()]))
         return [self.program(), file]
 
     def answers(self) -> bool:

@@ -57,6 +57,4 @@ class PostgreSQL(Server):
 
     def command(self) -> list[str | Path]:
         """Return the command of the server with its options."""
-        settings = {**self.options(), **self.settings}
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [self.program(), "-D", self.data, *options]
+        return [self.program(), "-D", self.data, *(f"--{one}" for one in self.configuration())]

@@ -93,6 +93,19 @@ class MySQLAllocator(Allocator):
         # (https://dev.mysql.com/doc/refman/8.4/en/charset-binary-collations.html).
         return {"collation": "utf8mb4_nopad_bin" if is_mariadb(connection) else "utf8mb4_0900_bin"}
 
+    def check_name(self, connection: BaseDatabaseWrapper, name: str) -> None:
+        # Without strict mode, the function would get "????" for characters that utf8mb3 doesn't
+        # have. For other character sets, Python refuses to encode the name.
+        if max(name) <= "\uffff":
+            return
+        connection.ensure_connection()
+        charset = connection.connection.character_set_name()
+        if charset != "utf8mb4":
+            raise ValueError(
+                f"the connection to database {connection.alias!r} can't send the name {name!r}, "
+                f"because its charset is {charset}: use utf8mb4"
+            )
+
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         return list(checks.messages(connection))
 

@@ -21,7 +21,7 @@ def messages(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             id="sequences_mysql.E001",
         )
     flags = connection.settings_dict.get("OPTIONS", {}).get("client_flag", FOUND_ROWS)
-    if not flags & FOUND_ROWS:
+    if isinstance(flags, int) and not flags & FOUND_ROWS:  # the driver refuses other types
         yield Error(
             f"Database {connection.alias!r} has a client_flag without CLIENT.FOUND_ROWS, which "
             f"Django requires: without it, an UPDATE that changes no value reports no row.",

@@ -14,15 +14,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_core.allocator import Allocation, Allocator
 from sequences_core.diagnosis import Holder
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
-from sequences_core.table import with_table
+from sequences_core.table import quoted_table, with_table
 
 from . import diagnosis, function, holders
-from .early_release import binds_itself, not_allowed, send_together
+from .early_release import binds_itself, commits_at_once, not_allowed, send_together
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
     EARLY,
+    IS_PARTITIONED,
     LIMITED,
+    LOCK_AS_FOR_STORAGE,
     LOOPING_UPSERT,
     RELEASING,
     STORAGE,
@@ -91,15 +93,15 @@ class PostgreSQLAllocator(Allocator):
         return getattr(connection, "schema_name", None) or ""
 
     def install(self, connection: BaseDatabaseWrapper) -> None:
-        # The lock of ALTER TABLE conflicts with itself, and is held until the end of the
+        # The lock of this ALTER TABLE conflicts with itself, and is held until the end of the
         # transaction, so that only one session at a time replaces the function.
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(with_table(STORAGE))
+            self._set_storage(cursor, STORAGE)
             function.make(cursor)
 
     def uninstall(self, connection: BaseDatabaseWrapper) -> None:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(with_table(DEFAULT_STORAGE))
+            self._set_storage(cursor, DEFAULT_STORAGE)
             function.drop(cursor)
 
     def is_installed(self, connection: BaseDatabaseWrapper) -> bool:
@@ -110,16 +112,21 @@ class PostgreSQLAllocator(Allocator):
         level, allowed = self._durability(connection)
         return level if allowed and level != "off" else None
 
-    def releasing(self, sql: str, durability: str) -> str:
+    def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
+        if not connection.in_atomic_block and not commits_at_once(connection.connection):
+            return sql
         # The level is safe to interpolate: it is a value of PostgreSQL's setting.
         return RELEASING.replace("%s", f"'{durability}'").replace("{call}", sql)
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
+        if durability is not None:
+            statement, params = WAIT, [durability]
+        elif commits_at_once(connection.connection):
+            statement, params = WAIT_AS_SESSION, []
+        else:
+            return  # releasing() has released nothing
         with connection.cursor() as cursor:
-            if durability is None:
-                cursor.execute(WAIT_AS_SESSION)
-            else:
-                cursor.execute(WAIT, [durability])
+            cursor.execute(statement, params)
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         from django.db.backends.postgresql.psycopg_any import is_psycopg3  # imports the driver
@@ -142,6 +149,12 @@ class PostgreSQLAllocator(Allocator):
 
     def without_waiting(self, connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
         return diagnosis.without_waiting(connection)
+
+    @staticmethod
+    def _set_storage(cursor: Any, statement: str) -> None:
+        cursor.execute(IS_PARTITIONED, [quoted_table()])
+        (is_partitioned,) = cursor.fetchone()
+        cursor.execute(with_table(LOCK_AS_FOR_STORAGE if is_partitioned else statement))
 
     @staticmethod
     def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:

@@ -24,13 +24,16 @@ While a snapshot is open, a call takes twice as long after 10 000 to 40 000 numb
 HOT = 0.5, 10_000
 """The least part of updates that should be HOT, and the least number of updates to judge by."""
 
-# fillfactor is 100 by default. The statistics refer to the table by its oid.
+# fillfactor is 100 by default. A partitioned table has none, and that of its partitions isn't
+# examined. The statistics refer to the table by its oid.
 TABLE = """
     SELECT current_user, current_setting('transaction_isolation'),
            current_setting('fsync'), current_setting('synchronous_commit'),
            counters.relpersistence = 'u',
-           COALESCE((SELECT option_value FROM pg_catalog.pg_options_to_table(counters.reloptions)
-                      WHERE option_name = 'fillfactor'), '100'),
+           CASE WHEN counters.relkind <> 'p' THEN COALESCE((
+               SELECT option_value FROM pg_catalog.pg_options_to_table(counters.reloptions)
+                WHERE option_name = 'fillfactor'), '100')
+           END,
            COALESCE(statistics.n_tup_upd, 0), COALESCE(statistics.n_tup_hot_upd, 0),
            pg_backend_pid()
       FROM pg_catalog.pg_class AS counters
@@ -107,7 +110,7 @@ def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "user": found["user"],
         "isolation level": found["isolation"],
         "durability": f"fsync {found['fsync']}, synchronous_commit {found['commit']}",
-        "storage": f"fillfactor {found['fillfactor']}{hot}",
+        "storage": f"fillfactor {found['fillfactor'] or 'of its partitions'}{hot}",
         "pooler": pooler,
     }
 
@@ -213,7 +216,7 @@ def _storage(alias: str, found: dict[str, Any]) -> Iterator[CheckMessage]:
             hint=f"Drop indexes of {table} other than that of its primary key, and run manage.py "
             f"sequences install --database={alias}, which lowers its fillfactor.",
         )
-    elif int(found["fillfactor"]) > 90:
+    elif int(found["fillfactor"] or 0) > 90:
         yield Warning(
             f"{table} of database {alias!r} has a fillfactor of {found['fillfactor']}: its pages "
             f"have little room for the new versions of counters.",

@@ -22,6 +22,17 @@ def binds_itself(connection: BaseDatabaseWrapper) -> bool:
     return not options.get("server_side_binding") and issubclass(factory, ClientCursor)
 
 
+def commits_at_once(driver: Any) -> bool:
+    """Return whether the driver's connection commits each statement when it ends.
+
+    It doesn't in a transaction that Django doesn't know of, nor in a pipeline of psycopg 3.
+    """
+    if driver is None:  # Django will open it for the next statement
+        return True
+    in_pipeline = getattr(driver.info, "pipeline_status", False)
+    return driver.info.transaction_status not in OPEN and not in_pipeline
+
+
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     """Execute a statement and the wait in one round trip, and return the statement's result.
 
@@ -29,7 +40,7 @@ def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any)
     to it, or if there is a transaction that Django doesn't know of, or a pipeline.
     """
     driver = context["cursor"].connection
-    if ";" in sql or driver.info.transaction_status or driver.info.pipeline_status:
+    if ";" in sql or not commits_at_once(driver):
         return execute(sql, params, many, context)
     try:
         result = execute(TOGETHER.replace("{statement}", sql), params, many, context)

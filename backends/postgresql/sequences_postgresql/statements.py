@@ -112,3 +112,7 @@ TOGETHER = f"BEGIN; SET LOCAL synchronous_commit = off; {{statement}}\n; COMMIT;
 # column changes (https://www.postgresql.org/docs/15/storage-hot.html). So the index doesn't grow.
 STORAGE = "ALTER TABLE {table} SET (fillfactor = 50)"
 DEFAULT_STORAGE = "ALTER TABLE {table} RESET (fillfactor)"
+
+# Only its partitions have storage parameters. The lock is the one that the statements above take.
+IS_PARTITIONED = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = %s::regclass"
+LOCK_AS_FOR_STORAGE = "LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE"

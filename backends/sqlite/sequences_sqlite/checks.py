@@ -39,8 +39,8 @@ def messages(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 def released_late(connection: BaseDatabaseWrapper) -> CheckMessage:
     """Return the message for a database where SEQUENCES_EARLY_RELEASE has no effect."""
     return Info(
-        f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}: its "
-        f"commits wait for the disk before they release the lock.",
+        f"SEQUENCES_EARLY_RELEASE has no effect on database {connection.alias!r}, because it isn't "
+        f"in WAL mode with synchronous = NORMAL.",
         hint='Set "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL" '
         "in the OPTIONS of this database.",
         id="sequences_sqlite.I001",

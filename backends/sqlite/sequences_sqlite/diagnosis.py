@@ -17,6 +17,12 @@ from sequences_core.table import table_parts
 # https://www.sqlite.org/pragma.html#pragma_synchronous
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 
+# https://www.sqlite.org/pragma.html#pragma_journal_mode
+UNDONE_BY_JOURNAL = {
+    "off": "a rollback undoes nothing",
+    "memory": "if the process ends within a transaction, the file is corrupt",
+}
+
 # https://www.sqlite.org/uri.html#recognized_query_parameters
 READ_ONLY = frozenset({"mode=ro", "immutable=1"})
 
@@ -50,6 +56,14 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     if mode := _read_only_mode(connection):
         yield read_only(connection, f"its NAME contains {mode}")
     with connection.cursor() as cursor:
+        journal = _pragma(cursor, "journal_mode")
+        if journal == "off" or (journal == "memory" and file):
+            yield Error(
+                f"Database {alias!r} has journal_mode {journal}: {UNDONE_BY_JOURNAL[journal]}, so "
+                f"that numbers are lost or given twice.",
+                hint='Set "init_command": "PRAGMA journal_mode = WAL" in the OPTIONS of this '
+                "database.",
+            )
         if _pragma(cursor, "query_only"):
             yield Error(
                 f"Database {alias!r} is set to query_only: numbers can't be taken.",

@@ -9,11 +9,16 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
-from django.db.models.lookups import IsNull
+from django.db.models.functions import Length
+from django.db.models.lookups import IsNull, LessThan
 
 from ..counters import Numbering, names_if_found
+from ..dates import IsoDate
 from ..placeholders import is_never_null
-from ..scopes import fields_of, path_of, rows_in
+from ..scopes import fields_of, has_odd_dates, path_of, rows_in
+
+ISO_LENGTH = 10
+"""The length of 2026-01-05. Odd dates, such as 2026-1-5, are shorter."""
 
 
 class Order:
@@ -24,6 +29,8 @@ class Order:
             raise TypeError(f"order_by must be a list of fields' names, not {names!r}")
         self.columns: list[tuple[Any, bool]] = []
         """The fields, and whether each is in descending order."""
+        self.odd: list[Any] = []
+        """The fields with odd dates, each of which needs an annotation to be ordered by."""
         for name in names:
             for field in _columns(model, name.removeprefix("-")):
                 self.columns.append((field, name.startswith("-")))
@@ -35,11 +42,20 @@ class Order:
                 f"a unique field"
             )
 
+    def key(self, field: Any) -> str:
+        """Return the name of the column or the annotation by which rows are ordered."""
+        return f"sequences_{field.attname}" if field in self.odd else field.attname
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        """The annotations by which odd dates are ordered."""
+        return {self.key(field): IsoDate(field.attname) for field in self.odd}
+
     def terms(self) -> list[OrderBy]:
         """Return the order for the ORM. On every database, null comes before all other values."""
         return [
             OrderBy(
-                F(field.attname),
+                F(self.key(field)),
                 descending=descending,
                 nulls_first=True if field.null and not descending else None,
                 nulls_last=True if field.null and descending else None,
@@ -57,10 +73,19 @@ class Drafts:
         self.connection = connections[using]
         given = queryset.using(using).order_by()
         given.query.select_for_update = False
-        if not _is_plain(given, field):
-            # Only the rows that are numbered must be locked, and none of joined tables.
-            given = rows_in(field.model, using).filter(pk__in=given.values("pk"))
-        self.rows = given.filter(field.condition, **{field.attname: None})
+        rows = given.filter(field.condition)
+        if not _is_plain(rows, field):
+            # Only the rows that are numbered must be locked, and none of joined tables. With
+            # multi-table inheritance, the condition can be about the row of a parent model.
+            rows = rows_in(field.model, using).filter(pk__in=rows.values("pk"))
+        self.rows = rows.filter(**{field.attname: None})
+        # An index can't be used for the order of odd dates, so find out whether there are any.
+        order.odd = [
+            dates
+            for dates, _ in order.columns
+            if has_odd_dates(dates, self.connection)
+            and self.rows.filter(LessThan(Length(dates.attname), ISO_LENGTH)).exists()
+        ]
 
     def counters(self) -> dict[str, tuple[Model, int]]:
         """Return, for each counter, an instance with its scope, and how many rows are due.
@@ -100,6 +125,7 @@ class Drafts:
             if all(is_never_null(piece, text.model, self.connection) for piece in pieces):
                 continue  # this filter takes a tenth of a batch's time, so don't add it needlessly
             rows = rows.filter(IsNull(text.format.expression(Value(0)), False))
+        rows = rows.annotate(**self.order.annotations)
         return rows.order_by(*self.order.terms())
 
     def locked(self, sample: Model, size: int, *, skip: bool) -> QuerySet[Any]:
@@ -109,7 +135,7 @@ class Drafts:
         """
         features = self.connection.features
         rows = self.like(sample).select_for_update(
-            skip_locked=skip and features.has_select_for_update,
+            skip_locked=skip and features.has_select_for_update_skip_locked,
             no_key=features.has_select_for_no_key_update and not is_key(self.field),
         )
         # Oracle can't limit a query that locks rows.
@@ -117,6 +143,21 @@ class Drafts:
             not features.has_select_for_update or features.supports_select_for_update_with_limit
         )
         return rows[:size] if limited else rows
+
+    def locked_already(self, pks: Sequence[Any]) -> QuerySet[Any]:
+        """Return rows that this transaction has locked, in order, as they are now.
+
+        The database may look at other rows on the way, but doesn't wait for those.
+        """
+        rows = rows_in(self.field.model, self.connection.alias).filter(pk__in=pks)
+        skip = self.connection.features.has_select_for_update_skip_locked
+        return rows.select_for_update(skip_locked=skip).order_by(*self.order.terms())
+
+
+def reads_other_tables(text: Any) -> bool:
+    """Return whether the format of a text has fields of related rows or of a parent model."""
+    paths = [fields_of(text.model, path) for path in text.format.paths]
+    return any(len(path) > 1 or path[0].model is not text.model for path in paths)
 
 
 def numbered_field(model: type[Model], name: str) -> Any:

@@ -23,7 +23,7 @@ def number_rows(connection: Any, field: Any, order: Order, chosen: QuerySet[Any]
     quote = connection.ops.quote_name
     keys = [key.column for key in field.model._meta.pk_fields]
     names = [key.attname for key in field.model._meta.pk_fields]
-    names += [column.attname for column, _ in order.columns]
+    names += [order.key(column) for column, _ in order.columns]
     query = chosen.values_list(*dict.fromkeys(names)).query
     sql, params = query.get_compiler(connection.alias).as_sql()
     counted = COUNTED.format(
@@ -43,7 +43,8 @@ def _terms(connection: Any, order: Order) -> list[str]:
     """
     terms = []
     for field, descending in order.columns:
-        term = connection.ops.quote_name(field.column) + (" DESC" if descending else "")
+        key = order.key(field) if field in order.odd else field.column
+        term = connection.ops.quote_name(key) + (" DESC" if descending else "")
         if field.null and not connection.features.order_by_nulls_first:
             term += " NULLS LAST" if descending else " NULLS FIRST"
         terms.append(term)

@@ -2,7 +2,7 @@
 
 Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
 of each model that has a SequenceField. The import also connects the receiver of ``post_save``: it
-should be the first, and the field works without the app, which would connect it later.
+must be the first, and the field works without the app, which would connect it later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from django.db.models.signals import post_save
 
 from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
+from .due import beginning_again
 from .inserts import numbering_insert
 from .memory import keep_changes, remembering_from_db, remembering_refresh
 from .rollbacks import refusing_delete, undoing_save
@@ -39,7 +40,11 @@ def number_updates(cls: Any) -> None:
         return
     cls._sequences_posting = True
     cls._do_update = numbering_update(cls._do_update)
+    cls.save_base = beginning_again(cls.save_base)
 
 
 post_save.connect(keep_changes, dispatch_uid=keep_changes)
+# Another receiver that was connected before, while a module was imported, may raise an error.
+with post_save.lock:
+    post_save.receivers.insert(0, post_save.receivers.pop())
 QuerySet.bulk_create = numbering_bulk_create(QuerySet.bulk_create)  # type: ignore[method-assign]
