@@ -14,7 +14,8 @@ from .exceptions import is_committed
 from .saving.due import lock_rows, locked, marked
 from .saving.memory import MISSING, forget_rolled_back, keep_until_commit
 from .saving.numbering import Numbers
-from .series import fields_of_model
+from .scopes import rows_in
+from .series import fields_of_model, is_numbered
 from .voids import record_void, voided
 
 RELEASED = "sequences_released"
@@ -114,8 +115,9 @@ def void(
     :param user: who did it, for the register of voids: a user object, or text.
     :param delete: delete the row. Its other numbers then become void, too, unless they are already
         void or will be assigned again.
-    :raises ValueError: the row isn't stored or has no number, the number is already void, or the
-        field would assign it again (``reuse``).
+    :raises ValueError: the row isn't stored or has no number, the number is already void, the field
+        would assign it again (``reuse``), or the deletion would include the row of a child model
+        that has numbers of its own.
     """
     using = _database_of(instance, using)
     fields = fields_of_model(type(instance), field)
@@ -130,6 +132,7 @@ def void(
             raise ValueError(f"{instance!r} has no number, so it can't be void")
         numbered += [each for each in others if not _is_void(each, stored, using)]
         if delete:
+            _refuse_numbered_child(type(instance), instance, using)
             with marked(instance, RELEASED):
                 instance.delete(using=using)
         for each in numbered:
@@ -179,6 +182,23 @@ def _counters(rows: list[Model], fields: Iterable[Any], using: str) -> dict[str,
         for field in fields
         if (name := field.counter_of(row, using)) is not None
     }
+
+
+def _refuse_numbered_child(model: type[Model], row: Model, using: str) -> None:
+    """Raise ValueError if the row has a row in the table of a child model that is numbered."""
+    concrete: Any = model._meta.concrete_model
+    for relation in concrete._meta.related_objects:
+        if not getattr(relation, "parent_link", False):
+            continue
+        child = relation.related_model
+        stored = rows_in(child, using).filter(pk=row.pk)
+        for field in filter(is_numbered, child._meta.local_fields):
+            if stored.filter(**{f"{field.attname}__isnull": False}).exists():
+                raise ValueError(
+                    f"{row!r} can't be deleted, because it is also a {child._meta.label}, which "
+                    f"has a {field.name}: call void() with the instance of that model"
+                )
+        _refuse_numbered_child(child, row, using)
 
 
 def _is_void(field: Any, stored: Any, using: str) -> bool:

@@ -72,7 +72,8 @@ def record_void(
             state = "doesn't exist" if last is None else f"is at {last}"
             raise ValueError(
                 f"number {number} of counter {counter!r} can't be void, because it was never "
-                f"taken: the counter {state} on database {alias!r}"
+                f"taken: the counter {state} on database {alias!r}. If rows have higher numbers, "
+                f"raise it with manage.py sequences sync"
             )
         if not row_kept and (row := _row_with(counter, number, alias)) is not None:
             raise ValueError(

@@ -22,7 +22,16 @@ from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import SequenceExhausted, get_last_value
 from tests.numbered.blocks import MODES, atomic_if, letters, rolled_back, tables, together
-from tests.numbered.models import Company, Invoice, Project, Receipt, Seat, SpecialInvoice, Ticket
+from tests.numbered.models import (
+    Company,
+    Invoice,
+    InvoiceProxy,
+    Project,
+    Receipt,
+    Seat,
+    SpecialInvoice,
+    Ticket,
+)
 
 APPS = ["tests.numbered", "sequences_contrib"]
 
@@ -207,6 +216,19 @@ def test_all_numbers_of_a_deleted_row(already: bool, using: str) -> None:
     void(row, "own", reason="gone", delete=True, using=using)
     assert voids(using) == [("invoices", 1), ("numbered_specialinvoice.own", 1)]
     assert all(result.is_clean for result in audit(SpecialInvoice, using=using))
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_a_row_that_has_a_numbered_child(proxy: bool, using: str) -> None:
+    """Its deletion would include the row of the child, whose number would be missing."""
+    special = SpecialInvoice.objects.using(using).create()
+    row = (InvoiceProxy if proxy else Invoice).objects.using(using).get(number=special.number)
+    with pytest.raises(ValueError, match="which has a own"):
+        void(row, reason="gone", delete=True, using=using)
+    assert voids(using) == []
+    void(row, reason="kept", using=using)
+    void(special, "own", reason="gone", delete=True, using=using)
+    assert voids(using) == [("invoices", 1), ("numbered_specialinvoice.own", 1)]
 
 
 @pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])

@@ -16,7 +16,7 @@ from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..transactions import savepoint
-from .memory import forget_rolled_back
+from .memory import OUTCOME, UNCOMMITTED, forget_rolled_back
 from .numbering import Numbers
 
 
@@ -47,7 +47,8 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
         if len(set(map(id, rows))) < len(rows):
             raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
         for row in rows:
-            forget_rolled_back(row)
+            if OUTCOME in (state := vars(row._state)) or UNCOMMITTED in state:
+                forget_rolled_back(row)
         query = self._chain()  # Another thread may use the queryset itself.
         vars(query).update({name: vars(self)[name] for name in vars(self).keys() - vars(query)})
         query._for_write = True
