@@ -13,6 +13,7 @@ import pytest
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_mysql import MySQLAllocator
+from sequences_postgresql import PostgreSQLAllocator
 
 from sequences_core import Allocation
 from sequences_core.models import Counter
@@ -262,6 +263,7 @@ class TestBrokenOnSQLite(Broken):
         ("ReadsThenWrites", "test_first_takers_all_succeed", "of 8 threads failed ("),
         ("CommitsAtOnce", "test_rollback_gives_numbers_back", "assert 13 == 2"),
         ("ReadsBackLater", "test_calls_in_autocommit_never_share_a_number", "assert ["),
+        ("LoopsByTwoStatements", "test_calls_in_autocommit_never_share_a_number", "assert ["),
         ("LeavesASetting", "test_the_session_is_as_before", "'busy_timeout': [(1234,)]"),
         ("SendsASubclass", "test_plain_values_reach_the_driver", "assert ['s'] == []"),
         ("NeverComesBack", "test_first_takers_all_succeed", "8 of 8 threads hung for 3 s"),
@@ -292,6 +294,25 @@ class TestBrokenOnMySQL(Broken):
             "test_a_counter_that_the_snapshot_lacks",
             "REPEATABLE READ: OperationalError(",
         ),
+    ]
+
+
+class LocksTheTableForABatch(PostgreSQLAllocator):
+    """Takes a batch under a lock of the whole table."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if allocation.count > 1:
+            with connection.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE {TABLE} IN SHARE ROW EXCLUSIVE MODE")
+        return super().upsert(connection, allocation)
+
+
+class TestBrokenOnPostgreSQL(Broken):
+    using = "postgresql"
+    module = __name__
+    sound = "postgresql"
+    flaws: ClassVar = [
+        ("LocksTheTableForABatch", "test_other_names_never_wait", "1 of 1 threads hung for 3 s"),
     ]
 
 
