@@ -8,20 +8,11 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
-SCALE = "BENCHMARK_SCALE"
-"""quick: rough figures in a few minutes; full: reliable figures."""
-
-DATABASE = "BENCHMARK_DATABASE"
-"""The name of the database, such as mariadb."""
-
-URL = "BENCHMARK_URL"
-"""The URL of the database, for dj-database-url."""
-
-DISK = "BENCHMARK_DISK"
-"""The folder of the SlowDisk under the database."""
-
-RESULT = "BENCHMARK_RESULT"
-"""The path of results.json."""
+SCALE = "BENCHMARK_SCALE"  # quick: rough figures in a few minutes; full: reliable figures
+DATABASE = "BENCHMARK_DATABASE"  # the name of the database, such as mariadb
+URL = "BENCHMARK_URL"  # its URL, for dj-database-url
+DISK = "BENCHMARK_DISK"  # the folder of the SlowDisk under it
+RESULT = "BENCHMARK_RESULT"  # the path of results.json
 
 BUSIEST = 8
 """The number of writers in tables and charts that show only one."""

@@ -47,9 +47,6 @@ OPEN = {
 
 FUNCTION = "get_next_value"
 
-CONTESTANTS = [one.name for one in contestants() if "looping" in one.calls]
-"""The contestants that keep their counters in a table (name, last)."""
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -104,8 +101,10 @@ def fill(size: int) -> None:
         store(Counter, "name last", ((f"c{number}", 0) for number in range(size)))
 
 
+# The contestants that take "looping" calls keep their counters in a table (name, last).
+COUNTING = [one.name for one in contestants() if "looping" in one.calls]
 SNAPSHOTS = [
-    *(Cell(name, "snapshot", TAKES) for name in CONTESTANTS if "backend" not in name),
+    *(Cell(name, "snapshot", TAKES) for name in COUNTING if "backend" not in name),
     *[Cell(FUNCTION, "snapshot", TAKES, "default")] * (connection.vendor == "postgresql"),
 ]
 

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
-from django.db import OperationalError, connections, router
+from django.db import connections, router
 from django.db.models import Model
 
-from .counters import in_order_of_locks
 from .exceptions import is_committed
-from .saving.due import TRIES, lock_parents, marked
+from .saving.due import lock_rows, locked, marked
 from .saving.memory import MISSING, forget_rolled_back, keep_until_commit
 from .saving.numbering import Numbers
-from .scopes import rows_in
 from .series import fields_of_model
-from .taking import lock_counter
-from .transactions import savepoint
 from .voids import record_void, voided
 
 RELEASED = "sequences_released"
 """The attribute of ``instance._state`` that lets this module save or delete a protected row."""
-
-
-class _Moved(Exception):
-    """The row was moved to another counter after it was read."""
 
 
 def renumber(
@@ -149,31 +142,20 @@ def _database_of(instance: Model, using: str | None) -> str:
     return using or router.db_for_write(type(instance), instance=instance)
 
 
-@contextmanager
-def _locked(instance: Model, fields: Iterable[Any], using: str) -> Iterator[Any]:
+def _locked(instance: Model, fields: Iterable[Any], using: str) -> AbstractContextManager[Any]:
     """Lock the counters of the stored and of the changed row, then the row; yield the stored row.
 
-    Everything in this package locks counters before rows, to prevent deadlocks. So if others have
-    changed the row's counter in the meantime, this begins again.
+    :raises ObjectDoesNotExist: the row was deleted.
     """
-    model = type(instance)
-    # On SQLite, a transaction that reads before it writes can fail.
-    stored = rows_in(model, using).get(pk=instance.pk)
-    for _ in range(TRIES):
-        counters = _counters([instance, stored], fields, using)
-        with suppress(_Moved):
-            with savepoint(using):
-                for name, (field, row) in in_order_of_locks(counters, model):
-                    lock_counter(field, row, name, using)
-                lock_parents(instance, using)
-                stored = rows_in(model, using).select_for_update().get(pk=instance.pk)
-                if not _counters([instance, stored], fields, using).keys() <= counters.keys():
-                    raise _Moved
-                yield stored
-            return
-    raise OperationalError(
-        f"{instance!r} can't be locked: its counter was changed during each of {TRIES} attempts"
-    )
+
+    model: Any = type(instance)
+
+    def counters_of(stored: Any) -> dict[str, tuple[Any, Any]]:
+        if stored is None:
+            raise model.DoesNotExist(f"{instance!r} doesn't exist on database {using!r}")
+        return _counters([instance, stored], fields, using)
+
+    return locked(instance, using, counters_of, partial(lock_rows, instance, using))
 
 
 def _counters(rows: list[Model], fields: Iterable[Any], using: str) -> dict[str, tuple[Any, Any]]:

@@ -96,7 +96,7 @@ def constants(field: Any, lookup: str, expected: Any) -> list[Any]:
         else each
         for each in (expected if lookup == "in" else [expected])
     ]
-    return [settled(column, column.get_prep_value(each)) for each in values if each is not None]
+    return [column.get_prep_value(settled(column, each)) for each in values if each is not None]
 
 
 def is_met(when: str | Q, row: Model, connection: BaseDatabaseWrapper) -> bool:

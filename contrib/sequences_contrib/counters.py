@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -112,7 +113,7 @@ class Numbering(Options):
 
     @property
     def reads_rows(self) -> bool:
-        """Whether taking a number can read other rows with a lock."""
+        """Whether taking a number can read other rows with a lock, on MySQL and MariaDB."""
         return bool(self.reuse or self.skip_used or self.ascending)
 
     def skips_used(self, instance: Model) -> bool:
@@ -234,6 +235,26 @@ def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
         found += in_order_of_insertion(parent) if link else []
     numbered = any(isinstance(field, Numbering) for field in concrete._meta.local_fields)
     return list(dict.fromkeys([*found, concrete] if numbered else found))
+
+
+def counters_of_children(row: Model, model: type[Model], using: str) -> dict[str, tuple[Any, Any]]:
+    """Return the counters of the numbers that are stored after the row of a parent model.
+
+    Those that aren't known before that row is inserted are left out.
+
+    :param model: the parent model.
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    order = in_order_of_insertion(type(row))
+    later = order[order.index(model) + 1 :]
+    for field in sequence_fields(row._meta.concrete_fields):
+        if field.model not in later:
+            continue
+        with suppress(ValueError, ObjectDoesNotExist):
+            if getattr(row, field.attname) is not None or field.is_due(row, connections[using]):
+                name = field.counter_of(row, using)
+                found |= {} if name is None else {name: (field, row)}
+    return found
 
 
 def in_order_of_locks(

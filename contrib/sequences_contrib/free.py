@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
+from django.db import connections
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from sequences_core import SequenceExhausted, set_last_value
@@ -35,7 +36,9 @@ def unused(field: Numbering, others: QuerySet[Any], start: int) -> Iterator[int]
 def is_used(field: Numbering, others: QuerySet[Any], numbers: Sequence[int]) -> bool:
     """Return whether a row of the counter has one of these numbers: a range of one index."""
     used = others.filter(**{f"{field.attname}__range": (numbers[0], numbers[-1])})
-    return bool(used.select_for_update().values_list(field.attname, flat=True)[:1])
+    return any(
+        rows.values_list(field.attname, flat=True)[:1] for rows in _until_locked(used, others.db)
+    )
 
 
 def pick(
@@ -43,16 +46,39 @@ def pick(
 ) -> list[int]:
     """Return the first ``n`` free numbers that no row has and that are not in ``explicit``.
 
-    The counter must be locked. The rows are read with a locking read, which returns what is
-    committed even if the snapshot of the transaction is older than the lock.
+    The counter must be locked.
     """
     numbers: list[int] = []
     while missing := n - len(numbers):
         chosen = list(islice(free, min(missing, CHOICES)))
-        found = others.select_for_update().filter(**{f"{field.attname}__in": chosen})
-        used = {*explicit, *found.values_list(field.attname, flat=True)}
+        found = others.filter(**{f"{field.attname}__in": chosen})
+        used = set(explicit)
+        for rows in _until_locked(found, others.db):
+            used.update(rows.values_list(field.attname, flat=True))
         numbers += [number for number in chosen if number not in used]
     return numbers
+
+
+def _until_locked(rows: QuerySet[Any], using: str) -> Iterator[QuerySet[Any]]:
+    """Yield the queries that together return all rows that were committed before the lock.
+
+    These are rows of a counter that is locked. At READ COMMITTED, each query sees what is
+    committed. A snapshot can be older than the lock: then PostgreSQL and Oracle have raised an
+    error when the counter was locked; on MySQL and MariaDB, only a locking read returns the rows
+    (https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html).
+
+    The locking read must not wait. InnoDB locks the index entry of a number before its row, and
+    keeps the lock of a row of another counter if it has waited for it, but an UPDATE or DELETE
+    locks the row first. So at READ COMMITTED, which a transaction may override for itself, it skips
+    rows that others have locked.
+    """
+    yield rows
+    connection: Any = connections[using]
+    if connection.vendor == "mysql":
+        skip = connection.features.has_select_for_update_skip_locked
+        yield rows.select_for_update(
+            skip_locked=skip and connection.isolation_level == "read committed"
+        )
 
 
 def move(name: str, last: int, taken: range, using: str) -> None:

@@ -64,11 +64,25 @@ def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | No
         rounds = "(" in (column.db_type(connection) or "") or not field.is_relation
         return plain_text(rounded(column, stored) if rounds else stored)
     if field.is_relation and connection.vendor == "mysql" and isinstance(stored, str):
-        stored = str(stored)  # mysqlclient stored str() of the key in the row that it refers to
+        stored = _as_sent(stored, connection)  # as in the row that it refers to
     if isinstance(stored, str):
         stored = fitted(column, str.__str__(stored))
     convert = _converter(column.__class__)
     return plain_text(convert(column, stored, value, connection) if convert else stored)
+
+
+def _as_sent(text: str, connection: Any) -> str:
+    """Return what the driver of MySQL and MariaDB sends for a text.
+
+    For an instance of a subclass of str, mysqlclient 2.3.1 sends what its ``__str__()`` returns,
+    and 2.2.1 sends its characters.
+    """
+    plain = str.__str__(text)
+    if type(text) is str or str(text) == plain:
+        return plain
+    connection.ensure_connection()
+    literal = connection.connection.literal
+    return plain if literal(text) == literal(plain) else str(text)
 
 
 NEVER_SETTLED = frozenset({date, datetime, str, type(None)})

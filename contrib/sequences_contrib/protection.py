@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from django.core import checks
@@ -15,11 +15,10 @@ from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
-from .saving.due import LOCKED, apply_values, due_counters, lock_counters, lock_parents, marked
+from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, marked
 from .saving.memory import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
-from .transactions import savepoint
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
@@ -93,12 +92,9 @@ class ProtectNumbered(models.Model):
         }
         if self.pk is None or force_insert or hasattr(self._state, RELEASED):
             return super().save(**options)
-        # On SQLite, a transaction that reads before it writes can fail.
-        counters = due_counters(self, using, update_fields)
-        opened = connections[using].in_atomic_block
-        with nullcontext() if opened else savepoint(using):
-            lock_counters(counters, using)
-            refuse_change(self, _locked(type(self), self, using), update_fields)
+        counters_of = partial(due_counters, self, using, update_fields)
+        with locked(self, using, counters_of, partial(_lock, self, using)) as stored:
+            refuse_change(self, stored, using, update_fields)
             with marked(self, LOCKED):
                 return super().save(**options)
 
@@ -108,7 +104,7 @@ class ProtectNumbered(models.Model):
         if self.pk is None:
             return
         using = router.db_for_write(type(self), instance=self)
-        if changed := _changed(self, rows_in(type(self), using).filter(pk=self.pk)):
+        if changed := _changed(self, rows_in(type(self), using).filter(pk=self.pk).first(), using):
             field, number, _name = changed
             fields: list[Any] = [self._meta.get_field(name) for name in sorted(_depends_on(field))]
             labels = [str(each.verbose_name) for each in fields]
@@ -178,14 +174,14 @@ class_prepared.connect(_protect_base_manager, dispatch_uid=_protect_base_manager
 
 
 def refuse_change(
-    row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
+    row: models.Model, stored: Any, using: str, update_fields: Iterable[str] | None = None
 ) -> None:
     """Raise NumberProtected if saving the row would change its number or what that depends on.
 
-    :param rows: a queryset of the stored row; empty if there is none.
+    :param stored: the row as it is stored, or None. Its values are changed.
     :param update_fields: the fields that are saved; by default all that aren't deferred.
     """
-    if changed := _changed(row, rows, update_fields):
+    if changed := _changed(row, stored, using, update_fields):
         field, number, name = changed
         raise NumberProtected(
             f"{field} is numbered {number}, so its {name} can't change. {REMEDY}", [row]
@@ -193,22 +189,21 @@ def refuse_change(
 
 
 def _changed(
-    row: models.Model, rows: models.QuerySet[Any], update_fields: Iterable[str] | None = None
+    row: models.Model, stored: Any, using: str, update_fields: Iterable[str] | None = None
 ) -> tuple[Any, Any, str] | None:
     """Return a field whose number saving would affect, its number, and the name of the change.
 
     None means that no number is affected.
     """
-    stored = rows.first()
     if stored is None:
         return None
     numbered = [
         field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
     ]
-    before = [_facts(field, stored, rows.db) for field in numbered]
+    before = [_facts(field, stored, using) for field in numbered]
     apply_values(row, stored, update_fields)
     for field, facts in zip(numbered, before, strict=True):
-        after = _facts(field, stored, rows.db)
+        after = _facts(field, stored, using)
         for name in facts:
             if facts[name] != after[name]:
                 return field, facts[field.name], name
@@ -240,30 +235,27 @@ def _refuse_deletion(
     released = isinstance(origin, sender) and hasattr(origin._state, RELEASED)
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # void() deletes this row, or its row in a parent's table
-    numbered = [field.attname for field in _numbered(sender)]
-    stored = _locked(sender, instance, using).values_list(*numbered)
-    if any(number is not None for numbers in stored for number in numbers):
+    stored = _lock(instance, using)
+    if stored and any(getattr(stored, each.attname) is not None for each in _numbered(sender)):
         raise NumberProtected(
             f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )
 
 
-def _locked(model: type[models.Model], row: Any, using: str) -> models.QuerySet[Any]:
-    """Return a queryset that locks the row.
+def _lock(row: models.Model, using: str) -> Any:
+    """Lock the row, and return it as it is stored, or None.
 
     Where the database supports it, rows with a foreign key to this one can still be inserted.
     """
-    rows = rows_in(model, using).filter(pk=row.pk)
     features = connections[using].features
     if features.has_select_for_update:
-        no_key = features.has_select_for_no_key_update
-        lock_parents(row, using, no_key=no_key)
-        return rows.select_for_update(no_key=no_key)
+        return lock_rows(row, using, no_key=features.has_select_for_no_key_update)
     # On SQLite, only a write locks. It must come before the first read, whose snapshot could be
     # outdated.
-    name = _numbered(model)[0].name
+    rows = rows_in(type(row), using).filter(pk=row.pk)
+    name = _numbered(type(row))[0].name
     rows.update(**{name: F(name)})
-    return rows
+    return rows.first()
 
 
 def _numbered(model: type[models.Model]) -> list[Any]:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import NotSupportedError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from sequences_core import delete, set_last_value
@@ -100,12 +101,14 @@ def prune(
     :param apply: delete the counters. By default, the changes are only returned.
     :returns: the changes.
     :raises TypeError, ValueError: there is no such model or field.
+    :raises NotSupportedError: row-level security (PostgreSQL) may hide rows from this user.
     """
     changes: list[Change] = []
     for alias, series in all_series(model, field, using):
         if not series[0].scope_parts:
             continue
         with database_errors(connections[alias], ours=False):
+            _refuse_hidden_rows(series, connections[alias])
             last = counters_of(series[0], alias)
             # The rows are read after the counters, so that those of a new scope are found.
             empty = sorted(last.keys() - highest_numbers(series, alias).keys())
@@ -136,6 +139,23 @@ def highest_numbers(series: list[Any], using: str) -> dict[str, int | None]:
             known = [n for n in (highest.get(group.name), group.high) if n is not None]
             highest[group.name] = max(known, default=None)
     return highest
+
+
+def _refuse_hidden_rows(series: list[Any], connection: BaseDatabaseWrapper) -> None:
+    """Raise NotSupportedError if a policy can hide rows, whose counters would seem unused.
+
+    https://www.postgresql.org/docs/15/functions-info.html
+    """
+    for field in series if connection.vendor == "postgresql" else ():
+        table = field.model._meta.db_table
+        with connection.cursor() as cursor:
+            quoted = connection.ops.quote_name(table)
+            cursor.execute("SELECT row_security_active(%s)", [quoted])
+            if cursor.fetchone()[0]:
+                raise NotSupportedError(
+                    f"row-level security can hide rows of {table!r} from this user, and with them "
+                    f"the counters that they use: connect as a user with BYPASSRLS"
+                )
 
 
 def _start(series: list[Any]) -> int:

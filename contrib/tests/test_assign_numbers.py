@@ -13,9 +13,12 @@ from django.db import DatabaseError, OperationalError, connections, models, tran
 from django.db.models import F, Q, UniqueConstraint, Value
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
 from sequences_contrib.posting import Assigned, assign_numbers
+from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import SequenceExhausted, get_allocator, get_last_value, set_last_value
+from sequences_core.testing.base import Elsewhere
 from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project
 
@@ -243,6 +246,14 @@ def test_a_child_and_its_parent(using: str) -> None:
             parent.objects.using(using).filter(pk=row.pk).update(posted=True)
         assert assign_numbers(rows.all()).rows == 3
         assert numbers(rows) == [1, 1, 2]
+        row = rows.create(kind="a", posted=False)
+        parent.objects.using(using).filter(pk=row.pk).update(posted=True)
+        work = Elsewhere(lambda: assign_numbers(rows.all(), locked="wait"), using)
+        if connections[using].features.has_select_for_update:
+            with transaction.atomic(using=using):
+                parent.objects.using(using).filter(pk=row.pk).update(posted=True)
+                work.start()
+                assert work.result().rows == 1  # It doesn't wait for the row of the parent.
 
 
 def test_a_draft_that_is_locked(rows: Any, using: str) -> None:
@@ -300,6 +311,33 @@ def test_a_row_that_refers_to_a_draft(condition: bool, expected: int, using: str
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             line.objects.using(using).create(of=rows.get())
             together([work], using)
+
+
+@pytest.mark.parametrize("where", ["scope", "queryset", "text"])
+@pytest.mark.parametrize("locked", ["skip", "wait"])
+def test_rows_of_other_tables_are_not_locked(locked: Any, where: str, using: str) -> None:
+    """Others may have locked a row that drafts refer to, and then wait for the counter."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("the whole database is locked")
+    project = Project.objects.using(using).create(code="p")
+    fields: dict[str, Any] = {
+        "project": models.ForeignKey(Project, models.CASCADE, related_name="+")
+    }
+    fields |= document(scope="project__code" if where == "scope" else None)
+    if where == "text":
+        form = NumberFormat("{project__code}-{number}")
+        fields["text"] = FormattedNumberField(form, max_length=60, null=True)
+    with letters(using, **fields) as rows:
+        drafts(rows, 3, project=project)
+        chosen = rows.filter(project__code="p") if where == "queryset" else rows.all()
+        work = Elsewhere(lambda: assign_numbers(chosen, locked=locked), using)
+        with transaction.atomic(using=using):
+            Project.objects.using(using).filter(pk=project.pk).update(code="p")
+            work.start()
+            assert work.result().rows == 3
+        assert numbers(rows) == [1, 2, 3]
+        if where == "text":
+            assert list(rows.order_by("pk").values_list("text", flat=True)) == ["p-1", "p-2", "p-3"]
 
 
 @pytest.mark.parametrize("change", ["redate", "delete", "unpost", "nothing"])

@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 from django.db import connections, models
 from django.db.models import Model, Q
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import void
 from sequences_contrib.exceptions import OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.models import Void
 from sequences_contrib.posting import assign_numbers
+from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
-from tests.numbered.blocks import letters
+from tests.numbered.blocks import atomic_if, letters, model_with, tables
 from tests.numbered.models import Company, Project
 
 APPS = ["tests.numbered", "sequences_contrib"]
@@ -130,6 +132,54 @@ def test_a_row_that_others_move(using: str) -> None:
         order = [kind for kind, _ in groupby(locked)]
         assert order == ["counter", "row", "counter", "row", "counter"]
         assert Void.objects.using(using).get().counter == "s.y"
+
+
+@pytest.mark.parametrize("atomic", [False, True], ids=["autocommit", "atomic"])
+@pytest.mark.parametrize("base", ["parent", "protected"])
+def test_a_draft_that_others_move(base: str, atomic: bool, using: str) -> None:
+    """A save that has locked the wrong counters releases them before it locks others or the row."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    meta = type("Meta", (), {"app_label": "numbered"})
+    fields: Any = {
+        "kind": models.CharField(max_length=9, default="x"),
+        "posted": models.BooleanField(default=False),
+        "number": SequenceField("s", scope="kind", when="posted"),
+        "zz": SequenceField("zz", when="posted"),
+    }
+    with isolate_apps("tests.numbered"):
+        if base == "parent":
+            models_ = [model_with(**fields)]
+            models_.append(type("Child", (models_[0],), {"__module__": __name__, "Meta": meta}))
+        else:
+            common = {"__module__": __name__, "Meta": meta, **fields}
+            models_ = [type("Guarded", (ProtectNumbered,), common)]
+    with tables(using, *models_):
+        rows = models_[-1]._base_manager.using(using)
+        draft = rows.create()
+        others = Others()
+        others.to_do.append(lambda: models_[0].objects.using(using).update(kind="w"))
+
+        def move(execute: Any, sql: str, *args: Any) -> Any:
+            if "sequences_core_counter" in sql:  # The counters have been found.
+                others.maximum(draft)
+            return execute(sql, *args)
+
+        draft.posted = True
+        with (
+            CaptureQueriesContext(connections[using]) as queries,
+            connections[using].execute_wrapper(move),
+            atomic_if(atomic, using),
+        ):
+            draft.save(update_fields=["posted"])
+        assert (draft.number, draft.zz) == (1, 1)
+        locked = [
+            next((name for name in ("'s.x'", "'s.w'", "'zz'", "ROLLBACK") if name in sql), "")
+            for sql in (query["sql"] for query in queries)
+        ]
+        order = [name for name, _ in groupby(filter(None, locked))]
+        assert order[:5] == ["'s.x'", "'zz'", "ROLLBACK", "'s.w'", "'zz'"]
+        assert get_last_value("s.x", using=using) is None
 
 
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])

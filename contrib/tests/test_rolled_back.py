@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import unittest
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -185,8 +186,8 @@ def test_the_savepoints_of_a_test(using: str) -> None:
             patient.save(using=using)
             assert patient.pk == other.pk + 1
 
-    result = Test("test").run()
-    assert result is not None
+    result = unittest.TestResult()
+    unittest.TestSuite([Test("test")]).run(result)
     assert (result.failures, result.errors) == ([], [])
     assert executed == ["a", "b"]
 

@@ -26,7 +26,7 @@ from sequences_contrib.voids import record_void
 
 from sequences_core import SequenceExhausted, get_last_value, set_last_value
 from sequences_core.models import Counter
-from tests.numbered.blocks import PATIENCE, letters, together
+from tests.numbered.blocks import PATIENCE, letters, rolled_back, together
 from tests.numbered.models import Company, Document, Invoice, Plain, Project, Ticket
 
 APPS = ["sequences_contrib", "tests.numbered"]
@@ -209,6 +209,23 @@ class Home(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+@pytest.mark.parametrize("apply", [False, True])
+def test_prune_with_row_level_security(apply: bool, tickets: list[Project], using: str) -> None:
+    """Scopes whose rows are hidden from the user don't count as scopes without rows."""
+    if connections[using].vendor != "postgresql":
+        pytest.skip("only PostgreSQL has row-level security")
+    table, before = Ticket._meta.db_table, counters(using)
+    with rolled_back(using):
+        run_sql(using, f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        run_sql(using, "CREATE ROLE sequences_tenant")
+        run_sql(using, "GRANT ALL ON ALL TABLES IN SCHEMA public TO sequences_tenant")
+        run_sql(using, "SET LOCAL ROLE sequences_tenant")
+        assert not Ticket.objects.using(using).exists()
+        with pytest.raises(NotSupportedError, match=table):
+            prune(Ticket, apply=apply, using=using)
+        assert counters(using) == before
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -139,6 +140,27 @@ class Concurrency(Contract):
             assert last is not None
             assert last >= 100
             assert last >= max(numbers)
+
+    def test_a_deadlock_is_retryable(self) -> None:
+        """Two transactions that lock two counters in opposite orders both succeed in the end."""
+        self.requires("locks_database", False)
+        for name in "ab":
+            self.create(name)
+        both_have_one = threading.Barrier(2)
+
+        def take_both(names: str) -> None:
+            runs = itertools.count()
+
+            def block() -> None:
+                get_next_value(names[0], using=self.using)
+                if next(runs) == 0:
+                    both_have_one.wait(self.patience)
+                get_next_value(names[1], using=self.using)
+
+            run_atomic(block, using=self.using)
+
+        self.together([lambda: take_both("ab"), lambda: take_both("ba")])
+        assert self.counters() == {"a": 3, "b": 3}
 
     def test_outcome_is_exact(self) -> None:
         """Transactions that take in each form, roll back and use savepoints get 1..n, each once."""

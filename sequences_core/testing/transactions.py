@@ -61,6 +61,30 @@ class Transactions(Contract):
                 raise Rollback
             assert self.counters() == {}
 
+    @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
+    def test_rollback_undoes_what_came_before_the_call(self, exists: bool) -> None:
+        """No form of a call commits the caller's earlier statements, or rolls them back."""
+        limit: dict[str, Any] = {"nowait": True} if self.flag("can_limit_wait") else {}
+        takes: list[Callable[[], object]] = [
+            lambda: get_next_value("s", using=self.using),
+            lambda: get_next_value("s", using=self.using, **limit),
+            lambda: get_next_values(2, "s", using=self.using),
+            lambda: get_next_value("s", 1, 9, using=self.using),
+            lambda: get_next_value("s", lambda: 1, using=self.using),
+        ]
+        if exists:
+            with self.atomic():
+                get_next_value("s", using=self.using)
+        before = self.counters()
+        mine = Counter.objects.using(self.using).filter(pk="mine")
+        for take in takes:
+            with pytest.raises(Rollback), self.atomic():
+                mine.create(name="mine", last=7)
+                take()
+                assert mine.exists()
+                raise Rollback
+            assert self.counters() == before
+
     def test_savepoint_rollback_gives_numbers_back(self) -> None:
         """A rollback to a savepoint gives back exactly the numbers that were taken since then."""
         with self.atomic():

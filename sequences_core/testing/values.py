@@ -20,6 +20,7 @@ from sequences_core import (
     set_last_value,
 )
 from sequences_core.arguments import MAX_NAME_LENGTH, MAX_VALUE
+from sequences_core.table import table_parts
 
 from .base import Contract
 
@@ -111,6 +112,23 @@ class Values(Contract):
             assert numbers == [top - 2, top - 1, top - 2]
             set_last_value(top, "s", using=self.using)
             assert get_next_value("s", 5, 9, using=self.using) == 5
+
+    def test_the_table_is_quoted(self) -> None:
+        """Each statement quotes the table: SEQUENCES_TABLE may have capital letters."""
+        limits: list[dict[str, Any]] = [{}, {"nowait": True}]
+        with CaptureQueriesContext(self.connection) as queries, self.atomic():
+            for limit in limits[: 1 + self.flag("can_limit_wait")]:
+                for _ in ("first use", "counter"):
+                    get_next_value("s", **limit, using=self.using)
+                    get_next_values(2, "b", **limit, using=self.using)
+                    get_next_value("l", 1, 3, **limit, using=self.using)
+                    get_next_value("c", lambda: 1, **limit, using=self.using)
+        quote = self.connection.ops.quote_name
+        quoted = ".".join(map(quote, table_parts())).casefold()
+        statements = [query["sql"] for query in queries if self.names_the_table(query["sql"])]
+        assert statements
+        for sql in statements:
+            assert not self.names_the_table(sql.casefold().replace(quoted, "")), sql
 
     def test_sequence_object(self) -> None:
         """A Sequence stores the arguments; iterating over it takes numbers."""

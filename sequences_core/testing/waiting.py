@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db import NotSupportedError
@@ -16,21 +17,31 @@ from sequences_core import SequenceLocked, get_next_value, get_next_values
 from .base import BLINK, Contract
 from .transactions import Rollback
 
+FORMS: dict[str, dict[str, Any]] = {
+    "given": {"initial_value": 5},
+    "looping": {"initial_value": 5, "reset_value": 9},
+    "computed": {"initial_value": lambda: 5},
+}
+"""The forms of a call that backends execute by different statements."""
+
 
 class Waiting(Contract):
     """Waiting, and the arguments that limit it."""
 
     @pytest.mark.parametrize("exists", [True, False], ids=["counter", "first use"])
     @pytest.mark.parametrize("end", ["commit", "rollback"])
-    def test_second_taker_waits_for_the_end_of_the_first(self, end: str, exists: bool) -> None:
+    @pytest.mark.parametrize("form", FORMS)
+    def test_second_taker_waits_for_the_end_of_the_first(
+        self, form: str, end: str, exists: bool
+    ) -> None:
         """The second transaction waits, then continues after the committed number."""
         if exists:
             self.create()
-        first = 2 if exists else 1
+        first = 2 if exists else 5
         try:
             with self.atomic():
-                assert get_next_value("s", using=self.using) == first
-                thread = self.start(self.take())
+                assert get_next_value("s", using=self.using, **FORMS[form]) == first
+                thread = self.start(self.take(**FORMS[form]))
                 assert thread.is_waiting()
                 if end == "rollback":
                     raise Rollback

@@ -15,7 +15,6 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from sequences_contrib import conditions
 from sequences_contrib.fields import SequenceField
-from sequences_contrib.identity import text_of
 from sequences_contrib.posting import assign_numbers
 
 from tests.numbered.blocks import tables
@@ -68,13 +67,14 @@ def trees(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Q]:
 
 
 def usable(rows: Any, values: list[Any]) -> list[Any]:
-    """Return the values that the column can be compared with."""
+    """Return the values that the column can store.
+
+    MariaDB has some invalid UUIDs, and compares them only in a SELECT.
+    """
     found: list[Any] = []
-    field, connection = rows.model._meta.get_field("v"), connections[rows.db]
     for value in values:
         try:
-            text_of(field, value, connection)
-            rows.filter(v=value).exists()
+            rows.create(v=value, b=False)
         except Exception:  # noqa: BLE001 # of the field, the driver, or the database
             continue
         found.append(value)

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import pytest
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, connections, models
+from django.db import DatabaseError, models
 from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -70,18 +69,7 @@ OPTIONS = st.builds(
 )
 
 
-def is_supported(options: list[Option]) -> bool:
-    """Exclude ``reuse`` and ``skip_used`` with inherited fields.
-
-    They lock rows of the parent model before the child's counter is known.
-    """
-    kinds = {option.kind for option in options}
-    return not kinds & {"gaps", "used"} or not any(option.inherited for option in options)
-
-
-MODELS = st.lists(OPTIONS, min_size=1, max_size=3, unique_by=lambda option: option.base).filter(
-    is_supported
-)
+MODELS = st.lists(OPTIONS, min_size=1, max_size=3, unique_by=lambda option: option.base)
 
 
 @contextmanager
@@ -205,9 +193,6 @@ examples = settings(
 
 
 def test_any_calls(using: str) -> None:
-    if connections[using].vendor == "mysql":
-        pytest.skip("InnoDB still ends such calls with a deadlock, about once in 150 models")
-
     @examples
     @example([Option("s")], 1)
     @example([Option("s", inherited=True), Option("t")], 2)

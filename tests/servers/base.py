@@ -56,7 +56,7 @@ class Server(abc.ABC):
     of the server, by their own names. The release is the one in the environment variable DB, by
     default the machine's own. All methods raise ServerError if the server fails.
 
-    The kernel kills the server when the thread that has started it ends.
+    On Linux, the kernel kills the server when the thread that has started it ends.
     """
 
     name: ClassVar[str]
@@ -97,7 +97,7 @@ class Server(abc.ABC):
     @cached_property
     def version(self) -> str:
         """The server's version, such as "15.18", as its program prints it."""
-        found = re.search(r"\d+\.\d+(\.\d+)?", self.run([self.program(), self.version_option]))
+        found = re.search(r"\d+(\.\d+)+", self.run([self.program(), self.version_option]))
         return found[0] if found else ""
 
     @property

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 PREFIX = "sequences-private-"
 
 _held: dict[Path, int] = {}
@@ -53,13 +55,15 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
 def temporary(name: str, parent: Path | None = None) -> Path:
     """Return a new folder, and remove those beside it whose processes were killed.
 
-    This process holds a lock on the folder until it ends, or until remove().
+    Servers in these are killed, too, where the kernel can't do that. This process holds a lock on
+    the folder until it ends, or until remove().
     """
     parent = parent or Path(tempfile.gettempdir())
     with locked("temporary"):
         for other in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):  # its process lives, or it is another user's
                 _hold(other)
+                _kill_users(other)
                 remove(other)
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=parent))
         _hold(folder)
@@ -74,6 +78,14 @@ def _hold(folder: Path) -> None:
         os.close(descriptor)
         raise
     _held[folder] = descriptor
+
+
+def _kill_users(folder: Path) -> None:
+    for process in psutil.process_iter(["cmdline"]):
+        # The path is another one in a chroot system.
+        if any(folder.name in argument for argument in process.info["cmdline"] or ()):
+            with suppress(psutil.Error):
+                process.kill()
 
 
 def remove(folder: Path) -> None:

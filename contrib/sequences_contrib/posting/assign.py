@@ -19,7 +19,7 @@ from ..places import STATEMENTS
 from ..rules import Rules, check_block
 from ..scopes import rows_in
 from ..taking import lock_counter, take_numbers
-from .drafts import Drafts, Order, check_queryset, numbered_field
+from .drafts import Drafts, Order, check_queryset, numbered_field, reads_other_tables
 from .statements import number_rows
 
 BATCH = 5000
@@ -134,7 +134,10 @@ class _Work:
         field = self.field
         consecutive = field.reset_value is None and not field.reuse and not field.skip_used
         known = not callable(field.maximum)
-        self.by_statement = consecutive and known and self.connection.vendor in STATEMENTS
+        vendor = self.connection.vendor
+        # On MySQL and MariaDB, the UPDATE would lock the rows that texts are read from.
+        reads = vendor == "mysql" and any(map(reads_other_tables, field.texts))
+        self.by_statement = consecutive and known and not reads and vendor in STATEMENTS
 
     def run(self, progress: Progress) -> Assigned:
         counters = self.drafts.counters()
@@ -222,6 +225,15 @@ class _Work:
             seen, found = None, list(chosen.values_list("pk", flat=True))
             while found != seen:
                 seen, found = found, list(chosen.values_list("pk", flat=True))
+        if self.connection.vendor == "mysql":
+            # An UPDATE locks the rows of all tables that it reads, those of subqueries included:
+            # https://dev.mysql.com/doc/refman/8.4/en/innodb-locks-set.html. Others may have locked
+            # rows of a parent model and wait for the counter or for a draft. So first lock the
+            # drafts by a SELECT, which locks no rows of a subquery.
+            pks = list(chosen.values_list("pk", flat=True))
+            if not pks:
+                raise _NoRow
+            return self.drafts.locked_already(pks)
         return chosen
 
 

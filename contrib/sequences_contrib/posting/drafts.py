@@ -7,38 +7,18 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
-from django.db.models import (
-    Count,
-    F,
-    Field,
-    Model,
-    Q,
-    QuerySet,
-    TextField,
-    UniqueConstraint,
-    Value,
-)
+from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
-from django.db.models.functions import Cast
-from django.db.models.lookups import IsNull, Lookup
+from django.db.models.functions import Length
+from django.db.models.lookups import IsNull, LessThan
 
 from ..counters import Numbering, names_if_found
 from ..dates import IsoDate
 from ..placeholders import is_never_null
 from ..scopes import fields_of, has_odd_dates, path_of, rows_in
 
-
-class Glob(Lookup):
-    """SQLite's operator GLOB."""
-
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
-        left, params = self.process_lhs(compiler, connection)
-        right, more = self.process_rhs(compiler, connection)
-        return f"{left} GLOB {right}", (*params, *more)
-
-
-# The form of the dates that SQLite orders correctly as text.
-ISO_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+ISO_LENGTH = 10
+"""The length of 2026-01-05. Odd dates, such as 2026-1-5, are shorter."""
 
 
 class Order:
@@ -93,16 +73,18 @@ class Drafts:
         self.connection = connections[using]
         given = queryset.using(using).order_by()
         given.query.select_for_update = False
-        if not _is_plain(given, field):
-            # Only the rows that are numbered must be locked, and none of joined tables.
-            given = rows_in(field.model, using).filter(pk__in=given.values("pk"))
-        self.rows = given.filter(field.condition, **{field.attname: None})
+        rows = given.filter(field.condition)
+        if not _is_plain(rows, field):
+            # Only the rows that are numbered must be locked, and none of joined tables. With
+            # multi-table inheritance, the condition can be about the row of a parent model.
+            rows = rows_in(field.model, using).filter(pk__in=rows.values("pk"))
+        self.rows = rows.filter(**{field.attname: None})
         # An index can't be used for the order of odd dates, so find out whether there are any.
         order.odd = [
             dates
             for dates, _ in order.columns
             if has_odd_dates(dates, self.connection)
-            and self.rows.filter(~Q(Glob(Cast(dates.attname, TextField()), ISO_DATE))).exists()
+            and self.rows.filter(LessThan(Length(dates.attname), ISO_LENGTH)).exists()
         ]
 
     def counters(self) -> dict[str, tuple[Model, int]]:
@@ -161,6 +143,21 @@ class Drafts:
             not features.has_select_for_update or features.supports_select_for_update_with_limit
         )
         return rows[:size] if limited else rows
+
+    def locked_already(self, pks: Sequence[Any]) -> QuerySet[Any]:
+        """Return rows that this transaction has locked, in order, as they are now.
+
+        The database may look at other rows on the way, but doesn't wait for those.
+        """
+        rows = rows_in(self.field.model, self.connection.alias).filter(pk__in=pks)
+        skip = self.connection.features.has_select_for_update_skip_locked
+        return rows.select_for_update(skip_locked=skip).order_by(*self.order.terms())
+
+
+def reads_other_tables(text: Any) -> bool:
+    """Return whether the format of a text has fields of related rows or of a parent model."""
+    paths = [fields_of(text.model, path) for path in text.format.paths]
+    return any(len(path) > 1 or path[0].model is not text.model for path in paths)
 
 
 def numbered_field(model: type[Model], name: str) -> Any:

@@ -1,20 +1,26 @@
-"""The counters that a ``save()`` needs because it makes a row due for its numbers.
+"""Locking the counters of a row that is stored already, and then the row.
 
-They must be locked before the row. With multi-table inheritance, ``save()`` updates the row of a
-parent model before it numbers that of the child.
+Everything in this package locks counters before rows, to prevent deadlocks. Which counters a row
+needs depends on its values, which others may change before the row is locked. Then the locks must
+be released, and everything begins again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial, wraps
 from typing import Any
 
-from django.db import connections
+from django.db import OperationalError, connections
+
+from sequences_core.taking import in_users_transaction
 
 from ..counters import in_order_of_locks, sequence_fields
 from ..scopes import rows_in
 from ..taking import lock_counter
+from ..transactions import savepoint
+from .rollbacks import database_of
 
 TRIES = 20
 """How often to try again if others change a row before it is locked."""
@@ -22,39 +28,134 @@ TRIES = 20
 LOCKED = "sequences_locked"
 """The attribute of ``instance._state`` that tells ``save()`` that the row is locked already."""
 
-Counters = list[tuple[str, tuple[Any, Any]]]
-"""Counters in the order in which they must be locked, each with a field and a row."""
+HELD = "sequences_held"
+"""The attribute of ``instance._state`` with the names of the counters that ``save()`` has locked in
+a transaction of its own."""
+
+Counters = Mapping[str, tuple[Any, Any]]
+"""Counters by name, each with a field and a row."""
 
 
-def due_counters(row: Any, using: str, update_fields: Iterable[str] | None) -> Counters:
-    """Return the counters of the numbers that the row will get when it is saved."""
+class Moved(Exception):
+    """Others have changed the row, so that it needs other counters than those that are locked."""
+
+
+@contextmanager
+def locked(
+    row: Any,
+    using: str,
+    counters_of: Callable[[Any], Counters],
+    lock: Callable[[], Any],
+) -> Iterator[Any]:
+    """Lock the counters of a row and then the row, in a transaction or savepoint; yield the row.
+
+    :param counters_of: a function of the stored row, or of None, that returns its counters.
+    :param lock: a function that locks the row and returns it as it is stored then.
+    """
     model = type(row)
-    fields = [field for field in sequence_fields(model._meta.concrete_fields) if field.when]
-    stored = rows_in(model, using).filter(pk=row.pk).first() if fields else None
-    if stored is None:
-        return []
+    # On SQLite, a transaction that reads before it writes can fail.
+    stored = rows_in(model, using).filter(pk=row.pk).first()
+    for _ in range(TRIES):
+        counters = counters_of(stored)
+        with suppress(Moved), savepoint(using):
+            for name, (field, sample) in in_order_of_locks(counters, model):
+                lock_counter(field, sample, name, using)
+            stored = lock()
+            if not counters_of(stored).keys() <= counters.keys():
+                raise Moved
+            yield stored
+            return
+    raise _changed_too_often(row)
+
+
+def due_counters(
+    row: Any, using: str, update_fields: Iterable[str] | None, stored: Any
+) -> Counters:
+    """Return the counters of the numbers that the row will get when it is saved.
+
+    :param stored: the row as it is stored, or None.
+    """
+    fields = [field for field in sequence_fields(row._meta.concrete_fields) if field.when]
+    if stored is None or not fields:
+        return {}
     fields = [field for field in fields if getattr(stored, field.attname) is None]
-    apply_values(row, stored, update_fields)
-    due = [field for field in fields if field.is_due(stored, connections[using])]
-    names = [(field.counter_of(stored, using), field) for field in due]
-    return in_order_of_locks({name: (field, stored) for name, field in names if name}, model)
+    model: Any = type(stored)
+    saved = model.__new__(model)  # copy() would look the model up in the registry of apps
+    vars(saved).update(stored.__getstate__())
+    apply_values(row, saved, update_fields)
+    due = [field for field in fields if field.is_due(saved, connections[using])]
+    names = [(field.counter_of(saved, using), field) for field in due]
+    return {name: (field, saved) for name, field in names if name}
 
 
-def lock_counters(counters: Counters, using: str) -> None:
-    for name, (field, row) in counters:
-        lock_counter(field, row, name, using)
+def lock_due(row: Any, using: str, update_fields: Iterable[str] | None) -> None:
+    """Lock the counters of the numbers that ``save()`` is about to take, and then the row.
+
+    With multi-table inheritance, ``save()`` updates the row of a parent model before it numbers
+    that of the child.
+
+    :raises Moved: ``save()`` has to begin again, because it has opened the transaction.
+    """
+    model, held = type(row), getattr(row._state, HELD, None)
+    posted = any(field.when for field in sequence_fields(model._meta.concrete_fields))
+    if not posted or hasattr(row._state, LOCKED):
+        return
+    counters_of = partial(due_counters, row, using, update_fields)
+    counters = counters_of(rows_in(model, using).filter(pk=row.pk).first())
+    if not counters or (held is not None and counters.keys() <= held):
+        return
+    lock = partial(lock_rows, row, using)
+    if held is None:  # in the caller's transaction
+        with locked(row, using, counters_of, lock):
+            return
+    for name, (field, sample) in in_order_of_locks(counters, model):
+        lock_counter(field, sample, name, using)
+    held.update(counters)
+    if not counters_of(lock()).keys() <= held:
+        raise Moved
 
 
-def lock_parents(row: Any, using: str, **options: Any) -> None:
-    """Lock the rows of the parent models. A query of the child's row may lock that first.
+def beginning_again(save_base: Any) -> Any:
+    """Wrap ``Model.save_base``: begin again if others have moved the row to another counter.
+
+    InnoDB releases the locks only at the end of the transaction, not at that of a savepoint:
+    https://dev.mysql.com/doc/refman/8.4/en/savepoint.html.
+    """
+
+    @wraps(save_base)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        using = database_of(self, kwargs)
+        if not any(self._meta.parents.values()) or in_users_transaction(connections[using]):
+            return save_base(self, *args, **kwargs)
+        for _ in range(TRIES):
+            with suppress(Moved), marked(self, HELD, set()):
+                return save_base(self, *args, **kwargs)
+        raise _changed_too_often(self)
+
+    return wrapper
+
+
+def _changed_too_often(row: Any) -> OperationalError:
+    return OperationalError(
+        f"{row!r} can't be locked: its counter was changed during each of {TRIES} attempts"
+    )
+
+
+def lock_rows(row: Any, using: str, **options: Any) -> Any:
+    """Lock the rows of the parent models, and then that of the model; return the stored row.
+
+    A query of the child's row may lock that first.
 
     :param options: those of ``select_for_update()``.
     """
     if not connections[using].features.has_select_for_update:
-        return
+        return rows_in(type(row), using).filter(pk=row.pk).first()
     for parent in reversed(row._meta.concrete_model._meta.get_parent_list()):
         rows = rows_in(parent, using).filter(pk=getattr(row, parent._meta.pk.attname))
         list(rows.select_for_update(**options).values_list("pk"))
+    # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
+    found = list(rows_in(type(row), using).filter(pk=row.pk).select_for_update(**options))
+    return found[0] if found else None
 
 
 def apply_values(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
@@ -81,9 +182,9 @@ def _is_kept(field: Any, row: Any, number: int | None) -> bool:
 
 
 @contextmanager
-def marked(row: Any, mark: str) -> Iterator[None]:
+def marked(row: Any, mark: str, value: Any = True) -> Iterator[None]:
     """Set an attribute of ``row._state`` during the block."""
-    setattr(row._state, mark, True)
+    setattr(row._state, mark, value)
     try:
         yield
     finally:

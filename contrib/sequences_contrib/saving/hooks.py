@@ -14,6 +14,7 @@ from django.db.models.signals import post_save
 
 from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
+from .due import beginning_again
 from .inserts import numbering_insert
 from .memory import keep_changes, remembering_from_db, remembering_refresh
 from .rollbacks import refusing_delete, undoing_save
@@ -39,6 +40,7 @@ def number_updates(cls: Any) -> None:
         return
     cls._sequences_posting = True
     cls._do_update = numbering_update(cls._do_update)
+    cls.save_base = beginning_again(cls.save_base)
 
 
 post_save.connect(keep_changes, dispatch_uid=keep_changes)

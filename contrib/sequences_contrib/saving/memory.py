@@ -35,8 +35,8 @@ row is stored, the list is removed.
 UNCOMMITTED = "sequences_uncommitted"
 """The attribute of ``_state`` that keeps the changes of UPDATEs whose block may be rolled back.
 
-Each is the outcome of the block, whether the attribute is one of the row or of its state, its name,
-and the values that it had before and after.
+The keys are the outcome of the block, whether the attribute is one of the row or of its state, and
+its name; the values are those that it had before the block and after its last change.
 """
 
 OUTCOME = "sequences_outcome"
@@ -111,15 +111,15 @@ def keep_changes(*, instance: Model, using: str, **kwargs: Any) -> None:
 def keep_until_commit(row: Model, changes: Iterable[Any], using: str) -> None:
     """Keep changes of the row and its state, as in ``CHANGES``, until their block is committed."""
     connection, state = connections[using], vars(row._state)
-    if can_be_rolled_back(connection):
-        outcome = outcome_of_block(connection)
-        state[UNCOMMITTED] = (
-            *state.get(UNCOMMITTED, ()),
-            *(
-                (outcome, holder is row, name, value, vars(holder).get(name, MISSING))
-                for holder, name, value in changes
-            ),
-        )
+    if not can_be_rolled_back(connection):
+        return
+    outcome = outcome_of_block(connection)
+    kept = dict(state.get(UNCOMMITTED, ()))  # Copies of the row may have the same dictionary.
+    for holder, name, value in changes:
+        key, after = (outcome, holder is row, name), vars(holder).get(name, MISSING)
+        before, _ = kept.pop(key, (value, None))  # so that the order is that of the last changes
+        kept[key] = before, after
+    state[UNCOMMITTED] = kept
 
 
 def can_be_rolled_back(connection: BaseDatabaseWrapper) -> bool:
@@ -183,18 +183,18 @@ def forget_rolled_back(row: Model) -> None:
 
 def _undo_rolled_back(row: Model) -> None:
     """Set back what UPDATEs have changed that were rolled back."""
-    state, still_open = vars(row._state), []
-    for change in reversed(state.pop(UNCOMMITTED)):
-        outcome, is_rows, name, before, after = change
+    state, still_open = vars(row._state), {}
+    for key, (before, after) in reversed(state.pop(UNCOMMITTED).items()):
+        outcome, is_rows, name = key
         if outcome is None or outcome.is_committed:
             continue
         holder: Any = row if is_rows else row._state
         if not outcome.is_rolled_back():
-            still_open.append(change)
+            still_open[key] = before, after
         elif vars(holder).get(name, MISSING) == after:
             _set_back(holder, name, before)
     if still_open:
-        state[UNCOMMITTED] = tuple(reversed(still_open))
+        state[UNCOMMITTED] = dict(reversed(still_open.items()))
 
 
 def _forget_key(row: Model) -> None:

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_core import SequencesError
 from sequences_core.taking import begin, in_users_transaction
 
-from ..counters import Numbering
+from ..counters import Numbering, counters_of_children, in_order_of_locks
 from ..expressions import is_expression
 from ..rules import Rules, rules_of
 from ..scopes import CHOICES, rows_in
@@ -182,16 +182,30 @@ class Numbers:
         if not in_users_transaction(self.connection):
             limits = [field.limit for field, _ in counted if field.limit is not None]
             self._around = begin(self.using, min(limits, default=None))
-        by_counter = sorted(self.by_counter.items())
-        if len(by_counter) > 1 and any(field.reads_rows for field, _ in counted):
-            # A locking read can wait for rows of other counters, and so for transactions that need
-            # one of these counters. No counter may be left to lock then.
-            for name, fields in by_counter:
-                field, (new, explicit) = next(iter(fields.items()))
-                lock_counter(field, (new or explicit)[0], name, self.using)
-        for name, fields in by_counter:
+        if self.connection.vendor == "mysql" and any(field.reads_rows for field, _ in counted):
+            self._lock_all()
+        for name, fields in sorted(self.by_counter.items()):
             for field, (new, explicit) in fields.items():
                 self._number_alike(field, name, new, explicit)
+
+    def _lock_all(self) -> None:
+        """Lock all counters, and those of a child model whose row is stored afterwards.
+
+        InnoDB may keep the locks of rows of other counters that a locking read has only looked at.
+        Transactions that have locked those counters can wait for these rows, so no counter may be
+        left to lock then.
+        """
+        assert self.by_counter is not None
+        counters: dict[str, tuple[Any, Any]] = {}
+        for name, fields in self.by_counter.items():
+            field, (new, explicit) = next(iter(fields.items()))
+            counters[name] = (field, (new or explicit)[0])
+        model = type(self.rows[0])
+        if any(model._meta.parents.values()) and self.rows[0]._state.adding:
+            counters |= counters_of_children(self.rows[0], self.fields[0].model, self.using)
+        if len(counters) > 1:
+            for name, (field, row) in in_order_of_locks(counters, model):
+                lock_counter(field, row, name, self.using)
 
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""

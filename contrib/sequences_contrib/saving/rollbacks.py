@@ -33,11 +33,11 @@ def undoing_save(save_base: Any) -> Any:
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
         try:
-            with savepoint_if_manual(_database_of(self, kwargs)):
+            with savepoint_if_manual(database_of(self, kwargs)):
                 return save_base(self, *args, **kwargs)
         except BaseException as error:
             # keep_changes() has removed the list if the row is stored, and a receiver has failed.
-            if CHANGES in state and not is_committed(error, _database_of(self, kwargs)):
+            if CHANGES in state and not is_committed(error, database_of(self, kwargs)):
                 undo_changes(self)
                 if before is not None:
                     before.restore()
@@ -89,7 +89,8 @@ def _with_texts(row: Any, names: Any) -> frozenset[str]:
     return saved | {text.name for field in changed for text in field.texts}
 
 
-def _database_of(row: Any, kwargs: Any) -> str:
+def database_of(row: Any, kwargs: Any) -> str:
+    """Return the alias of the database that ``save_base(**kwargs)`` writes to."""
     return kwargs.get("using") or router.db_for_write(type(row), instance=row)
 
 

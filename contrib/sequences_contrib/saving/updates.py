@@ -22,7 +22,7 @@ from ..counters import Numbering, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
-from .due import LOCKED, TRIES, due_counters, lock_counters
+from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
 from .memory import LOADED, MISSING, change
 from .numbering import Numbers
 
@@ -54,7 +54,7 @@ def numbering_update(update: Any) -> Any:
             values = [_settled(each, sources) for each in values]
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
-            lock_counters(due_counters(self, using, names), using)
+            lock_due(self, using, names)
         fields = [
             field
             for field in base_qs.model._meta.local_concrete_fields
@@ -90,8 +90,8 @@ class _Saving:
         self.stored = rows.filter(pk=pk)
         # The row, or that of a parent model, may be locked already. If others have numbered it
         # since it was read, locking its counter now could end in a deadlock.
-        parents = row._meta.concrete_model._meta.parents
-        self.is_locked = bool(parents) or hasattr(row._state, LOCKED)
+        self.has_parents = bool(row._meta.concrete_model._meta.parents)
+        self.is_locked = self.has_parents or hasattr(row._state, LOCKED)
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
         # A number is stored only if it is taken here, or was set explicitly. Otherwise the
@@ -121,6 +121,8 @@ class _Saving:
                 doubtful = self.open
                 if not self.stored.exists():
                     break  # if an INSERT follows, it numbers the row
+                if hasattr(self.row._state, HELD):
+                    raise Moved from None
         else:
             raise OperationalError(
                 f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
@@ -193,6 +195,10 @@ class _Saving:
                 sources = {source for field in fields for source in field.unsettled}
                 values = [_settled(each, sources) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
+                if self.has_parents and self.connection.vendor == "mysql":
+                    # The filter can be about a parent's row, which the UPDATE would lock, but only
+                    # after the child's row. Other saves lock the parent's row first.
+                    lock_rows(self.row, self.connection.alias)
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
                     raise _Changed
