@@ -34,6 +34,8 @@ class TestORMOnMySQL(AllocatorContract):
     backend = "orm"
 
 
+# The driver warns of cursors that are open when an exception ends a call, as in an interruption.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestORMOnFirebird(AllocatorContract):
     """A vendor that no backend is made for, with connections as ``tests.app.apps`` sets them."""
 
