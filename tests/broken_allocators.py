@@ -76,6 +76,21 @@ class ReadsBackLater(AcmeAllocator):
         return Counter.objects.using(connection.alias).get(pk=allocation.name).last
 
 
+class LoopsByTwoStatements(AcmeAllocator):
+    """Reads the last number of a loop and writes the next one, without a lock in between."""
+
+    single_statement = False
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        counter = Counter.objects.using(connection.alias).filter(pk=allocation.name)
+        last = counter.values_list("last", flat=True).first()
+        if allocation.reset_value is None or last is None or last + 1 >= allocation.reset_value:
+            return super().upsert(connection, allocation)
+        sleep(0.01)
+        counter.update(last=last + 1)
+        return last + 1
+
+
 class LeavesASetting(AcmeAllocator):
     """Limits the waits of the session, and doesn't restore the limit."""
 

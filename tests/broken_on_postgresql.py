@@ -72,3 +72,12 @@ class LoopsWithoutALock(InSteps):
         sql = "UPDATE {table} SET last = %s WHERE name = %s"
         self.run(connection, sql, last + 1, allocation.name)
         return last + 1
+
+
+class LocksTheTableForABatch(InSteps):
+    """Takes a batch under a lock of the whole table."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if allocation.count > 1 and connection.in_atomic_block:
+            self.run(connection, "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        return super().upsert(connection, allocation)

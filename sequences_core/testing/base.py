@@ -11,7 +11,8 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core import Allocator, get_allocator, get_next_value
+from sequences_core import Allocator, get_allocator, get_next_value, get_next_values
+from sequences_core.arguments import MAX_VALUE
 from sequences_core.models import Counter
 from sequences_core.table import table_parts
 
@@ -152,6 +153,24 @@ class Contract:
         if "timeout" in kwargs and self.flag("locks_database"):
             return lambda: get_next_value(name, using=self.using, **kwargs)
         return in_transaction
+
+    def forms(self, name: str = "s") -> list[Callable[[], list[int]]]:
+        """Return functions that take numbers, in each form that may have its own statement.
+
+        Their numbers are consecutive: the loop doesn't reach its end.
+        """
+        using = self.using
+        forms: list[Callable[[], list[int]]] = [
+            lambda: [get_next_value(name, using=using)],
+            lambda: [get_next_value(name, lambda: 1, using=using)],
+            lambda: [get_next_value(name, 1, MAX_VALUE, using=using)],
+            lambda: list(get_next_values(2, name, using=using)),
+            lambda: list(get_next_values(2, name, lambda: 1, using=using)),
+        ]
+        if self.flag("can_limit_wait"):
+            limit = self.patience
+            forms.append(lambda: [get_next_value(name, timeout=limit, using=using)])
+        return forms
 
     def create(self, name: str = "s") -> None:
         """Take and commit the first number."""
