@@ -291,7 +291,7 @@ def test_every_fragment_gets_into_the_changelog(tmp_path: Path) -> None:
     words = " ".join(text.split())
     assert [fragment for fragment in fragments if " ".join(fragment) not in words] == []
     warnings = io.StringIO()
-    assert rst.render(text, stream=warnings)
+    assert rst.render(text, stream=warnings), warnings.getvalue()
     assert not warnings.getvalue()
 
 

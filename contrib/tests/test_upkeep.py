@@ -310,8 +310,8 @@ SCOPES: dict[str, tuple[Any, Any, dict[str, int], dict[str, int], str]] = {
     "uuid": (
         models.UUIDField(),
         "x",
-        {"0123456789ABCDEF0123456789ABCDEF": 4},
-        {"01234567-89ab-cdef-0123-456789abcdef": 4},
+        {"0123456789AB4DEF8123456789ABCDEF": 4},
+        {"01234567-89ab-4def-8123-456789abcdef": 4},
         "0123",
     ),
     "month": (models.DateField(), Month("x"), {"2026-01": 4}, {"2026-01": 4}, "2026-1"),

@@ -56,11 +56,11 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
     return row.pk is None or row.pk not in keys
 
 
-def remember_given(field: Any, rows: Iterable[Any]) -> None:
+def remember_given(field: Any, rows: Iterable[Any], using: str) -> None:
     """Remember that the number or text of these rows, now stored, was set by the caller."""
     for row in rows:
-        if row.pk is None:  # Only the database knows it, so nothing can tell it from a copy.
-            delattr(row._state, field.memory)
+        if row.pk is None:  # Only the database knows it. It is a copy, if it is committed.
+            keep_until_commit(row, [(row._state, field.memory, MISSING)], using)
         else:
             setattr(row._state, _given(field), row.pk)
 

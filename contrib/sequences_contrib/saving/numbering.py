@@ -111,11 +111,11 @@ class Numbers:
                     setattr(row._state, memory, getattr(row, attname))
         for fields in (self.by_counter or {}).values():
             for field, (new, explicit) in fields.items():
-                remember_given(field, explicit)
+                remember_given(field, explicit, self.using)
                 if field.is_key:
                     remember_outcome(new, self.connection)
         for text, rows in self._texts.given:
-            remember_given(text, rows)
+            remember_given(text, rows, self.using)
 
     def pass_stored(self) -> None:
         """Raise the counters to those explicit numbers that were stored despite conflicts."""
