@@ -376,7 +376,7 @@ def test_check_of_the_index() -> None:
     assert ids(**fields, number=SequenceField(ascending="day", db_index=True)) == []
     assert ids(**fields, number=SequenceField(ascending="day", unique_with="kind")) == []
     scoped = partial(SequenceField, "s", scope=["kind", Value("x")], ascending="day")
-    assert ids(**fields, number=scoped(unique=True)) == w051
+    assert ids(**fields, number=scoped(unique=True)) == ["sequences_contrib.W003", *w051]
     for index, found in (
         (("kind", "number"), []),
         (("kind", "-number", "day"), []),

@@ -135,15 +135,11 @@ class Contract:
         """Return the whole table, as this connection sees it."""
         return dict(Counter.objects.using(self.using).values_list("name", "last"))
 
-    def names_the_table(self, sql: str | None) -> bool:
-        """Return whether the statement names the table of counters, in any case and quotes.
-
-        A driver may not know the statement that it has sent: psycopg's cursors with server-side
-        binding don't.
-        """
+    def names_the_table(self, sql: str) -> bool:
+        """Return whether the statement names the table of counters, in any case and quotes."""
         table = Counter._meta.db_table
         names = {table, self.connection.ops.quote_name(table)}
-        bare, *wanted = (re.sub(r'["`\[\]]', "", text).casefold() for text in (sql or "", *names))
+        bare, *wanted = (re.sub(r'["`\[\]]', "", text).casefold() for text in (sql, *names))
         return any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", bare) for name in wanted)
 
     def take(self, name: str = "s", **kwargs: Any) -> Callable[[], int]:
