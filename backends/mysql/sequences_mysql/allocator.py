@@ -94,17 +94,7 @@ class MySQLAllocator(Allocator):
         return {"collation": "utf8mb4_nopad_bin" if is_mariadb(connection) else "utf8mb4_0900_bin"}
 
     def check_name(self, connection: BaseDatabaseWrapper, name: str) -> None:
-        # Without strict mode, the function would get "????" for characters that utf8mb3 doesn't
-        # have. For other character sets, Python refuses to encode the name.
-        if max(name) <= "\uffff":
-            return
-        connection.ensure_connection()
-        charset = connection.connection.character_set_name()
-        if charset != "utf8mb4":
-            raise ValueError(
-                f"the connection to database {connection.alias!r} can't send the name {name!r}, "
-                f"because its charset is {charset}: use utf8mb4"
-            )
+        checks.check_name(connection, name)
 
     def check(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
         return list(checks.messages(connection))

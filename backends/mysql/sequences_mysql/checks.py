@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.core.checks import CheckMessage, Error
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -27,4 +28,21 @@ def messages(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             f"Django requires: without it, an UPDATE that changes no value reports no row.",
             hint="Add CLIENT.FOUND_ROWS to client_flag.",
             id="sequences_mysql.E002",
+        )
+
+
+def check_name(connection: Any, name: str) -> None:
+    """Raise ValueError if the connection can't send the name of a sequence to the function.
+
+    Without strict mode, the function would get ``"????"`` for characters that utf8mb3 doesn't have.
+    For other character sets, Python refuses to encode the name.
+    """
+    if max(name) <= "\uffff":
+        return
+    connection.ensure_connection()
+    charset = connection.connection.character_set_name()
+    if charset != "utf8mb4":
+        raise ValueError(
+            f"the connection to database {connection.alias!r} can't send the name {name!r}, "
+            f"because its charset is {charset}: use utf8mb4"
         )
