@@ -32,6 +32,14 @@ def patients(using: str) -> Any:
     return Patient.objects.using(using)
 
 
+def lost_patient(using: str) -> Patient:
+    """Return an instance whose INSERT was rolled back."""
+    patient = Patient()
+    with rolled_back(using):
+        patient.save(using=using)
+    return patient
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_a_hook_that_fails_after_the_commit(early: bool, patients: Any, using: str) -> None:
     """The row is stored, so saving again updates it, whenever the hook was registered."""
@@ -56,9 +64,7 @@ def test_a_hook_that_fails_after_the_commit(early: bool, patients: Any, using: s
 
 def test_delete(patients: Any, using: str) -> None:
     """Deleting such an instance doesn't delete the row that has the number now."""
-    patient = Patient()
-    with rolled_back(using):
-        patient.save(using=using)
+    patient = lost_patient(using)
     other = patients.create()
     assert other.pk == patient.pk
     with pytest.raises(ValueError, match="its number attribute is set to None"):
@@ -68,9 +74,7 @@ def test_delete(patients: Any, using: str) -> None:
 
 def test_update_only(patients: Any, using: str) -> None:
     """A save that may only update doesn't update somebody else's row."""
-    patient = Patient()
-    with rolled_back(using):
-        patient.save(using=using)
+    patient = lost_patient(using)
     patients.create()
     with pytest.raises(ValueError, match="force an update"):
         patient.save(using=using, force_update=True)
@@ -78,9 +82,7 @@ def test_update_only(patients: Any, using: str) -> None:
 
 def test_an_instance_that_is_loaded_again(patients: Any, using: str) -> None:
     """After refresh_from_db(), it is an instance of the row that it was loaded from."""
-    patient = Patient()
-    with rolled_back(using):
-        patient.save(using=using)
+    patient = lost_patient(using)
     other = patients.create()
     patient.refresh_from_db(using=using)
     patient.save(using=using)
@@ -89,9 +91,7 @@ def test_an_instance_that_is_loaded_again(patients: Any, using: str) -> None:
 
 def test_bulk_create(patients: Any, using: str) -> None:
     """After bulk_create() has stored such an instance, save() updates its row."""
-    patient = Patient()
-    with rolled_back(using):
-        patient.save(using=using)
+    patient = lost_patient(using)
     patients.create()
     patients.bulk_create([patient])
     assert patient.pk == 2
@@ -101,9 +101,7 @@ def test_bulk_create(patients: Any, using: str) -> None:
 
 def test_numbers_of_others(patients: Any, using: str) -> None:
     """Such an instance is not stored, so its number, which somebody else has, can't be void."""
-    patient = Patient()
-    with rolled_back(using):
-        patient.save(using=using)
+    patient = lost_patient(using)
     patients.create()
     with pytest.raises(ValueError, match="not stored yet"):
         void(patient, reason="mistake", using=using)
