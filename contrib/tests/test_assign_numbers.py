@@ -604,3 +604,19 @@ def test_a_queryset_with_other_results(options: dict[str, Any], using: str) -> N
             drafts(rows, 1)
             assert assign_numbers(chosen).rows == 1
         assert numbers(rows) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "when", [Q(state="posted"), Q(state__in=["posted", "sent"]), ~Q(state="draft")], ids=repr
+)
+def test_texts_that_the_collation_merges(when: Q, using: str) -> None:
+    """A condition compares texts byte for byte, as save() does, whatever the collation."""
+    number = SequenceField("s", when=when)
+    states = ["posted", "Posted", "POSTED", "posted ", "draft", "Draft", "draft "]
+    with letters(using, state=models.CharField(max_length=9, null=True), number=number) as rows:
+        rows.bulk_create([rows.model(state=state) for state in [*states, None]])
+        due = set(rows.exclude(number=None).values_list("state", flat=True))
+        rows.update(number=None)
+        assert assign_numbers(rows.all()).rows == len(due)
+        assert set(rows.exclude(number=None).values_list("state", flat=True)) == due
+        assert due == ({"posted"} if not when.negated else {*states, None} - {"draft"})
