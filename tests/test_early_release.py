@@ -35,6 +35,7 @@ from sequences_core.arguments import MAX_VALUE
 from sequences_core.checks import check_early_release
 from sequences_core.early_release import durability
 from sequences_core.models import Counter
+from sequences_core.outcomes import outcome_of_block
 from sequences_core.testing.base import Elsewhere
 from tests.aliases import known_to_django
 from tests.numbered.models import (
@@ -611,6 +612,7 @@ class TestPrivilege(Server):
 
         @transaction.atomic(using=using)
         def save() -> None:
+            outcome_of_block(connections[using])  # as if a row had been changed before
             for patient in patients:
                 patient.save(using=using)
             assert len(connections[using].run_on_commit) == 2  # One is the wait.
