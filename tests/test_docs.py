@@ -28,6 +28,7 @@ def test_the_documentation_builds(tmp_path: Path) -> None:
         "NextValue(name: str | django.db.models.expressions.Expression = 'default', ",
     ):
         assert f".{signature}" in page
+    assert "Whether nothing needs an explanation." in page  # an attribute of a result
     for built in tmp_path.rglob("*.html"):
         for language, code in CODE.findall(built.read_text()):
             lines = html.unescape(re.sub("<[^>]+>", "", code)).splitlines()

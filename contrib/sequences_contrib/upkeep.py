@@ -22,14 +22,14 @@ from .voids import highest_voids, voided
 
 @dataclass(frozen=True)
 class Change:
-    """A counter with its last number before and after the change; None means there is no counter.
-
-    Without ``apply``, ``after`` is what the last number would be.
-    """
+    """A change of a counter."""
 
     counter: str
+    """The counter's name."""
     before: int | None
+    """The last number before the change; None if there was no counter."""
     after: int | None
+    """The last number after it, or without ``apply`` what it would be; None if it is deleted."""
 
 
 def sync(
