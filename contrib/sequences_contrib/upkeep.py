@@ -1,4 +1,4 @@
-"""Maintenance of counters: raise those behind their rows, delete those of scopes without rows."""
+"""Maintenance of counters: increase those behind their rows, delete those of scopes without rows."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def sync(
     apply: bool = False,
     using: str | None = None,
 ) -> list[Change]:
-    """Raise the counters that are behind the highest number of their rows or voids.
+    """Increase the counters that are behind the highest number of their rows or voids.
 
-    Counters are locked and raised one by one, and never lowered, so this is safe while other
+    Counters are locked and increased one by one, and never lowered, so this is safe while other
     transactions take numbers. Sequences with a ``reset_value`` are skipped, since their rows may
     have numbers above the counter.
 
@@ -62,7 +62,7 @@ def sync(
 def raise_counters(
     series: list[Any], lasts: Mapping[str, int | None], *, apply: bool, using: str
 ) -> list[Change]:
-    """Raise the counters that are behind the numbers in ``lasts``, or a void; return the changes.
+    """Increase the counters that are behind ``lasts`` or a void; return the changes.
 
     :param lasts: the number that each counter must not be behind.
     """
