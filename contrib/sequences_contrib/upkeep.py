@@ -1,4 +1,4 @@
-"""Maintenance of counters: increase those behind their rows, delete those of scopes without rows."""
+"""Maintenance: increase counters behind their rows, delete those of scopes without rows."""
 
 from __future__ import annotations
 
