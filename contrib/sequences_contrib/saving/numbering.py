@@ -118,7 +118,7 @@ class Numbers:
             remember_given(text, rows, self.using)
 
     def pass_stored(self) -> None:
-        """Raise the counters to those explicit numbers that were stored despite conflicts."""
+        """Increase the counters to those explicit numbers that were stored despite conflicts."""
         for name, fields in sorted((self.by_counter or {}).items()):
             for field, (_, explicit) in fields.items():
                 if stored := self._stored(field, name, explicit):
