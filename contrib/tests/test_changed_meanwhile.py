@@ -236,6 +236,34 @@ def test_an_update_of_a_parent_model_while_rows_are_numbered(using: str) -> None
         assert rows.values_list("kind", "number").get() == ("x", 1)
 
 
+def test_an_update_that_waits_for_a_draft(using: str) -> None:
+    """update() of protected rows locks no index entry that the transaction it waits for needs."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    with isolate_apps("tests.numbered"):
+        fields: Any = {
+            "__module__": __name__,
+            "Meta": type("Meta", (), {"app_label": "numbered"}),
+            "kind": models.CharField(max_length=9, default="x"),
+            "posted": models.BooleanField(default=False),
+            "number": SequenceField("s", scope="kind", when="posted", db_index=True),
+        }
+        guarded: Any = type("Guarded", (ProtectNumbered,), fields)
+    with tables(using, guarded):
+        rows = guarded.objects.using(using)
+        rows.bulk_create([guarded(posted=True) for _ in range(60)])
+        draft = rows.create(posted=False)
+        moving = Elsewhere(lambda: rows.filter(pk=draft.pk).update(kind="y"), using)
+        with transaction.atomic(using=using):
+            locked = rows.select_for_update().get(pk=draft.pk)
+            moving.start()
+            assert moving.is_waiting(HELD)
+            locked.posted = True
+            locked.save(using=using)
+        assert moving.result() == 0
+        assert rows.values_list("kind", "number").get(pk=draft.pk) == ("x", 61)
+
+
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])
 def test_what_a_path_leads_to(skip_used: bool, using: str) -> None:
     """Rows that move to another counter between two batches get no number of the old one."""
