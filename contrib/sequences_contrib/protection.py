@@ -10,7 +10,6 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router
 from django.db.models import F, Q
-from django.db.models.lookups import IsNull
 from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
@@ -45,10 +44,8 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
                 f"update() would change {', '.join(sorted(kwargs))} of numbered rows, which "
                 f"{touched[0]} depends on. {REMEDY}"
             )
-        # Don't update rows that are numbered in the meantime either. Because of the sum, MariaDB
-        # uses no index of the number, whose entry it would lock before the row. save() locks the
-        # row first.
-        rest: Any = self.filter(*(IsNull(F(field.name) + 0, True) for field in touched))
+        # Don't update rows that are numbered in the meantime either.
+        rest: Any = self.filter(*(field.is_missing for field in touched))
         features: Any = connections[rest.db].features
         if not (any(self.model._meta.parents.values()) and features.has_select_for_update):
             return super(ProtectedQuerySet, rest).update(**kwargs)

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connections, models, transaction
+from django.db import DatabaseError, connections, models, transaction
 from django.db.models import Model, Q
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import void
@@ -262,6 +262,29 @@ def test_an_update_that_waits_for_a_draft(using: str) -> None:
             locked.save(using=using)
         assert moving.result() == 0
         assert rows.values_list("kind", "number").get(pk=draft.pk) == ("x", 61)
+
+
+def test_a_save_that_waits_for_a_deletion(using: str) -> None:
+    """The UPDATE that numbers a draft locks no index entry that the deletion needs, either."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    with letters(
+        using,
+        posted=models.BooleanField(default=False),
+        number=SequenceField("s", when="posted", db_index=True),
+    ) as rows:
+        rows.bulk_create([rows.model(posted=True) for _ in range(60)])
+        draft = rows.create()
+        draft.posted = True
+        posting = Elsewhere(lambda: draft.save(using=using, update_fields=["posted"]), using)
+        with transaction.atomic(using=using):
+            locked = rows.select_for_update().get(pk=draft.pk)
+            posting.start()
+            assert posting.is_waiting(HELD)
+            locked.delete()
+        with pytest.raises(DatabaseError, match="did not affect any rows"):
+            posting.result()
+        assert get_last_value("s", using=using) == 60
 
 
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])

@@ -202,7 +202,7 @@ class _Saving:
                     features: Any = self.connection.features
                     no_key = features.has_select_for_no_key_update
                     lock_rows(self.row, self.connection.alias, no_key=no_key)
-                found = store(self.rows.filter(**self._expected(document, new)), values + taken)
+                found = store(self._unchanged(document, new), values + taken)
                 if not found:
                     raise _Changed
         except BaseException as error:
@@ -231,14 +231,15 @@ class _Saving:
             if value is not MISSING:
                 setattr(self.row, field.attname, value)
 
-    def _expected(self, document: Any, new: list[Any]) -> dict[str, Any]:
-        """Return a filter that matches the row only if what its numbers depend on is unchanged."""
-        expected = {field.attname: None for field in new}
-        for field in [*self.explicit, *new]:
-            for about in field.depends_on:
-                if not self._is_saved(about):
-                    expected[about.attname] = getattr(document, about.attname)
-        return expected
+    def _unchanged(self, document: Any, new: list[Any]) -> QuerySet[Any]:
+        """Return the rows filtered so that what their numbers depend on must be unchanged."""
+        expected = {
+            about.attname: getattr(document, about.attname)
+            for field in [*self.explicit, *new]
+            for about in field.depends_on
+            if not self._is_saved(about)
+        }
+        return self.rows.filter(*(field.is_missing for field in new), **expected)
 
     def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
         """Set a stored number on the instance, and remember that it wasn't set explicitly."""
