@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 from django.db import transaction
@@ -23,6 +24,8 @@ class Outcome:
         self.connection = connection
         self.is_committed = False
         """False if the block is still open, if it was rolled back, and if nobody knows."""
+        self.keys: set[Hashable] = set()
+        """Identifies rows that the block has inserted, for those who load them before its end."""
 
     def __call__(self) -> None:
         self.is_committed = True

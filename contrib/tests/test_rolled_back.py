@@ -7,6 +7,7 @@ import pickle
 import unittest
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -101,6 +102,25 @@ def test_an_instance_that_is_loaded_again_before_the_rollback(patients: Any, usi
     assert (other.pk, patient.pk) == (1, 2)
     patient.save(using=using)
     assert patients.count() == 2
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_another_instance_that_is_loaded_before_the_rollback(
+    inner: bool, patients: Any, using: str
+) -> None:
+    """It isn't an instance of the row that gets the number later, wherever it was loaded."""
+    with rolled_back(using):
+        created = patients.create()
+        with transaction.atomic(using=using) if inner else nullcontext():
+            loaded = patients.get(pk=created.pk)
+    other = patients.create()
+    loaded.save(using=using)
+    assert (other.pk, loaded.pk) == (1, 2)
+    with transaction.atomic(using=using):
+        stored = patients.create()
+        same = patients.get(pk=stored.pk)
+    same.save(using=using)
+    assert patients.count() == 3
 
 
 def test_bulk_update(using: str) -> None:

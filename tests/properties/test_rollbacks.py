@@ -33,7 +33,7 @@ examples = settings(
 
 steps = st.recursive(
     st.one_of(
-        st.tuples(st.sampled_from(["save", "bulk", "load"]), st.integers(0, INSTANCES - 1)),
+        st.tuples(st.sampled_from(["save", "bulk", "load", "get"]), st.integers(0, INSTANCES - 1)),
         st.just(("other", 0)),
     ),
     lambda inner: st.tuples(
@@ -65,6 +65,11 @@ class Program:
             if step == "load":
                 if argument in self.expected:
                     self.instances[argument].refresh_from_db(using=self.using)
+                continue
+            if step == "get":
+                if argument in self.expected:
+                    pk = self.instances[argument].pk
+                    self.instances[argument] = self.model.objects.using(self.using).get(pk=pk)
                 continue
             self.count += 1
             text = f"{step} {self.count}"
@@ -101,6 +106,7 @@ def test_instances_after_rollbacks(kind: str, using: str) -> None:
 
         @examples
         @example([("roll back", [("save", 0), ("load", 0)]), ("other", 0), ("save", 0)])
+        @example([("roll back", [("save", 0), ("get", 0)]), ("other", 0), ("save", 0)])
         @given(st.lists(steps, min_size=2, max_size=6))
         def run(program: list[Any]) -> None:
             for each in reversed(models_):

@@ -149,6 +149,8 @@ def remembering_from_db(from_db: Any) -> Any:
             if field.attname in field_names:
                 setattr(row._state, field.memory, getattr(row, field.attname))
         setattr(row._state, LOADED, row.pk)
+        if keys := _keys_of(cls):
+            _remember_open_block(row, keys, connections[db])
         return row
 
     return wrapper
@@ -173,11 +175,20 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
     return wrapper
 
 
-def remember_outcome(rows: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-    """Remember the block in which these rows were inserted, with numbers as primary keys."""
+def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
+    """Remember the block in which these rows were inserted, with this number as primary key."""
     if can_be_rolled_back(connection):
         outcome = outcome_of_block(connection)
         for row in rows:
+            setattr(row._state, OUTCOME, outcome)
+            outcome.keys.add((field, getattr(row, field.attname)))
+
+
+def _remember_open_block(row: Any, keys: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
+    """Remember the open block that has inserted this row, which was loaded inside it."""
+    hooks: list[Any] = connection.run_on_commit
+    for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome)):
+        if any((field, row.__dict__.get(field.attname)) in outcome.keys for field in keys):
             setattr(row._state, OUTCOME, outcome)
 
 
@@ -269,3 +280,9 @@ def _fields_of(model: type[Model]) -> list[Any]:
     """Return the fields of a model that are numbers, and those that are their texts."""
     numbers = sequence_fields(model._meta.concrete_fields)
     return [*numbers, *(text for field in numbers for text in field.texts)]
+
+
+@functools.lru_cache(maxsize=1024)
+def _keys_of(model: type[Model]) -> list[Any]:
+    """Return the numbers that are primary keys of a model or of its parents."""
+    return [field for field in sequence_fields(model._meta.concrete_fields) if field.is_key]

@@ -113,7 +113,7 @@ class Numbers:
             for field, (new, explicit) in fields.items():
                 remember_given(field, explicit, self.using)
                 if field.is_key:
-                    remember_outcome(new, self.connection)
+                    remember_outcome(field, new, self.connection)
         for text, rows in self._texts.given:
             remember_given(text, rows, self.using)
 
