@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from autosequence import AutoSequenceField
 from django.db import connection, models
+from django.db.backends.signals import connection_created
 from django.db.models import Index, Q, UniqueConstraint
 from django_seq.models import SequenceField as SeqField
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
+
+from tests.app.apps import read_committed
+
+connection_created.connect(read_committed)
 
 
 class Row(models.Model):

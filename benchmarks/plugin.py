@@ -113,7 +113,7 @@ def key(item: Any) -> tuple[str, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    if call.excinfo is not None:
+    if call.excinfo is not None and call.excinfo.typename != "Skipped":
         error = f"{call.excinfo.typename}: {call.excinfo.value}".strip()
         failed.setdefault(key(item), error.splitlines()[0][:200])
     return (yield)

@@ -49,9 +49,11 @@ class Allocation:
         if self.reset_value is not None:
             keep("reset_value", check_integer("reset_value", self.reset_value))
             if self.count != 1:
-                raise ValueError("a batch can't have a reset_value: it might wrap around")
+                raise ValueError("a batch can't have a reset_value: its numbers might start again")
             if callable(self.initial_value):
-                raise TypeError("with a reset_value, initial_value is an int: each loop needs it")
+                raise TypeError(
+                    "with a reset_value, initial_value must be an int: each loop needs it"
+                )
             if self.reset_value <= self.initial_value:
                 raise ValueError(
                     f"reset_value ({self.reset_value}) must be greater than "

@@ -86,14 +86,14 @@ def get_next_blocks(
 ) -> dict[str, range]:
     """Take the next numbers of several sequences, without the risk of a deadlock.
 
-    It always locks counters in the order of their names. Don't mix it with other ways of taking
-    numbers in one transaction. It takes all numbers or none: an error marks the transaction, or
-    the innermost ``atomic()`` block, for rollback.
+    The function always locks counters in the order of their names. Don't mix it with other ways of
+    taking numbers in one transaction. It takes all numbers or none: an error marks the transaction,
+    or the innermost ``atomic()`` block, for rollback.
 
     >>> get_next_blocks({"invoices": 1, "lines": 3})
     {'invoices': range(7, 8), 'lines': range(19, 22)}
 
-    :param batch_sizes: maps the name of each sequence to the number of values to take.
+    :param batch_sizes: maps the name of each sequence to the size of its block.
     :param timeout: the seconds to wait for other transactions, in total.
     """
     if not isinstance(batch_sizes, Mapping):
@@ -154,7 +154,7 @@ def set_last_value(
     if last > value:
         raise ValueError(
             f"the last number of sequence {sequence_name!r} is {last}: use force=True to lower it "
-            f"to {value} and give the numbers above that again"
+            f"to {value}; the numbers above {value} are then given again"
         )
 
 

@@ -223,7 +223,7 @@ def _explain(
         raise function_missing(connection) from error
     if ours and timeout is not None and code in allocator.lock_timeout_codes:
         raise SequenceLocked(
-            f"another transaction locked the sequence for more than {timeout} s: {error}"
+            f"another transaction locked the counter for more than {timeout} s: {error}"
         ) from error
     if EXHAUSTED in text:
         raise SequenceExhausted(text) from error

@@ -102,7 +102,7 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
     must not send e-mails or keep state from an earlier attempt. Errors of ``on_commit`` hooks are
     not retried, because the transaction was committed; errors of other databases aren't either,
     because what the block did there may be committed. The pauses between attempts grow from
-    FIRST_PAUSE to LONGEST_PAUSE, with jitter.
+    some milliseconds to a second, at random.
 
     :param attempts: the maximum number of calls. The error of the last one is raised.
     :param using: the database alias. By default, the database router chooses it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -252,6 +253,24 @@ def test_charts_have_few_lines() -> None:
         for lines in chart.panels.values():
             assert len(lines) <= 5
             assert len({charts.COLOURS[name] for name in lines}) == len(lines)
+
+
+def test_tables_fit_the_page() -> None:
+    """No table has more columns than the page shows without scrolling."""
+    for table in page.tables(Results(page.COMMITTED)):
+        assert len(table.columns) <= 7, table.title
+
+
+def test_the_labels_of_ticks_are_legible() -> None:
+    """The labels below the x axis don't touch each other."""
+    for chart in charts.charts(Results(page.COMMITTED)):
+        figure = chart.draw()
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            labels = [label for label in axes.get_xticklabels() if label.get_text()]
+            boxes = [label.get_window_extent() for label in labels]
+            for left, right in itertools.pairwise(boxes):
+                assert left.x1 < right.x0, chart.name
 
 
 def test_performance_section() -> None:

@@ -11,9 +11,12 @@ import pytest
 
 from tests.distributions import ROOT, run
 
+CODE = re.compile(r'class="[\w ]*highlight-(\w+) .*?<pre>(.*?)</pre>', re.DOTALL)
+"""A block of code in a page: the language, and the text with its markup."""
+
 
 def test_the_documentation_builds(tmp_path: Path) -> None:
-    """Sphinx builds the pages without a warning, and the reference shows real parameters."""
+    """Sphinx builds the pages without a warning. Parameters are real ones, and code isn't cut."""
     pytest.importorskip("sphinx", reason="the group docs is not installed")
     options = ["--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
     run(sys.executable, "-m", "sphinx", *options, ROOT / "docs", tmp_path)
@@ -25,3 +28,9 @@ def test_the_documentation_builds(tmp_path: Path) -> None:
         "NextValue(name: str | django.db.models.expressions.Expression = 'default', ",
     ):
         assert f".{signature}" in page
+    assert "Whether nothing needs an explanation." in page  # an attribute of a result
+    for built in tmp_path.rglob("*.html"):
+        for language, code in CODE.findall(built.read_text()):
+            lines = html.unescape(re.sub("<[^>]+>", "", code)).splitlines()
+            too_long = [line for line in lines if len(line) > 90 and language != "text"]
+            assert not too_long, built.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import tomllib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -262,5 +263,5 @@ def test_extras_distributions_and_commands_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert mentioned(r"(?:^ +|``)make ([a-z-]+)") <= targets
     parser = Command().create_parser("manage.py", "sequences")
-    for line in mentioned(r"^ +python manage\.py sequences ([^#\n]+)"):
-        assert parser.parse_args(line.split())
+    for command in mentioned(r"^ +python manage\.py sequences ((?:[^#\n\\]|\\\n)+)"):
+        assert parser.parse_args(shlex.split(command.replace("\\\n", "")))

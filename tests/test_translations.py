@@ -120,13 +120,13 @@ def test_compiled_catalogues_are_current(package: Path) -> None:
 
 
 @each_package
-def test_translations_are_said_to_be_made_by_machine(package: Path) -> None:
-    """Each catalogue states its origin at the top."""
+def test_translations_without_a_review_say_so(package: Path) -> None:
+    """Each catalogue begins with what its users should know about it."""
     for language, path in catalogues(package).items():
         about = path.read_text().splitlines()[1]
         assert about.startswith("# "), language
         if language in WHOLE:
-            assert "Translated by machine" in about
+            assert about.startswith("# Not yet reviewed by a native speaker of "), language
 
 
 # What the user sees

@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterable, Iterator
 
 from django.db import connection
+from sequences_orm import ORMAllocator
 
 from benchmarks.contestants import limits, ours, peers, posting
 from benchmarks.contestants.base import Contestant
+from sequences_core import get_allocator
 
 left_out: dict[str, str] = {}
 """The contestants that can't run on this database, with the reason; benchmarks.plugin fills it."""
@@ -45,7 +47,8 @@ def everyone() -> Iterator[Contestant]:
         yield ours.allocate(early=True)
     yield ours.in_statement()
     yield ours.allocate()
-    for backend in ("orm", os.environ.get("BACKEND")):
+    usual = isinstance(get_allocator(connection), ORMAllocator)
+    for backend in (None if usual else "orm", os.environ.get("BACKEND")):
         if backend:
             yield ours.allocate(backend)
     yield peers.django_sequences()

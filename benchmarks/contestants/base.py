@@ -110,12 +110,10 @@ class Router:
 
 
 def empty(*models: type[Model], alias: str = "default") -> None:
-    """Delete all rows, and reset the primary keys."""
-    connection = connections[alias]
+    """Delete all rows."""
+    operations = connections[alias].ops
     tables = [model._meta.db_table for model in models]
-    with connection.cursor() as cursor:
-        for statement in connection.ops.sql_flush(no_style(), tables, reset_sequences=True):
-            cursor.execute(statement)
+    operations.execute_sql_flush(operations.sql_flush(no_style(), tables))
 
 
 def calls(take: Any) -> dict[str, Call]:

@@ -24,7 +24,7 @@ def store(model: type[Model], fields: str, rows: Any) -> None:
     places = ", ".join(["%s"] * len(names))
     table = model._meta.db_table
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", rows)
+        cursor.executemany(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({places})", [*rows])
     settle(table)
 
 

@@ -72,12 +72,14 @@ class Chart:
 
     def draw(self) -> Figure:
         """Draw the panels, side by side or two by two."""
-        rows, columns = (2, 2) if len(self.panels) == 4 else (1, len(self.panels))
+        rows, columns = (2, 2) if len(self.panels) > 2 else (1, len(self.panels))
         figure = Figure(figsize=(10, 3 * rows + 0.7), layout="constrained")
         title = textwrap.fill(self.finding, 95)
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for place, (name, lines) in zip(axes.flat, self.panels.items(), strict=True):
+        figure.subplots(rows, columns)
+        for place in figure.axes[len(self.panels) :]:
+            place.remove()
+        for place, (name, lines) in zip(figure.axes, self.panels.items(), strict=True):
             draw(place, lines)
             place.set(title=name, xlabel=AXES[self.x], ylabel="rows per second")
         return figure

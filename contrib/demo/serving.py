@@ -40,7 +40,7 @@ def serve() -> None:
     with ThreadedWSGIServer(("127.0.0.1", 0), WSGIRequestHandler) as server:
         server.set_app(StaticFilesHandler(get_wsgi_application()))
         Console().print(
-            f"\nThe same data in Django's admin, until Ctrl-C: "
+            f"\nDjango's admin shows the same data and {DRAFTS} more drafts, until Ctrl-C: "
             f"http://127.0.0.1:{server.server_port}/admin/\n"
             f"User {NAME}, password {password}",
             highlight=False,

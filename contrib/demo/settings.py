@@ -6,6 +6,7 @@ import dj_database_url
 
 SECRET_KEY = "no secret"
 USE_TZ = True
+TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["sequences_core", "sequences_contrib", "invoices"]
 

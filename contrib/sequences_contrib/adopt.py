@@ -37,7 +37,7 @@ def adopt(
     apply: bool = False,
     using: str | None = None,
 ) -> list[Change]:
-    """Raise the counters of a field to the highest numbers used so far.
+    """Increase the counters of a field to the highest numbers used so far.
 
     For each scope, this is the highest number of the rows, or the last number that the other
     package or the database sequence has stored, if that is higher because rows were deleted. No

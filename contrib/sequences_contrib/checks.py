@@ -157,8 +157,8 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
         names = ", ".join(map(str, shared))
         yield checks.Warning(
             f"The counter {field.base!r} also numbers {names}.",
-            hint="Give each its own sequence_name. If they should share a sequence, silence this "
-            "check.",
+            hint="Give each field its own sequence_name. If they should share a sequence, silence "
+            "this check.",
             obj=field,
             id="sequences_contrib.W002",
         )
@@ -167,7 +167,7 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f"The counter {field.base!r} also numbers {names}, but reuse, skip_used and "
                 f"ascending read the rows of only one model.",
-                hint="Give each its own sequence_name, or leave these options out.",
+                hint="Give each field its own sequence_name, or leave these options out.",
                 obj=field,
                 id="sequences_contrib.E004",
             )
@@ -175,7 +175,7 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
             yield checks.Error(
                 f"The counter {field.base!r} also numbers {names}, whose rows are inserted in the "
                 f"same save by another statement: two such saves could deadlock.",
-                hint="Give each its own sequence_name.",
+                hint="Give each field its own sequence_name.",
                 obj=field,
                 id="sequences_contrib.E008",
             )

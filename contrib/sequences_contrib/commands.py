@@ -90,7 +90,7 @@ class _Changing(Subcommand):
 
     change: Callable[..., list[Change]]
     done: str
-    """The verb for a change that was made, such as "raised"."""
+    """The verb for a change that was made, such as "increased"."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_model(parser)
@@ -120,9 +120,9 @@ class _Changing(Subcommand):
 class Sync(_Changing):
     """See :func:`sequences_contrib.upkeep.sync`."""
 
-    help = "Show the counters that are behind their rows; raise them with --apply."
+    help = "Show the counters that are behind their rows; increase them with --apply."
     change = staticmethod(sync)
-    done = "raised"
+    done = "increased"
 
 
 class Prune(_Changing):
@@ -137,10 +137,10 @@ class Adopt(_Changing):
     """See :func:`sequences_contrib.adopt.adopt`."""
 
     help = (
-        "Show which counters of a field must be raised to continue after its rows, another "
-        "package's table or a sequence; raise them with --apply."
+        "Show which counters of a field must be increased to continue after its rows, another "
+        "package's table or a sequence; increase them with --apply."
     )
-    done = "raised"
+    done = "increased"
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", help="app.Model.field")

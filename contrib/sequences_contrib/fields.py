@@ -43,7 +43,7 @@ class SequenceField(_Integer[Set, Get]):
 
     If the database supports it, the INSERT itself takes the number. Otherwise, in autocommit mode,
     one transaction takes the number and inserts the row. In both cases, a save that fails consumes
-    no number. An explicit value is stored as it is, and raises the counter if the counter is lower.
+    no number. An explicit value is stored as it is, and increases a lower counter.
     A copy of an instance that was loaded or saved gets its own number when it is inserted, unless
     the number was set after copying.
 

@@ -25,7 +25,9 @@ class Missing:
     """Consecutive numbers that were taken but that no row has."""
 
     first: int
+    """The lowest of these numbers."""
     last: int
+    """The highest of these numbers."""
     explained: str = ""
     """``"void"``; ``"reuse"`` if the field will assign them again; or ``""``."""
 
@@ -35,8 +37,11 @@ class EarlyDate:
     """A number whose row has an earlier date than the row of a lower number."""
 
     number: int
+    """The number of this row."""
     date: date_type
+    """The date of this row."""
     previous: date_type
+    """The date of the row with the lower number."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,11 @@ class CounterAudit:
     behind: int = 0
     """By how much the counter is behind the highest number of the rows and voids."""
     missing: tuple[Missing, ...] = ()
+    """The numbers that were taken but that no row has."""
     duplicates: tuple[int, ...] = ()
+    """The numbers that more than one row has."""
     early_dates: tuple[EarlyDate, ...] = ()
+    """The dates that are earlier than that of a lower number."""
 
     @property
     def ahead(self) -> int:

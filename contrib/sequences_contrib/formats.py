@@ -31,6 +31,7 @@ class Parsed(NamedTuple):
     """A text number that was parsed."""
 
     number: int
+    """The number in the text."""
     parts: dict[str, str]
     """The text of each other placeholder, by what the format has between the braces."""
 

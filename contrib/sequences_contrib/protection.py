@@ -10,6 +10,7 @@ from django.core import checks
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router
 from django.db.models import F, Q
+from django.db.models.lookups import IsNull
 from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +20,7 @@ from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, m
 from .saving.memory import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
+from .transactions import savepoint
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
@@ -43,9 +45,17 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
                 f"update() would change {', '.join(sorted(kwargs))} of numbered rows, which "
                 f"{touched[0]} depends on. {REMEDY}"
             )
-        # Don't update rows that are numbered in the meantime either.
-        rest: Any = self.filter(~numbered)
-        return super(ProtectedQuerySet, rest).update(**kwargs)
+        # Don't update rows that are numbered in the meantime either. Because of the sum, MariaDB
+        # uses no index of the number, whose entry it would lock before the row. save() locks the
+        # row first.
+        rest: Any = self.filter(*(IsNull(F(field.name) + 0, True) for field in touched))
+        features: Any = connections[rest.db].features
+        if not (any(self.model._meta.parents.values()) and features.has_select_for_update):
+            return super(ProtectedQuerySet, rest).update(**kwargs)
+        # Django reads which rows to update before it updates the table of a parent model.
+        with savepoint(rest.db):
+            _lock_all(rest)
+            return super(ProtectedQuerySet, rest).update(**kwargs)
 
     update.alters_data = True  # type: ignore[attr-defined] # so that templates can't call it
 
@@ -256,6 +266,20 @@ def _lock(row: models.Model, using: str) -> Any:
     name = _numbered(type(row))[0].name
     rows.update(**{name: F(name)})
     return rows.first()
+
+
+def _lock_all(rows: models.QuerySet[Any]) -> None:
+    """Lock the rows in the tables of the parent models, and then in that of the model.
+
+    Where the database supports it, rows with a foreign key to these can still be inserted.
+    """
+    features: Any = connections[rows.db].features
+    concrete: Any = rows.model._meta.concrete_model
+    tables = [*reversed(concrete._meta.get_parent_list()), concrete]
+    keys = rows.order_by().values_list(*(table._meta.pk.attname for table in tables))
+    for table, pks in zip(tables, zip(*keys, strict=True), strict=False):  # none without rows
+        alike = rows_in(table, rows.db).filter(pk__in=pks).order_by("pk").values_list("pk")
+        list(alike.select_for_update(no_key=features.has_select_for_no_key_update))
 
 
 def _numbered(model: type[models.Model]) -> list[Any]:

@@ -68,7 +68,7 @@ def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
 
 
 def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> None:
-    """Raise the counter to an explicit number, unless it is higher or will start higher.
+    """Increase the counter to an explicit number, unless it is higher or will start higher.
 
     :raises ValueError: the number is higher than any database can store.
     """

@@ -1,4 +1,4 @@
-"""Maintenance of counters: raise those behind their rows, delete those of scopes without rows."""
+"""Maintenance: increase counters behind their rows, delete those of scopes without rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .voids import highest_voids, voided
 
 @dataclass(frozen=True)
 class Change:
-    """A counter with its last number before and after the change; None means there is no counter.
-
-    Without ``apply``, ``after`` is what the last number would be.
-    """
+    """A change of a counter."""
 
     counter: str
+    """The counter's name."""
     before: int | None
+    """The last number before the change; None if there was no counter."""
     after: int | None
+    """The last number after it, or without ``apply`` what it would be; None if it is deleted."""
 
 
 def sync(
@@ -39,9 +39,9 @@ def sync(
     apply: bool = False,
     using: str | None = None,
 ) -> list[Change]:
-    """Raise the counters that are behind the highest number of their rows or voids.
+    """Increase the counters that are behind the highest number of their rows or voids.
 
-    Counters are locked and raised one by one, and never lowered, so this is safe while other
+    Counters are locked and increased one by one, and never lowered, so this is safe while other
     transactions take numbers. Sequences with a ``reset_value`` are skipped, since their rows may
     have numbers above the counter.
 
@@ -62,7 +62,7 @@ def sync(
 def raise_counters(
     series: list[Any], lasts: Mapping[str, int | None], *, apply: bool, using: str
 ) -> list[Change]:
-    """Raise the counters that are behind the numbers in ``lasts``, or a void; return the changes.
+    """Increase the counters that are behind ``lasts`` or a void; return the changes.
 
     :param lasts: the number that each counter must not be behind.
     """

@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import Model, Q
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import void
@@ -23,6 +23,8 @@ from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
 
 from sequences_core import get_last_value
+from sequences_core.testing.threads import Elsewhere
+from tests.blocked import HELD
 from tests.numbered.blocks import atomic_if, letters, model_with, tables
 from tests.numbered.models import Company, Project
 
@@ -180,6 +182,86 @@ def test_a_draft_that_others_move(base: str, atomic: bool, using: str) -> None:
         order = [name for name, _ in groupby(filter(None, locked))]
         assert order[:5] == ["'s.x'", "'zz'", "ROLLBACK", "'s.w'", "'zz'"]
         assert get_last_value("s.x", using=using) is None
+
+
+@contextmanager
+def children(using: str, base: type[Model] = Model) -> Iterator[tuple[Any, Any]]:
+    """The rows of a parent model with the scope, and those of a child model with the number."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    with isolate_apps("tests.numbered"):
+        parent = model_with("Parent", kind=models.CharField(max_length=9, default="x"))
+        fields: Any = {
+            "__module__": __name__,
+            "Meta": type("Meta", (), {"app_label": "numbered"}),
+            "posted": models.BooleanField(default=False),
+            "number": SequenceField("s", scope="kind", when="posted"),
+        }
+        child: Any = type("Child", (parent,) if base is Model else (base, parent), fields)
+    with tables(using, parent, child):
+        yield parent.objects.using(using), child._base_manager.using(using)
+
+
+def test_a_scope_in_the_table_of_a_parent_model(using: str) -> None:
+    """A save that waits for the child's row takes the number of the scope after the wait."""
+    with children(using) as (parents, rows):
+        draft = rows.create()
+        draft.posted = True
+        posting = Elsewhere(lambda: draft.save(using=using, update_fields=["posted"]), using)
+        with transaction.atomic(using=using):
+            locked = rows.select_for_update().get()
+            assert locked.number is None
+            parents.update(kind="y")
+            posting.start()
+            assert posting.is_waiting(HELD)
+        posting.result()
+        assert rows.values_list("kind", "number").get() == ("y", 1)
+        assert [get_last_value(f"s.{kind}", using=using) for kind in "xy"] == [None, 1]
+
+
+def test_an_update_of_a_parent_model_while_rows_are_numbered(using: str) -> None:
+    """update() of protected rows leaves those alone that are numbered while it waits."""
+    with children(using, ProtectNumbered) as (parents, rows):
+        draft = rows.create(kind="x")
+        rows.filter(pk=draft.pk).update(posted=True)
+        moving = Elsewhere(lambda: rows.filter(pk=draft.pk).update(kind="y"), using)
+        with transaction.atomic(using=using):
+            list(parents.select_for_update())
+            moving.start()
+            assert moving.is_waiting(HELD)
+            numbering = Elsewhere(lambda: assign_numbers(rows.all(), using=using), using)
+            numbering.start()
+            assert numbering.result().rows == 1
+        assert moving.result() == 0
+        assert rows.values_list("kind", "number").get() == ("x", 1)
+
+
+def test_an_update_that_waits_for_a_draft(using: str) -> None:
+    """update() of protected rows locks no index entry that the transaction it waits for needs."""
+    if not connections[using].features.has_select_for_update:
+        pytest.skip("nobody else can write during a transaction that locks")
+    with isolate_apps("tests.numbered"):
+        fields: Any = {
+            "__module__": __name__,
+            "Meta": type("Meta", (), {"app_label": "numbered"}),
+            "kind": models.CharField(max_length=9, default="x"),
+            "posted": models.BooleanField(default=False),
+            "number": SequenceField("s", scope="kind", when="posted", db_index=True),
+        }
+        guarded: Any = type("Guarded", (ProtectNumbered,), fields)
+    with tables(using, guarded):
+        rows = guarded.objects.using(using)
+        rows.bulk_create([guarded(posted=True) for _ in range(60)])
+        draft = rows.create(posted=False)
+        moving = Elsewhere(lambda: rows.filter(pk=draft.pk).update(kind="y"), using)
+        with transaction.atomic(using=using):
+            locked = rows.select_for_update().get(pk=draft.pk)
+            moving.start()
+            assert moving.is_waiting(HELD)
+            locked.posted = True
+            locked.save(using=using)
+        assert moving.result() == 0
+        assert rows.values_list("kind", "number").get(pk=draft.pk) == ("x", 61)
 
 
 @pytest.mark.parametrize("skip_used", [False, True], ids=["in SQL", "with the ORM"])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import pickle
 import unittest
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import models, transaction
+from django.db import IntegrityError, models, transaction
 from django.test import TestCase
 from django.test.utils import isolate_apps
 from sequences_contrib.afterwards import renumber, void
@@ -87,6 +88,50 @@ def test_an_instance_that_is_loaded_again(patients: Any, using: str) -> None:
     patient.refresh_from_db(using=using)
     patient.save(using=using)
     assert patients.get() == other == patient
+
+
+def test_an_instance_that_is_loaded_again_before_the_rollback(patients: Any, using: str) -> None:
+    """refresh_from_db() has read a row that doesn't exist after the rollback."""
+    patient = Patient()
+    with rolled_back(using):
+        patient.save(using=using)
+        patient.refresh_from_db(using=using)
+    other = patients.create()
+    patient.save(using=using)
+    assert (other.pk, patient.pk) == (1, 2)
+    patient.save(using=using)
+    assert patients.count() == 2
+
+
+def test_bulk_update(using: str) -> None:
+    """It doesn't update the row that has the number now."""
+    with letters(
+        using,
+        number=SequenceField("letters", primary_key=True),
+        text=models.CharField(max_length=9),
+    ) as rows:
+        letter = rows.model(text="lost")
+        with rolled_back(using):
+            letter.save(using=using)
+        rows.create(text="other")
+        with pytest.raises(ValueError, match="must have a primary key set"):
+            rows.bulk_update([letter], fields=["text"])
+        assert rows.get().text == "other"
+
+
+def test_bulk_update_of_a_draft(using: str) -> None:
+    """It doesn't store the number that a block that was rolled back had given a draft."""
+    with letters(
+        using,
+        number=SequenceField("cards", when="posted"),
+        posted=models.BooleanField(default=False),
+    ) as rows:
+        row = rows.create()
+        row.posted = True
+        with rolled_back(using):
+            row.save(using=using)
+        rows.bulk_update(iter([row]), ["number"])
+        assert rows.values_list("number").get() == (None,)
 
 
 def test_bulk_create(patients: Any, using: str) -> None:
@@ -220,6 +265,66 @@ def test_explicit_numbers_and_texts(bulk: bool, cards: Any, using: str) -> None:
     store()
     assert [(row.number, row.text) for row in rows] == [(50, "C-50"), (60, "sixty"), (61, "C-61")]
     assert get_last_value("cards", using=using) == 61
+
+
+def test_the_text_of_an_insert_that_is_rolled_back_twice(using: str) -> None:
+    """The text of the first number isn't taken for one that the caller has set."""
+    with letters(
+        using,
+        id=models.UUIDField(primary_key=True, default=uuid.uuid4),
+        number=SequenceField("cards"),
+        text=FormattedNumberField(NumberFormat("C-{number}"), max_length=20),
+    ) as rows:
+        row = rows.model()
+        with rolled_back(using):
+            row.save(using=using)
+        rows.create()
+        with rolled_back(using):
+            row.save(using=using)
+            assert row.text == "C-2"
+        row.save(using=using)
+        assert (row.number, row.text) == (2, "C-2")
+        assert sorted(rows.values_list("number", "text")) == [(1, "C-1"), (2, "C-2")]
+
+
+def test_a_child_whose_second_row_fails(using: str) -> None:
+    """After a save that failed, neither a copy nor a rolled-back row has an explicit number."""
+    with isolate_apps("tests.numbered"):
+
+        class Card(models.Model):
+            id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+            number = SequenceField("cards")
+            text = FormattedNumberField(NumberFormat("C-{number}"), max_length=20, unique=False)
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return str(self.text)
+
+        class NamedCard(Card):
+            name = models.CharField(max_length=9)
+
+            class Meta:
+                app_label = "numbered"
+
+    with tables(using, Card, NamedCard):
+        rows: Any = NamedCard._default_manager.using(using)
+        rows.create(name="first")
+        copied, lost = rows.get(), NamedCard()
+        copied.pk = copied.id = None
+        copied._state.adding = True
+        with rolled_back(using):
+            lost.save(using=using)
+        for row in (copied, lost):
+            row.name = None
+            with pytest.raises(IntegrityError):
+                row.save(using=using)
+            row.name = "saved"
+        for row in (copied, lost):
+            row.save(using=using)
+        stored = rows.order_by("number").values_list("number", "text", "name")
+        assert list(stored) == [(1, "C-1", "first"), (2, "C-2", "saved"), (3, "C-3", "saved")]
 
 
 def test_an_explicit_primary_key(using: str) -> None:

@@ -504,8 +504,8 @@ def test_all_models(tickets: list[Project], using: str) -> None:
     with pytest.raises(CommandError, match="1 counter with unexplained findings"):
         run("audit", using=using)
     assert sync(using=using) == [Change("invoices", 1, 3)]
-    assert "invoices: 1 -> 3\n1 counter would be raised" in run("sync", using=using)
-    assert "1 counter raised" in run("sync", "--apply", using=using)
+    assert "invoices: 1 -> 3\n1 counter would be increased" in run("sync", using=using)
+    assert "1 counter increased" in run("sync", "--apply", using=using)
     Ticket.objects.using(using).filter(project=tickets[0]).delete()
     assert prune(using=using) == [Change(counter_of(tickets[0]), 3, None)]
     assert "1 counter would be deleted" in run("prune", using=using)
@@ -597,9 +597,9 @@ def test_commands_show_and_apply(tickets: list[Project], using: str) -> None:
     name = counter_of(tickets[0])
     set_last_value(1, name, force=True, using=using)
     shown = run("sync", "numbered.Ticket", using=using)
-    assert shown == f"{name}: 1 -> 3\n1 counter would be raised; use --apply to do it.\n"
-    assert run("sync", "numbered.Ticket", "--apply", using=using).endswith("1 counter raised.\n")
-    assert run("sync", "numbered.Ticket", using=using) == "0 counters would be raised.\n"
+    assert shown == f"{name}: 1 -> 3\n1 counter would be increased; use --apply to do it.\n"
+    assert run("sync", "numbered.Ticket", "--apply", using=using).endswith("1 counter increased.\n")
+    assert run("sync", "numbered.Ticket", using=using) == "0 counters would be increased.\n"
     Ticket.objects.using(using).filter(project=tickets[0]).delete()
     shown = run("prune", "numbered.Ticket", using=using)
     assert shown == f"{name}: 3 -> -\n1 counter would be deleted; use --apply to do it.\n"

@@ -22,7 +22,7 @@ class CopyFrom(Subcommand):
     """Copy all sequences in one transaction; copy none if one is invalid."""
 
     help = (
-        "Copy the sequences of another table of the same database, such as that of "
+        "Copy the sequences from another table of the same database, such as that of "
         "django-sequences. Counters are never lowered."
     )
 

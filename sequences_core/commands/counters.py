@@ -54,7 +54,7 @@ class List(Subcommand):
 class Next(Subcommand):
     """Take numbers in a transaction of their own."""
 
-    help = "Take the next number of a sequence and print it. Unless you use it, it is lost."
+    help = "Take the next number of a sequence and print it. If you don't use it, it is a gap."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")
@@ -120,7 +120,7 @@ class Set(Subcommand):
 class Rename(Subcommand):
     """Rename a sequence. Ask before, if a field uses the old name."""
 
-    help = "Rename a sequence. The old name starts again if code still uses it."
+    help = "Rename a sequence. Code that still uses the old name starts a new sequence."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name")

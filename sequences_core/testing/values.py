@@ -180,7 +180,7 @@ class Values(Contract):
         assert any(map(self.names_the_table, seen)), seen
 
     def test_set_last_value(self) -> None:
-        """set_last_value creates or raises a counter, and lowers it only with force."""
+        """set_last_value creates or increases a counter, and lowers it only with force."""
         with self.atomic():
             set_last_value(10, "s", using=self.using)
             assert get_next_value("s", using=self.using) == 11

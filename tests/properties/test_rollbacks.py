@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import models, transaction
 from django.test.utils import isolate_apps
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
 
@@ -27,13 +27,13 @@ examples = settings(
     max_examples=30,
     deadline=None,
     database=None,
-    phases=[Phase.generate, Phase.shrink],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=list(HealthCheck),
 )
 
 steps = st.recursive(
     st.one_of(
-        st.tuples(st.sampled_from(["save", "bulk"]), st.integers(0, INSTANCES - 1)),
+        st.tuples(st.sampled_from(["save", "bulk", "load"]), st.integers(0, INSTANCES - 1)),
         st.just(("other", 0)),
     ),
     lambda inner: st.tuples(
@@ -61,6 +61,10 @@ class Program:
         for step, argument in steps:
             if step in ("commit", "roll back"):
                 self._block(argument, step == "roll back")
+                continue
+            if step == "load":
+                if argument in self.expected:
+                    self.instances[argument].refresh_from_db(using=self.using)
                 continue
             self.count += 1
             text = f"{step} {self.count}"
@@ -96,6 +100,7 @@ def test_instances_after_rollbacks(kind: str, using: str) -> None:
     with tables(using, *models_):
 
         @examples
+        @example([("roll back", [("save", 0), ("load", 0)]), ("other", 0), ("save", 0)])
         @given(st.lists(steps, min_size=2, max_size=6))
         def run(program: list[Any]) -> None:
             for each in reversed(models_):

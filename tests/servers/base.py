@@ -144,6 +144,7 @@ class Server(abc.ABC):
     @cached_property
     def directory(self) -> Path:
         """The server's own folder, with its data and log; close() removes it."""
+        self.program()  # The package may create the user.
         directory = folders.temporary(self.name, self.parent())
         if owner := self.owner():
             os.chown(directory, *owner)

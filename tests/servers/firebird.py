@@ -61,6 +61,8 @@ class Firebird(Server):
             "SecurityDatabase": str(self.data / "users.fdb"),
             "UserManager": "Srp",
             "AuthServer": "Srp",
+            # Inserts of one key can deadlock after rollbacks. The default is 10 s for each of them.
+            "DeadlockTimeout": 1,
         }
 
     def command(self) -> list[str | Path]:

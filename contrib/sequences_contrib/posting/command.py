@@ -38,7 +38,10 @@ class Assign(Subcommand):
             "--wait", action="store_true", help="Wait for locked rows instead of skipping them."
         )
         parser.add_argument(
-            "--watch", type=float, metavar="SECONDS", help="Repeat this after each such pause."
+            "--watch",
+            type=float,
+            metavar="SECONDS",
+            help="Repeat this until Ctrl-C, with pauses of SECONDS.",
         )
 
     def handle(self, **options: Any) -> None:

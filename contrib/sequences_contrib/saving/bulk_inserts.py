@@ -16,7 +16,7 @@ from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..transactions import savepoint
-from .memory import OUTCOME, UNCOMMITTED, forget_rolled_back
+from .memory import forget_all_rolled_back
 from .numbering import Numbers
 
 
@@ -46,9 +46,7 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
             return bulk_create(self, rows, *options, **kwargs)
         if len(set(map(id, rows))) < len(rows):
             raise ValueError("bulk_create() has one instance twice, which can't have two numbers")
-        for row in rows:
-            if OUTCOME in (state := vars(row._state)) or UNCOMMITTED in state:
-                forget_rolled_back(row)
+        forget_all_rolled_back(rows)
         query = self._chain()  # Another thread may use the queryset itself.
         vars(query).update({name: vars(self)[name] for name in vars(self).keys() - vars(query)})
         query._for_write = True

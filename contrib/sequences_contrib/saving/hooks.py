@@ -1,8 +1,9 @@
 """The methods of Django that numbered models replace.
 
-Importing this module replaces ``QuerySet.bulk_create``. The other methods are replaced on the class
-of each model that has a SequenceField. The import also connects the receiver of ``post_save``: it
-must be the first, and the field works without the app, which would connect it later.
+Importing this module replaces ``QuerySet.bulk_create`` and ``QuerySet.bulk_update``. The other
+methods are replaced on the class of each model that has a SequenceField. The import also connects
+the receiver of ``post_save``: it must be the first, and the field works without the app, which
+would connect it later.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .bulk_inserts import numbering_bulk_create
 from .due import beginning_again
 from .inserts import numbering_insert
 from .memory import keep_changes, remembering_from_db, remembering_refresh
-from .rollbacks import refusing_delete, undoing_save
+from .rollbacks import refusing_delete, refusing_update, undoing_save
 from .updates import numbering_update
 
 
@@ -48,3 +49,4 @@ post_save.connect(keep_changes, dispatch_uid=keep_changes)
 with post_save.lock:
     post_save.receivers.insert(0, post_save.receivers.pop())
 QuerySet.bulk_create = numbering_bulk_create(QuerySet.bulk_create)  # type: ignore[method-assign]
+QuerySet.bulk_update = refusing_update(QuerySet.bulk_update)  # type: ignore[method-assign]

@@ -14,6 +14,7 @@ from sequences_core.taking import database_errors
 
 from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..expressions import is_expression
+from .memory import forget_changes
 from .numbering import Numbers
 from .row_values import RowValues
 
@@ -66,6 +67,7 @@ def numbering_insert(insert: Any) -> Any:
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # The row of the child is inserted later, and may fail.
         numbers.remember()
+        forget_changes(self, numbers.stored_fields)
         if unknown is not None:  # The row is stored, and the instance has its primary key.
             raise unknown
         return results

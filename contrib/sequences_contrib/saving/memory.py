@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core.outcomes import outcome_of_block
+from sequences_core.outcomes import Outcome, outcome_of_block
 from sequences_core.taking import in_users_transaction
 
 from ..counters import Numbering, sequence_fields
@@ -89,14 +89,26 @@ def change(row: Model, holder: Any, name: str, value: Any) -> None:
 def undo_changes(row: Model) -> None:
     """Set back what ``save()`` has changed for an UPDATE that failed."""
     for holder, name, value in reversed(vars(row._state).get(CHANGES, ())):
-        _set_back(holder, name, value)
+        set_back(holder, name, value)
 
 
-def _set_back(holder: Any, name: str, value: Any) -> None:
+def set_back(holder: Any, name: str, value: Any) -> None:
+    """Set an attribute to a value that it had before; MISSING removes it."""
     if value is MISSING:
         vars(holder).pop(name, None)
     else:
         setattr(holder, name, value)
+
+
+def forget_changes(row: Model, fields: Iterable[Any]) -> None:
+    """Forget what ``save()`` has changed for an UPDATE, which matched no row.
+
+    The INSERT that followed has set these numbers and texts. If it is rolled back, they are those
+    of a row that doesn't exist, like all that an INSERT sets.
+    """
+    if changes := vars(row._state).get(CHANGES):
+        names = {name for field in fields for name in (field.attname, field.memory)}
+        changes[:] = [each for each in changes if each[1] not in names]
 
 
 def keep_changes(*, instance: Model, using: str, **kwargs: Any) -> None:
@@ -150,7 +162,9 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
         fields = fields if fields is None else list(fields)
         _undo_rolled_back(self)  # What a block that is still open has changed may be read now.
         refresh_from_db(self, using, fields, *args, **kw)
-        vars(self._state).pop(OUTCOME, None)  # The row exists.
+        outcome: Outcome | None = vars(self._state).get(OUTCOME)
+        if outcome is None or outcome.is_rolled_back() or outcome.is_committed:
+            vars(self._state).pop(OUTCOME, None)  # The row exists, whatever happens.
         model: type[Model] = type(self)
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
@@ -179,6 +193,13 @@ def forget_rolled_back(row: Model) -> None:
         _forget_key(row)
 
 
+def forget_all_rolled_back(rows: Iterable[Any]) -> None:
+    """Do the same for many rows, few of which were in a block that can be rolled back."""
+    for row in rows:
+        if OUTCOME in (state := vars(row._state)) or UNCOMMITTED in state:
+            forget_rolled_back(row)
+
+
 def _undo_rolled_back(row: Model) -> None:
     """Set back what UPDATEs have changed that were rolled back."""
     state, still_open = vars(row._state), {}
@@ -192,7 +213,7 @@ def _undo_rolled_back(row: Model) -> None:
         if not outcome.is_rolled_back():
             still_open[key] = before, after
         elif vars(holder).get(name, MISSING) == after:
-            _set_back(holder, name, before)
+            set_back(holder, name, before)
     if still_open:
         state[UNCOMMITTED] = dict(reversed(still_open.items()))
 
@@ -231,6 +252,11 @@ def end_of(field: Any) -> Any:
     while field.is_relation and field.remote_field.parent_link:
         field = field.target_field
     return field
+
+
+def set_by_insert(field: Any) -> tuple[str, ...]:
+    """Return the attributes of ``_state`` that an INSERT of this number or text sets."""
+    return field.memory, _given(field), OUTCOME
 
 
 def _given(field: Any) -> str:

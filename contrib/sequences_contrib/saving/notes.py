@@ -24,7 +24,7 @@ def explain(
             # With reuse or reset_value, rows may have numbers above the counter.
             if not new or field.reuse or field.reset_value is not None:
                 continue
-            remedy = f"manage.py sequences sync {field} --apply --database={connection.alias}"
+            remedy = f"run manage.py sequences sync {field} --apply --database={connection.alias}"
             if not field.is_scoped_by_function:
                 remedy += f", or declare {field} with skip_used=True"
             try:
@@ -36,13 +36,13 @@ def explain(
                 last = get_last_value(name, using=connection.alias) or 0
             except Exception:  # noqa: BLE001 # the original error must be raised in any case
                 error.add_note(  # queries fail in the broken transaction
-                    f"If rows of {field} have higher numbers than their sequence {name!r}, "
-                    f"the sequence is behind them: {remedy}"
+                    f"If rows of {field} have higher numbers than their counter {name!r}, "
+                    f"the counter is behind them: {remedy}"
                 )
                 continue
             if highest is not None and highest > last:
                 error.add_note(
-                    f"Sequence {name!r} is at {last}, behind the highest number {highest} of "
+                    f"Counter {name!r} is at {last}, behind the highest number {highest} of "
                     f"{field}: {remedy}"
                 )
 

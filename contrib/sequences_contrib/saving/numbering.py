@@ -104,7 +104,7 @@ class Numbers:
 
     def remember(self) -> None:
         """Remember the numbers and texts of the rows, now stored, as those that nobody has set."""
-        for field in (*self.fields, *self._text_fields):
+        for field in self.stored_fields:
             attname, memory = field.attname, field.memory
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # Otherwise it is deferred.
@@ -117,8 +117,13 @@ class Numbers:
         for text, rows in self._texts.given:
             remember_given(text, rows, self.using)
 
+    @property
+    def stored_fields(self) -> list[Any]:
+        """The fields of the numbers and texts."""
+        return [*self.fields, *self._text_fields]
+
     def pass_stored(self) -> None:
-        """Raise the counters to those explicit numbers that were stored despite conflicts."""
+        """Increase the counters to those explicit numbers that were stored despite conflicts."""
         for name, fields in sorted((self.by_counter or {}).items()):
             for field, (_, explicit) in fields.items():
                 if stored := self._stored(field, name, explicit):

@@ -18,7 +18,16 @@ from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
 from ..transactions import savepoint_if_manual
-from .memory import CHANGES, MISSING, end_of, forget_rolled_back, undo_changes
+from .memory import (
+    CHANGES,
+    MISSING,
+    end_of,
+    forget_all_rolled_back,
+    forget_rolled_back,
+    set_back,
+    set_by_insert,
+    undo_changes,
+)
 
 
 def undoing_save(save_base: Any) -> Any:
@@ -61,12 +70,28 @@ def refusing_delete(delete: Any) -> Any:
     return wrapper
 
 
+def refusing_update(bulk_update: Any) -> Any:
+    """Wrap ``QuerySet.bulk_update``: Django's ValueError is raised for such a row."""
+
+    @functools.wraps(bulk_update)
+    def wrapper(self: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
+        if sequence_fields(self.model._meta.concrete_fields):
+            objs = tuple(objs)
+            forget_all_rolled_back(objs)
+        return bulk_update(self, objs, *args, **kwargs)
+
+    return wrapper
+
+
 class _Before:
     """The numbers and texts of an instance of a child model, before it is saved."""
 
     def __init__(self, row: Any) -> None:
         self.row = row
-        self.values = {attname: row.__dict__.get(attname) for attname in _numbered(row)}
+        numbered, state = _numbered(row), vars(row._state)
+        self.values = {field.attname: row.__dict__.get(field.attname) for field in numbered}
+        names = {name for field in numbered for name in set_by_insert(end_of(field))}
+        self.remembered = {name: state.get(name, MISSING) for name in names}
         self.adding = row._state.adding
 
     def restore(self) -> None:
@@ -74,6 +99,8 @@ class _Before:
         if self.row._state.adding:
             self.row.__dict__.update(self.values)
             self.row._state.adding = self.adding
+            for name, value in self.remembered.items():
+                set_back(self.row._state, name, value)
 
 
 def _with_texts(row: Any, names: Any) -> frozenset[str]:
@@ -94,14 +121,14 @@ def database_of(row: Any, kwargs: Any) -> str:
     return kwargs.get("using") or router.db_for_write(type(row), instance=row)
 
 
-def _numbered(row: Any) -> list[str]:
-    """Return the attributes that an INSERT of the row sets to numbers and texts.
+def _numbered(row: Any) -> list[Any]:
+    """Return the fields that an INSERT of the row sets to numbers and texts.
 
     They include links to a parent whose primary key is a number: after the rollback, another row
     gets the same number.
     """
     return [
-        field.attname
+        field
         for field in row._meta.concrete_fields
         if isinstance(end_of(field), Numbering | Formatted)
     ]

@@ -195,10 +195,13 @@ class _Saving:
                 sources = {source for field in fields for source in field.unsettled}
                 values = [_settled(each, sources) for each in self.values]
                 taken = [(field, None, getattr(document, field.attname)) for field in new + written]
-                if self.has_parents and self.connection.vendor == "mysql":
-                    # The filter can be about a parent's row, which the UPDATE would lock, but only
-                    # after the child's row. Other saves lock the parent's row first.
-                    lock_rows(self.row, self.connection.alias)
+                if self.has_parents:
+                    # The filter can be about a parent's row. InnoDB's UPDATE would lock that only
+                    # after the child's row, but other saves lock it first. PostgreSQL's would read
+                    # the values from before it has waited for the child's row.
+                    features: Any = self.connection.features
+                    no_key = features.has_select_for_no_key_update
+                    lock_rows(self.row, self.connection.alias, no_key=no_key)
                 found = store(self.rows.filter(**self._expected(document, new)), values + taken)
                 if not found:
                     raise _Changed

@@ -31,7 +31,7 @@ ERRORS = (
 class Command(BaseCommand):
     """Run a subcommand. If it can't do its work, it raises CommandError and changes nothing."""
 
-    help = "Shows and changes sequences, and prepares the database for the backend."
+    help = "Show and change sequences, and prepare the database for the backend."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return the parser; each subcommand accepts Django's options, too."""
