@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_postgresql import PostgreSQLAllocator
 
@@ -80,4 +81,96 @@ class LocksTheTableForABatch(InSteps):
     def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
         if allocation.count > 1 and connection.in_atomic_block:
             self.run(connection, "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        return super().upsert(connection, allocation)
+
+
+class RetriesDuplicates(PostgreSQLAllocator):
+    """Says that a duplicate key is a conflict."""
+
+    retryable_codes: ClassVar = PostgreSQLAllocator.retryable_codes | {"23505"}
+
+
+class RetriesTimeouts(PostgreSQLAllocator):
+    """Says that a wait in vain is a conflict."""
+
+    retryable_codes: ClassVar = PostgreSQLAllocator.retryable_codes | {"55P03"}
+
+
+class TakesCancelForTimeout(PostgreSQLAllocator):
+    """Says that a cancelled statement is a timeout of a lock."""
+
+    lock_timeout_codes: ClassVar = PostgreSQLAllocator.lock_timeout_codes | {"57014"}
+
+
+class AbortsNever(PostgreSQLAllocator):
+    """Says that the transaction goes on after any error."""
+
+    def aborts_transaction(self, connection: BaseDatabaseWrapper, error: DatabaseError) -> bool:
+        return False
+
+
+class UsesTheDefault(PostgreSQLAllocator):
+    """Uses the default database, whatever connection is passed."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        return super().upsert(connections["default"], allocation)
+
+
+class ForgetsTheLimit(InSteps):
+    """After a call with a timeout, waits are unlimited, and not limited as before."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        last = super().upsert(connection, allocation)
+        if allocation.timeout is not None:
+            self.run(connection, "SET lock_timeout = 0")
+        return last
+
+
+class RoundsDown(PostgreSQLAllocator):
+    """Rounds a short timeout to 0 milliseconds, which PostgreSQL takes for no limit."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if allocation.timeout and allocation.timeout < 0.001:
+            allocation = replace(allocation, timeout=None)
+        return super().upsert(connection, allocation)
+
+
+class WaitsForTheRow(InSteps):
+    """Limits the wait for its own lock, and not the one for the row."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if allocation.timeout is not None and not connection.in_atomic_block:
+            with transaction.atomic(using=connection.alias):
+                sql = "SELECT pg_try_advisory_xact_lock(hashtext(%s))"
+                if self.run(connection, sql, allocation.name):
+                    return super().upsert(connection, replace(allocation, timeout=None))
+        return super().upsert(connection, allocation)
+
+
+class InstallsOnce(InSteps):
+    """Can't be installed twice."""
+
+    def install(self, connection: BaseDatabaseWrapper) -> None:
+        super().install(connection)
+        self.run(connection, "CREATE TABLE installed_once ()")
+
+    def uninstall(self, connection: BaseDatabaseWrapper) -> None:
+        self.run(connection, "DROP TABLE IF EXISTS installed_once")
+        super().uninstall(connection)
+
+
+class KeepsALock(InSteps):
+    """Locks the name for the session, inside transactions only."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        if connection.in_atomic_block:
+            self.run(connection, "SELECT pg_advisory_lock(hashtext(%s))", allocation.name)
+        return super().upsert(connection, allocation)
+
+
+class LocksForTheTransaction(InSteps):
+    """Has no flaw: the lock ends with the transaction."""
+
+    def upsert(self, connection: BaseDatabaseWrapper, allocation: Allocation) -> int | None:
+        self.run(connection, "SELECT pg_advisory_xact_lock_shared(1)")
         return super().upsert(connection, allocation)

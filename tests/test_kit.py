@@ -139,6 +139,29 @@ def test_a_test_that_hangs_is_cut_off(using: str) -> None:
     connections[using].close()
 
 
+@pytest.mark.django_db(databases=["postgresql"], transaction=True)
+def test_a_test_that_waits_for_its_own_lock_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for a thread that needs its lock, so no statement can be cancelled."""
+    monkeypatch.setattr(threads, "GRACE", 0.1)
+    connection = connections["postgresql"]
+
+    def lock() -> None:
+        with connections["postgresql"].cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(1)")
+
+    def hang() -> None:
+        with watched(connection, 0.1):
+            lock()
+            other = Elsewhere(lock, "postgresql")
+            other.start()
+            other.join(SOON)
+            assert not other.is_alive()
+
+    with pytest.raises(Hang, match="in hang"):
+        hang()
+    connection.close()
+
+
 def test_a_thread_that_failed_says_so_instead_of_waiting(using: str) -> None:
     """Nobody waits for an event that is not to come; an assertion shows what the thread did."""
 
@@ -243,7 +266,7 @@ class Broken:
         """An allocator with a flaw fails the test, which shows what it saw; a sound one passes."""
         sound = self.sound.rpartition(".")[2]
         paths = [f"{self.module}.{name}" for name, _, _ in self.flaws]
-        tests = [test for _, test, _ in self.flaws]
+        tests = [f"Test{each} and {test}" for name, test, _ in self.flaws for each in (name, sound)]
         report = run_kit(tmp_path, self.using, list(dict.fromkeys([self.sound, *paths])), tests)
         for name, test, text in self.flaws:
             outcomes: dict[str, set[str]] = defaultdict(set)
@@ -307,7 +330,32 @@ class TestBrokenOnPostgreSQL(Broken):
         ("StartsAtOne", "test_second_taker_waits_for_the_end_of_the_first", "assert 1 == 5"),
         ("LoopsWithoutALock", "test_second_taker_waits_for_the_end_of_the_first", "assert 2 == 3"),
         ("LocksTheTableForABatch", "test_other_names_never_wait", "1 of 1 threads hung for 3 s"),
+        ("RetriesDuplicates", "test_only_conflicts_are_retryable", "IntegrityError("),
+        ("RetriesTimeouts", "test_only_conflicts_are_retryable", "canceling statement due to lock"),
+        (
+            "TakesCancelForTimeout",
+            "test_a_wait_that_is_cancelled_is_no_timeout",
+            "raised SequenceLocked(",
+        ),
+        ("AbortsNever", "test_missing_table_names_the_command", "assert (False or not True)"),
+        ("UsesTheDefault", "test_the_connection_is_the_one_that_was_passed", "{'s': 1} == {}"),
+        ("ForgetsTheLimit", "test_the_session_is_as_before", "{'lock_timeout': '0'}"),
+        ("RoundsDown", "test_timeout_bounds_every_form_of_a_take", "1 of 1 threads hung for 3 s"),
+        (
+            "WaitsForTheRow",
+            "test_timeout_bounds_the_wait_for_a_change",
+            "1 of 1 threads hung for 3 s",
+        ),
+        ("InstallsOnce", "test_install_may_be_repeated", '"installed_once" already exists'),
+        ("KeepsALock", "test_the_session_is_as_before", "{'advisory lock "),
     ]
+
+    def test_a_lock_that_ends_with_the_transaction_is_no_flaw(self, tmp_path: Path) -> None:
+        """PostgreSQL's list of locks doesn't tell it from a lock of the session."""
+        paths = [f"{self.module}.LocksForTheTransaction"]
+        report = run_kit(tmp_path, self.using, paths, ["session", "interrupted"])
+        assert report.exit_code == 0, report.text
+        assert report.count("passed") > 2
 
 
 class TestAnotherTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import pytest
@@ -85,6 +86,25 @@ class InStatement(Concurrency):
         with pytest.raises(NotSupportedError, match="get_next_value"):
             self.select("s")
         assert self.counters() == {}
+
+    def test_install_may_be_repeated(self) -> None:
+        """install() and uninstall() may be called at any time, in transactions where DDL may."""
+        self.create()
+        places: list[AbstractContextManager[Any]] = [nullcontext()]
+        if self.connection.features.can_rollback_ddl:
+            places.append(self.atomic())
+        allocator = self.allocator
+        try:
+            for place in places:
+                with place:
+                    for change in (*[allocator.install] * 2, *[allocator.uninstall] * 2):
+                        change(self.connection)
+                        assert self.connection.in_atomic_block == (place is not places[0])
+        finally:
+            allocator.install(self.connection)
+            forget_functions()
+        assert allocator.is_installed(self.connection) == self.flag("supports_function")
+        assert self.take()() == 2
 
     def test_function_numbers_are_consecutive(self) -> None:
         """NextValue and get_next_value take numbers of the same sequence."""

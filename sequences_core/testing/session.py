@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from sequences_core import (
+    Allocation,
     SequenceExhausted,
     SequenceLocked,
     get_next_blocks,
@@ -20,6 +22,7 @@ from sequences_core import (
 )
 from sequences_core.arguments import MAX_VALUE
 
+from . import vendors
 from .base import Contract
 
 
@@ -32,6 +35,7 @@ class Session(Contract):
 
     def test_the_session_is_as_before(self) -> None:
         """Each form of a call leaves the session unchanged, with and without a transaction."""
+        self._limit_waits()
         bounds: list[dict[str, Any]] = [{}]
         if self.flag("can_limit_wait"):
             bounds += [{"nowait": True}, {"timeout": 0.01}, {"timeout": 1}]
@@ -42,9 +46,9 @@ class Session(Contract):
             for call in self._calls(f"s{number}", bound):
                 with self._unchanged():
                     call()
-                with self.atomic(), self._unchanged():
+                with self._unchanged(), self.atomic(), self._unchanged():
                     call()
-                with self.atomic(), self._unchanged(), self.atomic():
+                with self._unchanged(), self.atomic(), self._unchanged(), self.atomic():
                     call()
 
     def test_the_session_is_as_before_a_wait_in_vain(self) -> None:
@@ -53,6 +57,7 @@ class Session(Contract):
         self.create()
 
         def wait_in_vain() -> None:
+            self._limit_waits()
             for name in ("s", "t") if self.flag("can_limit_first_wait") else ("s",):
                 for bound in ({"nowait": True}, {"timeout": 0.01}):
                     for call in self._calls(name, bound, exhausted=False):
@@ -61,6 +66,7 @@ class Session(Contract):
                         if self.flag("locks_database"):
                             continue  # BEGIN would wait without a limit
                         with (
+                            self._unchanged(),
                             self.atomic(),
                             self._unchanged(),
                             pytest.raises(SequenceLocked),
@@ -88,6 +94,33 @@ class Session(Contract):
             for bound in bounds:
                 for call in self._calls(name, bound, exhausted=False):
                     self._interrupt(call)
+
+    def test_the_connection_is_the_one_that_was_passed(self) -> None:
+        """All statements are executed by the connection that the core passes, whatever its alias.
+
+        Nothing is left after its rollback.
+        """
+        copy = self.connection.copy(f"{self.using}_copy")
+        connections[copy.alias] = copy
+        limits = (None, 1.0) if self.flag("can_limit_wait") else (None,)
+        try:
+            for limit in limits:
+                for initial in (1, lambda: 1):
+                    copy.set_autocommit(False)
+                    with suppress(SequenceExhausted):  # no counter: the core calls the callable
+                        self.allocator.allocate(copy, Allocation("s", 1, initial, None, limit))
+                    copy.rollback()
+                    copy.set_autocommit(True)
+                    assert self.counters() == {}
+        finally:
+            del connections[copy.alias]
+            copy.close()
+
+    def _limit_waits(self) -> None:
+        """Set a limit that a call has to restore, and that isn't the default of the database."""
+        if sql := vendors.LIMIT_WAITS.get(self.connection.vendor):
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql)
 
     def _interrupt(self, call: Callable[[], Any]) -> None:
         """Make the call in transactions, and interrupt it after each of its statements in turn."""

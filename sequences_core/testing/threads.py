@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -200,16 +201,25 @@ def watched(
     limit: float,
     canceller: Canceller = canceller,
 ) -> Iterator[None]:
-    """If the block takes more than ``limit`` seconds, cancel its statement and raise Hang."""
+    """If the block takes more than ``limit`` seconds, cancel its statement and raise Hang.
+
+    If it goes on, close its session: it may wait for a thread that waits for its locks.
+    """
     done, cancel = threading.Event(), canceller(connection)
     stacks: list[str] = []
     watched = threading.current_thread()
 
     def watch() -> None:
-        if not done.wait(limit):
-            stacks.append(where(watched))
+        if done.wait(limit):
+            return
+        stacks.append(where(watched))
+        # Hypothesis runs a failed test again, so this one may hang more than once.
+        ends: list[Callable[[], None]] = [cancel, partial(close, connection)]
+        for end in itertools.cycle(ends):
             with suppress(Exception):  # each driver has its own errors
-                cancel()
+                end()
+            if done.wait(GRACE):
+                return
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

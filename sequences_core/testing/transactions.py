@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,6 +171,7 @@ class Transactions(Contract):
         """Without the table, every function's error names the command that creates it."""
         table, hidden = Counter._meta.db_table, "sequences_core_hidden"
         *schema, name = table_parts()
+        renamed = table.replace(name, hidden) if schema else hidden  # it stays in its schema
         self._rename_table(table, hidden)
         try:
             calls: list[Callable[[], object]] = [
@@ -181,9 +183,15 @@ class Transactions(Contract):
             for call in calls:
                 with pytest.raises(TableMissing, match="migrate sequences_core --database"):
                     call()
+            for take in self.forms():
+                with suppress(Rollback), self.atomic():
+                    with pytest.raises(TableMissing):
+                        take()
+                    # Django itself marks a transaction after any error of save() or delete().
+                    assert self.connection.needs_rollback or not self._is_broken(renamed)
+                    raise Rollback
         finally:
-            # The table stays in its schema, and its new name is unqualified.
-            self._rename_table(table.replace(name, hidden) if schema else hidden, name)
+            self._rename_table(renamed, name)  # the new name is unqualified
         assert get_next_value("s", using=self.using) == 1
 
     def _rename_table(self, old: str, new: str) -> None:
@@ -216,11 +224,11 @@ class Transactions(Contract):
                 believed, actual = other.result()
         assert believed == actual
 
-    def _is_broken(self) -> bool:
+    def _is_broken(self, table: str = TABLE) -> bool:
         try:
             # Use the driver's cursor, because Django's checks needs_rollback itself.
             with closing(connections[self.using].connection.cursor()) as cursor:
-                cursor.execute(f"SELECT last FROM {TABLE} WHERE 1 = 0")
+                cursor.execute(f"SELECT last FROM {table} WHERE 1 = 0")
                 cursor.fetchall()
         except Exception:  # noqa: BLE001 - each driver has its own errors
             return True
@@ -268,6 +276,35 @@ class Transactions(Contract):
             with pytest.raises(type(error)):
                 retry_atomic(using=self.using)(block)()
         assert self.counters() == {"s": len(codes)}
+
+    def test_only_conflicts_are_retryable(self) -> None:
+        """Errors that the block would meet again are no conflicts."""
+        errors: list[DatabaseError] = []
+
+        def expect_error(call: Callable[[], object]) -> None:
+            with pytest.raises(DatabaseError) as caught, self.atomic():
+                call()
+            # The core's own error, SequenceLocked, is raised from that of the database.
+            cause = caught.value.__cause__
+            errors.append(cause if isinstance(cause, DatabaseError) else caught.value)
+
+        def query(sql: str) -> None:
+            with self.connection.cursor() as cursor:
+                cursor.execute(sql)
+
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            rows = Counter.objects.using(self.using)
+            expect_error(lambda: rows.create(name="s", last=1))
+            expect_error(lambda: query("SELECT last FROM sequences_no_such_table"))
+            expect_error(lambda: query("no SQL"))
+            # Where BEGIN locks the database, waiting for the lock may be a conflict.
+            if self.flag("can_limit_wait") and not self.flag("locks_database"):
+                nowait = partial(get_next_value, "s", nowait=True, using=self.using)
+                with self.elsewhere(lambda: expect_error(nowait)) as other:
+                    other.result()
+        for error in errors:
+            assert not self.allocator.is_retryable(error), repr(error)
 
     def _error(self, code: str | int) -> DatabaseError:
         """Return the error that Django would raise for the code, in the form of any driver."""

@@ -25,11 +25,12 @@ SET_ISOLATION_LEVEL = {
     "oracle": "ALTER SESSION SET ISOLATION_LEVEL = {}",
 }
 
-# Settings and advisory locks. pg_locks: https://www.postgresql.org/docs/15/view-pg-locks.html
-POSTGRESQL_STATE = """
-    SELECT name, setting FROM pg_settings
-     UNION ALL
-    SELECT 'advisory lock ' || objid, mode
+POSTGRESQL_SETTINGS = "SELECT name, setting FROM pg_settings"
+
+# https://www.postgresql.org/docs/15/view-pg-locks.html doesn't tell the locks that end with the
+# transaction from those that don't.
+POSTGRESQL_LOCKS = """
+    SELECT 'advisory lock ' || classid || ' ' || objid, mode
       FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()
 """
 
@@ -55,13 +56,22 @@ SQLITE_PRAGMAS = (
     *("recursive_triggers", "reverse_unordered_selects", "synchronous", "temp_store"),
 )
 
+LIMIT_WAITS = {
+    "postgresql": "SET lock_timeout = 61000",
+    "mysql": "SET SESSION innodb_lock_wait_timeout = 61",
+    "sqlite": "PRAGMA busy_timeout = 61000",
+}
+"""A limit of the session that no database has by default, by vendor."""
 
 SESSIONS = 20
 """The maximum number of sessions that a test opens at once."""
 
 
 def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
-    """Return the session's settings and user-level locks; None for an unknown vendor."""
+    """Return the session's settings and user-level locks; None for an unknown vendor.
+
+    Inside a transaction, leave out locks that may end with it.
+    """
     with connection.cursor() as cursor:
 
         def ask(sql: str) -> list[Any]:
@@ -69,7 +79,8 @@ def session_state(connection: BaseDatabaseWrapper) -> dict[str, Any] | None:
             return list(cursor.fetchall())
 
         if connection.vendor == "postgresql":
-            return dict(ask(POSTGRESQL_STATE))
+            locks = [] if connection.in_atomic_block else ask(POSTGRESQL_LOCKS)
+            return dict([*ask(POSTGRESQL_SETTINGS), *locks])
         if connection.vendor == "mysql":
             rows = [row for sql in MYSQL_STATE for row in ask(sql)]
             return {name: value for name, value in rows if name not in MYSQL_VOLATILE}

@@ -10,9 +10,15 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import NotSupportedError
+from django.db import Error, NotSupportedError
 
-from sequences_core import SequenceLocked, get_next_value, get_next_values
+from sequences_core import (
+    SequenceLocked,
+    delete,
+    get_next_value,
+    get_next_values,
+    set_last_value,
+)
 
 from .base import BLINK, Contract
 from .transactions import Rollback
@@ -138,6 +144,7 @@ class Waiting(Contract):
             lambda: get_next_value("s", 1, 3, nowait=True, using=self.using),
             lambda: get_next_value("s", lambda: 1, nowait=True, using=self.using),
             lambda: get_next_values(2, "s", lambda: 1, timeout=0.01, using=self.using),
+            lambda: get_next_value("s", timeout=1e-9, using=self.using),  # 0 may mean no limit
         ]
 
         def expect_locked() -> None:
@@ -150,6 +157,48 @@ class Waiting(Contract):
             with self.elsewhere(expect_locked) as other:
                 other.result()
         assert self.counters() == {"s": 2 if exists else 1}
+
+    @pytest.mark.parametrize("change", ["set", "delete"])
+    def test_timeout_bounds_the_wait_for_a_change(self, change: str) -> None:
+        """The timeout also limits the wait for a transaction that has set or deleted the counter.
+
+        Such a transaction locks the row by a statement of the core.
+        """
+        self.requires("can_limit_wait")
+        self.create()
+
+        def expect_locked() -> None:
+            bounds: list[dict[str, Any]] = [{"nowait": True}, {"timeout": 0.01}]
+            for bound in bounds:
+                with pytest.raises(SequenceLocked):
+                    get_next_value("s", using=self.using, **bound)
+
+        with self.atomic():
+            if change == "set":
+                set_last_value(5, "s", using=self.using)
+            else:
+                delete("s", using=self.using)
+            with self.elsewhere(expect_locked) as other:
+                other.result()
+        assert self.counters() == ({"s": 5} if change == "set" else {})
+
+    def test_a_wait_that_is_cancelled_is_no_timeout(self) -> None:
+        """If a wait ends for another reason than its timeout, it raises the database's error."""
+        self.requires("can_limit_wait")
+        self.requires("locks_database", False)
+        self.create()
+
+        def wait() -> None:
+            get_next_value("s", timeout=self.patience, using=self.using)
+
+        with self.atomic():
+            get_next_value("s", using=self.using)
+            thread = self.start(wait)
+            assert thread.is_waiting()
+            thread.cut()
+            assert not thread.is_alive()
+        assert isinstance(thread.error, Error), thread
+        assert not isinstance(thread.error, SequenceLocked), thread
 
     def test_nowait_is_timeout_zero(self) -> None:
         """With nowait, every form of a call takes numbers of a counter that isn't locked."""
