@@ -118,6 +118,20 @@ def level(using: str = DIRECT) -> str:
 @contextmanager
 def held() -> Iterator[None]:
     """Prevent all commits from becoming durable in the block, by a missing standby."""
+
+    def is_held() -> bool:
+        """Does a commit wait? The sessions know that only when the checkpointer knows it."""
+        probe = Elsewhere(partial(ask, "SELECT pg_logical_emit_message(true, '', '')"), DIRECT)
+        probe.start()
+        waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_until(
+            lambda: ask(f"SELECT count(*) {waiting}") or not probe.is_alive(), "Nothing happened"
+        )
+        # This ends the wait, not the transaction.
+        found = ask(f"SELECT pg_cancel_backend(pid) {waiting}")
+        probe.result()
+        return bool(found)
+
     try:
         for value in ("nobody", ""):
             with connections[DIRECT].cursor() as cursor:
@@ -125,6 +139,7 @@ def held() -> Iterator[None]:
                 cursor.execute("SELECT pg_reload_conf()")
             wait_until(partial(is_set, value), "The server did not read its configuration")
             if value:
+                wait_until(is_held, "The commits don't wait")
                 yield
     finally:
         with connections[DIRECT].cursor() as cursor:
