@@ -12,8 +12,8 @@ from django.db.models import Model
 
 from .exceptions import is_committed
 from .saving.due import lock_rows, locked, marked
-from .saving.memory import MISSING, forget_rolled_back, keep_until_commit
 from .saving.numbering import Numbers
+from .saving.uncommitted import MISSING, forget_rolled_back, keep_until_commit
 from .scopes import rows_in
 from .series import fields_of_model, is_numbered
 from .voids import record_void, voided

@@ -11,8 +11,9 @@ from . import checks, previews, renames, rule_checks
 from .counters import Numbering
 from .options import DEFAULTS
 from .saving import hooks, updates
-from .saving.memory import change, remember_update
+from .saving.memory import remember_update
 from .saving.texts import text_for_update
+from .saving.uncommitted import change
 
 # The types that type checkers see when the attribute is set and read. At run time, Django's fields
 # are not generic.

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from .afterwards import RELEASED
 from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, marked
-from .saving.memory import forget_rolled_back
+from .saving.uncommitted import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
 from .series import is_numbered
 from .transactions import savepoint

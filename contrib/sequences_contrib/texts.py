@@ -10,8 +10,9 @@ from django.utils.functional import cached_property
 from . import previews, text_checks
 from .formats import NumberFormat, Parsed
 from .formatted import Formatted
-from .saving.memory import change, remember_update
+from .saving.memory import remember_update
 from .saving.texts import text_for_update
+from .saving.uncommitted import change
 
 if TYPE_CHECKING:
     _Text = CharField[Any, Any]

@@ -16,8 +16,8 @@ from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..transactions import savepoint
-from .memory import forget_all_rolled_back
 from .numbering import Numbers
+from .uncommitted import forget_all_rolled_back
 
 
 def numbering_bulk_create(bulk_create: Any) -> Any:

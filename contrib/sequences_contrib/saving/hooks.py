@@ -17,8 +17,9 @@ from ..collisions import validate_numbers
 from .bulk_inserts import numbering_bulk_create
 from .due import beginning_again
 from .inserts import numbering_insert
-from .memory import keep_changes, remembering_from_db, remembering_refresh
+from .memory import remembering_from_db, remembering_refresh
 from .rollbacks import refusing_delete, refusing_update, undoing_save
+from .uncommitted import keep_changes
 from .updates import numbering_update
 
 

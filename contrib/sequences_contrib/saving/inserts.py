@@ -14,9 +14,9 @@ from sequences_core.taking import database_errors
 
 from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..expressions import is_expression
-from .memory import forget_changes
 from .numbering import Numbers
 from .row_values import RowValues
+from .uncommitted import forget_changes
 
 
 def numbering_insert(insert: Any) -> Any:

@@ -13,36 +13,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core.outcomes import Outcome, outcome_of_block
-from sequences_core.taking import in_users_transaction
+from sequences_core.outcomes import Outcome
 
-from ..counters import Numbering, sequence_fields
-from ..formatted import Formatted
+from ..counters import sequence_fields
+from .uncommitted import (
+    MISSING,
+    OUTCOME,
+    change,
+    given_memory,
+    keep_until_commit,
+    remember_open_block,
+    undo_rolled_back,
+)
 
 LOADED = "sequences_loaded"
 """The attribute of ``_state`` that keeps the primary key that an instance was loaded with."""
-
-CHANGES = "sequences_changes"
-"""The attribute of ``_state`` that lists what a running ``save()`` has changed before its UPDATE.
-
-Each change is the row or its state, the name of an attribute, and the value that it had. When the
-row is stored, the list is removed.
-"""
-
-UNCOMMITTED = "sequences_uncommitted"
-"""The attribute of ``_state`` that keeps the changes of UPDATEs whose block may be rolled back.
-
-The keys are the outcome of the block, whether the attribute is one of the row or of its state, and
-its name; the values are those that it had before the block and after its last change.
-"""
-
-OUTCOME = "sequences_outcome"
-"""The attribute of ``_state`` that keeps the outcome of the block that took the primary key."""
-
-MISSING: Any = ...  # Unlike an object(), it is the same in pickled and deep copies.
 
 
 def is_copy(row: Any, field: Any, using: str) -> bool:
@@ -52,7 +39,7 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
         return False
     # With the same primary key it is a row that was deleted, and that keeps its number, or one
     # whose INSERT with an explicit number was rolled back.
-    keys = getattr(state, LOADED, None), getattr(state, _given(field), None)
+    keys = getattr(state, LOADED, None), getattr(state, given_memory(field), None)
     return row.pk is None or row.pk not in keys
 
 
@@ -62,7 +49,7 @@ def remember_given(field: Any, rows: Iterable[Any], using: str) -> None:
         if row.pk is None:  # Only the database knows it. It is a copy, if it is committed.
             keep_until_commit(row, [(row._state, field.memory, MISSING)], using)
         else:
-            setattr(row._state, _given(field), row.pk)
+            setattr(row._state, given_memory(field), row.pk)
 
 
 def remember_loaded(field: Any, row: Model) -> None:
@@ -79,66 +66,6 @@ def remember_update(field: Any, row: Model) -> None:
         change(row, state, LOADED, row.pk)
 
 
-def change(row: Model, holder: Any, name: str, value: Any) -> None:
-    """Set an attribute of the row or of its state for an UPDATE; see :func:`undo_changes`."""
-    if (changes := vars(row._state).get(CHANGES)) is not None:
-        changes.append((holder, name, vars(holder).get(name, MISSING)))
-    setattr(holder, name, value)
-
-
-def undo_changes(row: Model) -> None:
-    """Set back what ``save()`` has changed for an UPDATE that failed."""
-    for holder, name, value in reversed(vars(row._state).get(CHANGES, ())):
-        set_back(holder, name, value)
-
-
-def set_back(holder: Any, name: str, value: Any) -> None:
-    """Set an attribute to a value that it had before; MISSING removes it."""
-    if value is MISSING:
-        vars(holder).pop(name, None)
-    else:
-        setattr(holder, name, value)
-
-
-def forget_changes(row: Model, fields: Iterable[Any]) -> None:
-    """Forget what ``save()`` has changed for an UPDATE, which matched no row.
-
-    The INSERT that followed has set these numbers and texts. If it is rolled back, they are those
-    of a row that doesn't exist, like all that an INSERT sets.
-    """
-    if changes := vars(row._state).get(CHANGES):
-        names = {name for field in fields for name in (field.attname, field.memory)}
-        changes[:] = [each for each in changes if each[1] not in names]
-
-
-def keep_changes(*, instance: Model, using: str, **kwargs: Any) -> None:
-    """Keep what ``save()`` has changed, because the row is stored: a receiver of ``post_save``.
-
-    If a later receiver raises an error, the UPDATE isn't undone.
-    """
-    if changes := vars(instance._state).pop(CHANGES, None):
-        keep_until_commit(instance, changes, using)
-
-
-def keep_until_commit(row: Model, changes: Iterable[Any], using: str) -> None:
-    """Keep changes of the row and its state, as in ``CHANGES``, until their block is committed."""
-    connection, state = connections[using], vars(row._state)
-    if not can_be_rolled_back(connection):
-        return
-    outcome = outcome_of_block(connection)
-    kept = dict(state.get(UNCOMMITTED, ()))  # Copies of the row may have the same dictionary.
-    for holder, name, value in changes:
-        key, after = (outcome, holder is row, name), vars(holder).get(name, MISSING)
-        before, _ = kept.pop(key, (value, None))  # so that the order is that of the last changes
-        kept[key] = before, after
-    state[UNCOMMITTED] = kept
-
-
-def can_be_rolled_back(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a block of the caller is open, whose outcome will be known."""
-    return in_users_transaction(connection) and connection.commit_on_exit
-
-
 def remembering_from_db(from_db: Any) -> Any:
     """Wrap ``Model.from_db``: the instance remembers what it was loaded with."""
 
@@ -150,7 +77,7 @@ def remembering_from_db(from_db: Any) -> Any:
                 setattr(row._state, field.memory, getattr(row, field.attname))
         setattr(row._state, LOADED, row.pk)
         if keys := _keys_of(cls):
-            _remember_open_block(row, keys, connections[db])
+            remember_open_block(row, keys, connections[db])
         return row
 
     return wrapper
@@ -162,7 +89,7 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
     @functools.wraps(refresh_from_db)
     def wrapper(self: Any, using: Any = None, fields: Any = None, *args: Any, **kw: Any) -> None:
         fields = fields if fields is None else list(fields)
-        _undo_rolled_back(self)  # What a block that is still open has changed may be read now.
+        undo_rolled_back(self)  # What a block that is still open has changed may be read now.
         refresh_from_db(self, using, fields, *args, **kw)
         outcome: Outcome | None = vars(self._state).get(OUTCOME)
         if outcome is None or outcome.is_rolled_back() or outcome.is_committed:
@@ -173,106 +100,6 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
                 remember_loaded(field, self)
 
     return wrapper
-
-
-def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-    """Remember the block in which these rows were inserted, with this number as primary key."""
-    if can_be_rolled_back(connection):
-        outcome = outcome_of_block(connection)
-        for row in rows:
-            setattr(row._state, OUTCOME, outcome)
-            outcome.keys.add((field, getattr(row, field.attname)))
-
-
-def _remember_open_block(row: Any, keys: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-    """Remember the open block that has inserted this row, which was loaded inside it."""
-    hooks: list[Any] = connection.run_on_commit
-    for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome)):
-        if any((field, row.__dict__.get(field.attname)) in outcome.keys for field in keys):
-            setattr(row._state, OUTCOME, outcome)
-
-
-def forget_rolled_back(row: Model) -> None:
-    """Remove the numbers that the row doesn't have, because a block was rolled back.
-
-    They may be those of other rows by now. Those that the caller has set stay, and count as set by
-    the caller again.
-    """
-    state = vars(row._state)
-    _undo_rolled_back(row)
-    if state.get(OUTCOME) is not None:
-        _forget_key(row)
-
-
-def forget_all_rolled_back(rows: Iterable[Any]) -> None:
-    """Do the same for many rows, few of which were in a block that can be rolled back."""
-    for row in rows:
-        if OUTCOME in (state := vars(row._state)) or UNCOMMITTED in state:
-            forget_rolled_back(row)
-
-
-def _undo_rolled_back(row: Model) -> None:
-    """Set back what UPDATEs have changed that were rolled back."""
-    state, still_open = vars(row._state), {}
-    if UNCOMMITTED not in state:
-        return
-    for key, (before, after) in reversed(state.pop(UNCOMMITTED).items()):
-        outcome, is_rows, name = key
-        if outcome is None or outcome.is_committed:
-            continue
-        holder: Any = row if is_rows else row._state
-        if not outcome.is_rolled_back():
-            still_open[key] = before, after
-        elif vars(holder).get(name, MISSING) == after:
-            set_back(holder, name, before)
-    if still_open:
-        state[UNCOMMITTED] = dict(reversed(still_open.items()))
-
-
-def _forget_key(row: Model) -> None:
-    """Remove the primary key of a row whose INSERT was rolled back.
-
-    Otherwise, ``save()`` would overwrite the row of somebody else, who has the number now.
-    """
-    state = vars(row._state)
-    outcome = state[OUTCOME]
-    is_elsewhere = row._state.db != outcome.connection.alias  # It was stored there since.
-    if not (outcome.is_committed or is_elsewhere or outcome.is_rolled_back()):
-        return
-    del state[OUTCOME]
-    if outcome.is_committed or is_elsewhere:
-        return
-    row._state.adding = True
-    for field in row._meta.concrete_fields:
-        end = end_of(field)
-        if not isinstance(end, Numbering | Formatted):
-            continue
-        if state.get(end.memory, MISSING) != row.__dict__.get(field.attname):
-            continue
-        if _given(end) in state:
-            del state[end.memory]
-        else:
-            setattr(row, field.attname, None)
-
-
-def end_of(field: Any) -> Any:
-    """Return the field whose value a link to a parent repeats, or the field itself.
-
-    A parent's primary key can be a link to a parent of its own.
-    """
-    while field.is_relation and field.remote_field.parent_link:
-        field = field.target_field
-    return field
-
-
-def set_by_insert(field: Any) -> tuple[str, ...]:
-    """Return the attributes of ``_state`` that an INSERT of this number or text sets."""
-    return field.memory, _given(field), OUTCOME
-
-
-def _given(field: Any) -> str:
-    """Return the attribute of ``_state`` that keeps the primary key of :func:`remember_given`."""
-    return f"{field.memory}_given"
 
 
 @functools.lru_cache(maxsize=1024)

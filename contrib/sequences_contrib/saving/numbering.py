@@ -18,9 +18,10 @@ from ..rules import Rules, rules_of
 from ..scopes import CHOICES, rows_in
 from ..taking import lock_counter, pass_number, take_numbers
 from . import in_statement, notes
-from .memory import is_copy, remember_given, remember_outcome
+from .memory import is_copy, remember_given
 from .row_values import RowValues
 from .texts import Texts
+from .uncommitted import remember_outcome
 
 ByCounter = dict[str, dict[Numbering, tuple[list[Any], list[Any]]]]
 """By counter and field: the rows that need a number, and those that have an explicit one."""

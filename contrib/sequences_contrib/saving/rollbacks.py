@@ -18,7 +18,7 @@ from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
 from ..transactions import savepoint_if_manual
-from .memory import (
+from .uncommitted import (
     CHANGES,
     MISSING,
     end_of,

@@ -23,8 +23,9 @@ from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
-from .memory import LOADED, MISSING, change
+from .memory import LOADED
 from .numbering import Numbers
+from .uncommitted import MISSING, change
 
 
 class _Changed(Exception):
