@@ -114,7 +114,7 @@ class Session(Contract):
                     assert self.counters() == {}
         finally:
             del connections[copy.alias]
-            copy.close()
+            vendors.end_session(copy)
 
     def _limit_waits(self) -> None:
         """Set a limit that a call has to restore, and that isn't the default of the database."""
