@@ -24,8 +24,8 @@ class Outcome:
         self.connection = connection
         self.is_committed = False
         """False if the block is still open, if it was rolled back, and if nobody knows."""
-        self.keys: set[Hashable] = set()
-        """Identifies rows that the block has inserted, for those who load them before its end."""
+        self.numbers: dict[Hashable, list[range]] = {}
+        """Numbers that identify rows that the block has inserted, by whatever else they need."""
 
     def __call__(self) -> None:
         self.is_committed = True

@@ -123,6 +123,35 @@ def test_another_instance_that_is_loaded_before_the_rollback(
     assert patients.count() == 3
 
 
+def test_another_row_that_is_loaded_before_the_rollback(using: str) -> None:
+    """With a composite primary key, a stored row can have the number of the one that is lost."""
+    with isolate_apps("tests.numbered"):
+
+        class Letter(models.Model):
+            pk = models.CompositePrimaryKey("office", "number")
+            office = models.IntegerField()
+            number = SequenceField("rolled", scope="office")
+            text = models.CharField(max_length=9)
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return self.text
+
+    with tables(using, Letter):
+        rows = Letter._default_manager.using(using)
+        rows.create(office=8)
+        with rolled_back(using):
+            lost = rows.bulk_create([Letter(office=7), Letter(office=7)])
+            stored = rows.get(office=8)
+            loaded = rows.get(pk=lost[1].pk)
+        for number, letter in enumerate((stored, loaded)):
+            letter.text = str(number)
+            letter.save(using=using)
+        assert sorted(rows.values_list("office", "number", "text")) == [(7, 1, "1"), (8, 1, "0")]
+
+
 def test_bulk_update(using: str) -> None:
     """It doesn't update the row that has the number now."""
     with letters(

@@ -106,15 +106,28 @@ def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWr
         outcome = outcome_of_block(connection)
         for row in rows:
             setattr(row._state, OUTCOME, outcome)
-            outcome.keys.add((field, getattr(row, field.attname)))
+            number = getattr(row, field.attname)
+            ranges = outcome.numbers.setdefault(_key(field, row), [])
+            if ranges and ranges[-1].stop == number:
+                ranges[-1] = range(ranges[-1].start, number + 1)
+            else:
+                ranges.append(range(number, number + 1))
 
 
 def remember_open_block(row: Any, keys: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
     """Remember the open block that has inserted this row, which was loaded inside it."""
     hooks: list[Any] = connection.run_on_commit
     for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome)):
-        if any((field, row.__dict__.get(field.attname)) in outcome.keys for field in keys):
-            setattr(row._state, OUTCOME, outcome)
+        for field in keys:
+            number = row.__dict__.get(field.attname)
+            if any(number in each for each in outcome.numbers.get(_key(field, row), ())):
+                setattr(row._state, OUTCOME, outcome)
+
+
+def _key(field: Any, row: Any) -> tuple[Any, ...]:
+    """Return the number's field, and the other values of the primary key that contains it."""
+    others = [each for each in field.model._meta.pk_fields if each is not field]
+    return (field, *(row.__dict__.get(each.attname) for each in others))
 
 
 def forget_rolled_back(row: Model) -> None:
