@@ -250,13 +250,9 @@ def _refuse_deletion(
 
 
 def _lock(row: models.Model, using: str) -> Any:
-    """Lock the row, and return it as it is stored, or None.
-
-    Where the database supports it, rows with a foreign key to this one can still be inserted.
-    """
-    features = connections[using].features
-    if features.has_select_for_update:
-        return lock_rows(row, using, no_key=features.has_select_for_no_key_update)
+    """Lock the row, and return it as it is stored, or None."""
+    if connections[using].features.has_select_for_update:
+        return lock_rows(row, using, no_key=True)
     # On SQLite, only a write locks. It must come before the first read, whose snapshot could be
     # outdated.
     rows = rows_in(type(row), using).filter(pk=row.pk)

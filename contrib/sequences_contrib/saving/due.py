@@ -141,20 +141,23 @@ def _changed_too_often(row: Any) -> OperationalError:
     )
 
 
-def lock_rows(row: Any, using: str, **options: Any) -> Any:
+def lock_rows(row: Any, using: str, *, no_key: bool = False) -> Any:
     """Lock the rows of the parent models, and then that of the model; return the stored row.
 
     A query of the child's row may lock that first.
 
-    :param options: those of ``select_for_update()``.
+    :param no_key: whether rows with a foreign key to these can still be inserted, where the
+        database supports it.
     """
-    if not connections[using].features.has_select_for_update:
+    features: Any = connections[using].features
+    if not features.has_select_for_update:
         return rows_in(type(row), using).filter(pk=row.pk).first()
+    no_key = no_key and features.has_select_for_no_key_update
     for parent in reversed(row._meta.concrete_model._meta.get_parent_list()):
         rows = rows_in(parent, using).filter(pk=getattr(row, parent._meta.pk.attname))
-        list(rows.select_for_update(**options).values_list("pk"))
+        list(rows.select_for_update(no_key=no_key).values_list("pk"))
     # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
-    found = list(rows_in(type(row), using).filter(pk=row.pk).select_for_update(**options))
+    found = list(rows_in(type(row), using).filter(pk=row.pk).select_for_update(no_key=no_key))
     return found[0] if found else None
 
 

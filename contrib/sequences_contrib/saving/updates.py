@@ -200,9 +200,7 @@ class _Saving:
                     # The filter can be about a parent's row. InnoDB's UPDATE would lock that only
                     # after the child's row, but other saves lock it first. PostgreSQL's would read
                     # the values from before it has waited for the child's row.
-                    features: Any = self.connection.features
-                    no_key = features.has_select_for_no_key_update
-                    lock_rows(self.row, self.connection.alias, no_key=no_key)
+                    lock_rows(self.row, self.connection.alias, no_key=True)
                 found = store(self._unchanged(document, new), values + taken)
                 if not found:
                     raise _Changed
