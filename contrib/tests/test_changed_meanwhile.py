@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections, models, transaction
 from django.db.models import Model, Q
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import void
-from sequences_contrib.exceptions import OutOfOrder
+from sequences_contrib.exceptions import NumberProtected, OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.models import Void
@@ -234,6 +234,35 @@ def test_an_update_of_a_parent_model_while_rows_are_numbered(using: str) -> None
             assert numbering.result().rows == 1
         assert moving.result() == 0
         assert rows.values_list("kind", "number").get() == ("x", 1)
+
+
+@pytest.mark.parametrize("act", ["post", "update", "delete"])
+def test_a_row_that_refers_to_a_document(act: str, using: str) -> None:
+    """On PostgreSQL, nobody waits for the transaction that inserts it."""
+    if not connections[using].features.has_select_for_no_key_update:
+        pytest.skip("the database locks the document as for an UPDATE")
+    with children(using, Model if act == "post" else ProtectNumbered) as (_, rows):
+        document = rows.create(posted=act == "delete")
+        with isolate_apps("tests.numbered"):
+            line = model_with("Line", of=models.ForeignKey(rows.model, models.CASCADE))
+
+        def work() -> None:
+            if act == "post":
+                document.posted = True
+                document.save(using=using, update_fields=["posted"])
+            elif act == "update":
+                assert rows.filter(pk=document.pk).update(kind="y") == 1
+            else:
+                with pytest.raises(NumberProtected):
+                    document.delete(using=using)
+
+        other = Elsewhere(work, using)
+        with tables(using, line), transaction.atomic(using=using):
+            with connections[using].cursor() as cursor:  # Django's wait for the COMMIT
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            line.objects.using(using).create(of=document)
+            other.start()
+            other.result()
 
 
 def test_an_update_that_waits_for_a_draft(using: str) -> None:
