@@ -98,6 +98,8 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
                 remember_loaded(field, self)
+        if keys := _keys_of(model):
+            remember_open_block(self, keys, connections[self._state.db])
 
     return wrapper
 

@@ -113,8 +113,8 @@ class Numbers:
         for fields in (self.by_counter or {}).values():
             for field, (new, explicit) in fields.items():
                 remember_given(field, explicit, self.using)
-                if field.is_key:
-                    remember_outcome(field, new, self.connection)
+                if field.is_key and not self.conflicts:  # With conflicts, a row may be another's.
+                    remember_outcome(field, [*new, *explicit], self.connection)
         for text, rows in self._texts.given:
             remember_given(text, rows, self.using)
 

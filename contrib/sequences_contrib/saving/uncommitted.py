@@ -18,6 +18,7 @@ from sequences_core.outcomes import Outcome, outcome_of_block
 from sequences_core.taking import in_users_transaction
 
 from ..counters import Numbering
+from ..expressions import is_expression
 from ..formatted import Formatted
 
 CHANGES = "sequences_changes"
@@ -106,8 +107,8 @@ def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWr
         outcome = outcome_of_block(connection)
         for row in rows:
             setattr(row._state, OUTCOME, outcome)
-            number = getattr(row, field.attname)
-            ranges = outcome.numbers.setdefault(_key(field, row), [])
+            number = field.number_of(row)
+            ranges = outcome.numbers.setdefault(_rest_of_key(field, row), [])
             if ranges and ranges[-1].stop == number:
                 ranges[-1] = range(ranges[-1].start, number + 1)
             else:
@@ -117,17 +118,39 @@ def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWr
 def remember_open_block(row: Any, keys: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
     """Remember the open block that has inserted this row, which was loaded inside it."""
     hooks: list[Any] = connection.run_on_commit
-    for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome)):
+    for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome) and hook.numbers):
         for field in keys:
-            number = row.__dict__.get(field.attname)
-            if any(number in each for each in outcome.numbers.get(_key(field, row), ())):
+            number, rest = _loaded_number(field, row), _rest_of_key(field, row)
+            if any(number in each for each in outcome.numbers.get(rest, ())):
                 setattr(row._state, OUTCOME, outcome)
+                setattr(row._state, field.memory, number)
 
 
-def _key(field: Any, row: Any) -> tuple[Any, ...]:
-    """Return the number's field, and the other values of the primary key that contains it."""
+def _rest_of_key(field: Any, row: Any) -> tuple[Any, ...]:
+    """Return the number's field, and the other values of the primary key that contains it.
+
+    The values are those that are stored, because a row that is loaded later has no others.
+    """
     others = [each for each in field.model._meta.pk_fields if each is not field]
-    return (field, *(row.__dict__.get(each.attname) for each in others))
+    values = [(each, row.__dict__.get(each.attname)) for each in others]
+    return (
+        field,
+        *(value if is_expression(value) else each.get_prep_value(value) for each, value in values),
+    )
+
+
+def _loaded_number(field: Any, row: Any) -> int | None:
+    """Return a number that is a primary key.
+
+    For a child model, ``only()`` loads it just as the child's link to the parent.
+    """
+    while field.attname not in row.__dict__ and field.primary_key:
+        link = row._meta.get_ancestor_link(field.model)
+        if link is None or link is field:
+            break
+        field = link
+    number: int | None = row.__dict__.get(field.attname)
+    return number
 
 
 def forget_rolled_back(row: Model) -> None:
@@ -185,7 +208,8 @@ def _forget_key(row: Model) -> None:
         end = end_of(field)
         if not isinstance(end, Numbering | Formatted):
             continue
-        if state.get(end.memory, MISSING) != row.__dict__.get(field.attname):
+        known = state.get(end.memory, MISSING)
+        if known != row.__dict__.get(field.attname, known):  # A key of a parent can be deferred.
             continue
         if given_memory(end) in state:
             del state[end.memory]
