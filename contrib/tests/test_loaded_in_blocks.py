@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import connections, models, transaction
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.texts import FormattedNumberField
 
-from tests.numbered.blocks import rolled_back, tables
+from tests.numbered.blocks import letters, rolled_back, tables
 from tests.numbered.models import Patient
 
 APPS = ["tests.numbered", "sequences_contrib"]
@@ -136,3 +139,59 @@ def test_values_as_they_are_stored(using: str) -> None:
         rows.create(office=7, day="2026-11-27")
         loaded.save(using=using)
         assert (loaded.number, rows.count()) == (2, 2)
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("bulk", [False, True])
+@pytest.mark.parametrize("scope", [None, "office"])
+def test_a_number_that_is_no_key(scope: str | None, bulk: bool, taken: bool, using: str) -> None:
+    """The row gets a new number, whether or not another row has the old one by then."""
+    with letters(
+        using,
+        id=models.UUIDField(primary_key=True, default=uuid.uuid4),
+        number=SequenceField("letters", scope=scope),
+        text=FormattedNumberField(NumberFormat("L-{number}"), max_length=9),
+        office=models.IntegerField(default=1),
+    ) as rows:
+        with rolled_back(using):
+            rows.bulk_create([rows.model() for _ in range(3)])
+            loaded = rows.get(number=3)
+        others = 3 if taken else 1
+        rows.bulk_create([rows.model() for _ in range(others)])
+        if bulk:
+            rows.bulk_create([loaded])
+        else:
+            loaded.save(using=using)
+        assert (loaded.number, loaded.text) == (others + 1, f"L-{others + 1}")
+        assert rows.get(pk=loaded.pk).text == loaded.text
+
+
+def test_a_deleted_row(using: str) -> None:
+    """It keeps its number, in the block in which it was deleted and afterwards."""
+    with letters(using, number=SequenceField("letters", unique=True)) as rows:
+        created = rows.create()
+        with transaction.atomic(using=using):
+            loaded = rows.get()
+            for _ in range(2):
+                rows.filter(pk=created.pk).delete()
+                loaded.save(using=using)
+        rows.create()
+        rows.filter(pk=created.pk).delete()
+        loaded.save(using=using)
+        assert sorted(rows.values_list("number", flat=True)) == [1, 2]
+
+
+def test_rows_that_update_themselves(using: str) -> None:
+    """With update_conflicts, the instance of a stored row keeps its number."""
+    with letters(
+        using, number=SequenceField("letters"), text=models.CharField(max_length=9)
+    ) as rows:
+        rows.create()
+        with transaction.atomic(using=using):
+            loaded = rows.get()
+            loaded.text = "new"
+            unique = [] if connections[using].vendor == "mysql" else ["id"]
+            rows.bulk_create(
+                [loaded], update_conflicts=True, unique_fields=unique, update_fields=["text"]
+            )
+        assert rows.values_list("number", "text").get() == (1, "new")

@@ -43,6 +43,18 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
     return row.pk is None or row.pk not in keys
 
 
+def is_restored(row: Any, field: Any, using: str) -> bool:
+    """Return whether a row that is about to be inserted has the number that it was loaded with."""
+    value, state = getattr(row, field.attname), row._state
+    is_same = value is not None and getattr(state, field.memory, None) == value
+    return is_same and state.db == using and row.pk == getattr(state, LOADED, MISSING)
+
+
+def forget_loaded(row: Any) -> None:
+    """Forget that the row was loaded, so that it gets a new number like a copy."""
+    vars(row._state).pop(LOADED, None)
+
+
 def remember_given(field: Any, rows: Iterable[Any], using: str) -> None:
     """Remember that the number or text of these rows, now stored, was set by the caller."""
     for row in rows:

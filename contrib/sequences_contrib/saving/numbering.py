@@ -9,7 +9,7 @@ from typing import Any, Self
 from django.db import IntegrityError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core import SequencesError
+from sequences_core import SequencesError, get_last_value
 from sequences_core.taking import begin, in_users_transaction
 
 from ..counters import Numbering, counters_of_children, in_order_of_locks
@@ -18,7 +18,7 @@ from ..rules import Rules, rules_of
 from ..scopes import CHOICES, rows_in
 from ..taking import lock_counter, pass_number, take_numbers
 from . import in_statement, notes
-from .memory import is_copy, remember_given
+from .memory import forget_loaded, is_copy, is_restored, remember_given
 from .row_values import RowValues
 from .texts import Texts
 from .uncommitted import remember_outcome
@@ -133,6 +133,9 @@ class Numbers:
     def _grouped(self) -> ByCounter:
         """Find the counter of each row that is numbered, and prepare the rows' texts."""
         by_counter: ByCounter = {}
+        if not self.conflicts:  # Otherwise the row that has the number may be that of the instance.
+            for field in self.fields:
+                self._forget_lost(field)
         for field in self.fields:
             attname, rows = field.attname, self.rows
             values = list(map(attrgetter(attname), rows))
@@ -162,6 +165,31 @@ class Numbers:
                     new, given = by_counter.setdefault(name, {}).setdefault(field, ([], []))
                     (new if getattr(row, attname) is None else given).append(row)
         return by_counter
+
+    def _forget_lost(self, field: Any) -> None:
+        """Let rows get new numbers if they were loaded in a block that was rolled back.
+
+        A deleted row keeps its number if it is inserted again. But a number above the counter was
+        given back, and one that another row has was given back and then taken again.
+        """
+        values = list(map(attrgetter(field.attname), self.rows))
+        if values.count(None) == len(values):  # The usual case.
+            return
+        rows = [row for row in self.rows if is_restored(row, field, self.using)]
+        if not rows or field.reset_value is not None:
+            return
+        by_counter: dict[str, list[Any]] = {}
+        for name, row in zip(field.names_of(rows, self.connection), rows, strict=True):
+            if name is not None:
+                by_counter.setdefault(name, []).append(row)
+        for name, alike in by_counter.items():
+            # Read before the rows, so that what it has passed is committed.
+            last = get_last_value(name, using=self.using)
+            stored = set(self._stored(field, name, alike))
+            for row in alike:
+                number = field.number_of(row)
+                if last is None or number > last or number in stored:
+                    forget_loaded(row)
 
     def _leave_it_to_the_insert(self) -> bool:
         """Set the number of a single row to an expression, if the INSERT can take it by itself."""
