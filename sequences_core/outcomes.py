@@ -25,7 +25,7 @@ class Outcome:
         self.is_committed = False
         """False if the block is still open, if it was rolled back, and if nobody knows."""
         self.numbers: dict[Hashable, list[range]] = {}
-        """Numbers that identify rows that the block has inserted, by whatever else they need."""
+        """Numbers that the block has stored, by what else identifies their rows."""
 
     def __call__(self) -> None:
         self.is_committed = True

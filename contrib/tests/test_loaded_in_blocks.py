@@ -195,3 +195,51 @@ def test_rows_that_update_themselves(using: str) -> None:
                 [loaded], update_conflicts=True, unique_fields=unique, update_fields=["text"]
             )
         assert rows.values_list("number", "text").get() == (1, "new")
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("load", ["get", "refresh", "only"])
+@pytest.mark.parametrize("child", [False, True])
+def test_a_posting(child: bool, load: str, taken: bool, using: str) -> None:
+    """An instance that was loaded after the posting is posted again by its next save()."""
+    with isolate_apps("tests.numbered"):
+
+        class Letter(models.Model):
+            number = SequenceField("letters", when="posted", unique=True)
+            text = FormattedNumberField(NumberFormat("L-{number}"), max_length=9, null=True)
+            posted = models.BooleanField(default=False)
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return str(self.text)
+
+        class Sealed(Letter):
+            seal = models.CharField(max_length=9)
+
+            class Meta:
+                app_label = "numbered"
+
+    with tables(using, Letter, Sealed):
+        rows: Any = (Sealed if child else Letter)._default_manager.using(using)
+        loaded, other = rows.create(), rows.create()
+        with rolled_back(using):
+            posted = rows.get(pk=loaded.pk)
+            posted.posted = True
+            posted.save(using=using)
+            if load == "refresh":
+                loaded.refresh_from_db()
+            elif load == "get":
+                loaded = rows.get(pk=loaded.pk)
+            else:
+                loaded = rows.only("number", "posted").get(pk=loaded.pk)
+            assert loaded.number == 1
+            loaded.save(using=using)
+        if taken:
+            other.posted = True
+            other.save(using=using)
+        loaded.save(using=using)
+        stored = rows.get(pk=loaded.pk)
+        assert stored.number == loaded.number == (2 if taken else 1)
+        assert stored.text == f"L-{stored.number}"

@@ -88,8 +88,8 @@ def remembering_from_db(from_db: Any) -> Any:
             if field.attname in field_names:
                 setattr(row._state, field.memory, getattr(row, field.attname))
         setattr(row._state, LOADED, row.pk)
-        if keys := _keys_of(cls):
-            remember_open_block(row, keys, connections[db])
+        if fields := _uncertain_fields_of(cls):
+            remember_open_block(row, fields, connections[db])
         return row
 
     return wrapper
@@ -110,8 +110,8 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
         for field in _fields_of(model):
             if fields is None or field.attname in fields:
                 remember_loaded(field, self)
-        if keys := _keys_of(model):
-            remember_open_block(self, keys, connections[self._state.db])
+        if uncertain := _uncertain_fields_of(model):
+            remember_open_block(self, uncertain, connections[self._state.db])
 
     return wrapper
 
@@ -124,6 +124,10 @@ def _fields_of(model: type[Model]) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _keys_of(model: type[Model]) -> list[Any]:
-    """Return the numbers that are primary keys of a model or of its parents."""
-    return [field for field in sequence_fields(model._meta.concrete_fields) if field.is_key]
+def _uncertain_fields_of(model: type[Model]) -> list[Any]:
+    """Return the numbers that an instance may not have after the block that stored them.
+
+    They are primary keys of the model or of its parents, or assigned to stored rows.
+    """
+    numbers = sequence_fields(model._meta.concrete_fields)
+    return [field for field in numbers if field.is_key or field.when is not None]

@@ -107,50 +107,64 @@ def remember_outcome(field: Any, rows: Iterable[Any], connection: BaseDatabaseWr
         outcome = outcome_of_block(connection)
         for row in rows:
             setattr(row._state, OUTCOME, outcome)
-            number = field.number_of(row)
-            ranges = outcome.numbers.setdefault(_rest_of_key(field, row), [])
-            if ranges and ranges[-1].stop == number:
-                ranges[-1] = range(ranges[-1].start, number + 1)
-            else:
-                ranges.append(range(number, number + 1))
+            _add_number(outcome, field, row)
 
 
-def remember_open_block(row: Any, keys: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
-    """Remember the open block that has inserted this row, which was loaded inside it."""
+def remember_posting(field: Any, row: Any, outcome: Outcome) -> None:
+    """Remember the block in which a stored row got this number."""
+    setattr(row._state, posting_memory(field), outcome)
+    _add_number(outcome, field, row)
+
+
+def _add_number(outcome: Outcome, field: Any, row: Any) -> None:
+    number = field.number_of(row)
+    ranges = outcome.numbers.setdefault(_rest_of_key(field, row), [])
+    if ranges and ranges[-1].stop == number:
+        ranges[-1] = range(ranges[-1].start, number + 1)
+    else:
+        ranges.append(range(number, number + 1))
+
+
+def remember_open_block(row: Any, fields: Iterable[Any], connection: BaseDatabaseWrapper) -> None:
+    """Remember the open block that has stored these numbers of a row that was loaded inside it."""
     hooks: list[Any] = connection.run_on_commit
-    for outcome in (hook for _, hook, _ in hooks if isinstance(hook, Outcome) and hook.numbers):
-        for field in keys:
-            number, rest = _loaded_number(field, row), _rest_of_key(field, row)
-            if any(number in each for each in outcome.numbers.get(rest, ())):
+    outcomes = [hook for _, hook, _ in hooks if isinstance(hook, Outcome) and hook.numbers]
+    for field in fields if outcomes else ():
+        number, rest = _loaded_value(field, row), _rest_of_key(field, row)
+        for outcome in outcomes:
+            if all(number not in each for each in outcome.numbers.get(rest, ())):
+                continue
+            if field.is_key:
                 setattr(row._state, OUTCOME, outcome)
                 setattr(row._state, field.memory, number)
+            else:
+                setattr(row._state, posting_memory(field), outcome)
 
 
 def _rest_of_key(field: Any, row: Any) -> tuple[Any, ...]:
-    """Return the number's field, and the other values of the primary key that contains it.
+    """Return the number's field, and the values of the primary key without the number.
 
     The values are those that are stored, because a row that is loaded later has no others.
     """
     others = [each for each in field.model._meta.pk_fields if each is not field]
-    values = [(each, row.__dict__.get(each.attname)) for each in others]
+    values = [(each, _loaded_value(each, row)) for each in others]
     return (
         field,
         *(value if is_expression(value) else each.get_prep_value(value) for each, value in values),
     )
 
 
-def _loaded_number(field: Any, row: Any) -> int | None:
-    """Return a number that is a primary key.
+def _loaded_value(field: Any, row: Any) -> Any:
+    """Return the value of a field, or None if it is deferred.
 
-    For a child model, ``only()`` loads it just as the child's link to the parent.
+    ``only()`` loads the primary key of a parent model just as the child's link to the parent.
     """
     while field.attname not in row.__dict__ and field.primary_key:
         link = row._meta.get_ancestor_link(field.model)
         if link is None or link is field:
             break
         field = link
-    number: int | None = row.__dict__.get(field.attname)
-    return number
+    return row.__dict__.get(field.attname)
 
 
 def forget_rolled_back(row: Model) -> None:
@@ -235,3 +249,8 @@ def set_by_insert(field: Any) -> tuple[str, ...]:
 def given_memory(field: Any) -> str:
     """Return the attribute of ``_state`` that keeps the primary key of :func:`remember_given`."""
     return f"{field.memory}_given"
+
+
+def posting_memory(field: Any) -> str:
+    """Return the attribute of ``_state`` that keeps the outcome of :func:`remember_posting`."""
+    return f"{field.memory}_outcome"

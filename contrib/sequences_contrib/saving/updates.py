@@ -25,7 +25,7 @@ from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
 from .memory import LOADED
 from .numbering import Numbers
-from .uncommitted import MISSING, change
+from .uncommitted import MISSING, change, posting_memory, remember_posting
 
 
 class _Changed(Exception):
@@ -149,7 +149,7 @@ class _Saving:
 
     def _is_doubtful(self, field: Any) -> bool:
         """Return whether the transaction that stored the instance's number may be rolled back."""
-        state, name = vars(self.row._state), _outcome(field)
+        state, name = vars(self.row._state), posting_memory(field)
         return name in state and not (state[name] and state[name].is_committed)
 
     def _is_saved(self, field: Any) -> bool:
@@ -246,9 +246,9 @@ class _Saving:
         change(self.row, self.row, field.attname, number)
         change(self.row, state, field.memory, number)
         change(self.row, state, LOADED, self.row.pk)
-        if uncommitted:
+        if uncommitted and isinstance(field, Numbering):
             # If the transaction is rolled back, the row doesn't have this number.
-            setattr(state, _outcome(field), outcome_of_block(self.connection))
+            remember_posting(field, self.row, outcome_of_block(self.connection))
 
 
 def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
@@ -261,7 +261,3 @@ def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[
 
 def _announced(field: Any) -> str:
     return f"{field.memory}_announced"
-
-
-def _outcome(field: Any) -> str:
-    return f"{field.memory}_outcome"
