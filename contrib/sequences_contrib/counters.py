@@ -237,14 +237,25 @@ def unsettled_in_parents(model: type[Model]) -> frozenset[Any]:
     )
 
 
-def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
-    """Return the numbered models whose rows are inserted when this one is saved, in that order."""
+def tables_of(model: type[Model]) -> list[type[Model]]:
+    """Return the parent models and the model itself, in the order in which ``save()`` stores them.
+
+    Whatever locks the rows of several of these tables must do so in this order.
+    """
     found: list[type[Model]] = []
     concrete: Any = model._meta.concrete_model
     for parent, link in concrete._meta.parents.items():
-        found += in_order_of_insertion(parent) if link else []
-    numbered = any(isinstance(field, Numbering) for field in concrete._meta.local_fields)
-    return list(dict.fromkeys([*found, concrete] if numbered else found))
+        found += tables_of(parent) if link else []
+    return list(dict.fromkeys([*found, concrete]))
+
+
+def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
+    """Return the numbered models whose rows are inserted when this one is saved, in that order."""
+    return [
+        table
+        for table in tables_of(model)
+        if any(isinstance(field, Numbering) for field in table._meta.local_fields)
+    ]
 
 
 def counters_of_children(row: Model, model: type[Model], using: str) -> dict[str, tuple[Any, Any]]:

@@ -14,6 +14,7 @@ from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
+from .counters import tables_of
 from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, marked
 from .saving.uncommitted import forget_rolled_back
@@ -267,8 +268,7 @@ def _lock_all(rows: models.QuerySet[Any]) -> None:
     Where the database supports it, rows with a foreign key to these can still be inserted.
     """
     features: Any = connections[rows.db].features
-    concrete: Any = rows.model._meta.concrete_model
-    tables = [*reversed(concrete._meta.get_parent_list()), concrete]
+    tables: list[Any] = tables_of(rows.model)
     keys = rows.order_by().values_list(*(table._meta.pk.attname for table in tables))
     for table, pks in zip(tables, zip(*keys, strict=True), strict=False):  # none without rows
         alike = rows_in(table, rows.db).filter(pk__in=pks).order_by("pk").values_list("pk")

@@ -16,7 +16,7 @@ from django.db import OperationalError, connections
 
 from sequences_core.taking import in_users_transaction
 
-from ..counters import in_order_of_locks, sequence_fields
+from ..counters import in_order_of_locks, sequence_fields, tables_of
 from ..scopes import rows_in
 from ..taking import lock_counter
 from ..transactions import savepoint
@@ -153,7 +153,8 @@ def lock_rows(row: Any, using: str, *, no_key: bool = False) -> Any:
     if not features.has_select_for_update:
         return rows_in(type(row), using).filter(pk=row.pk).first()
     no_key = no_key and features.has_select_for_no_key_update
-    for parent in reversed(row._meta.concrete_model._meta.get_parent_list()):
+    *parents, _ = tables_of(type(row))
+    for parent in parents:
         rows = rows_in(parent, using).filter(pk=getattr(row, parent._meta.pk.attname))
         list(rows.select_for_update(no_key=no_key).values_list("pk"))
     # Don't use first(), because on Oracle a query with a LIMIT can't lock rows.
