@@ -59,7 +59,7 @@ LOADS: dict[str, Callable[[Any], Any]] = {
     "get": lambda rows: rows.get(),
     "defer": lambda rows: rows.defer("title").get(),
     "only": lambda rows: rows.only("title").get(),
-    "raw": lambda rows: rows.raw(str(rows.only("title").query))[0],
+    "raw": lambda rows: rows.raw(*rows.only("title").query.get_compiler(rows.db).as_sql())[0],
     "iterator": lambda rows: next(rows.iterator()),
     "in_bulk": lambda rows: rows.in_bulk()[1],
     "annotate": lambda rows: rows.annotate(titles=models.Count("title")).get(),
