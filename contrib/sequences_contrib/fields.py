@@ -11,9 +11,6 @@ from . import checks, previews, renames, rule_checks
 from .counters import Numbering
 from .options import DEFAULTS
 from .saving import hooks, updates
-from .saving.memory import remember_update
-from .saving.texts import text_for_update
-from .saving.uncommitted import change
 
 # The types that type checkers see when the attribute is set and read. At run time, Django's fields
 # are not generic.
@@ -147,9 +144,9 @@ class SequenceField(_Integer[Set, Get]):
             vars(self).pop(cached, None)  # these cached properties depend on the model
         if cls._meta.abstract or self.is_copy:
             return
-        hooks.number_inserts(cls)
+        hooks.number_rows(cls)
         if self.when is not None:
-            hooks.number_updates(cls)
+            hooks.post_rows(cls)
         # The models of migrations have only the constraints that the migrations declare.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)
@@ -162,14 +159,8 @@ class SequenceField(_Integer[Set, Get]):
         cls._meta.original_attrs["constraints"] = cls._meta.constraints
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if not add and self.when is not None:
-            updates.announce(self, model_instance)
-        elif not add:
-            if not model_instance._state.adding:
-                for text in self.texts:  # before remember_update(), which overwrites the old number
-                    written = text_for_update(text, self, model_instance)
-                    change(model_instance, model_instance, text.attname, written)
-            remember_update(self, model_instance)
+        if not (add or self.is_copy):
+            updates.announce(model_instance)
         return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> int | None:

@@ -134,6 +134,18 @@ class ProtectNumbered(models.Model):
                     id="sequences_contrib.E052",
                 )
             )
+        manager: Any = cls._default_manager
+        if not _protects(manager):
+            found.append(
+                checks.Warning(
+                    f"update() of the default manager, {manager.name!r}, can change numbered rows "
+                    "despite ProtectNumbered.",
+                    hint="Create the manager from ProtectedQuerySet, or name ProtectNumbered "
+                    "before the base class that the manager comes from.",
+                    obj=cls,
+                    id="sequences_contrib.W052",
+                )
+            )
         return [*found, *map(_unprotected, _left_to_the_database(cls))]
 
 
@@ -171,11 +183,14 @@ def _protect_base_manager(sender: Any, **kwargs: Any) -> None:
     if options.base_manager_name or not issubclass(sender, ProtectNumbered):
         return
     for manager in options.managers:
-        queryset: Any = getattr(manager, "_queryset_class", object)
         is_plain = type(manager).get_queryset is models.Manager.get_queryset
-        if is_plain and issubclass(queryset, ProtectedQuerySet):
+        if is_plain and _protects(manager):
             options.base_manager_name = manager.name
             return
+
+
+def _protects(manager: Any) -> bool:
+    return issubclass(getattr(manager, "_queryset_class", object), ProtectedQuerySet)
 
 
 class_prepared.connect(_protect_base_manager, dispatch_uid=_protect_base_manager)

@@ -10,9 +10,7 @@ from django.utils.functional import cached_property
 from . import previews, text_checks
 from .formats import NumberFormat, Parsed
 from .formatted import Formatted
-from .saving.memory import remember_update
-from .saving.texts import text_for_update
-from .saving.uncommitted import change
+from .saving.updates import announce
 
 if TYPE_CHECKING:
     _Text = CharField[Any, Any]
@@ -76,13 +74,9 @@ class FormattedNumberField(Formatted, _Text):
         return self.model._meta.get_field(self.number)
 
     def pre_save(self, model_instance: Model, add: bool) -> Any:
-        if add or self.is_copy or self.number_field.when is not None:
-            return getattr(model_instance, self.attname)
-        text = text_for_update(self, self.number_field, model_instance)
-        if not model_instance._state.adding:
-            change(model_instance, model_instance, self.attname, text)
-        remember_update(self, model_instance)
-        return text
+        if not (add or self.is_copy):
+            announce(model_instance)
+        return getattr(model_instance, self.attname)
 
     def preview(self, instance: Model, using: str | None = None) -> str | None:
         """Return the text that the instance has, or would get if it were inserted now.

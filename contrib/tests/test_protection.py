@@ -300,6 +300,38 @@ def test_a_model_without_numbers() -> None:
         assert "sequences_contrib.E052" in [each.id for each in Bare.check()]
 
 
+def test_a_default_manager_that_does_not_protect() -> None:
+    """W052: the manager of a concrete parent that is named first, or one of the model's own."""
+    with isolate_apps("tests.numbered"):
+
+        class Parent(models.Model):
+            number = SequenceField()
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return str(self.number)
+
+        class Late(Parent, ProtectNumbered):
+            class Meta:
+                app_label = "numbered"
+
+        class Early(ProtectNumbered, Parent):
+            class Meta:
+                app_label = "numbered"
+
+        class Own(ProtectNumbered, Parent):
+            objects: Any = models.Manager()
+
+            class Meta:
+                app_label = "numbered"
+
+        found = {model: [each.id for each in model.check()] for model in (Late, Early, Own)}
+    warning = "sequences_contrib.W052"
+    assert found == {Late: [warning], Early: [], Own: [warning]}
+
+
 @pytest.mark.skipif(not hasattr(models, "DB_CASCADE"), reason="new in Django 6.1")
 def test_deletions_by_the_database() -> None:
     """E053: the database would delete a numbered row, or change its scope, without asking."""

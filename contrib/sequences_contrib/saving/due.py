@@ -20,6 +20,7 @@ from ..counters import in_order_of_locks, sequence_fields, tables_of
 from ..scopes import rows_in
 from ..taking import lock_counter
 from ..transactions import savepoint
+from .memory import is_known
 from .rollbacks import database_of
 
 TRIES = 20
@@ -165,12 +166,11 @@ def lock_rows(row: Any, using: str, *, no_key: bool = False) -> Any:
 def apply_values(row: Any, stored: Any, update_fields: Iterable[str] | None) -> None:
     """Set the values that saving ``row`` would store on the ``stored`` instance."""
     saved = None if update_fields is None else set(update_fields)
-    posted = [field for field in sequence_fields(row._meta.concrete_fields) if field.when]
     kept = [
         field
-        for number in posted
+        for number in sequence_fields(row._meta.concrete_fields)
         for field in (number, *number.texts)
-        if _is_kept(field, row, getattr(stored, number.attname))
+        if _is_kept(field, row, stored._state.db, is_posted=number.when is not None)
     ]
     for field in row._meta.concrete_fields:
         if field in kept:
@@ -179,10 +179,10 @@ def apply_values(row: Any, stored: Any, update_fields: Iterable[str] | None) -> 
             setattr(stored, field.attname, getattr(row, field.attname))
 
 
-def _is_kept(field: Any, row: Any, number: int | None) -> bool:
-    """Return whether ``save()`` keeps the stored number, because no other was set explicitly."""
+def _is_kept(field: Any, row: Any, using: str, *, is_posted: bool) -> bool:
+    """Return whether ``save()`` keeps what is stored, because nothing else was set explicitly."""
     value = row.__dict__.get(field.attname)
-    return number is not None and (value is None or getattr(row._state, field.memory, row) == value)
+    return (is_posted and value is None) or is_known(row, field, value, using)
 
 
 @contextmanager

@@ -23,12 +23,13 @@ from .uncommitted import keep_changes
 from .updates import numbering_update
 
 
-def number_inserts(cls: Any) -> None:
-    """Let Django number the rows of ``cls`` and of its children when it inserts them."""
+def number_rows(cls: Any) -> None:
+    """Let Django number the rows of ``cls`` and of its children when it stores them."""
     if getattr(cls, "_sequences_hooked", False):
         return
     cls._sequences_hooked = True
     cls._do_insert = numbering_insert(cls._do_insert)
+    cls._do_update = numbering_update(cls._do_update)
     cls.save_base = undoing_save(cls.save_base)
     cls.delete = refusing_delete(cls.delete)
     cls.from_db = classmethod(remembering_from_db(cls.from_db.__func__))
@@ -36,12 +37,11 @@ def number_inserts(cls: Any) -> None:
     validate_numbers(cls)
 
 
-def number_updates(cls: Any) -> None:
-    """Let Django number a row of ``cls`` or its children when an UPDATE makes a condition true."""
+def post_rows(cls: Any) -> None:
+    """Let ``save()`` begin again if a row that it posts is moved to another counter meanwhile."""
     if getattr(cls, "_sequences_posting", False):
         return
     cls._sequences_posting = True
-    cls._do_update = numbering_update(cls._do_update)
     cls.save_base = beginning_again(cls.save_base)
 
 

@@ -16,7 +16,6 @@ from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..expressions import is_expression
 from .numbering import Numbers
 from .row_values import RowValues
-from .uncommitted import forget_changes
 
 
 def numbering_insert(insert: Any) -> Any:
@@ -67,7 +66,6 @@ def numbering_insert(insert: Any) -> Any:
         if self._meta.parents and manager.model is not self._meta.concrete_model:
             self._state.adding = True  # The row of the child is inserted later, and may fail.
         numbers.remember()
-        forget_changes(self, numbers.stored_fields)
         if unknown is not None:  # The row is stored, and the instance has its primary key.
             raise unknown
         return results

@@ -21,7 +21,6 @@ from ..counters import sequence_fields
 from .uncommitted import (
     MISSING,
     OUTCOME,
-    change,
     given_memory,
     keep_until_commit,
     remember_open_block,
@@ -32,10 +31,16 @@ LOADED = "sequences_loaded"
 """The attribute of ``_state`` that keeps the primary key that an instance was loaded with."""
 
 
+def is_known(row: Any, field: Any, value: Any, using: str) -> bool:
+    """Return whether an instance was loaded or saved with this number or text, and here."""
+    state = row._state
+    return bool(vars(state).get(field.memory, MISSING) == value and state.db == using)
+
+
 def is_copy(row: Any, field: Any, using: str) -> bool:
     """Return whether a row that is about to be inserted has the number or text of another row."""
     value, state = getattr(row, field.attname), row._state
-    if value is None or getattr(state, field.memory, None) != value or state.db != using:
+    if value is None or not is_known(row, field, value, using):
         return False
     # With the same primary key it is a row that was deleted, and that keeps its number, or one
     # whose INSERT with an explicit number was rolled back.
@@ -45,9 +50,8 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
 
 def is_restored(row: Any, field: Any, using: str) -> bool:
     """Return whether a row that is about to be inserted has the number that it was loaded with."""
-    value, state = getattr(row, field.attname), row._state
-    is_same = value is not None and getattr(state, field.memory, None) == value
-    return is_same and state.db == using and row.pk == getattr(state, LOADED, MISSING)
+    value, loaded = getattr(row, field.attname), getattr(row._state, LOADED, MISSING)
+    return value is not None and is_known(row, field, value, using) and row.pk == loaded
 
 
 def forget_loaded(row: Any) -> None:
@@ -68,14 +72,6 @@ def remember_loaded(field: Any, row: Model) -> None:
     """Remember a number or text that was read from the database, unless it is still deferred."""
     if field.attname in row.__dict__:
         setattr(row._state, field.memory, getattr(row, field.attname))
-
-
-def remember_update(field: Any, row: Model) -> None:
-    """Remember a number or text that an UPDATE is about to store, if it is another than before."""
-    value, state = getattr(row, field.attname), row._state
-    if getattr(state, field.memory, value) != value:
-        change(row, state, field.memory, value)
-        change(row, state, LOADED, row.pk)
 
 
 def remembering_from_db(from_db: Any) -> Any:

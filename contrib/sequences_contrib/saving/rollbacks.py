@@ -18,6 +18,7 @@ from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
 from ..transactions import savepoint_if_manual
+from .memory import is_known
 from .uncommitted import (
     CHANGES,
     MISSING,
@@ -37,7 +38,9 @@ def undoing_save(save_base: Any) -> Any:
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         forget_rolled_back(self)
         if kwargs.get("update_fields"):
-            kwargs["update_fields"] = _with_texts(self, kwargs["update_fields"])
+            kwargs["update_fields"] = _with_texts(
+                self, kwargs["update_fields"], database_of(self, kwargs)
+            )
         state = vars(self._state)
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
@@ -103,7 +106,7 @@ class _Before:
                 set_back(self.row._state, name, value)
 
 
-def _with_texts(row: Any, names: Any) -> frozenset[str]:
+def _with_texts(row: Any, names: Any, using: str) -> frozenset[str]:
     """Return the names of the fields to update, with the texts of changed numbers among them."""
     saved = frozenset(names)
     changed = [
@@ -111,7 +114,7 @@ def _with_texts(row: Any, names: Any) -> frozenset[str]:
         for field in sequence_fields(row._meta.concrete_fields)
         if field.when is None
         and not saved.isdisjoint((field.name, field.attname))
-        and getattr(row._state, field.memory, MISSING) != row.__dict__.get(field.attname, MISSING)
+        and not is_known(row, field, row.__dict__.get(field.attname, MISSING), using)
     ]
     return saved | {text.name for field in changed for text in field.texts}
 

@@ -62,17 +62,6 @@ def set_back(holder: Any, name: str, value: Any) -> None:
         setattr(holder, name, value)
 
 
-def forget_changes(row: Model, fields: Iterable[Any]) -> None:
-    """Forget what ``save()`` has changed for an UPDATE, which matched no row.
-
-    The INSERT that followed has set these numbers and texts. If it is rolled back, they are those
-    of a row that doesn't exist, like all that an INSERT sets.
-    """
-    if changes := vars(row._state).get(CHANGES):
-        names = {name for field in fields for name in (field.attname, field.memory)}
-        changes[:] = [each for each in changes if each[1] not in names]
-
-
 def keep_changes(*, instance: Model, using: str, **kwargs: Any) -> None:
     """Keep what ``save()`` has changed, because the row is stored: a receiver of ``post_save``.
 

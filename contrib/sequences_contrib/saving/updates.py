@@ -1,8 +1,12 @@
-"""Number existing rows: ``save()`` numbers a row when the field's condition has become true.
+"""Updating rows by ``save()``: it changes no number that nobody has set, and numbers new documents.
 
-The counter is locked first. Then the UPDATE that stores the number locks the row. This UPDATE
-matches the row only if it has no number yet. If two requests post the same document, the UPDATE of
-the second matches no row: it gives its number back, and reads the number that the first has stored.
+An instance can be older than the number of its row, because others have changed that since. So an
+UPDATE leaves out the numbers and texts that nobody has set on the instance.
+
+``save()`` numbers a row when the field's condition has become true. The counter is locked first.
+Then the UPDATE that stores the number locks the row. This UPDATE matches the row only if it has no
+number yet. If two requests post the same document, the UPDATE of the second matches no row: it
+gives its number back, and reads the number that the first has stored.
 """
 
 from __future__ import annotations
@@ -18,13 +22,14 @@ from django.db.models import Model, QuerySet
 from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from ..counters import Numbering, unsettled_in_parents
+from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
-from .memory import LOADED
+from .memory import LOADED, is_known
 from .numbering import Numbers
+from .texts import text_for_update
 from .uncommitted import MISSING, change, posting_memory, remember_posting
 
 
@@ -32,23 +37,31 @@ class _Changed(Exception):
     """The row was changed, numbered or deleted after it was read."""
 
 
-def announce(field: Any, row: Model) -> None:
+ANNOUNCED = "sequences_announced"
+"""The attribute of ``_state`` that :func:`announce` sets."""
+
+
+def announce(row: Model) -> None:
     """Note that ``save()`` is about to update the row.
 
-    Unlike ``save()``, ``loaddata`` doesn't call ``pre_save()``, so it numbers no rows.
+    Unlike ``save()``, ``loaddata`` doesn't call ``pre_save()``, so it stores the values of the file
+    and numbers no rows.
     """
-    setattr(row._state, _announced(field), True)
+    setattr(row._state, ANNOUNCED, True)
 
 
 def numbering_update(update: Any) -> Any:
-    """Wrap ``Model._do_update``: the UPDATE that makes a condition true also stores the number."""
+    """Wrap ``Model._do_update``: store the numbers and texts that were set or have become due."""
 
     @functools.wraps(update)
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, names: Any, *args: Any
     ) -> Any:
-        def store(rows: Any, values: Any) -> Any:
-            return update(self, rows, using, pk_val, values, names, *args)
+        def store(rows: Any, kept: Any) -> Any:
+            # Without values, and with names, Django doesn't ask whether the row exists.
+            return update(
+                self, rows, using, pk_val, kept, names if kept or not values else None, *args
+            )
 
         model: type[Model] = type(self)
         if sources := unsettled_in_parents(model):
@@ -56,22 +69,60 @@ def numbering_update(update: Any) -> Any:
         is_parents = values and base_qs.model is not self._meta.concrete_model
         if is_parents and connections[using].features.has_select_for_update:
             lock_due(self, using, names)
+        if not vars(self._state).pop(ANNOUNCED, False) and names is None:
+            return store(base_qs, values)
+        numbers = sequence_fields(base_qs.model._meta.local_concrete_fields)
+        plain = [field for field in numbers if field.when is None]
+        kept, changed = _changed_values(self, plain, values, using)
         fields = [
             field
-            for field in base_qs.model._meta.local_concrete_fields
-            if isinstance(field, Numbering) and field.when is not None and not field.is_copy
+            for field in numbers
+            if field.when is not None and not is_expression(self.__dict__.get(field.attname))
         ]
-        announced = [vars(self._state).pop(_announced(field), False) for field in fields]
-        fields = [field for field in fields if not is_expression(self.__dict__.get(field.attname))]
-        if not fields or (names is None and not any(announced)):
-            return store(base_qs, values)
-        try:
-            return _Saving(self, fields, base_qs, pk_val, values, names).run(store)
-        except BaseException:
-            with database_errors(connections[using], ours=False):
-                raise
+        if not fields:
+            found = store(base_qs, kept)
+        else:
+            try:
+                found = _Saving(self, fields, base_qs, pk_val, kept, names).run(store)
+            except BaseException:
+                with database_errors(connections[using], ours=False):
+                    raise
+        for field, value in changed.items() if found else ():
+            if not is_expression(value):  # Only the database knows the number.
+                _set(self, field, value)
+        return found
 
     return _do_update
+
+
+def _changed_values(
+    row: Any, numbers: list[Any], values: Any, using: str
+) -> tuple[list[Any], dict[Any, Any]]:
+    """Leave out the numbers and texts that nobody has set since the row was loaded or saved.
+
+    Return the values to store, and which of them are numbers and texts that were set, by field.
+
+    :param numbers: the fields to look at, which have no condition.
+    """
+    texts = {text: field for field in numbers for text in field.texts}
+    kept: list[Any] = []
+    changed: dict[Any, Any] = {}
+    for field, model, value in values:
+        if field in texts:
+            value = text_for_update(field, texts[field], row)
+        if field in texts or field in numbers:
+            if is_known(row, field, value, using):
+                continue
+            changed[field] = value
+        kept.append((field, model, value))
+    return kept, changed
+
+
+def _set(row: Model, field: Any, value: Any) -> None:
+    """Set a stored number or text on the instance, and remember that it wasn't set explicitly."""
+    change(row, row, field.attname, value)
+    change(row, row._state, field.memory, value)
+    change(row, row._state, LOADED, row.pk)
 
 
 class _Saving:
@@ -138,7 +189,7 @@ class _Saving:
         given = self._known(field)
         if given in (None, MISSING) or all(value[0] is not field for value in values):
             return False
-        return bool(getattr(self.row._state, field.memory, MISSING) != given)
+        return not is_known(self.row, field, given, self.connection.alias)
 
     def _may_be_due(self, field: Any) -> bool:
         """Return whether this save can make the condition true for a row without a number."""
@@ -242,10 +293,7 @@ class _Saving:
 
     def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
         """Set a stored number on the instance, and remember that it wasn't set explicitly."""
-        state = self.row._state
-        change(self.row, self.row, field.attname, number)
-        change(self.row, state, field.memory, number)
-        change(self.row, state, LOADED, self.row.pk)
+        _set(self.row, field, number)
         if uncommitted and isinstance(field, Numbering):
             # If the transaction is rolled back, the row doesn't have this number.
             remember_posting(field, self.row, outcome_of_block(self.connection))
@@ -257,7 +305,3 @@ def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[
     if field not in sources or is_expression(value):
         return assigned
     return field, model, settled(field, value)
-
-
-def _announced(field: Any) -> str:
-    return f"{field.memory}_announced"
