@@ -105,16 +105,21 @@ def _changed_values(
     :param numbers: the fields to look at, which have no condition.
     """
     texts = {text: field for field in numbers for text in field.texts}
-    kept: list[Any] = []
-    changed: dict[Any, Any] = {}
-    for field, model, value in values:
-        if field in texts:
-            value = text_for_update(field, texts[field], row)
-        if field in texts or field in numbers:
-            if is_known(row, field, value, using):
-                continue
-            changed[field] = value
-        kept.append((field, model, value))
+    ours: dict[Any, Any] = {
+        field: value for field, _, value in values if field in numbers or field in texts
+    }
+    changed = {
+        field: value for field, value in ours.items() if not is_known(row, field, value, using)
+    }
+    for text in ours.keys() & texts:
+        # The text follows the number; one that was removed is written again.
+        if texts[text] in changed or (text in changed and not changed[text]):
+            changed[text] = text_for_update(text, texts[text], row)
+    kept = [
+        (field, model, changed.get(field, value))
+        for field, model, value in values
+        if field in changed or field not in ours
+    ]
     return kept, changed
 
 
