@@ -15,7 +15,7 @@ from sequences_contrib.formats import NumberFormat
 from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
 
-from sequences_core import get_last_value
+from sequences_core import delete, get_last_value, set_last_value
 from tests.numbered.blocks import letters, rolled_back, tables
 
 APPS = ["tests.numbered", "sequences_contrib"]
@@ -85,6 +85,35 @@ def test_from_another_database(names: Any, rows: Any) -> None:
     row._state.db = "elsewhere"
     row.save(using=rows.db, update_fields=names)
     assert stored(rows) == [(1, "A-1", "")]
+
+
+class FromReplica:
+    """A router that reads from a replica, and writes to the database itself."""
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return self.using
+
+
+def test_from_a_replica(rows: Any, using: str, settings: Any) -> None:
+    """The number of an instance that was loaded from a replica isn't one that somebody has set."""
+    settings.DATABASE_ROUTERS = [FromReplica(using)]
+    rows.create()
+    stale, copied = rows.get(), rows.get()
+    stale._state.db = copied._state.db = "replica"
+    rows.update(number=5, text="A-5")
+    delete("letters.A", using=using)
+    stale.title = "new"
+    stale.save()
+    assert stored(rows) == [(5, "A-5", "new")]
+    assert get_last_value("letters.A", using=using) is None
+    set_last_value(5, "letters.A", using=using)
+    copied.pk = None
+    copied._state.adding = True
+    copied.save()
+    assert (copied.number, copied.text) == (6, "A-6")
 
 
 @pytest.mark.parametrize("names", [["number"], ["text"], ["number", "text"]])

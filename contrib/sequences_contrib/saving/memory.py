@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Model
 
 from sequences_core.outcomes import Outcome
@@ -32,9 +32,13 @@ LOADED = "sequences_loaded"
 
 
 def is_known(row: Any, field: Any, value: Any, using: str) -> bool:
-    """Return whether an instance was loaded or saved with this number or text, and here."""
-    state = row._state
-    return bool(vars(state).get(field.memory, MISSING) == value and state.db == using)
+    """Return whether an instance was loaded or saved with this number or text, and here.
+
+    It can be loaded from a replica, whose alias is another. Then the router writes it here.
+    """
+    if vars(row._state).get(field.memory, MISSING) != value or row._state.db is None:
+        return False
+    return using in (row._state.db, router.db_for_write(type(row), instance=row))
 
 
 def is_copy(row: Any, field: Any, using: str) -> bool:
@@ -50,8 +54,9 @@ def is_copy(row: Any, field: Any, using: str) -> bool:
 
 def is_restored(row: Any, field: Any, using: str) -> bool:
     """Return whether a row that is about to be inserted has the number that it was loaded with."""
-    value, loaded = getattr(row, field.attname), getattr(row._state, LOADED, MISSING)
-    return value is not None and is_known(row, field, value, using) and row.pk == loaded
+    value, state = getattr(row, field.attname), row._state
+    is_same = value is not None and getattr(state, field.memory, None) == value
+    return is_same and state.db == using and row.pk == getattr(state, LOADED, MISSING)
 
 
 def forget_loaded(row: Any) -> None:

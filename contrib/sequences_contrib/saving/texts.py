@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from django.db import connections, router
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..affixes import Affixes
@@ -76,7 +76,7 @@ class Texts:
             self.values.set(rows, text.attname, texts)
 
 
-def text_for_update(text: Any, field: Any, row: Any) -> Any:
+def text_for_update(text: Any, field: Any, row: Any, using: str) -> Any:
     """Return the text that an UPDATE stores: a new one if somebody has changed the number.
 
     Raises ValueError if only the database knows the number, or if the text can't be written.
@@ -89,6 +89,5 @@ def text_for_update(text: Any, field: Any, row: Any) -> Any:
         return value if field.attname not in row.__dict__ else None
     if is_expression(number):
         raise ValueError(f"{text} can't be written: only the database knows {field}")
-    connection = connections[row._state.db or router.db_for_write(type(row), instance=row)]
-    (affixes,) = text.affixes([row], connection)
+    (affixes,) = text.affixes([row], connections[using])
     return text.text(affixes, field.get_prep_value(number))

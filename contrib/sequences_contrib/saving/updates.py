@@ -114,7 +114,7 @@ def _changed_values(
     for text in ours.keys() & texts:
         # The text follows the number; one that was removed is written again.
         if texts[text] in changed or (text in changed and not changed[text]):
-            changed[text] = text_for_update(text, texts[text], row)
+            changed[text] = text_for_update(text, texts[text], row, using)
     kept = [
         (field, model, changed.get(field, value))
         for field, model, value in values
@@ -221,6 +221,8 @@ class _Saving:
         for field in document._meta.concrete_fields:
             if self._is_saved(field) and field.attname in self.row.__dict__:
                 setattr(document, field.attname, self.row.__dict__[field.attname])
+        for field in self.explicit:  # It is set by the caller, even if it is stored already.
+            vars(document._state).pop(field.memory)
         return document
 
     def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
