@@ -12,12 +12,13 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 from django.db.models import Model
 
 from sequences_core.outcomes import Outcome
 
 from ..counters import sequence_fields
+from ..formatted import Formatted
 from .uncommitted import (
     MISSING,
     OUTCOME,
@@ -34,7 +35,24 @@ LOADED = "sequences_loaded"
 def is_known(row: Any, field: Any, value: Any, using: str) -> bool:
     """Return whether an instance was loaded or saved with this number or text, and here."""
     state = row._state
-    return bool(vars(state).get(field.memory, MISSING) == value and state.db == using)
+    return bool(vars(state).get(field.memory, MISSING) == value) and (
+        # A replica has the same rows, but the router writes them to another database.
+        state.db == using
+        or (state.db is not None and router.db_for_write(type(row), instance=row) == using)
+    )
+
+
+def is_set(row: Any, field: Any, value: Any, using: str) -> bool:
+    """Return whether somebody has set this number or text since the row was loaded or saved.
+
+    An empty text is never set, because each number has a text. Nor is the None that the number of
+    an instance is if it was made by hand, to update a row that exists.
+    """
+    if value in (None, "") and (
+        isinstance(field, Formatted) or vars(row._state).get(field.memory) is None
+    ):
+        return False
+    return not is_known(row, field, value, using)
 
 
 def is_copy(row: Any, field: Any, using: str) -> bool:
