@@ -9,6 +9,7 @@ import django
 import pytest
 from django.db import connections, models
 from django.db.models import F, signals
+from django.forms import modelform_factory
 from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
@@ -172,6 +173,26 @@ def test_an_instance_made_by_hand(posted: bool, rows: Any) -> None:
     row = rows.model(pk=key + 1, title="another")
     row.save(using=rows.db)
     assert stored(rows) == [(1, "L-1", "new"), (2, "L-2", "another")]
+
+
+@pytest.mark.parametrize("text", ["", "by hand"])
+def test_an_empty_field_of_a_form(text: str, using: str) -> None:
+    """A number that can't be null stays, whether the text is removed or changed."""
+    with letters(
+        using,
+        number=SequenceField("letters", editable=True),
+        text=FormattedNumberField(NumberFormat("L-{number}"), max_length=22, editable=True),
+        title=models.CharField(max_length=9),
+    ) as rows:
+        rows.create()
+        names = ["number", "text", "title"]
+        form = modelform_factory(rows.model, fields=names)(
+            {"number": "", "text": text, "title": "new"}, instance=rows.get()
+        )
+        form.instance.validate_unique = lambda exclude: None  # It would ask the default database.
+        row = form.save()
+        assert stored(rows) == [(1, text or "L-1", "new")]
+        assert (row.number, row.text) == (1, text or "L-1")
 
 
 @pytest.mark.parametrize("when", [None, "posted"])

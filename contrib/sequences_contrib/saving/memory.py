@@ -45,12 +45,11 @@ def is_known(row: Any, field: Any, value: Any, using: str) -> bool:
 def is_set(row: Any, field: Any, value: Any, using: str) -> bool:
     """Return whether somebody has set this number or text since the row was loaded or saved.
 
-    An empty text is never set, because each number has a text. Nor is the None that the number of
-    an instance is if it was made by hand, to update a row that exists.
+    An empty text is never set, because each number has a text. Nor is None if the number can't be
+    null, as from an empty field of a form, or if the instance was made by hand, to update a row.
     """
-    if value in (None, "") and (
-        isinstance(field, Formatted) or vars(row._state).get(field.memory) is None
-    ):
+    is_made = vars(row._state).get(field.memory) is None
+    if value in (None, "") and (isinstance(field, Formatted) or is_made or not field.null):
         return False
     return not is_known(row, field, value, using)
 
