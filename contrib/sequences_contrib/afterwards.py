@@ -69,8 +69,8 @@ def renumber(
                     setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True, due=True)
             with numbers, marked(instance, RELEASED):
-                for each in moved:  # so that save() treats the number as explicit
-                    vars(instance._state).pop(each.memory, None)
+                for each in moved:  # so that save() treats the number as explicit, also None
+                    setattr(instance._state, each.memory, MISSING)
                 instance.save(using=using)
             numbers.remember()
             for each in moved:

@@ -75,7 +75,7 @@ def test_stale_instances(when: str | None, using: str) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @example([("set", 3, 1), ("save", 3, ["title", "text"])])
-        @example([("set", 3, 1), ("others", 1, 1), ("save", 3, ["title", "number"])])
+        @example([("set", 3, 3), ("others", 1, 3), ("save", 3, ["title", "number"])])
         @given(st.lists(steps, min_size=2, max_size=12))
         def run(program: list[Any]) -> None:
             rows.all().delete()

@@ -20,7 +20,7 @@ from ..counters import in_order_of_locks, sequence_fields, tables_of
 from ..scopes import rows_in
 from ..taking import lock_counter
 from ..transactions import savepoint
-from .memory import is_known
+from .memory import is_set
 from .rollbacks import database_of
 
 TRIES = 20
@@ -182,7 +182,7 @@ def apply_values(row: Any, stored: Any, update_fields: Iterable[str] | None) -> 
 def _is_kept(field: Any, row: Any, using: str, *, is_posted: bool) -> bool:
     """Return whether ``save()`` keeps what is stored, because nothing else was set explicitly."""
     value = row.__dict__.get(field.attname)
-    return (is_posted and value is None) or is_known(row, field, value, using)
+    return (is_posted and value is None) or not is_set(row, field, value, using)
 
 
 @contextmanager

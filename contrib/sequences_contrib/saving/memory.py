@@ -18,6 +18,7 @@ from django.db.models import Model
 from sequences_core.outcomes import Outcome
 
 from ..counters import sequence_fields
+from ..formatted import Formatted
 from .uncommitted import (
     MISSING,
     OUTCOME,
@@ -32,13 +33,24 @@ LOADED = "sequences_loaded"
 
 
 def is_known(row: Any, field: Any, value: Any, using: str) -> bool:
-    """Return whether an instance was loaded or saved with this number or text, and here.
-
-    It can be loaded from a replica, whose alias is another. Then the router writes it here.
-    """
-    if vars(row._state).get(field.memory, MISSING) != value or row._state.db is None:
+    """Return whether an instance was loaded or saved with this number or text, and here."""
+    alias = row._state.db
+    if vars(row._state).get(field.memory, MISSING) != value or alias is None:
         return False
-    return using in (row._state.db, router.db_for_write(type(row), instance=row))
+    # A replica has the same rows, but the router writes them to another database.
+    return alias == using or router.db_for_write(type(row), instance=row) == using
+
+
+def is_set(row: Any, field: Any, value: Any, using: str) -> bool:
+    """Return whether somebody has set this number or text since the row was loaded or saved.
+
+    An empty text is never set, because each number has a text. Nor is None if the number can't be
+    null, as from an empty field of a form, or if the instance was made by hand, to update a row.
+    """
+    is_made = vars(row._state).get(field.memory) is None
+    if value in (None, "") and (isinstance(field, Formatted) or is_made or not field.null):
+        return False
+    return not is_known(row, field, value, using)
 
 
 def is_copy(row: Any, field: Any, using: str) -> bool:

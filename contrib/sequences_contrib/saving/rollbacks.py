@@ -1,7 +1,6 @@
 """Undoing the numbers and texts of an instance whose ``save()`` fails.
 
-If an UPDATE fails, the text that was written for a changed number is set back. An UPDATE of the
-number alone includes its text.
+If an UPDATE fails, the text that was written for a changed number is set back.
 
 With multi-table inheritance, ``Model.save_base`` stores the rows of the parents and that of the
 child in one transaction. If the child's row fails, the parents' rows already had their numbers.
@@ -18,7 +17,6 @@ from ..counters import Numbering, sequence_fields
 from ..exceptions import is_committed
 from ..formatted import Formatted
 from ..transactions import savepoint_if_manual
-from .memory import is_known
 from .uncommitted import (
     CHANGES,
     MISSING,
@@ -37,10 +35,6 @@ def undoing_save(save_base: Any) -> Any:
     @functools.wraps(save_base)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
         forget_rolled_back(self)
-        if kwargs.get("update_fields"):
-            kwargs["update_fields"] = _with_texts(
-                self, kwargs["update_fields"], database_of(self, kwargs)
-            )
         state = vars(self._state)
         outer, state[CHANGES] = state.get(CHANGES), []
         before = _Before(self) if any(self._meta.parents.values()) else None
@@ -104,19 +98,6 @@ class _Before:
             self.row._state.adding = self.adding
             for name, value in self.remembered.items():
                 set_back(self.row._state, name, value)
-
-
-def _with_texts(row: Any, names: Any, using: str) -> frozenset[str]:
-    """Return the names of the fields to update, with the texts of changed numbers among them."""
-    saved = frozenset(names)
-    changed = [
-        field
-        for field in sequence_fields(row._meta.concrete_fields)
-        if field.when is None
-        and not saved.isdisjoint((field.name, field.attname))
-        and not is_known(row, field, row.__dict__.get(field.attname, MISSING), using)
-    ]
-    return saved | {text.name for field in changed for text in field.texts}
 
 
 def database_of(row: Any, kwargs: Any) -> str:

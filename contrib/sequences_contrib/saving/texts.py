@@ -42,7 +42,7 @@ class Texts:
                     raise ValueError(f"{text} can't be written: only the database knows {field}")
                 rows.append(row)
             elif number is None or is_copy(row, field, self.connection.alias):
-                raise ValueError(f"{text} is {given!r}, but has no number: set {field} too")
+                raise _without_number(text, field, given)
             else:
                 explicit.append(row)
         if explicit:
@@ -77,17 +77,29 @@ class Texts:
 
 
 def text_for_update(text: Any, field: Any, row: Any, using: str) -> Any:
-    """Return the text that an UPDATE stores: a new one if somebody has changed the number.
+    """Return the text that an UPDATE stores together with a number that somebody has set.
 
     Raises ValueError if only the database knows the number, or if the text can't be written.
     """
-    value, number = getattr(row, text.attname), row.__dict__.get(field.attname)
-    known = getattr(row._state, field.memory, None)
-    if value and (number == known or value != getattr(row._state, text.memory, None)):
-        return value  # It was issued with this number, or somebody has set it.
-    if number is None:  # A deferred number is unchanged.
-        return value if field.attname not in row.__dict__ else None
+    value, number = getattr(row, text.attname), getattr(row, field.attname)
+    is_given = value and value != getattr(row._state, text.memory, None)
+    if is_given:
+        refuse_without_number(text, field, row)
+    if is_given or (value and number == getattr(row._state, field.memory, None)):
+        return value  # Somebody has set it, or it was issued with this number.
+    if number is None:
+        return None
     if is_expression(number):
         raise ValueError(f"{text} can't be written: only the database knows {field}")
     (affixes,) = text.affixes([row], connections[using])
     return text.text(affixes, field.get_prep_value(number))
+
+
+def refuse_without_number(text: Any, field: Any, row: Any) -> None:
+    """Raise ValueError for a text that somebody has set, if the stored row has no number."""
+    if field.null and getattr(row, field.attname) is None:
+        raise _without_number(text, field, getattr(row, text.attname))
+
+
+def _without_number(text: Any, field: Any, given: Any) -> ValueError:
+    return ValueError(f"{text} is {given!r}, but has no number: set {field} too")

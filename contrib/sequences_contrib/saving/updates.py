@@ -27,9 +27,9 @@ from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
-from .memory import LOADED, is_known
+from .memory import LOADED, is_set
 from .numbering import Numbers
-from .texts import text_for_update
+from .texts import refuse_without_number, text_for_update
 from .uncommitted import MISSING, change, posting_memory, remember_posting
 
 
@@ -72,24 +72,29 @@ def numbering_update(update: Any) -> Any:
         if not vars(self._state).pop(ANNOUNCED, False) and names is None:
             return store(base_qs, values)
         numbers = sequence_fields(base_qs.model._meta.local_concrete_fields)
-        plain = [field for field in numbers if field.when is None]
-        kept, changed = _changed_values(self, plain, values, using)
-        fields = [
+        posted = [
             field
             for field in numbers
             if field.when is not None and not is_expression(self.__dict__.get(field.attname))
         ]
-        if not fields:
+        plain = [field for field in numbers if field not in posted]
+        kept, changed = _changed_values(self, plain, values, using)
+        if not posted:
             found = store(base_qs, kept)
         else:
+            left_out = {value[0] for value in values} - {value[0] for value in kept}
             try:
-                found = _Saving(self, fields, base_qs, pk_val, kept, names).run(store)
+                found = _Saving(self, posted, base_qs, pk_val, kept, names, left_out).run(store)
             except BaseException:
                 with database_errors(connections[using], ours=False):
                     raise
-        for field, value in changed.items() if found else ():
-            if not is_expression(value):  # Only the database knows the number.
-                _set(self, field, value)
+        if found:
+            if args[1:]:  # From Django 6.0 on, an UPDATE returns the values of expressions.
+                changed |= zip(args[1], found[0], strict=False)
+            for field in changed.keys() & {*numbers, *(t for each in numbers for t in each.texts)}:
+                if not is_expression(changed[field]):  # Only the database knows the number.
+                    _set(self, field, changed[field])
+            _read_back(self, numbers, base_qs.filter(pk=pk_val), values)
         return found
 
     return _do_update
@@ -108,19 +113,40 @@ def _changed_values(
     ours: dict[Any, Any] = {
         field: value for field, _, value in values if field in numbers or field in texts
     }
-    changed = {
-        field: value for field, value in ours.items() if not is_known(row, field, value, using)
-    }
-    for text in ours.keys() & texts:
-        # The text follows the number; one that was removed is written again.
-        if texts[text] in changed or (text in changed and not changed[text]):
-            changed[text] = text_for_update(text, texts[text], row, using)
+    changed = {field: value for field, value in ours.items() if is_set(row, field, value, using)}
+    for text, field in texts.items():
+        if field in changed:
+            changed[text] = text_for_update(text, field, row, using)
+        elif text in changed:
+            refuse_without_number(text, field, row)
     kept = [
         (field, model, changed.get(field, value))
         for field, model, value in values
         if field in changed or field not in ours
     ]
+    # An UPDATE of the number alone includes its text.
+    kept += [(text, None, changed[text]) for text in texts if text in changed and text not in ours]
     return kept, changed
+
+
+def _read_back(row: Any, numbers: list[Any], stored: QuerySet[Any], values: Any) -> None:
+    """Read the numbers and texts that the UPDATE has left out if the instance has others.
+
+    Somebody has removed them from the instance, or it was made by hand.
+    """
+    fields = [*numbers, *(text for field in numbers for text in field.texts)]
+    known = vars(row._state)
+    left_out = [
+        field
+        for field, _, value in values
+        if field in fields
+        and not is_expression(value)
+        and row.__dict__.get(field.attname, MISSING)
+        not in (MISSING, known.get(field.memory, MISSING))
+    ]
+    for found in stored.values_list(*(field.attname for field in left_out)) if left_out else ():
+        for field, value in zip(left_out, found, strict=True):
+            _set(row, field, value)
 
 
 def _set(row: Model, field: Any, value: Any) -> None:
@@ -141,8 +167,10 @@ class _Saving:
         pk: Any,
         values: Any,
         names: Any,
+        left_out: Collection[Any],
     ) -> None:
         self.row = row
+        self.fields = fields
         self.rows = rows
         self.stored = rows.filter(pk=pk)
         # The row, or that of a parent model, may be locked already. If others have numbered it
@@ -158,6 +186,7 @@ class _Saving:
         texts = [text for field in fields for text in field.texts]
         known = [text for text in texts if not self._is_explicit(text, values)]
         self.values = [value for value in values if value[0] not in others + known]
+        self.left_out = {*left_out, *others}
         self.open = [field for field in others if self._may_be_due(field)]
 
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
@@ -184,6 +213,10 @@ class _Saving:
             raise OperationalError(
                 f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
             )
+        for field in self.fields:
+            for text in field.texts:
+                if self._is_explicit(text, self.values):
+                    refuse_without_number(text, field, self.row)
         return store(self.rows, self.values)
 
     def _known(self, field: Any) -> Any:
@@ -194,7 +227,7 @@ class _Saving:
         given = self._known(field)
         if given in (None, MISSING) or all(value[0] is not field for value in values):
             return False
-        return not is_known(self.row, field, given, self.connection.alias)
+        return is_set(self.row, field, given, self.connection.alias)
 
     def _may_be_due(self, field: Any) -> bool:
         """Return whether this save can make the condition true for a row without a number."""
@@ -211,18 +244,26 @@ class _Saving:
     def _is_saved(self, field: Any) -> bool:
         return self.names is None or field.name in self.names or field.attname in self.names
 
+    def _is_stored(self, field: Any) -> bool:
+        """Return whether the UPDATE stores the instance's value, which can be outdated if not."""
+        return self._is_saved(field) and field not in self.left_out
+
     def _as_it_will_be(self) -> Any:
         """Return the row as it will be stored: the saved fields, the others from the database."""
-        if self.names is None or not (self.open or self.explicit):
+        fields = [*self.open, *self.explicit]
+        left_out = [
+            about for field in fields for about in field.depends_on if about in self.left_out
+        ]
+        if not fields or (self.names is None and not left_out):
             return self.row
         document = self.stored.first()
         if document is None:
             return self.row
         for field in document._meta.concrete_fields:
-            if self._is_saved(field) and field.attname in self.row.__dict__:
+            if self._is_stored(field) and field.attname in self.row.__dict__:
                 setattr(document, field.attname, self.row.__dict__[field.attname])
-        for field in self.explicit:  # It is set by the caller, even if it is stored already.
-            vars(document._state).pop(field.memory)
+        for field in self.explicit:  # It was set, even if others have stored the same number.
+            vars(document._state).pop(field.memory, None)
         return document
 
     def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
@@ -234,7 +275,8 @@ class _Saving:
             ):
                 numbers[field] = number
                 for each, value in zip([field, *field.texts], [number, *texts], strict=True):
-                    self._set(each, value)
+                    if not self._is_explicit(each, self.values):
+                        self._set(each, value)
         return numbers
 
     def _number(self, document: Any, new: list[Any], store: Callable[[Any, Any], Any]) -> Any:
@@ -294,7 +336,7 @@ class _Saving:
             about.attname: getattr(document, about.attname)
             for field in [*self.explicit, *new]
             for about in field.depends_on
-            if not self._is_saved(about)
+            if not self._is_stored(about)
         }
         return self.rows.filter(*(field.is_missing for field in new), **expected)
 
