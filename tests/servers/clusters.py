@@ -49,8 +49,7 @@ class GaleraNode(MariaDB):
     def __init__(self, cluster: Galera) -> None:
         super().__init__(durable=True)
         self.cluster = cluster
-        self.group_port = free_port()
-        self.transfer_port = free_port()
+        self.group_port, self.copy_port, self.transfer_port = (free_port() for _ in range(3))
         self.position = ""
 
     def program(self) -> str | Path:
@@ -70,7 +69,7 @@ class GaleraNode(MariaDB):
             "base_host": HOST,
             "base_port": self.group_port,
             "gmcast.listen_addr": f"tcp://{HOST}:{self.group_port}",
-            "ist.recv_addr": f"{HOST}:{free_port()}",
+            "ist.recv_addr": f"{HOST}:{self.transfer_port}",
             # A node that doesn't respond is expelled sooner than after the default of 5 s.
             "evs.keepalive_period": "PT0.5S",
             "evs.suspect_timeout": "PT2S",
@@ -94,7 +93,7 @@ class GaleraNode(MariaDB):
             "wsrep_node_name": f"node-{self.group_port}",
             **({"wsrep_start_position": self.position} if self.position else {}),
             "wsrep_sst_method": "rsync",
-            "wsrep_sst_receive_address": f"{HOST}:{self.transfer_port}",
+            "wsrep_sst_receive_address": f"{HOST}:{self.copy_port}",
         }
 
     def start(self) -> Self:

@@ -9,6 +9,16 @@ from tests.servers.errors import ServerError
 
 HOST = "127.0.0.1"
 
+PORTS = range(20_000, 32_000)
+"""The ports to choose from.
+
+They are below the kernel's range for clients, so that no client takes one while a killed server
+restarts.
+"""
+
+_reserved: list[socket.socket] = []
+"""Sockets that are bound to the ports that :func:`free_port` has returned."""
+
 
 def listens(port: int) -> bool:
     """Return whether a server accepts connections at a port."""
@@ -17,16 +27,21 @@ def listens(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free.
+    """Return a TCP port that is free, and reserve it until this process ends.
 
-    It is below the kernel's range for clients, so that no client takes it while a killed server
-    restarts.
+    A cluster needs a dozen ports before its servers listen. Without a reservation, two of them, or
+    those of two processes, would sometimes be equal.
     """
-    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise ServerError("No free port between 20000 and 32000.")
+    for port in random.SystemRandom().sample(PORTS, min(100, len(PORTS))):
+        reserved = socket.socket()
+        try:
+            reserved.bind((HOST, port))
+        except OSError:
+            reserved.close()
+            continue
+        # Servers set this option, too, so they can listen. Linux compares the options when the
+        # second socket is bound, so another process that looks for a free port can't bind it.
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _reserved.append(reserved)
+        return port
+    raise ServerError(f"No free port between {PORTS.start} and {PORTS.stop}.")
