@@ -12,7 +12,7 @@ gives its number back, and reads the number that the first has stored.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -71,13 +71,13 @@ def numbering_update(update: Any) -> Any:
             lock_due(self, using, names)
         if not vars(self._state).pop(ANNOUNCED, False) and names is None:
             return store(base_qs, values)
-        numbers = sequence_fields(base_qs.model._meta.local_concrete_fields)
+        numbers = _numbers_of(base_qs.model)
         posted = [
             field
             for field in numbers
             if field.when is not None and not is_expression(self.__dict__.get(field.attname))
         ]
-        plain = [field for field in numbers if field not in posted]
+        plain = [field for field in numbers if field.when is None or field not in posted]
         kept, changed = _changed_values(self, plain, values, using)
         if not posted:
             found = store(base_qs, kept)
@@ -91,13 +91,25 @@ def numbering_update(update: Any) -> Any:
         if found:
             if args[1:]:  # From Django 6.0 on, an UPDATE returns the values of expressions.
                 changed |= zip(args[1], found[0], strict=False)
-            for field in changed.keys() & {*numbers, *(t for each in numbers for t in each.texts)}:
-                if not is_expression(changed[field]):  # Only the database knows the number.
-                    _set(self, field, changed[field])
-            _read_back(self, numbers, base_qs.filter(pk=pk_val), values)
+            for field in _with_texts(numbers) if changed else ():
+                if field in changed and not is_expression(changed[field]):
+                    _set(self, field, changed[field])  # Of others, only the database knows it.
+            _read_back(self, numbers, base_qs, pk_val, values)
         return found
 
     return _do_update
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbers_of(model: type[Model]) -> list[Any]:
+    """Return the fields of the model's own table that are numbers."""
+    return sequence_fields(model._meta.local_concrete_fields)
+
+
+def _with_texts(numbers: list[Any]) -> Iterator[Any]:
+    for field in numbers:
+        yield field
+        yield from field.texts
 
 
 def _changed_values(
@@ -109,42 +121,47 @@ def _changed_values(
 
     :param numbers: the fields to look at, which have no condition.
     """
-    texts = {text: field for field in numbers for text in field.texts}
-    ours: dict[Any, Any] = {
-        field: value for field, _, value in values if field in numbers or field in texts
+    # Names are looked up faster than fields.
+    given = {field.attname: value for field, _, value in values}
+    ours = {field.attname: field for field in _with_texts(numbers) if field.attname in given}
+    changed: dict[Any, Any] = {
+        field: given[name] for name, field in ours.items() if is_set(row, field, given[name], using)
     }
-    changed = {field: value for field, value in ours.items() if is_set(row, field, value, using)}
-    for text, field in texts.items():
-        if field in changed:
-            changed[text] = text_for_update(text, field, row, using)
-        elif text in changed:
-            refuse_without_number(text, field, row)
+    if not changed:  # The usual case.
+        return [value for value in values if value[0].attname not in ours], changed
+    for field in numbers:
+        for text in field.texts:
+            if field in changed:
+                changed[text] = text_for_update(text, field, row, using)
+            elif text in changed:
+                refuse_without_number(text, field, row)
     kept = [
         (field, model, changed.get(field, value))
         for field, model, value in values
-        if field in changed or field not in ours
+        if field in changed or field.attname not in ours
     ]
     # An UPDATE of the number alone includes its text.
-    kept += [(text, None, changed[text]) for text in texts if text in changed and text not in ours]
+    kept += [(field, None, changed[field]) for field in changed if field.attname not in given]
     return kept, changed
 
 
-def _read_back(row: Any, numbers: list[Any], stored: QuerySet[Any], values: Any) -> None:
+def _read_back(row: Any, numbers: list[Any], rows: QuerySet[Any], pk: Any, values: Any) -> None:
     """Read the numbers and texts that the UPDATE has left out if the instance has others.
 
     Somebody has removed them from the instance, or it was made by hand.
     """
-    fields = [*numbers, *(text for field in numbers for text in field.texts)]
-    known = vars(row._state)
-    left_out = [
+    has, known = row.__dict__, vars(row._state)
+    others = [
         field
-        for field, _, value in values
-        if field in fields
-        and not is_expression(value)
-        and row.__dict__.get(field.attname, MISSING)
-        not in (MISSING, known.get(field.memory, MISSING))
+        for field in _with_texts(numbers)
+        if has.get(field.attname, MISSING) not in (MISSING, known.get(field.memory, MISSING))
     ]
-    for found in stored.values_list(*(field.attname for field in left_out)) if left_out else ():
+    if not others:  # The usual case.
+        return
+    given = {field.attname for field, _, value in values if not is_expression(value)}
+    left_out = [field for field in others if field.attname in given]
+    names = [field.attname for field in left_out]
+    for found in rows.filter(pk=pk).values_list(*names) if left_out else ():
         for field, value in zip(left_out, found, strict=True):
             _set(row, field, value)
 
