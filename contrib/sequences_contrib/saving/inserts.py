@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
@@ -15,7 +15,7 @@ from sequences_core.taking import database_errors
 from ..counters import Numbering, sequence_fields, unsettled_in_parents
 from ..expressions import is_expression
 from .numbering import Numbers
-from .row_values import RowValues
+from .row_values import RowValues, deferring_if_lost
 
 
 def numbering_insert(insert: Any) -> Any:
@@ -102,23 +102,15 @@ def _read_back(
     quote = connection.ops.quote_name
     columns = ", ".join(quote(field.column) for field in taken)
     condition = " AND ".join(f"{quote(key.column)} = %s" for key, _ in keys)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {columns} FROM {quote(options.db_table)} WHERE {condition}",
-                [key.get_db_prep_value(value, connection) for key, value in keys],
-            )
-            numbers = cursor.fetchone()
-    except DatabaseError:
-        if connection.in_atomic_block:
-            raise
-        # The row is committed, and an error would mean that it isn't. Defer the numbers instead.
-        for field in taken:
-            delattr(row, field.attname)
-        return
-    # Somebody may have deleted the row meanwhile; its numbers are None then.
-    for field, number in zip(taken, numbers or [None] * len(taken), strict=True):
-        setattr(row, field.attname, number)
+    with deferring_if_lost(row, taken, connection), connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM {quote(options.db_table)} WHERE {condition}",
+            [key.get_db_prep_value(value, connection) for key, value in keys],
+        )
+        # Somebody may have deleted the row meanwhile; its numbers are None then.
+        numbers = cursor.fetchone() or [None] * len(taken)
+        for field, number in zip(taken, numbers, strict=True):
+            setattr(row, field.attname, number)
 
 
 def _in_order(row: Model, numbered: list[Any], results: Any, returning_fields: Any) -> Any:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any
 
+from django.db import DatabaseError
+
 from ..expressions import is_expression
 from ..identity import are_settled, settled
+
+
+@contextmanager
+def deferring_if_lost(row: Any, fields: Iterable[Any], connection: Any) -> Iterator[None]:
+    """Defer the fields if they can't be read after their row was committed.
+
+    An error would mean that the row isn't stored. In a transaction, it is raised.
+    """
+    try:
+        yield
+    except DatabaseError:
+        if connection.in_atomic_block:
+            raise
+        for field in fields:
+            delattr(row, field.attname)
 
 
 class RowValues:

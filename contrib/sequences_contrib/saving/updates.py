@@ -29,6 +29,7 @@ from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
 from .memory import LOADED, is_set
 from .numbering import Numbers
+from .row_values import deferring_if_lost
 from .texts import refuse_without_number, text_for_update
 from .uncommitted import MISSING, change, posting_memory, remember_posting
 
@@ -161,9 +162,10 @@ def _read_back(row: Any, numbers: list[Any], rows: QuerySet[Any], pk: Any, value
     given = {field.attname for field, _, value in values if not is_expression(value)}
     left_out = [field for field in others if field.attname in given]
     names = [field.attname for field in left_out]
-    for found in rows.filter(pk=pk).values_list(*names) if left_out else ():
-        for field, value in zip(left_out, found, strict=True):
-            _set(row, field, value)
+    with deferring_if_lost(row, left_out, connections[rows.db]):
+        for found in rows.filter(pk=pk).values_list(*names) if left_out else ():
+            for field, value in zip(left_out, found, strict=True):
+                _set(row, field, value)
 
 
 def _set(row: Model, field: Any, value: Any) -> None:
