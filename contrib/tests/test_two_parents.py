@@ -13,7 +13,7 @@ from sequences_contrib.protection import ProtectNumbered
 
 from sequences_core.testing.threads import Elsewhere
 from tests.blocked import HELD
-from tests.numbered.blocks import tables
+from tests.numbered.blocks import model_with, tables
 
 APPS = ["tests.numbered", "sequences_contrib"]
 
@@ -36,42 +36,28 @@ def test_the_order_is_that_of_save(action: Any, using: str) -> None:
     if not connections[using].features.has_select_for_update:
         pytest.skip("nobody else can write during a transaction that locks")
     with isolate_apps("tests.numbered"):
+        size, words = (models.IntegerField(default=0) for _ in range(2))
+        sheet = model_with("Sheet", sheet=models.AutoField(primary_key=True), size=size)
+        text = model_with("Text", text=models.AutoField(primary_key=True), words=words)
+        letter: Any = type(
+            "Letter",
+            (ProtectNumbered, sheet, text),
+            {
+                "__module__": __name__,
+                "Meta": type("Meta", (), {"app_label": "numbered"}),
+                "kind": models.CharField(max_length=9, default="x"),
+                "posted": models.BooleanField(default=False),
+                "number": SequenceField("letters", scope="kind", when="posted", unique=True),
+            },
+        )
 
-        class Sheet(models.Model):
-            sheet = models.AutoField(primary_key=True)
-            size = models.IntegerField(default=0)
-
-            class Meta:
-                app_label = "numbered"
-
-            def __str__(self) -> str:
-                return str(self.sheet)
-
-        class Text(models.Model):
-            text = models.AutoField(primary_key=True)
-            words = models.IntegerField(default=0)
-
-            class Meta:
-                app_label = "numbered"
-
-            def __str__(self) -> str:
-                return str(self.text)
-
-        class Letter(ProtectNumbered, Sheet, Text):
-            kind = models.CharField(max_length=9, default="x")
-            posted = models.BooleanField(default=False)
-            number = SequenceField("letters", scope="kind", when="posted", unique=True)
-
-            class Meta:
-                app_label = "numbered"
-
-    with tables(using, Sheet, Text, Letter):
-        row = Letter.objects.using(using).create(posted=action is make_void)
+    with tables(using, sheet, text, letter):
+        row = letter.objects.using(using).create(posted=action is make_void)
         row.posted = True
         acting = Elsewhere(lambda: action(row, using), using)
         with transaction.atomic(using=using):
-            Sheet._default_manager.using(using).update(size=1)
+            sheet._default_manager.using(using).update(size=1)
             acting.start()
             assert acting.is_waiting(HELD)
-            list(Text._default_manager.using(using).select_for_update(nowait=True))
+            list(text._default_manager.using(using).select_for_update(nowait=True))
         acting.result()

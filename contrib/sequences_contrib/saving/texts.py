@@ -96,7 +96,7 @@ def text_for_update(text: Any, field: Any, row: Any, using: str) -> Any:
 
 
 def refuse_without_number(text: Any, field: Any, row: Any) -> None:
-    """Raise ValueError for a text that somebody has set, if the stored row has no number."""
+    """Raise ValueError for a text that somebody has set, if the instance has no number."""
     if field.null and getattr(row, field.attname) is None:
         raise _without_number(text, field, getattr(row, text.attname))
 
