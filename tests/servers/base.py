@@ -126,13 +126,17 @@ class Server(abc.ABC):
         return {}
 
     def answers(self) -> bool:
-        """Return whether it accepts connections."""
+        """Return whether it is ready, and False for whatever its driver raises."""
         try:
-            connect(self.url).close()
+            return self.is_ready()
         except ImportError:
             raise
         except Exception:  # noqa: BLE001 - of whichever driver this is
             return False
+
+    def is_ready(self) -> bool:
+        """Return whether it accepts connections, or raise the driver's error."""
+        connect(self.url).close()
         return True
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:

@@ -110,9 +110,9 @@ class GaleraNode(MariaDB):
                 return line.split()[-1]
         raise ServerError(f"The server printed no recovered position:\n{found[-2000:]}")
 
-    def answers(self) -> bool:
+    def is_ready(self) -> bool:
         """Return whether it executes statements, which a joining or disconnected node refuses."""
-        return super().answers() and self.query("SHOW STATUS LIKE 'wsrep_ready'")[0][1] == "ON"
+        return self.query("SHOW STATUS LIKE 'wsrep_ready'") == [("wsrep_ready", "ON")]
 
 
 class Galera(Cluster):

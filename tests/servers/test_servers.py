@@ -13,6 +13,7 @@ import pytest
 
 from tests.servers import Server, ServerError, background, boot
 from tests.servers.base import runs
+from tests.servers.clusters import Galera
 from tests.servers.errors import wait_until
 from tests.servers.folders import cached, remove, temporary
 from tests.servers.install import REQUIREMENTS, install
@@ -172,3 +173,14 @@ def test_a_server_in_the_background_outlives_who_started_it(
     assert not background.running(name)
     with pytest.raises(Exception, match=r"(?i)connect|refused"):
         connect(urls[name])
+
+
+@pytest.mark.skipif("mysql" not in SERVERS, reason="a node's query fails on MySQL")
+def test_a_node_whose_query_fails_is_not_ready() -> None:
+    """A joining node can accept connections before it executes statements."""
+    node = Galera().nodes[0]
+    assert not node.answers()
+    with KINDS["mysql"]() as server:
+        node.port = server.port
+        assert server.answers()
+        assert not node.answers()
