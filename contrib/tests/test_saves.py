@@ -289,14 +289,17 @@ def test_saving_twice_keeps_the_number(using: str) -> None:
 
 
 def test_a_number_can_be_changed(using: str) -> None:
-    """An UPDATE may set the number, by a value or an expression, and takes nothing."""
+    """save() increases a lower counter to the number, as an INSERT does; update() doesn't."""
     invoice = Invoice.objects.using(using).create()
-    invoice.number = 5
-    invoice.save()
+    for number, last in ((5, 5), (3, 5), (-1, 5), (6, 6)):
+        invoice.number = number
+        invoice.save()
+        assert Invoice.objects.using(using).get().number == number
+        assert get_last_value("invoices", using=using) == last
     Invoice.objects.using(using).update(number=F("number") + 1)
     invoice.refresh_from_db()
-    assert invoice.number == 6
-    assert get_last_value("invoices", using=using) == 1
+    assert invoice.number == 7
+    assert get_last_value("invoices", using=using) == 6
 
 
 @pytest.mark.parametrize("in_transaction", MODES.values(), ids=MODES)
@@ -472,8 +475,8 @@ def loaded(receipt: Any) -> Any:
 
 
 def updated(receipt: Any) -> Any:
-    """Give the row another number by an UPDATE."""
-    receipt.number = 7
+    """Give the row another number by an UPDATE, below the counter."""
+    receipt.number = -7
     receipt.save()
     return receipt
 

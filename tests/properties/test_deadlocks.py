@@ -165,8 +165,11 @@ class Writer:
         self.chance.shuffle(rows)
         if self.chance.random() < 0.5:
             self.rows.bulk_create(rows)
-        else:
-            explicit.save(using=self.using)
+            return
+        explicit.save(using=self.using)
+        for name in chosen:
+            setattr(explicit, name, self.chance.randrange(10**6))
+        explicit.save(using=self.using)
 
     def run(self, calls: tuple[Callable[[Writer], None], ...]) -> None:
         for _ in range(CALLS):

@@ -145,6 +145,13 @@ class Writer:
         document.note = "edited"
         document.save(using=self.using, update_fields=self.chance.choice([None, ["note"]]))
 
+    def choose(self) -> None:
+        """Set a number by hand, which increases the counter; others hardly ever get the same."""
+        document = self.any_document()
+        names = [f.attname for f in self.model._meta.fields if isinstance(f, SequenceField)]
+        setattr(document, self.chance.choice(names), self.chance.randrange(10**12))
+        document.save(using=self.using)
+
     def move(self) -> None:
         document = self.any_document()
         document.kind = self.chance.choice(KINDS)
@@ -168,7 +175,7 @@ class Writer:
                 assign_numbers(self.rows.all(), field.name, locked=locked, using=self.using)
 
     CALLS: ClassVar[tuple[Callable[[Writer], None], ...]] = (
-        *(create, post, post, post_only, withdraw, edit, move, move),
+        *(create, post, post, post_only, withdraw, edit, choose, choose, move, move),
         *(annul, annul_and_delete, delete, assign, assign),
     )
 

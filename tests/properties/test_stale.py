@@ -1,7 +1,7 @@
 """Whatever others store, an instance that is saved changes only the number that was set on it.
 
 A program saves several instances of the same rows, some of which are older than their rows. The
-rows are compared with those of a simulation.
+rows and the counter are compared with those of a simulation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
 
+from sequences_core import delete, get_last_value
 from tests.numbered.blocks import letters
 
 APPS: list[str] = []
@@ -41,6 +42,7 @@ class Simulation:
     """The number and title of each row, and the number that each instance knows and has."""
 
     def __init__(self) -> None:
+        self.last = 2
         self.numbers = [1, 2]
         self.titles = ["", ""]
         self.known = [1, 2] * 2
@@ -51,8 +53,11 @@ class Simulation:
 
     def save(self, index: int, names: Any, title: str) -> None:
         self.titles[index % ROWS] = title
-        if self.held[index] != self.known[index] and (names is None or "number" in names):
-            self.numbers[index % ROWS] = self.known[index] = self.held[index]
+        if self.held[index] == self.known[index] or "number" not in (names or ["number"]):
+            return
+        if self.numbers[index % ROWS] != self.held[index]:
+            self.last = max(self.last, self.held[index])
+        self.numbers[index % ROWS] = self.known[index] = self.held[index]
 
 
 @pytest.mark.parametrize("when", [None, "posted"])
@@ -79,6 +84,7 @@ def test_stale_instances(when: str | None, using: str) -> None:
         @given(st.lists(steps, min_size=2, max_size=12))
         def run(program: list[Any]) -> None:
             rows.all().delete()
+            delete("letters", using=using)
             created = [rows.create(number=number) for number in (1, 2)]
             instances = created + [rows.get(pk=row.pk) for row in created]
             expected = Simulation()
@@ -100,5 +106,6 @@ def test_stale_instances(when: str | None, using: str) -> None:
                 (number, f"C-{number}", title)
                 for number, title in zip(expected.numbers, expected.titles, strict=True)
             ]
+            assert get_last_value("letters", using=using) == expected.last
 
         run()

@@ -17,11 +17,13 @@ from django.db import OperationalError, connections
 from sequences_core.taking import in_users_transaction
 
 from ..counters import in_order_of_locks, sequence_fields, tables_of
+from ..expressions import is_expression
 from ..scopes import rows_in
 from ..taking import lock_counter
 from ..transactions import savepoint
 from .memory import is_set
 from .rollbacks import database_of
+from .row_values import copy_of
 
 TRIES = 20
 """How often to try again if others change a row before it is locked."""
@@ -72,25 +74,37 @@ def locked(
 def due_counters(
     row: Any, using: str, update_fields: Iterable[str] | None, stored: Any
 ) -> Counters:
-    """Return the counters of the numbers that the row will get when it is saved.
+    """Return the counters of the numbers that the row will get when it is saved, or that were set.
 
     :param stored: the row as it is stored, or None.
     """
-    fields = [field for field in sequence_fields(row._meta.concrete_fields) if field.when]
-    if stored is None or not fields:
+    fields = sequence_fields(row._meta.concrete_fields)
+    if stored is None:
         return {}
-    fields = [field for field in fields if getattr(stored, field.attname) is None]
-    model: Any = type(stored)
-    saved = model.__new__(model)  # copy() would look the model up in the registry of apps
-    vars(saved).update(stored.__getstate__())
+    changed = [field for field in fields if is_changed(field, row, using, update_fields, stored)]
+    new = [field for field in fields if field.when and getattr(stored, field.attname) is None]
+    if not changed and not new:
+        return {}
+    saved = copy_of(stored)
     apply_values(row, saved, update_fields)
-    due = [field for field in fields if field.is_due(saved, connections[using])]
-    names = [(field.counter_of(saved, using), field) for field in due]
+    new = [field for field in new if field.is_due(saved, connections[using])]
+    names = [(field.counter_of(saved, using), field) for field in {*changed, *new}]
     return {name: (field, saved) for name, field in names if name}
 
 
+def is_changed(
+    field: Any, row: Any, using: str, update_fields: Iterable[str] | None, stored: Any = None
+) -> bool:
+    """Return whether ``save()`` stores another number that somebody has set on the row."""
+    number = row.__dict__.get(field.attname)
+    if number is None or is_expression(number) or number == getattr(stored, field.attname, None):
+        return False
+    is_saved = update_fields is None or {field.name, field.attname} & set(update_fields)
+    return bool(is_saved) and is_set(row, field, number, using)
+
+
 def lock_due(row: Any, using: str, update_fields: Iterable[str] | None) -> None:
-    """Lock the counters of the numbers that ``save()`` is about to take, and then the row.
+    """Lock the counters of the numbers that ``save()`` will take or change, and then the row.
 
     With multi-table inheritance, ``save()`` updates the row of a parent model before it numbers
     that of the child.
@@ -98,8 +112,9 @@ def lock_due(row: Any, using: str, update_fields: Iterable[str] | None) -> None:
     :raises Moved: ``save()`` has to begin again, because it has opened the transaction.
     """
     model, held = type(row), getattr(row._state, HELD, None)
-    posted = any(field.when for field in sequence_fields(model._meta.concrete_fields))
-    if not posted or hasattr(row._state, LOCKED):
+    numbers = sequence_fields(model._meta.concrete_fields)
+    may_lock = any(each.when or is_changed(each, row, using, update_fields) for each in numbers)
+    if not may_lock or hasattr(row._state, LOCKED):
         return
     counters_of = partial(due_counters, row, using, update_fields)
     counters = counters_of(rows_in(model, using).filter(pk=row.pk).first())

@@ -13,6 +13,14 @@ from ..expressions import is_expression
 from ..identity import are_settled, settled
 
 
+def copy_of(row: Any) -> Any:
+    """Return a copy of a row, also of one whose model isn't in the registry of apps."""
+    model: Any = type(row)
+    copied = model.__new__(model)
+    vars(copied).update(row.__getstate__())
+    return copied
+
+
 @contextmanager
 def deferring_if_lost(row: Any, fields: Iterable[Any], connection: Any) -> Iterator[None]:
     """Defer the fields if they can't be read after their row was committed.

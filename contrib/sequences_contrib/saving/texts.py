@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..affixes import Affixes
 from ..expressions import is_expression
 from .memory import is_copy
 from .row_values import RowValues
+from .uncommitted import MISSING
 
 
 class Texts:
@@ -76,23 +76,22 @@ class Texts:
             self.values.set(rows, text.attname, texts)
 
 
-def text_for_update(text: Any, field: Any, row: Any, using: str) -> Any:
-    """Return the text that an UPDATE stores together with a number that somebody has set.
+def text_for_update(text: Any, field: Any, row: Any) -> Any:
+    """Return the text that an UPDATE stores with a number that somebody has set.
 
-    Raises ValueError if only the database knows the number, or if the text can't be written.
+    MISSING means that it must be written. Raises ValueError for a text that was set for no number,
+    and for one that would have to be written for a number that only the database knows.
     """
-    value, number = getattr(row, text.attname), getattr(row, field.attname)
-    is_given = value and value != getattr(row._state, text.memory, None)
+    value, number = row.__dict__.get(text.attname), getattr(row, field.attname)
+    known = vars(row._state)
+    is_given = value and value != known.get(text.memory)
     if is_given:
         refuse_without_number(text, field, row)
-    if is_given or (value and number == getattr(row._state, field.memory, None)):
+    if is_given or (value and number == known.get(field.memory)):
         return value  # Somebody has set it, or it was issued with this number.
-    if number is None:
-        return None
     if is_expression(number):
         raise ValueError(f"{text} can't be written: only the database knows {field}")
-    (affixes,) = text.affixes([row], connections[using])
-    return text.text(affixes, field.get_prep_value(number))
+    return None if number is None else MISSING
 
 
 def refuse_without_number(text: Any, field: Any, row: Any) -> None:

@@ -12,8 +12,9 @@ gives its number back, and reads the number that the first has stored.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 from django.db import OperationalError, connections, transaction
@@ -22,14 +23,14 @@ from django.db.models import Model, QuerySet
 from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from ..counters import Numbering, sequence_fields, unsettled_in_parents
+from ..counters import sequence_fields, unsettled_in_parents
 from ..exceptions import is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
 from .memory import LOADED, is_set
 from .numbering import Numbers
-from .row_values import deferring_if_lost
+from .row_values import copy_of, deferring_if_lost
 from .texts import refuse_without_number, text_for_update
 from .uncommitted import MISSING, change, posting_memory, remember_posting
 
@@ -72,30 +73,12 @@ def numbering_update(update: Any) -> Any:
             lock_due(self, using, names)
         if not vars(self._state).pop(ANNOUNCED, False) and names is None:
             return store(base_qs, values)
-        numbers = _numbers_of(base_qs.model)
-        posted = [
-            field
-            for field in numbers
-            if field.when is not None and not is_expression(self.__dict__.get(field.attname))
-        ]
-        plain = [field for field in numbers if field.when is None or field not in posted]
-        kept, changed = _changed_values(self, plain, values, using)
-        if not posted:
-            found = store(base_qs, kept)
-        else:
-            left_out = {value[0] for value in values} - {value[0] for value in kept}
-            try:
-                found = _Saving(self, posted, base_qs, pk_val, kept, names, left_out).run(store)
-            except BaseException:
-                with database_errors(connections[using], ours=False):
-                    raise
+        update_of_row = _Update(self, base_qs, pk_val, values, names)
+        found = update_of_row.run(store)
         if found:
-            if args[1:]:  # From Django 6.0 on, an UPDATE returns the values of expressions.
-                changed |= zip(args[1], found[0], strict=False)
-            for field in _with_texts(numbers) if changed else ():
-                if field in changed and not is_expression(changed[field]):
-                    _set(self, field, changed[field])  # Of others, only the database knows it.
-            _read_back(self, numbers, base_qs, pk_val, values)
+            # From Django 6.0 on, an UPDATE returns the values of expressions.
+            returned = zip(args[1], found[0], strict=False) if args[1:] else ()
+            update_of_row.finish(dict(returned))
         return found
 
     return _do_update
@@ -107,65 +90,16 @@ def _numbers_of(model: type[Model]) -> list[Any]:
     return sequence_fields(model._meta.local_concrete_fields)
 
 
+@functools.lru_cache(maxsize=1024)
+def _names_of(model: type[Model]) -> frozenset[str]:
+    """Return the attributes of these numbers and of their texts."""
+    return frozenset(field.attname for field in _with_texts(_numbers_of(model)))
+
+
 def _with_texts(numbers: list[Any]) -> Iterator[Any]:
     for field in numbers:
         yield field
         yield from field.texts
-
-
-def _changed_values(
-    row: Any, numbers: list[Any], values: Any, using: str
-) -> tuple[list[Any], dict[Any, Any]]:
-    """Leave out the numbers and texts that nobody has set since the row was loaded or saved.
-
-    Return the values to store, and which of them are numbers and texts that were set, by field.
-
-    :param numbers: the fields to look at, which have no condition.
-    """
-    # Names are looked up faster than fields.
-    given = {field.attname: value for field, _, value in values}
-    ours = {field.attname: field for field in _with_texts(numbers) if field.attname in given}
-    changed: dict[Any, Any] = {
-        field: given[name] for name, field in ours.items() if is_set(row, field, given[name], using)
-    }
-    if not changed:  # The usual case.
-        return [value for value in values if value[0].attname not in ours], changed
-    for field in numbers:
-        for text in field.texts:
-            if field in changed:
-                changed[text] = text_for_update(text, field, row, using)
-            elif text in changed:
-                refuse_without_number(text, field, row)
-    kept = [
-        (field, model, changed.get(field, value))
-        for field, model, value in values
-        if field in changed or field.attname not in ours
-    ]
-    # An UPDATE of the number alone includes its text.
-    kept += [(field, None, changed[field]) for field in changed if field.attname not in given]
-    return kept, changed
-
-
-def _read_back(row: Any, numbers: list[Any], rows: QuerySet[Any], pk: Any, values: Any) -> None:
-    """Read the numbers and texts that the UPDATE has left out if the instance has others.
-
-    Somebody has removed them from the instance, or it was made by hand.
-    """
-    has, known = row.__dict__, vars(row._state)
-    others = [
-        field
-        for field in _with_texts(numbers)
-        if has.get(field.attname, MISSING) not in (MISSING, known.get(field.memory, MISSING))
-    ]
-    if not others:  # The usual case.
-        return
-    given = {field.attname for field, _, value in values if not is_expression(value)}
-    left_out = [field for field in others if field.attname in given]
-    names = [field.attname for field in left_out]
-    with deferring_if_lost(row, left_out, connections[rows.db]):
-        for found in rows.filter(pk=pk).values_list(*names) if left_out else ():
-            for field, value in zip(left_out, found, strict=True):
-                _set(row, field, value)
 
 
 def _set(row: Model, field: Any, value: Any) -> None:
@@ -175,78 +109,151 @@ def _set(row: Model, field: Any, value: Any) -> None:
     change(row, row._state, LOADED, row.pk)
 
 
-class _Saving:
-    """One UPDATE of a row, which numbers the row if its condition is true."""
+class _Update:
+    """One UPDATE of a row by ``save()``."""
 
     def __init__(
-        self,
-        row: Any,
-        fields: list[Any],
-        rows: QuerySet[Any],
-        pk: Any,
-        values: Any,
-        names: Any,
-        left_out: Collection[Any],
+        self, row: Any, rows: QuerySet[Any], pk: Any, values: list[Any], names: Any
     ) -> None:
         self.row = row
-        self.fields = fields
         self.rows = rows
-        self.stored = rows.filter(pk=pk)
-        # The row, or that of a parent model, may be locked already. If others have numbered it
-        # since it was read, locking its counter now could end in a deadlock.
-        self.has_parents = bool(row._meta.concrete_model._meta.parents)
-        self.is_locked = self.has_parents or hasattr(row._state, LOCKED)
+        self.pk = pk
         self.connection = connections[rows.db]
         self.names = None if names is None else frozenset(names)
-        # A number is stored only if it is taken here, or was set explicitly. Otherwise the
-        # instance's number may be outdated, and must not overwrite the stored one.
-        self.explicit = [field for field in fields if self._is_explicit(field, values)]
-        others = [field for field in fields if field not in self.explicit]
-        texts = [text for field in fields for text in field.texts]
-        known = [text for text in texts if not self._is_explicit(text, values)]
-        self.values = [value for value in values if value[0] not in others + known]
-        self.left_out = {*left_out, *others}
-        self.open = [field for field in others if self._may_be_due(field)]
+        model: Any = rows.model
+        self.numbers = _numbers_of(model)
+        self.ours = _names_of(model)
+        # Names are looked up faster than fields.
+        self.given = {field.attname: value for field, _, value in values}
+        self.changed: dict[Any, Any] = {}
+        """The numbers and texts that somebody has set since the row was loaded or saved."""
+        self.explicit: list[Any] = []
+        """The fields of those numbers that their counters must not be below."""
+        self.open: list[Any] = []
+        """The fields whose condition may become true, so that the row gets a number."""
+        for field in self.numbers:
+            self._look_at(field)
+        self.values = self._kept(values)
+
+    def _look_at(self, field: Any) -> None:
+        """Find out what the UPDATE does with a number and its texts."""
+        number = self.given.get(field.attname, MISSING)
+        if self._is_set(field) and not (number is None and field.when is not None):
+            self.changed[field] = number
+            if number is not None and not is_expression(number):
+                self.explicit.append(field)
+            for text in field.texts:
+                value = text_for_update(text, field, self.row)
+                if value is not MISSING:
+                    self.changed[text] = value
+            return
+        if field.when is not None and self._may_be_due(field):
+            self.open.append(field)
+        for text in field.texts:
+            if self._is_set(text):
+                self.changed[text] = self.given[text.attname]
+
+    def _is_set(self, field: Any) -> bool:
+        value = self.given.get(field.attname, MISSING)
+        return value is not MISSING and is_set(self.row, field, value, self.rows.db)
+
+    def _kept(self, values: list[Any]) -> list[Any]:
+        """Leave out the numbers and texts that nobody has set."""
+        if not self.changed:  # The usual case.
+            return [value for value in values if value[0].attname not in self.ours]
+        kept = [
+            (field, model, self.changed.get(field, value))
+            for field, model, value in values
+            if field in self.changed or field.attname not in self.ours
+        ]
+        # An UPDATE of a number alone includes its text.
+        return kept + [
+            (field, None, value)
+            for field, value in self.changed.items()
+            if field.attname not in self.given
+        ]
 
     def run(self, store: Callable[[Any, Any], Any]) -> Any:
-        """Update the row, and number it if that is due; return what Django's method returns."""
-        doubtful = [
-            field for field in self.open if self.is_locked or self._known(field) is not None
+        """Update the row; return what Django's method returns."""
+        if not (self.explicit or self.open):  # The usual case.
+            self._refuse_texts(self.numbers)
+            return store(self.rows, self.values)
+        try:
+            return self._run(store)
+        except BaseException:
+            with database_errors(self.connection, ours=False):
+                raise
+
+    def finish(self, returned: dict[Any, Any]) -> None:
+        """Remember what was stored, and read what was left out if the instance has other values.
+
+        Somebody has removed those from the instance, or it was made by hand.
+
+        :param returned: the values of expressions that the UPDATE has returned, by field.
+        """
+        stored = self.changed | returned
+        for field in _with_texts(self.numbers) if stored else ():
+            if field in stored and not is_expression(stored[field]):
+                _set(self.row, field, stored[field])  # Of others, only the database knows it.
+        has, known = self.row.__dict__, vars(self.row._state)
+        others = [
+            field
+            for field in _with_texts(self.numbers)
+            if has.get(field.attname, MISSING) not in (MISSING, known.get(field.memory, MISSING))
         ]
+        if not others:  # The usual case.
+            return
+        given = self.given
+        left_out = [
+            field
+            for field in others
+            if field.attname in given and not is_expression(given[field.attname])
+        ]
+        with deferring_if_lost(self.row, left_out, self.connection):
+            self._read(left_out)
+
+    @property
+    def stored(self) -> QuerySet[Any]:
+        """The row as it is stored."""
+        return self.rows.filter(pk=self.pk)
+
+    @cached_property
+    def has_parents(self) -> bool:
+        """Whether the row has rows in the tables of parent models."""
+        return bool(self.row._meta.concrete_model._meta.parents)
+
+    def _run(self, store: Callable[[Any, Any], Any]) -> Any:
+        # The row, or that of a parent model, may be locked already. If others have numbered it
+        # since it was read, locking its counter now could end in a deadlock.
+        is_locked = self.has_parents or hasattr(self.row._state, LOCKED)
+        doubtful = [field for field in self.open if is_locked or self._known(field) is not None]
         for _ in range(TRIES):
             document = self._as_it_will_be()
-            due = [field for field in self.open if field.is_due(document, self.connection)]
-            numbers = self._stored_numbers([field for field in due if field in doubtful])
-            new = [field for field in due if numbers.get(field) is None]
-            if not new and not self.explicit:
+            if document is None:
                 break
+            due = [field for field in self.open if field.is_due(document, self.connection)]
+            self._read(_with_texts([field for field in due if field in doubtful]))
+            new = [f for f in due if f not in doubtful or self._known(f) in (None, MISSING)]
+            if not new and not self.explicit:
+                self._refuse_texts(self.numbers)
+                return store(self.rows, self.values)
             try:
                 return self._number(document, new, store)
             except _Changed:
                 doubtful = self.open
                 if not self.stored.exists():
-                    break  # if an INSERT follows, it numbers the row
+                    break
                 if hasattr(self.row._state, HELD):
                     raise Moved from None
         else:
             raise OperationalError(
                 f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
             )
-        for field in self.fields:
-            for text in field.texts:
-                if self._is_explicit(text, self.values):
-                    refuse_without_number(text, field, self.row)
-        return store(self.rows, self.values)
+        return store(self.rows.none(), self.values)  # If an INSERT follows, it numbers the row.
 
     def _known(self, field: Any) -> Any:
         """Return the instance's number, or MISSING if it is deferred."""
         return self.row.__dict__.get(field.attname, MISSING)
-
-    def _is_explicit(self, field: Any, values: Any) -> bool:
-        given = self._known(field)
-        if given in (None, MISSING) or all(value[0] is not field for value in values):
-            return False
-        return is_set(self.row, field, given, self.connection.alias)
 
     def _may_be_due(self, field: Any) -> bool:
         """Return whether this save can make the condition true for a row without a number."""
@@ -265,45 +272,62 @@ class _Saving:
 
     def _is_stored(self, field: Any) -> bool:
         """Return whether the UPDATE stores the instance's value, which can be outdated if not."""
-        return self._is_saved(field) and field not in self.left_out
+        return self._is_saved(field) and (field in self.changed or field.attname not in self.ours)
 
     def _as_it_will_be(self) -> Any:
-        """Return the row as it will be stored: the saved fields, the others from the database."""
-        fields = [*self.open, *self.explicit]
-        left_out = [
-            about for field in fields for about in field.depends_on if about in self.left_out
-        ]
-        if not fields or (self.names is None and not left_out):
-            return self.row
-        document = self.stored.first()
-        if document is None:
-            return self.row
-        for field in document._meta.concrete_fields:
-            if self._is_stored(field) and field.attname in self.row.__dict__:
-                setattr(document, field.attname, self.row.__dict__[field.attname])
-        for field in self.explicit:  # It was set, even if others have stored the same number.
-            vars(document._state).pop(field.memory, None)
-        return document
+        """Return the row as it will be stored, or None if there is no row.
 
-    def _stored_numbers(self, fields: list[Any]) -> dict[Any, int | None]:
-        """Return the numbers that are stored in the database, and set them on the instance."""
-        numbers: dict[Any, int | None] = {}
-        for field in fields:
-            for number, *texts in self.stored.values_list(
-                field.attname, *(text.attname for text in field.texts)
-            ):
-                numbers[field] = number
-                for each, value in zip([field, *field.texts], [number, *texts], strict=True):
-                    if not self._is_explicit(each, self.values):
-                        self._set(each, value)
-        return numbers
+        Values that aren't saved are those in the database. A number that the row has already is
+        left out: its counter needn't be locked, and the row keeps its texts.
+        """
+        fields = [*self.open, *self.explicit]
+        is_whole = all(self._is_stored(about) for field in fields for about in field.depends_on)
+        if is_whole and not self.explicit:
+            return copy_of(self.row)
+        stored = self.stored.first()
+        if stored is None:
+            return None
+        for field in list(self.explicit):
+            if getattr(stored, field.attname) == field.number_of(self.row):
+                self._leave_out(field, stored)
+        if is_whole:
+            return copy_of(self.row)
+        for field in stored._meta.concrete_fields:
+            if self._is_stored(field) and field.attname in self.row.__dict__:
+                setattr(stored, field.attname, self.row.__dict__[field.attname])
+        for field in self.explicit:  # It was set, even if others have stored the same number.
+            vars(stored._state).pop(field.memory, None)
+        return stored
+
+    def _leave_out(self, number: Any, stored: Any) -> None:
+        self.explicit.remove(number)
+        del self.changed[number]
+        self.values = [value for value in self.values if value[0] is not number]
+        for field in (number, *number.texts):
+            if field not in self.changed:
+                _set(self.row, field, getattr(stored, field.attname))
+
+    def _refuse_texts(self, fields: list[Any]) -> None:
+        """Raise ValueError if a text of one of these numbers was set, and the row has no number."""
+        for field in fields if self.changed else ():
+            for text in field.texts:
+                if self.changed.get(text):
+                    refuse_without_number(text, field, self.row)
+
+    def _read(self, fields: Iterable[Any]) -> None:
+        """Read numbers and texts from the row, and set them on the instance."""
+        fields = [field for field in fields if field not in self.changed]
+        names = [field.attname for field in fields]
+        for found in self.stored.values_list(*names) if names else ():
+            for field, value in zip(fields, found, strict=True):
+                _set(self.row, field, value)
 
     def _number(self, document: Any, new: list[Any], store: Callable[[Any, Any], Any]) -> Any:
-        """Take the numbers and update the row in one transaction."""
+        """Take the new numbers, and update the row in the same transaction."""
+        self._refuse_texts([field for field in self.numbers if field not in new])
         fields = [*self.explicit, *new]
         texts = [text for field in fields for text in field.texts]
-        written = [text for text in texts if all(value[0] is not text for value in self.values)]
-        before = {field: self._known(field) for field in fields + texts}
+        written = [text for text in texts if text not in self.changed]
         inside = in_users_transaction(self.connection)
         savepoint = transaction.atomic(using=self.connection.alias) if inside else nullcontext()
         for field in new + written:
@@ -325,29 +349,21 @@ class _Saving:
                     raise _Changed
         except BaseException as error:
             if found and is_committed(error, self.connection.alias):
-                self._store(document, before)
-                raise
-            numbers.restore(error)
-            self._set_back(before)
+                self._store(document, fields)
+            else:
+                numbers.restore(error)
             raise
-        self._store(document, before, uncommitted=inside)
+        self._store(document, fields, uncommitted=inside)
         return found
 
-    def _store(self, document: Any, before: dict[Any, Any], *, uncommitted: bool = False) -> None:
-        """Set the stored values on the instance, which may be the document.
-
-        :param before: the values that the instance had, by field.
-        """
-        stored = {field: getattr(document, field.attname) for field in before}
-        self._set_back(before)
-        for field, value in stored.items():
-            self._set(field, value, uncommitted=uncommitted)
-
-    def _set_back(self, before: dict[Any, Any]) -> None:
-        for field, value in before.items():
-            self.row.__dict__.pop(field.attname, None)
-            if value is not MISSING:
-                setattr(self.row, field.attname, value)
+    def _store(self, document: Any, numbers: list[Any], *, uncommitted: bool = False) -> None:
+        """Set the stored numbers and their texts on the instance."""
+        for field in _with_texts(numbers):
+            _set(self.row, field, getattr(document, field.attname))
+        for field in numbers if uncommitted else ():
+            if field.when is not None:
+                # If the transaction is rolled back, the row doesn't have this number.
+                remember_posting(field, self.row, outcome_of_block(self.connection))
 
     def _unchanged(self, document: Any, new: list[Any]) -> QuerySet[Any]:
         """Return the rows filtered so that what their numbers depend on must be unchanged."""
@@ -358,13 +374,6 @@ class _Saving:
             if not self._is_stored(about)
         }
         return self.rows.filter(*(field.is_missing for field in new), **expected)
-
-    def _set(self, field: Any, number: int | None, *, uncommitted: bool = False) -> None:
-        """Set a stored number on the instance, and remember that it wasn't set explicitly."""
-        _set(self.row, field, number)
-        if uncommitted and isinstance(field, Numbering):
-            # If the transaction is rolled back, the row doesn't have this number.
-            remember_posting(field, self.row, outcome_of_block(self.connection))
 
 
 def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
