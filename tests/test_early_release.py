@@ -418,6 +418,27 @@ class TestTogether(Server):
         assert outer == Invoice.objects.using(DIRECT).get(number=1 if in_atomic else 2)
         assert len(invoices()) == (1 if in_atomic else 2)
 
+    @pytest.mark.parametrize("kind", ["SQL", "Composed", "bytes"])
+    def test_a_statement_of_the_driver_s_own_type(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A field executes it while Django asks for its value."""
+        from psycopg import sql
+
+        statements: dict[str, Any] = {
+            "SQL": sql.SQL("SELECT 1"),
+            "Composed": sql.SQL("SELECT {}").format(1),
+        }
+
+        def pre_save(row: Invoice, add: bool) -> str:
+            with connections[DIRECT].cursor() as cursor:
+                cursor.execute(statements.get(kind, b"SELECT 1"))
+            return row.note
+
+        monkeypatch.setattr(Invoice._meta.get_field("note"), "pre_save", pre_save, raising=False)
+        with waits(1):
+            assert create(DIRECT) == 1
+
     def test_a_connection_that_a_field_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Django's error is raised, and no wrapper stays behind or is taken away from others."""
 
