@@ -121,10 +121,12 @@ class WaitedFor:
         if not self.sent and exception[0] is None:
             wait_now(self.connection)
 
-    def send(self, execute: Any, sql: str, *args: Any) -> Any:
+    def send(self, execute: Any, sql: Any, *args: Any) -> Any:
         assert self.together is not None
         innermost = self.connection.execute_wrappers[-1] == self.send
-        if FUNCTION not in sql or self.connection.in_atomic_block or not innermost:
+        # A field may execute a statement of the driver's own type, such as psycopg's SQL.
+        takes = isinstance(sql, str) and FUNCTION in sql
+        if not takes or self.connection.in_atomic_block or not innermost:
             return execute(sql, *args)
         self.sent = True
         return self.together(execute, sql, *args)

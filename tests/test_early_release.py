@@ -36,6 +36,7 @@ from sequences_core.checks import check_early_release
 from sequences_core.early_release import durability
 from sequences_core.models import Counter
 from sequences_core.outcomes import outcome_of_block
+from sequences_core.registry import get_allocator
 from sequences_core.testing.base import Elsewhere
 from tests.aliases import known_to_django
 from tests.numbered.models import (
@@ -50,10 +51,21 @@ from tests.numbered.models import (
 from tests.servers import PostgreSQL
 from tests.servers.errors import wait_until
 from tests.servers.pgbouncer import PgBouncer
+from tests.servers.slow_disk import SlowPostgreSQL
 
-DIRECT, POOLED, ASYNC, BOUND, FACTORY, UNPRIVILEGED, UNPRIVILEGED_BOUND = ALIASES = (
+(
+    DIRECT,
+    POOLED,
+    POOLED_BOUND,
+    ASYNC,
+    BOUND,
+    FACTORY,
+    UNPRIVILEGED,
+    UNPRIVILEGED_BOUND,
+) = ALIASES = (
     "direct",
     "pooled",
+    "pooled_bound",
     "async",
     "bound",
     "factory",
@@ -80,6 +92,7 @@ def server(django_db_blocker: Any) -> Iterator[PostgreSQL]:
             {
                 DIRECT: server.url,
                 POOLED: pool.url,
+                POOLED_BOUND: f"{pool.url}?server_side_binding=true",
                 ASYNC: f"{server.url}?options=-c%20synchronous_commit%3Doff",
                 BOUND: f"{server.url}?server_side_binding=true",
                 FACTORY: server.url,
@@ -246,6 +259,16 @@ class TestWaiting(Server):
             assert invoices() == [1]
         assert writer.result() == 2
 
+    def test_a_wait_by_another_session_releases_nothing_in_autocommit(self) -> None:
+        """A pool may execute the wait after a crash, and nobody would know of the crash."""
+        create(DIRECT)
+        with held():
+            writer = Elsewhere(lambda: create(POOLED_BOUND), POOLED_BOUND)
+            writer.start()
+            assert writer.is_waiting()
+            assert invoices() == [1]
+        assert writer.result() == 2
+
     def test_next_value_alone_is_synchronous_in_autocommit(self) -> None:
         """Nobody waits after a statement that isn't a SequenceField's, so its COMMIT does."""
         get_next_value("s", using=DIRECT)
@@ -293,6 +316,59 @@ def waits(expected: int, using: str = DIRECT) -> Iterator[None]:
         yield
     found = [query["sql"] for query in queries if "pg_logical_emit_message" in query["sql"]]
     assert len(found) == expected, queries.captured_queries
+
+
+CRASHED, CRASHED_POOLED = "crashed", "crashed_pooled"
+
+
+class TestCrash:
+    """The server crashes after the COMMIT, and the session that waits is one of after the crash."""
+
+    using = "postgresql"
+
+    @pytest.mark.parametrize(
+        "way", [create_in_atomic, create_after_taking, create_in_bulk, create_by_run_atomic]
+    )
+    def test_a_pool_connects_the_client_again(
+        self, way: Callable[[str], Any], settings: Any, django_db_blocker: Any
+    ) -> None:
+        """The connection of PgBouncer's client survives the crash, but its transaction doesn't."""
+        settings.SEQUENCES_EARLY_RELEASE = True
+        settings.SEQUENCES_AUTOCOMMIT = "allow"
+        with (
+            SlowPostgreSQL() as server,
+            PgBouncer(server) as pool,
+            django_db_blocker.unblock(),
+            known_to_django({CRASHED: server.url, CRASHED_POOLED: pool.url}),
+        ):
+            with connections[CRASHED].schema_editor() as editor:
+                editor.create_model(Invoice)
+            assert way(CRASHED_POOLED) == 1
+            server.disk.note_what_is_not_synced()
+            server.disk.hold()
+            with crash_before_wait(server), pytest.raises(DurabilityUnknown, match="recovered"):
+                way(CRASHED_POOLED)
+            connections[CRASHED].close()
+            assert invoices(CRASHED) == [1]
+            assert [way(CRASHED_POOLED), way(CRASHED)] == [2, 3]
+
+
+@contextmanager
+def crash_before_wait(server: SlowPostgreSQL) -> Iterator[None]:
+    """Let the power fail between the COMMIT and the wait, while syncs are held."""
+    allocator = get_allocator(connections[CRASHED_POOLED])
+    wait = allocator.wait_until_durable
+
+    def crash(*args: Any) -> None:
+        server.kill()
+        server.disk.lose_power()
+        server.disk.delay(0)
+        server.start()
+        wait(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(allocator, "wait_until_durable", crash)
+        yield
 
 
 class TestTogether(Server):
@@ -417,6 +493,27 @@ class TestTogether(Server):
         assert begins == ([1, 0, 0, 1] if in_atomic else [1, 1])
         assert outer == Invoice.objects.using(DIRECT).get(number=1 if in_atomic else 2)
         assert len(invoices()) == (1 if in_atomic else 2)
+
+    @pytest.mark.parametrize("kind", ["SQL", "Composed", "bytes"])
+    def test_a_statement_of_the_driver_s_own_type(
+        self, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A field executes it while Django asks for its value."""
+        from psycopg import sql
+
+        statements: dict[str, Any] = {
+            "SQL": sql.SQL("SELECT 1"),
+            "Composed": sql.SQL("SELECT {}").format(1),
+        }
+
+        def pre_save(row: Invoice, add: bool) -> str:
+            with connections[DIRECT].cursor() as cursor:
+                cursor.execute(statements.get(kind, b"SELECT 1"))
+            return row.note
+
+        monkeypatch.setattr(Invoice._meta.get_field("note"), "pre_save", pre_save, raising=False)
+        with waits(1):
+            assert create(DIRECT) == 1
 
     def test_a_connection_that_a_field_closes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Django's error is raised, and no wrapper stays behind or is taken away from others."""

@@ -17,7 +17,16 @@ from sequences_core.early_release import durability_in_transaction, wait_after_c
 from sequences_core.table import quoted_table, with_table
 
 from . import diagnosis, function, holders
-from .early_release import binds_itself, commits_at_once, not_allowed, send_together
+from .early_release import (
+    binds_itself,
+    commits_at_once,
+    durability_of,
+    is_behind_pool,
+    level_of,
+    not_allowed,
+    send_together,
+    wait,
+)
 from .statements import (
     DEFAULT_STORAGE,
     DURABILITY,
@@ -31,7 +40,6 @@ from .statements import (
     UPDATE,
     UPSERT,
     UPSERT_ONE,
-    WAIT,
     WAIT_AS_SESSION,
 )
 
@@ -109,24 +117,23 @@ class PostgreSQLAllocator(Allocator):
             return function.is_current(cursor)
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        level, allowed = self._durability(connection)
-        return level if allowed and level != "off" else None
+        level, allowed, recovery = self._durability(connection)
+        return durability_of(level, recovery) if allowed and level != "off" else None
 
     def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
-        if not connection.in_atomic_block and not commits_at_once(connection.connection):
-            return sql
+        if not connection.in_atomic_block and (
+            is_behind_pool(durability) or not commits_at_once(connection.connection)
+        ):
+            return sql  # because wait_until_durable() won't know the durability
         # The level is safe to interpolate: it is a value of PostgreSQL's setting.
-        return RELEASING.replace("%s", f"'{durability}'").replace("{call}", sql)
+        return RELEASING.replace("%s", f"'{level_of(durability)}'").replace("{call}", sql)
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         if durability is not None:
-            statement, params = WAIT, [durability]
-        elif commits_at_once(connection.connection):
-            statement, params = WAIT_AS_SESSION, []
-        else:
-            return  # releasing() has released nothing
-        with connection.cursor() as cursor:
-            cursor.execute(statement, params)
+            wait(connection, durability)
+        elif commits_at_once(connection.connection):  # else releasing() has released nothing
+            with connection.cursor() as cursor:
+                cursor.execute(WAIT_AS_SESSION)
 
     def waiting_wrapper(self, connection: BaseDatabaseWrapper) -> Callable[..., Any] | None:
         from django.db.backends.postgresql.psycopg_any import is_psycopg3  # imports the driver
@@ -135,7 +142,7 @@ class PostgreSQLAllocator(Allocator):
         return send_together if is_psycopg3 and binds_itself(connection) else None
 
     def check_early_release(self, connection: BaseDatabaseWrapper) -> Sequence[CheckMessage]:
-        _, allowed = self._durability(connection)
+        _, allowed, _ = self._durability(connection)
         return () if allowed else [not_allowed(connection)]
 
     def holders(self, connection: BaseDatabaseWrapper, name: str | None = None) -> Sequence[Holder]:
@@ -157,10 +164,10 @@ class PostgreSQLAllocator(Allocator):
         cursor.execute(with_table(LOCK_AS_FOR_STORAGE if is_partitioned else statement))
 
     @staticmethod
-    def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool]:
+    def _durability(connection: BaseDatabaseWrapper) -> tuple[str, bool, str | None]:
         with connection.cursor() as cursor:
-            cursor.execute(DURABILITY)
-            row: tuple[str, bool] = cursor.fetchone()
+            cursor.execute(DURABILITY, [connection.connection.info.backend_pid])
+            row: tuple[str, bool, str | None] = cursor.fetchone()
         return row
 
     @staticmethod
@@ -173,7 +180,7 @@ class PostgreSQLAllocator(Allocator):
             params = [f"{max(1, math.ceil(timeout * 1000))}ms", *params]
         durability = durability_in_transaction(connection)
         if durability is not None:
-            statement, params = EARLY[statement], [*params, durability]
+            statement, params = EARLY[statement], [*params, level_of(durability)]
         with connection.cursor() as cursor:
             cursor.execute(with_table(statement), params)
             row = cursor.fetchone()

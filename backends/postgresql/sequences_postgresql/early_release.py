@@ -1,16 +1,27 @@
-"""Release a counter early in autocommit: execute the INSERT and the wait in one round trip."""
+"""Wait for the commit of a released counter; in autocommit, in one round trip with the INSERT.
+
+A durability is the configured level and, behind a pool such as PgBouncer, the server's last
+recovery. If the server crashes between the COMMIT and the wait, the pool may connect the client to
+the server that has recovered. That wait would succeed, although the commit may be lost.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .statements import TOGETHER
+from sequences_core.early_release import forget_durabilities
+
+from .statements import TOGETHER, WAIT, WAIT_BEHIND_POOL
 
 # libpq's states "in a transaction" and "in a failed transaction".
 OPEN = frozenset({2, 3})
+
+RECOVERY = ", last recovery "
+"""What separates the two parts of a durability."""
 
 
 def binds_itself(connection: BaseDatabaseWrapper) -> bool:
@@ -31,6 +42,35 @@ def commits_at_once(driver: Any) -> bool:
         return True
     in_pipeline = getattr(driver.info, "pipeline_status", False)
     return driver.info.transaction_status not in OPEN and not in_pipeline
+
+
+def durability_of(level: str, recovery: str | None) -> str:
+    """Return the durability of a level and, behind a pool, a recovery."""
+    return level if recovery is None else f"{level}{RECOVERY}{recovery}"
+
+
+def level_of(durability: str) -> str:
+    """Return the value of synchronous_commit that a durability includes."""
+    return durability.partition(RECOVERY)[0]
+
+
+def is_behind_pool(durability: str) -> bool:
+    """Return whether the wait may be executed by another session than the COMMIT."""
+    return RECOVERY in durability
+
+
+def wait(connection: BaseDatabaseWrapper, durability: str) -> None:
+    """Wait with the level, and raise OperationalError if the server has recovered since."""
+    level, _, recovery = durability.partition(RECOVERY)
+    with connection.cursor() as cursor:
+        cursor.execute(WAIT_BEHIND_POOL if recovery else WAIT, [level])
+        found = cursor.fetchone()[-1]
+    if recovery and found != recovery:
+        forget_durabilities()
+        raise OperationalError(
+            f"the server has recovered from a crash, or another one has taken its place: its last "
+            f"recovery was {found}, not {recovery}"
+        )
 
 
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

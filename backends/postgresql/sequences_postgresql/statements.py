@@ -84,11 +84,17 @@ EARLY = {statement: early(statement) for statement in (*LIMITED, *LIMITED.values
 # (https://www.postgresql.org/docs/15/sql-expressions.html#SYNTAX-EXPRESS-EVAL).
 RELEASING = f"CASE WHEN {RELEASE} IS DISTINCT FROM '' THEN {{call}} END"
 
-# The configured level, and whether the user may execute the function. This reads pg_settings
-# instead of current_setting(), because the transaction may have set another level. It identifies
-# the function by its fixed oid, because PostgreSQL 17 added a parameter to it.
-DURABILITY = """
-    SELECT reset_val, has_function_privilege(3577::oid, 'EXECUTE')
+# Where the last recovery of the server ended, which identifies it. A clean start has none. Each
+# crash and each promotion of a standby has its own, because the log has grown meanwhile.
+LAST_RECOVERY = "coalesce(pg_last_wal_replay_lsn()::text, 'none')"
+
+# The configured level; whether the user may execute the function; and the last recovery, if there
+# is a pool between client and server, because the pool tells the client another process ID. This
+# reads pg_settings instead of current_setting(), because the transaction may have set another
+# level. It identifies the function by its fixed oid, because PostgreSQL 17 added a parameter to it.
+DURABILITY = f"""
+    SELECT reset_val, has_function_privilege(3577::oid, 'EXECUTE'),
+           CASE WHEN pg_backend_pid() <> %s THEN {LAST_RECOVERY} END
       FROM pg_catalog.pg_settings
      WHERE name = 'synchronous_commit'
 """
@@ -100,6 +106,7 @@ WAIT = """
     SELECT set_config('synchronous_commit', %s, true),
            pg_logical_emit_message(true, 'sequences', '')
 """
+WAIT_BEHIND_POOL = f"{WAIT}, {LAST_RECOVERY}"
 MESSAGE = "SELECT pg_logical_emit_message(true, 'sequences', '')"
 WAIT_AS_SESSION = f"{MESSAGE} WHERE current_setting('synchronous_commit') <> 'off'"
 
