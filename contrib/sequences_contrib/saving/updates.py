@@ -295,8 +295,6 @@ class _Update:
         for field in stored._meta.concrete_fields:
             if self._is_stored(field) and field.attname in self.row.__dict__:
                 setattr(stored, field.attname, self.row.__dict__[field.attname])
-        for field in self.explicit:  # It was set, even if others have stored the same number.
-            vars(stored._state).pop(field.memory, None)
         return stored
 
     def _leave_out(self, number: Any, stored: Any) -> None:
