@@ -91,24 +91,19 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
         )
     if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
         return  # an unknown model, which Django's own check reports
-    column = _stored(fields[-1])
+    column = column_of(fields[-1])
     if not has_identity(column):
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can be stored "
             f"differently: one scope could have two counters.",
-            hint="Use a field of text, integers, decimals, dates or UUIDs.",
+            hint="Use a field of text, integers, decimals, dates or UUIDs whose column has the "
+            "type that Django defines.",
             obj=field,
             id="sequences_contrib.E005",
         )
     yield from check_insert(
         field, fields[0], f"The scope {path!r}", "taken", "scope", id="sequences_contrib.E006"
     )
-
-
-def _stored(field: Any) -> Any:
-    """Return the field whose column is stored for a foreign key or a generated field."""
-    column = column_of(field)
-    return column.output_field if getattr(column, "generated", False) else column
 
 
 def _models(field: Any) -> list[Any]:
@@ -249,7 +244,7 @@ def _check_database(
             obj=field,
             id="sequences_contrib.E002",
         )
-    for column in map(_stored, columns):
+    for column in map(column_of, columns):
         if _loses_digits(column, connection):
             yield checks.Error(
                 f"The column of {column}, which is in the scope, has {column.max_digits} digits, "

@@ -11,6 +11,7 @@ from django.db import connection, connections, models
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import F, Value
 from django.test.utils import isolate_apps
+from django.utils import timezone
 from sequences_contrib.fields import SequenceField
 
 from tests.numbered.blocks import model_with
@@ -254,6 +255,84 @@ def test_a_scope_of_a_composite_value() -> None:
         assert message.id == "sequences_contrib.E005"
 
 
+class Percent(models.Field):  # type: ignore[type-arg] # not generic at run time
+    """A field that is no subclass of a field of Django's."""
+
+    def get_internal_type(self) -> str:
+        return "IntegerField"
+
+
+class Encrypted(models.TextField):  # type: ignore[type-arg]
+    """A field whose column isn't that of the class."""
+
+    def get_internal_type(self) -> str:
+        return "BinaryField"
+
+
+class Day(models.DateTimeField):  # type: ignore[type-arg]
+    """A field that stores the date of a moment."""
+
+    def get_internal_type(self) -> str:
+        return "DateField"
+
+
+class Caseless(models.CharField):  # type: ignore[type-arg]
+    """Text whose column ignores case."""
+
+    def db_type(self, connection: Any) -> str:
+        return "citext"
+
+
+class Lowered(models.CharField):  # type: ignore[type-arg]
+    """Text that the INSERT converts."""
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
+        return "LOWER(%s)"
+
+
+@pytest.mark.parametrize("field", [Percent, Encrypted, Day, Caseless, Lowered])
+def test_a_scope_with_a_column_of_its_own(field: Any) -> None:
+    """Only the columns of Django's own fields are known to store equal values as equal."""
+    options = {"max_length": 9} if issubclass(field, models.CharField) else {}
+    with isolate_apps(ISOLATED):
+        (message,) = ours(model_with(value=field(**options), number=SequenceField(scope="value")))
+    assert message.id == "sequences_contrib.E005"
+    assert "type that Django defines" in message.hint
+
+
+class Renamed(models.CharField):  # type: ignore[type-arg]
+    """A field that only converts values in Python."""
+
+    def get_internal_type(self) -> str:
+        return "CharField"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return str(value).lower()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Renamed(max_length=9),
+        models.EmailField(),
+        models.SlugField(),
+        models.URLField(),
+        models.FilePathField(),
+        models.PositiveSmallIntegerField(),
+        models.SmallIntegerField(),
+        models.GenericIPAddressField(),
+        models.DurationField(),
+        models.UUIDField(),
+        models.TimeField(),
+    ],
+    ids=lambda field: type(field).__name__,
+)
+def test_a_scope_with_a_column_of_djangos(field: Any) -> None:
+    """These columns are known."""
+    with isolate_apps(ISOLATED):
+        assert ours(model_with(value=field, number=SequenceField(scope="value"))) == []
+
+
 def test_a_path_to_a_generated_field() -> None:
     """Its column is what its expression returns."""
     outputs = {models.FloatField: ["sequences_contrib.E005"], models.IntegerField: []}
@@ -273,6 +352,11 @@ class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run 
         return "now"
 
 
+class Monitored(models.DateTimeField):  # type: ignore[type-arg]
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return timezone.now()
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -280,6 +364,7 @@ class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run 
         models.DateTimeField(auto_now=True),
         models.TimeField(auto_now_add=True),
         Stamped(max_length=9),
+        Monitored(),
         models.FileField(),
         SequenceField("another"),
         models.GeneratedField(
