@@ -19,7 +19,7 @@ from .collations import BYTES, merges_texts
 from .counters import Numbering, in_order_of_insertion
 from .dates import DateText
 from .identity import column_of, has_identity
-from .scopes import fields_of, path_of
+from .scopes import fields_of, is_unresolved, path_of
 from .text_checks import check_insert, check_period
 
 SQLITE_DIGITS = 15
@@ -35,9 +35,12 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
         if (path := path_of(part)) is None:
             continue
         try:
-            paths.append((path, fields_of(field.model, path)))
+            fields = fields_of(field.model, path)
+            if is_unresolved(fields):
+                continue
+            paths.append((path, fields))
             if isinstance(part, DateText):
-                yield from check_period(field, part, paths[-1][1][-1])
+                yield from check_period(field, part, fields[-1])
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
@@ -89,8 +92,6 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
             obj=field,
             id="sequences_contrib.W001",
         )
-    if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
-        return  # an unknown model, which Django's own check reports
     column = column_of(fields[-1])
     if not has_identity(column):
         yield checks.Error(

@@ -17,7 +17,7 @@ from .counters import Numbering
 from .dates import DateText
 from .periods import Period
 from .placeholders import Placeholder, column_at, path_of_piece
-from .scopes import fields_of, has_moments, is_automatic, path_of
+from .scopes import fields_of, has_moments, is_automatic, is_unresolved, path_of
 
 SETTLED = (
     models.Field.pre_save,
@@ -83,6 +83,8 @@ def check_text(field: Any, databases: Any = None) -> Iterator[checks.CheckMessag
         )
         return
     try:
+        if any(is_unresolved(fields_of(field.model, path)) for path in field.format.paths):
+            return
         pieces = field.format.languages(field.model)
     except (FieldDoesNotExist, TypeError) as error:
         yield checks.Error(

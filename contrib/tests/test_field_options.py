@@ -9,10 +9,13 @@ import pytest
 from django.core import checks
 from django.db import connection, connections, models
 from django.db.migrations.writer import MigrationWriter
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.test.utils import isolate_apps
 from django.utils import timezone
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.periods import Year
+from sequences_contrib.texts import FormattedNumberField
 
 from tests.numbered.blocks import model_with
 from tests.numbered.models import (
@@ -188,6 +191,36 @@ def test_a_scope_that_can_be_null(null: bool) -> None:
         assert message.obj is letter._meta.get_field("number")
         assert "project__company" in message.msg
         assert message.hint == ("Set null=True on the number, or null=False on the scope's fields.")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scope": "other"},
+        {"scope": "other__name"},
+        {"unique_with": "other"},
+        {"scope": Year("other__day")},
+        {"when": "other"},
+        {"when": Q(other=1), "unique": True},
+        {"text": "{other.name}-{number}"},
+        {"text": "{other}-{number}"},
+    ],
+    ids=str,
+)
+def test_a_foreign_key_to_an_unknown_model(options: dict[str, Any], using: str) -> None:
+    """Django's own check reports it; ours raise no error in place of this."""
+    options = {"null": True, **options}
+    fields = {}
+    if template := options.pop("text", None):
+        fields["text"] = FormattedNumberField(NumberFormat(template), max_length=99, null=True)
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            other=models.ForeignKey("numbered.Nowhere", models.CASCADE, null=True),
+            number=SequenceField(**options),
+            **fields,
+        )
+        found = {message.id for message in letter.check(databases=[using])}
+    assert found - {"sequences_contrib.E030"} == {"fields.E300"}
 
 
 @pytest.mark.parametrize(
