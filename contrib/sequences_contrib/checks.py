@@ -230,6 +230,12 @@ def _loses_digits(column: Any, connection: Any) -> bool:
     return bool(column.max_digits and column.max_digits > SQLITE_DIGITS)
 
 
+def _cuts_values(connection: Any) -> bool:
+    """Return whether MySQL or MariaDB stores another value instead of one that doesn't fit."""
+    modes: set[str] | None = getattr(connection, "sql_mode", None)
+    return modes is not None and modes.isdisjoint({"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"})
+
+
 def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
@@ -245,7 +251,16 @@ def _check_database(
             obj=field,
             id="sequences_contrib.E002",
         )
-    for column in map(column_of, columns):
+    columns = [column_of(column) for column in columns]
+    if columns and _cuts_values(connection):
+        yield checks.Error(
+            f"Database {alias!r} isn't in strict mode: it changes values that don't fit into a "
+            f"column of the scope, so that one scope would have two counters.",
+            hint='Add "sql_mode": "STRICT_TRANS_TABLES" to the OPTIONS of this database.',
+            obj=field,
+            id="sequences_contrib.E005",
+        )
+    for column in columns:
         if _loses_digits(column, connection):
             yield checks.Error(
                 f"The column of {column}, which is in the scope, has {column.max_digits} digits, "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -535,6 +536,41 @@ def test_text_on_mysql(using: str) -> None:
             letter = model_with(kind=kind, number=SequenceField(scope="kind"))
             expected = ["sequences_contrib.E005"] if collation in loose else []
             assert ids(letter, databases=[using]) == expected, collation
+
+
+@contextmanager
+def connected(using: str, **options: Any) -> Iterator[None]:
+    """Connect with additional OPTIONS for the block."""
+    connection: Any = connections[using]
+    before = connection.settings_dict["OPTIONS"]
+
+    def connect_with(changed: dict[str, Any]) -> None:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = changed
+        for cached in ("mysql_server_data", "sql_mode"):
+            vars(connection).pop(cached, None)
+
+    connect_with(before | options)
+    try:
+        yield
+    finally:
+        connect_with(before)
+
+
+@pytest.mark.parametrize("mode", ["NO_ENGINE_SUBSTITUTION", "STRICT_ALL_TABLES"])
+def test_a_mode_that_cuts_values(mode: str, using: str) -> None:
+    """Without strict mode, MySQL and MariaDB store "abc" for "abcd" if there are three places."""
+    if connections[using].vendor != "mysql":
+        pytest.skip("the other databases refuse values that don't fit, or store them")
+    expected = [] if mode.startswith("STRICT") else ["sequences_contrib.E005"]
+    with isolate_apps(ISOLATED):
+        kind = models.CharField(max_length=3, db_collation=binary(using))
+        letter = model_with(kind=kind, number=SequenceField(scope="kind"))
+        other = model_with("Other", number=SequenceField(scope=1))
+    assert ids(letter, databases=[using]) == []
+    with connected(using, sql_mode=mode):
+        assert ids(letter, databases=[using]) == expected
+        assert ids(other, databases=[using]) == []
 
 
 class CountersElsewhere:
