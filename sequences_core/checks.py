@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from types import FunctionType, ModuleType
 from typing import Any
 
 from django.apps import apps
@@ -96,16 +97,46 @@ TAKERS = (
 )
 
 
-def _takes_numbers(default: Any) -> bool:
-    """Return whether this is one of our functions or methods, or wraps one."""
+TAKER_NAMES = {"next"} | {taker.__name__ for taker in TAKERS}
+
+
+def _takes_numbers(default: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Return whether this is one of our functions or methods, or wraps or calls one."""
     if isinstance(default, api.Sequence):  # as in partial(next, Sequence("name"))
         return True
     if isinstance(default, functools.partial):
-        return any(map(_takes_numbers, (default.func, *default.args, *default.keywords.values())))
+        parts = (default.func, *default.args, *default.keywords.values())
+        return any(_takes_numbers(part, seen) for part in parts)
     if not callable(default):
         return False
-    function = getattr(default, "__func__", default)
-    return inspect.unwrap(function) in TAKERS
+    function = inspect.unwrap(getattr(default, "__func__", default))
+    if not isinstance(function, FunctionType | type):
+        function = type(function).__call__
+    if function in TAKERS:
+        return True
+    is_known = not isinstance(function, FunctionType) or function in seen
+    return not is_known and _calls_taker(function, (*seen, function))
+
+
+def _calls_taker(function: FunctionType, seen: tuple[Any, ...]) -> bool:
+    """Return whether the code of a function refers to one of ours, perhaps by other functions."""
+    names = set(function.__code__.co_names)
+    if __package__ in names and names & TAKER_NAMES:  # as in sequences_core.get_next_value()
+        return True
+    used: dict[str, Any] = {}
+    with suppress(ValueError):  # a variable of an enclosing function has no value yet
+        variables = inspect.getclosurevars(function)
+        used = {**variables.globals, **variables.nonlocals}
+    for value in used.values():
+        if isinstance(value, api.Sequence):
+            if names & TAKER_NAMES:
+                return True
+        elif isinstance(value, ModuleType):
+            if any(vars(value).get(name) in TAKERS for name in names):
+                return True
+        elif isinstance(value, FunctionType) and _takes_numbers(value, seen):
+            return True
+    return False
 
 
 @register(Tags.database)

@@ -20,6 +20,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import check_integer
+from .endings import ends_transaction
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
@@ -54,9 +55,15 @@ class _Run:
     def note_commit(self) -> None:
         self.committed = True
 
-    def note_error(self, execute: Callable[..., Any], *args: Any) -> Any:
+    def execute(self, execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
+        """Execute a statement of the block, and record its error."""
+        if ends_transaction(self.connection, sql):
+            raise transaction.TransactionManagementError(
+                f"a block of run_atomic() must not end its transaction, as {sql[:80]!r} would: "
+                f"after a conflict, what it had committed would be stored again"
+            )
         try:
-            return execute(*args)
+            return execute(sql, *args)
         except DatabaseError as error:
             self.errors.append(error)
             raise
@@ -111,7 +118,8 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
     :raises TypeError: the block is, or returns, a coroutine or a generator, whose code would run
         only after the COMMIT.
     :raises TransactionManagementError: the block returned, but its transaction can only be rolled
-        back: it caught an error that ended the transaction, or called ``set_rollback(True)``.
+        back: it caught an error that ended the transaction, or called ``set_rollback(True)``. Or
+        the block executes a COMMIT, a ROLLBACK, or a statement that the database commits.
     """
     attempts = _check_attempts(attempts)
     _refuse_deferred(block)
@@ -130,7 +138,7 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
             with transaction.atomic(using=alias, durable=True):
                 if outermost:  # it is the first hook, so that it runs even if another one raises
                     transaction.on_commit(run.note_commit, using=alias)
-                with connection.execute_wrapper(run.note_error), run.conflicts_first():
+                with connection.execute_wrapper(run.execute), run.conflicts_first():
                     result = block()
                     _refuse_unfinished(result)
                 # With needs_rollback, atomic() would roll back without an error. If the block has

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import uuid
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from django.core.management.base import SystemCheckError
 from django.db import connections, models
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test.utils import isolate_apps
+from django.utils import timezone
 
+import sequences_core
+import sequences_core as core
 from sequences_core import (
     Sequence,
     get_last_value,
@@ -271,6 +276,49 @@ def lost() -> int:
     return 1
 
 
+def by_name() -> int:
+    return get_next_value("numbers")
+
+
+def by_module() -> int:
+    return sequences_core.get_next_value("numbers")
+
+
+def by_another_name() -> int:
+    return core.get_next_value("numbers")
+
+
+def by_local_import() -> int:
+    from sequences_core import get_next_value as take
+
+    return take("numbers")
+
+
+def by_next() -> int:
+    return next(numbers)
+
+
+def by_another_function() -> str:
+    return f"R-{by_name()}"
+
+
+def by_itself(depth: int = 1) -> int:
+    return by_itself(depth - 1) if depth else 1
+
+
+def by_variable(sequence: Sequence) -> Callable[[], int]:
+    return lambda: sequence.get_next_value()
+
+
+def highest() -> int:
+    return (numbers.get_last_value() or 0) + 1
+
+
+class Taker:
+    def __call__(self) -> int:
+        return get_next_value("numbers")
+
+
 @retry_atomic()
 def own() -> int:
     return 1
@@ -290,6 +338,10 @@ def own() -> int:
         (partial(numbers.get_next_values, 3), True),
         (numbers.__next__, True),
         (partial(next, numbers), True),
+        *((by_name, True), (by_module, True), (by_another_name, True), (by_local_import, True)),
+        *((by_next, True), (by_another_function, True), (by_variable(numbers), True)),
+        *((Taker(), True), (retry_atomic()(by_name), True), (partial(run_atomic, by_name), True)),
+        *((by_itself, False), (highest, False), (uuid.uuid4, False), (timezone.now, False)),
         (lost, False),
         (own, False),
         (partial(max, 1, 2), False),

@@ -172,6 +172,55 @@ def test_a_result_after_what_failed_was_rolled_back(using: str) -> None:
     assert get_last_value("s", using=using) == 1
 
 
+ENDINGS = [
+    *("COMMIT", "commit work", "ROLLBACK", "ROLLBACK AND CHAIN", "BEGIN", "START TRANSACTION"),
+    *(" -- at once\n COMMIT;", "/* now */ END", "; COMMIT"),
+]
+COMMITTED = [
+    "CREATE TABLE made (n INT)",
+    f"TRUNCATE {Counter._meta.db_table}",
+    "SET autocommit = 1",
+]
+
+
+@pytest.mark.parametrize("sql", [*ENDINGS, *COMMITTED])
+def test_a_block_that_ends_its_transaction(using: str, sql: str) -> None:
+    """The statement is refused. After a conflict, what it commits would be stored once more."""
+    connection = connections[using]
+    if sql in COMMITTED and connection.features.can_rollback_ddl:
+        return
+    calls: list[int] = []
+
+    def block() -> None:
+        calls.append(get_next_value("s", using=using))
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+        conflict(using)
+
+    with pytest.raises(transaction.TransactionManagementError, match="must not end"):
+        run_atomic(block, using=using)
+    assert calls == [1]
+    assert get_last_value("s", using=using) is None
+
+
+def test_statements_that_end_no_transaction(using: str) -> None:
+    """Savepoints, and tables that are dropped with the session, are part of the transaction."""
+
+    def block() -> int:
+        with connections[using].cursor() as cursor:
+            cursor.execute("SAVEPOINT mine")
+            get_next_value("s", using=using)
+            cursor.execute("ROLLBACK TO SAVEPOINT mine")
+            cursor.execute("CREATE TEMPORARY TABLE made (n INT)")
+            cursor.execute("DROP TABLE made" if is_ddl_undone else "DROP TEMPORARY TABLE made")
+            cursor.execute("SELECT 'COMMIT' /* COMMIT */")
+        return get_next_value("s", using=using)
+
+    is_ddl_undone = connections[using].features.can_rollback_ddl
+    assert run_atomic(block, using=using) == 1
+    assert get_last_value("s", using=using) == 1
+
+
 def test_an_error_whose_frames_are_cleared(using: str) -> None:
     """unittest's assertRaises clears them, so the error's database is unknown."""
 

@@ -19,7 +19,7 @@ from .collations import BYTES, merges_texts
 from .counters import Numbering, in_order_of_insertion
 from .dates import DateText
 from .identity import column_of, has_identity
-from .scopes import fields_of, path_of
+from .scopes import fields_of, is_unresolved, path_of
 from .text_checks import check_insert, check_period
 
 SQLITE_DIGITS = 15
@@ -35,9 +35,12 @@ def check_field(field: Any, databases: Any = None) -> Iterator[checks.CheckMessa
         if (path := path_of(part)) is None:
             continue
         try:
-            paths.append((path, fields_of(field.model, path)))
+            fields = fields_of(field.model, path)
+            if is_unresolved(fields):
+                continue
+            paths.append((path, fields))
             if isinstance(part, DateText):
-                yield from check_period(field, part, paths[-1][1][-1])
+                yield from check_period(field, part, fields[-1])
         except FieldDoesNotExist as error:
             yield checks.Error(
                 f"The scope {path!r} can't be resolved: {error}",
@@ -89,26 +92,19 @@ def _check_path(field: Any, path: str, fields: list[Any]) -> Iterator[checks.Che
             obj=field,
             id="sequences_contrib.W001",
         )
-    if fields[-1].is_relation and isinstance(fields[-1].related_model, str):
-        return  # an unknown model, which Django's own check reports
-    column = _stored(fields[-1])
+    column = column_of(fields[-1])
     if not has_identity(column):
         yield checks.Error(
             f"The scope {path!r} is a {type(column).__name__}, whose equal values can be stored "
             f"differently: one scope could have two counters.",
-            hint="Use a field of text, integers, decimals, dates or UUIDs.",
+            hint="Use a field of text, integers, decimals, dates or UUIDs whose column has the "
+            "type that Django defines.",
             obj=field,
             id="sequences_contrib.E005",
         )
     yield from check_insert(
         field, fields[0], f"The scope {path!r}", "taken", "scope", id="sequences_contrib.E006"
     )
-
-
-def _stored(field: Any) -> Any:
-    """Return the field whose column is stored for a foreign key or a generated field."""
-    column = column_of(field)
-    return column.output_field if getattr(column, "generated", False) else column
 
 
 def _models(field: Any) -> list[Any]:
@@ -234,6 +230,12 @@ def _loses_digits(column: Any, connection: Any) -> bool:
     return bool(column.max_digits and column.max_digits > SQLITE_DIGITS)
 
 
+def _cuts_values(connection: Any) -> bool:
+    """Return whether MySQL or MariaDB stores another value instead of one that doesn't fit."""
+    modes: set[str] | None = getattr(connection, "sql_mode", None)
+    return modes is not None and modes.isdisjoint({"STRICT_TRANS_TABLES", "STRICT_ALL_TABLES"})
+
+
 def _check_database(
     field: Any, alias: str, columns: Iterable[Any]
 ) -> Iterator[checks.CheckMessage]:
@@ -249,7 +251,16 @@ def _check_database(
             obj=field,
             id="sequences_contrib.E002",
         )
-    for column in map(_stored, columns):
+    columns = [column_of(column) for column in columns]
+    if columns and _cuts_values(connection):
+        yield checks.Error(
+            f"Database {alias!r} isn't in strict mode: it changes values that don't fit into a "
+            f"column of the scope, so that one scope would have two counters.",
+            hint='Add "sql_mode": "STRICT_TRANS_TABLES" to the OPTIONS of this database.',
+            obj=field,
+            id="sequences_contrib.E005",
+        )
+    for column in columns:
         if _loses_digits(column, connection):
             yield checks.Error(
                 f"The column of {column}, which is in the scope, has {column.max_digits} digits, "

@@ -11,7 +11,8 @@ from django.db.models import AutoField, BooleanField, F, Q, UniqueConstraint
 
 from . import conditions
 from .identity import column_of, has_identity
-from .scopes import is_automatic, path_of
+from .scopes import is_unresolved, path_of
+from .text_checks import is_set_by_insert
 
 
 def check_when(field: Any) -> Iterator[checks.CheckMessage]:
@@ -54,8 +55,7 @@ def _check_name(field: Any, name: str) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.E032",
         )
-    is_set = is_automatic(about) or isinstance(about, AutoField)
-    if about is field or is_set or getattr(about, "generated", False):
+    if is_set_by_insert(about, field.model) or isinstance(about, AutoField):
         yield checks.Error(
             f"when={field.when!r} depends on {name!r}, which is set while the row is saved, after "
             f"the condition has been evaluated.",
@@ -63,7 +63,8 @@ def _check_name(field: Any, name: str) -> Iterator[checks.CheckMessage]:
             obj=field,
             id="sequences_contrib.E033",
         )
-    if name in conditions.names_compared(field.when) and not has_identity(column_of(about)):
+    compared = name in conditions.names_compared(field.when) and not is_unresolved([about])
+    if compared and not has_identity(column_of(about)):
         yield checks.Error(
             f"when={field.when!r} compares {name!r}, a {type(column_of(about)).__name__}, whose "
             f"equal values can be stored differently.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.dateparse import parse_datetime
+from django.utils.functional import Promise
 from django.utils.timezone import make_aware
 
 EXACT = Context(prec=2000)
@@ -29,25 +30,37 @@ EXACT = Context(prec=2000)
 NO_IDENTITY = (models.BinaryField, models.FloatField, models.JSONField)
 """Fields whose columns can store equal values as different texts."""
 
-COMPOSITE = frozenset({"ArrayField", "HStoreField", "RangeField"})
-"""Fields of django.contrib.postgres, of which the same is true. The import needs psycopg."""
-
-TIMES = (models.DateTimeField, models.TimeField)
-"""Fields whose subclasses may define a column that rounds in another way."""
-
 
 def has_identity(column: Any) -> bool:
-    """Return whether values of the column are equal if and only if their texts are."""
-    of_its_own = isinstance(column, TIMES) and type(column).db_type is not models.Field.db_type
-    composite = COMPOSITE.intersection(base.__name__ for base in type(column).__mro__)
-    return not (isinstance(column, NO_IDENTITY) or of_its_own or composite)
+    """Return whether values of the column are equal if and only if their texts are.
+
+    That is known only of Django's own types of columns. A subclass of a field may define another
+    type, which rounds or ignores case, or may transform its values by SQL.
+    """
+    kind = _kind_of(column)
+    return (
+        kind is not models.Field
+        and not issubclass(kind, NO_IDENTITY)
+        and type(column).db_type is models.Field.db_type
+        and column.get_internal_type() == kind.get_internal_type(column)
+        and not any(hasattr(column, name) for name in ("get_placeholder", "get_placeholder_sql"))
+    )
+
+
+def _kind_of(column: Any) -> type[models.Field[Any, Any]]:
+    """Return the class of Django that the field is an instance of."""
+    return next(
+        base
+        for base in type(column).__mro__
+        if issubclass(base, models.Field) and base.__module__.startswith("django.db.models.")
+    )
 
 
 def column_of(field: Any) -> Any:
-    """Return the field that a foreign key finally refers to, or the field itself."""
+    """Return the field whose column a foreign key or a generated field stores, or the field."""
     while field.is_relation and field.remote_field:
         field = field.target_field
-    return field
+    return field.output_field if getattr(field, "generated", False) else field
 
 
 def text_of(field: Any, value: Any, connection: BaseDatabaseWrapper) -> str | None:
@@ -156,7 +169,10 @@ def rounded(column: Any, number: Decimal) -> Decimal:
 
 
 def plain_text(value: Any) -> str | None:
-    """Return a value without a field, such as a constant, as text; None for null and ``""``."""
+    """Return a value without a field, such as a constant, as text; None for null and ``""``.
+
+    :raises TypeError: equal values could have different texts, as those of a set.
+    """
     match value:
         case None:
             return None
@@ -176,7 +192,19 @@ def plain_text(value: Any) -> str | None:
             return bytes(value).hex()
         case models.Model():
             return plain_text(value.pk)
+        case Promise():  # a lazy text
+            return str(value) or None
+    if isinstance(value, Sized | Iterator) or _has_no_text(value):
+        raise TypeError(
+            f"a part of a scope must be one value that has a text of its own, not {value!r}"
+        )
     return str(value)
+
+
+def _has_no_text(value: Any) -> bool:
+    """Return whether the object's text is that of all objects, which contains its address."""
+    kind: Any = type(value)
+    return kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,8 @@
 
 Such a counter is named after the column, so it must be renamed when a migration renames the table
 or the column. All operations that do so call one of two methods of Django's schema editor, which
-this module wraps. When the table is dropped, the counter is deleted.
+this module wraps. When the table is dropped, the counter is deleted. When a column of a scope gets
+another type, ``retyped`` copies the counters.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from django.db.models.functions import Concat, Left, Substr
 
 from sequences_core.models import Counter, has_table
 
+from . import retyped
 from .counters import Numbering, default_base
 from .identity import counter_name
 from .voids import move_voids, register_of
@@ -60,7 +62,11 @@ def _alter_field(original: Any) -> Any:
     def alter_field(
         self: Any, model: Any, old_field: Any, new_field: Any, strict: bool = False
     ) -> None:
+        fields = retyped.fields_with(old_field, new_field)
+        follows = fields and _counters(self) is not None
+        found = retyped.samples(fields, self.connection) if follows else []
         original(self, model, old_field, new_field, strict)
+        retyped.follow(found, new_field, self.connection)
         if isinstance(old_field, Numbering) and isinstance(new_field, Numbering):
             old, new = (_naming(model, field) for field in (old_field, new_field))
             if _is_named_by_default(old_field):

@@ -61,13 +61,18 @@ def fields_of(model: type[Model], path: str) -> list[Field[Any, Any]]:
                 f"{fields[-1].name!r} is not a relation, so {name!r} can't follow it"
             )
         if isinstance(current, str):
-            break  # an unknown model, which Django's own check reports
+            break  # is_unresolved() says so
         field = current._meta.pk if name == "pk" else current._meta.get_field(name)
         if not getattr(field, "concrete", False) or field.many_to_many:
             raise FieldDoesNotExist(f"{current._meta.label}.{name} is not a column")
         fields.append(field)
         current = field.related_model if field.is_relation else None
     return fields
+
+
+def is_unresolved(fields: Sequence[Field[Any, Any]]) -> bool:
+    """Return whether a foreign key refers to an unknown model, which Django's own check reports."""
+    return any(isinstance(field.related_model, str) for field in fields)
 
 
 def texts_of(part: Any, rows: Sequence[Model], connection: BaseDatabaseWrapper) -> list[Texts]:

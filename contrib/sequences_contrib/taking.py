@@ -32,7 +32,8 @@ def take_numbers(
     if field.reuse:
         return _reuse(field, rows, name, using, explicit)
     taken = take(field.allocation(rows[0], name, len(rows)), using)
-    if not any(map(field.skips_used, rows)):
+    skips = [field.skips_used(row) for row in rows]  # map() would hide a StopIteration
+    if not any(skips):
         return taken
     others = field.rows_of(rows[0], using)
     if not free.is_used(field, others, taken):

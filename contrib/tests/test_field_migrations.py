@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +238,54 @@ def test_voids_follow_their_counter(change: Any, using: str, steps: Steps) -> No
             assert Void.objects.using(using).get(counter=name).reason == kind
     steps.undo()
     assert not Void.objects.using(using).filter(counter__contains="letter").exists()
+
+
+RETYPED: dict[str, tuple[models.Field[Any, Any], models.Field[Any, Any], Any]] = {
+    "text to integer": (models.CharField(max_length=9), models.IntegerField(), "07"),
+    "places": (
+        models.DecimalField(max_digits=8, decimal_places=2),
+        models.DecimalField(max_digits=8, decimal_places=1),
+        Decimal("1.25"),
+    ),
+    "date to datetime": (models.DateField(), models.DateTimeField(), date(2030, 1, 1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:DateTimeField")  # for a date as the value of a datetime
+@pytest.mark.parametrize("kind", RETYPED)
+@pytest.mark.parametrize("path", [False, True])
+def test_a_scope_whose_column_changes_its_type(
+    kind: str, path: bool, using: str, steps: Steps
+) -> None:
+    """The text of a value can change with its column, but the next number is the same."""
+    before, after, value = RETYPED[kind]
+    key = ("id", models.BigAutoField(primary_key=True))
+    scope = "box__kind" if path else "kind"
+    number = ("number", SequenceField("boxes", scope=scope))
+    if path:
+        box = models.ForeignKey(f"{LABEL}.Box", models.CASCADE)
+        steps.apply(migrations.CreateModel("Box", [key, ("kind", before)]))
+        steps.apply(migrations.CreateModel("Letter", [key, ("box", box), number]))
+    else:
+        steps.apply(migrations.CreateModel("Letter", [key, ("kind", before), number]))
+
+    def insert() -> int:
+        model = steps.states[-1].apps.get_model(LABEL, "Letter")
+        rows = model._default_manager.using(using)
+        if (sample := rows.first()) is not None:
+            sample.pk, sample._state.adding = None, True
+            sample.save(using=using)
+            return int(sample.number)
+        if not path:
+            return int(rows.create(kind=value).number)
+        boxes = steps.states[-1].apps.get_model(LABEL, "Box")._default_manager.using(using)
+        return int(rows.create(box=boxes.create(kind=value)).number)
+
+    assert [insert(), insert()] == [1, 2]
+    steps.apply(migrations.AlterField("Box" if path else "Letter", "kind", after))
+    assert [insert(), insert()] == [3, 4]
+    steps.undo_one()
+    assert insert() == 5
 
 
 def test_a_counter_without_a_name_ends_with_its_table(using: str, steps: Steps) -> None:

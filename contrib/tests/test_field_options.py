@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.core import checks
 from django.db import connection, connections, models
 from django.db.migrations.writer import MigrationWriter
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.test.utils import isolate_apps
+from django.utils import timezone
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.formats import NumberFormat
+from sequences_contrib.periods import Year
+from sequences_contrib.texts import FormattedNumberField
 
 from tests.numbered.blocks import model_with
 from tests.numbered.models import (
@@ -190,6 +195,36 @@ def test_a_scope_that_can_be_null(null: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        {"scope": "other"},
+        {"scope": "other__name"},
+        {"unique_with": "other"},
+        {"scope": Year("other__day")},
+        {"when": "other"},
+        {"when": Q(other=1), "unique": True},
+        {"text": "{other.name}-{number}"},
+        {"text": "{other}-{number}"},
+    ],
+    ids=str,
+)
+def test_a_foreign_key_to_an_unknown_model(options: dict[str, Any], using: str) -> None:
+    """Django's own check reports it; ours raise no error in place of this."""
+    options = {"null": True, **options}
+    fields = {}
+    if template := options.pop("text", None):
+        fields["text"] = FormattedNumberField(NumberFormat(template), max_length=99, null=True)
+    with isolate_apps(ISOLATED):
+        letter = model_with(
+            other=models.ForeignKey("numbered.Nowhere", models.CASCADE, null=True),
+            number=SequenceField(**options),
+            **fields,
+        )
+        found = {message.id for message in letter.check(databases=[using])}
+    assert found - {"sequences_contrib.E030"} == {"fields.E300"}
+
+
+@pytest.mark.parametrize(
     ("field", "expected"),
     [
         (lambda: SequenceField("invoices"), ["sequences_contrib.W002"]),
@@ -254,6 +289,84 @@ def test_a_scope_of_a_composite_value() -> None:
         assert message.id == "sequences_contrib.E005"
 
 
+class Percent(models.Field):  # type: ignore[type-arg] # not generic at run time
+    """A field that is no subclass of a field of Django's."""
+
+    def get_internal_type(self) -> str:
+        return "IntegerField"
+
+
+class Encrypted(models.TextField):  # type: ignore[type-arg]
+    """A field whose column isn't that of the class."""
+
+    def get_internal_type(self) -> str:
+        return "BinaryField"
+
+
+class Day(models.DateTimeField):  # type: ignore[type-arg]
+    """A field that stores the date of a moment."""
+
+    def get_internal_type(self) -> str:
+        return "DateField"
+
+
+class Caseless(models.CharField):  # type: ignore[type-arg]
+    """Text whose column ignores case."""
+
+    def db_type(self, connection: Any) -> str:
+        return "citext"
+
+
+class Lowered(models.CharField):  # type: ignore[type-arg]
+    """Text that the INSERT converts."""
+
+    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
+        return "LOWER(%s)"
+
+
+@pytest.mark.parametrize("field", [Percent, Encrypted, Day, Caseless, Lowered])
+def test_a_scope_with_a_column_of_its_own(field: Any) -> None:
+    """Only the columns of Django's own fields are known to store equal values as equal."""
+    options = {"max_length": 9} if issubclass(field, models.CharField) else {}
+    with isolate_apps(ISOLATED):
+        (message,) = ours(model_with(value=field(**options), number=SequenceField(scope="value")))
+    assert message.id == "sequences_contrib.E005"
+    assert "type that Django defines" in message.hint
+
+
+class Renamed(models.CharField):  # type: ignore[type-arg]
+    """A field that only converts values in Python."""
+
+    def get_internal_type(self) -> str:
+        return "CharField"
+
+    def get_prep_value(self, value: Any) -> Any:
+        return str(value).lower()
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Renamed(max_length=9),
+        models.EmailField(),
+        models.SlugField(),
+        models.URLField(),
+        models.FilePathField(),
+        models.PositiveSmallIntegerField(),
+        models.SmallIntegerField(),
+        models.GenericIPAddressField(),
+        models.DurationField(),
+        models.UUIDField(),
+        models.TimeField(),
+    ],
+    ids=lambda field: type(field).__name__,
+)
+def test_a_scope_with_a_column_of_djangos(field: Any) -> None:
+    """These columns are known."""
+    with isolate_apps(ISOLATED):
+        assert ours(model_with(value=field, number=SequenceField(scope="value"))) == []
+
+
 def test_a_path_to_a_generated_field() -> None:
     """Its column is what its expression returns."""
     outputs = {models.FloatField: ["sequences_contrib.E005"], models.IntegerField: []}
@@ -273,6 +386,11 @@ class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run 
         return "now"
 
 
+class Monitored(models.DateTimeField):  # type: ignore[type-arg]
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return timezone.now()
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -280,6 +398,7 @@ class Stamped(models.CharField):  # type: ignore[type-arg] # not generic at run 
         models.DateTimeField(auto_now=True),
         models.TimeField(auto_now_add=True),
         Stamped(max_length=9),
+        Monitored(),
         models.FileField(),
         SequenceField("another"),
         models.GeneratedField(
@@ -417,6 +536,41 @@ def test_text_on_mysql(using: str) -> None:
             letter = model_with(kind=kind, number=SequenceField(scope="kind"))
             expected = ["sequences_contrib.E005"] if collation in loose else []
             assert ids(letter, databases=[using]) == expected, collation
+
+
+@contextmanager
+def connected(using: str, **options: Any) -> Iterator[None]:
+    """Connect with additional OPTIONS for the block."""
+    connection: Any = connections[using]
+    before = connection.settings_dict["OPTIONS"]
+
+    def connect_with(changed: dict[str, Any]) -> None:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = changed
+        for cached in ("mysql_server_data", "sql_mode"):
+            vars(connection).pop(cached, None)
+
+    connect_with(before | options)
+    try:
+        yield
+    finally:
+        connect_with(before)
+
+
+@pytest.mark.parametrize("mode", ["NO_ENGINE_SUBSTITUTION", "STRICT_ALL_TABLES"])
+def test_a_mode_that_cuts_values(mode: str, using: str) -> None:
+    """Without strict mode, MySQL and MariaDB store "abc" for "abcd" if there are three places."""
+    if connections[using].vendor != "mysql":
+        pytest.skip("the other databases refuse values that don't fit, or store them")
+    expected = [] if mode.startswith("STRICT") else ["sequences_contrib.E005"]
+    with isolate_apps(ISOLATED):
+        kind = models.CharField(max_length=3, db_collation=binary(using))
+        letter = model_with(kind=kind, number=SequenceField(scope="kind"))
+        other = model_with("Other", number=SequenceField(scope=1))
+    assert ids(letter, databases=[using]) == []
+    with connected(using, sql_mode=mode):
+        assert ids(letter, databases=[using]) == expected
+        assert ids(other, databases=[using]) == []
 
 
 class CountersElsewhere:

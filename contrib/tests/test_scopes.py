@@ -13,6 +13,7 @@ from django.db import connection, connections, models
 from django.db.models import F, IntegerField, Max, Value
 from django.db.models.functions import Upper
 from django.test.utils import isolate_apps
+from django.utils.functional import lazystr
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sequences_contrib.fields import SequenceField
@@ -63,6 +64,7 @@ def name(instance: models.Model, scope: Any, using: str = "default", **options: 
         (lambda project: ["a", 1], "s.a.1"),
         (lambda project: ("a", project.code), "s.a.x"),
         (lambda project: project.company, "s.7"),
+        (lambda project: lazystr("a"), "s.a"),
         (lambda project: F("company__name"), "s.acme"),
         (lambda project: [lambda each: each.code, lambda each: F("company"), "a"], "s.x.7.a"),
         (lambda project: [Value("v"), F("code"), "code"], "s.v.x.code"),
@@ -72,6 +74,7 @@ def name(instance: models.Model, scope: Any, using: str = "default", **options: 
         (lambda project: None, None),
         (lambda project: "", None),
         (lambda project: [], None),
+        (lambda project: lazystr(""), None),
         (lambda project: ["a", None], None),
         (Value(None), None),
         (["code", Value("")], None),
@@ -81,6 +84,34 @@ def test_forms(scope: Any, expected: str | None, using: str) -> None:
     """Fields, paths, constants and functions, alone and in lists, make the counter's name."""
     company = Company.objects.using(using).create(pk=7, name="acme")
     assert name(Project(code="x", company=company), scope, using) == expected
+
+
+@pytest.mark.parametrize(
+    "result",
+    [{"a"}, frozenset({"a", "b"}), {"a": 1}, iter("ab"), object(), ["a", ["b"]], [("a",)]],
+    ids=lambda result: type(result).__name__,
+)
+def test_a_function_that_returns_no_value(result: Any) -> None:
+    """The text of a set, an iterator or any object can be another one for the same value."""
+    with pytest.raises(TypeError, match="must be one value"):
+        name(Project(code="x"), lambda project: result)
+
+
+def test_a_foreign_key_to_a_generated_field(using: str) -> None:
+    """The key is converted like the result of the expression that it refers to."""
+    with isolate_apps(*APPS):
+        output = models.IntegerField()
+        key = models.GeneratedField(
+            expression=F("half") * 2, output_field=output, db_persist=True, unique=True
+        )
+        double = model_with("Double", half=models.IntegerField(), key=key)
+        to_key = models.ForeignKey(double, models.CASCADE, to_field="key")
+        letter = model_with(double=to_key, number=SequenceField(scope="double"))
+    with tables(using, double, letter):
+        double._default_manager.using(using).create(half=2)
+        rows = letter._default_manager.using(using)
+        created = [rows.create(double_id=key).number for key in (4, "04", Decimal(4))]
+    assert created == [1, 2, 3]
 
 
 def test_null_on_the_way(using: str) -> None:

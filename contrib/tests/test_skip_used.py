@@ -210,6 +210,18 @@ def test_a_function_decides_for_each_row_of_a_bulk(using: str) -> None:
         assert [row.number for row in created] == [4, 5]
 
 
+def test_a_function_that_raises_stop_iteration(using: str) -> None:
+    """It is an error like any other, and not the end of the rows."""
+
+    def ended(row: models.Model) -> bool:
+        return bool(next(iter([])))
+
+    with letters(using, number=SequenceField("s", unique=True, skip_used=ended)) as rows:
+        with pytest.raises(StopIteration):
+            rows.create()
+        assert not rows.exists()
+
+
 @pytest.mark.parametrize(
     "options",
     [

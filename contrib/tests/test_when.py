@@ -10,16 +10,25 @@ from django.db.migrations.writer import MigrationWriter
 from django.db.models import F, Q, UniqueConstraint
 from django.db.models.functions import Now
 from django.test.utils import isolate_apps
+from django.utils import timezone
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.texts import FormattedNumberField
 
 from tests.numbered.blocks import model_with
 
+
+class Monitored(models.DateTimeField):  # type: ignore[type-arg] # not generic at run time
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        return timezone.now()
+
+
 COLUMNS: dict[str, Any] = {
     "posted": models.BooleanField(default=False),
     "posted_at": models.DateTimeField(null=True),
     "changed_at": models.DateTimeField(auto_now=True, null=True),
+    "monitored": Monitored(null=True),
+    "another": SequenceField("another", null=True),
     "kind": models.CharField(max_length=9),
     "other": models.ForeignKey("self", on_delete=models.CASCADE, null=True),
     "others": models.ManyToManyField("self"),
@@ -107,7 +116,9 @@ def test_migrations_know_it(when: Any) -> None:
         ("kind", ["E032"]),
         ("changed_at", ["E033"]),
         (Q(changed_at=None), ["E033"]),
+        ("monitored", ["E033"]),
         ("number", ["E033"]),
+        ("another", ["E033"]),
         (Q(pk__isnull=False), ["E033"]),
         (Q(rate=1), ["E034"]),
         (~Q(data__in=[{}]) & Q(posted=True), ["E034"]),

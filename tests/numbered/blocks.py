@@ -95,8 +95,8 @@ class Steps:
 
     @property
     def model(self) -> Any:
-        """The one model that there is now."""
-        ((_, name),) = self.states[-1].models
+        """The model that was created last."""
+        *_, (_, name) = self.states[-1].models
         return self.states[-1].apps.get_model(self.label, name)
 
     def undo_one(self) -> None:

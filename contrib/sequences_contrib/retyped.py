@@ -1,0 +1,91 @@
+"""Counters of a scope whose column gets another type in a migration.
+
+The names of counters are made from what the column stores, such as ``True``, which is ``1`` once it
+is a column of integers. So the counters are copied to the names that their rows have afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from sequences_core.models import Counter
+
+from .counters import names_if_found
+from .groups import pages_of
+from .scopes import CHOICES, fields_of, path_of, rows_in
+from .series import is_numbered, last_values
+from .voids import move_voids, register_of
+
+Samples = list[tuple[Any, dict[Any, str]]]
+"""Numbered fields, each with the key of one row for each counter, and the counter's name."""
+
+
+def fields_with(old: Any, new: Any) -> list[Any]:
+    """Return the numbered fields whose scopes read a field, if its definition changes."""
+    if old.deconstruct()[1:] == new.deconstruct()[1:]:
+        return []
+    return list(_fields_with(old))
+
+
+def samples(fields: list[Any], connection: BaseDatabaseWrapper) -> Samples:
+    """Return the counters of these fields that rows have, before a column is altered."""
+    tables = connection.introspection.table_names()
+    return [
+        (field, _sample(field, connection))
+        for field in fields
+        if field.model._meta.db_table in tables
+    ]
+
+
+def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
+    """Copy counters to the names that their rows have now, unless these are higher already."""
+    for before, names in found:
+        model = new.model._meta.apps.get_model(before.model._meta.label)
+        field = model._meta.get_field(before.name)
+        lasts = last_values(names.values(), connection.alias)
+        keys = list(names)
+        for start in range(0, len(keys), CHOICES):
+            rows = list(
+                rows_in(model, connection.alias).filter(pk__in=keys[start : start + CHOICES])
+            )
+            renamed = names_if_found(field, rows, connection) if rows else []
+            for row, name in zip(rows, renamed, strict=True):
+                last = lasts.get(names[row.pk])
+                if name is not None and last is not None and name != names[row.pk]:
+                    _copy(names[row.pk], name, last, connection)
+
+
+def _copy(old: str, new: str, last: int, connection: BaseDatabaseWrapper) -> None:
+    there = last_values([new], connection.alias).get(new, last)
+    counters = Counter.objects.using(connection.alias)
+    counters.update_or_create(name=new, defaults={"last": max(last, there)})
+    if (voids := register_of(connection)) is not None:
+        move_voids(voids.filter(counter=old), lambda name: new, keep=True)
+
+
+def _fields_with(part: Any) -> Iterator[Any]:
+    for model in part.model._meta.apps.get_models():
+        for field in filter(is_numbered, model._meta.local_fields):
+            for path in filter(None, map(path_of, field.scope_parts)):
+                with suppress(FieldDoesNotExist):  # a later operation adds it
+                    if part in fields_of(model, path):
+                        yield field
+                        break
+
+
+def _sample(field: Any, connection: BaseDatabaseWrapper) -> dict[Any, str]:
+    rows = rows_in(field.model, connection.alias)
+    if not field.is_scoped_by_function:
+        rows = rows.only("pk", field.name, *(source.name for source in field.source_fields))
+    found: dict[str, Any] = {}
+    for page in pages_of(rows):
+        names = names_if_found(field, page, connection)
+        for row, name in zip(page, names, strict=True):
+            if name is not None:
+                found.setdefault(name, row.pk)
+    return {key: name for name, key in found.items()}
