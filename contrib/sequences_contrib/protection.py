@@ -245,6 +245,12 @@ def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
     return facts | {"scope": field.counter_of(row, using)}
 
 
+def has_protected_number(row: models.Model) -> bool:
+    """Return whether ProtectNumbered protects this row, because it has a number."""
+    numbered = _numbered(type(row)) if isinstance(row, ProtectNumbered) else []
+    return any(getattr(row, field.attname) is not None for field in numbered)
+
+
 def _refuse_deletion(
     sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
@@ -255,7 +261,7 @@ def _refuse_deletion(
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # void() deletes this row, or its row in a parent's table
     stored = _lock(instance, using)
-    if stored and any(getattr(stored, each.attname) is not None for each in _numbered(sender)):
+    if stored and has_protected_number(stored):
         raise NumberProtected(
             f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )
