@@ -39,9 +39,10 @@ def _with_numbers(validate: Any) -> Any:
     @functools.wraps(validate)
     def wrapper(self: Any, exclude: Iterable[str] | None = None) -> None:
         excluded = set(exclude or ())
-        hidden = _hidden(self, excluded)
+        pending = _pending(self)
+        hidden = _hidden(self, excluded, pending)
         try:
-            validate(self, exclude=excluded - hidden)
+            validate(self, exclude=(excluded - hidden) | pending)
         except ValidationError as error:
             if hidden.isdisjoint(error.error_dict):
                 raise
@@ -54,17 +55,41 @@ def _with_numbers(validate: Any) -> Any:
     return wrapper
 
 
-def _hidden(row: Any, excluded: set[str]) -> set[str]:
+def _pending(row: Any) -> set[str]:
+    """Return the fields of numbers and texts that ``save()`` will set, so their values are old."""
+    using = router.db_for_write(type(row), instance=row)
+    numbered = filter(is_numbered, row._meta.concrete_fields)
+    pending = [field for field in numbered if _is_pending(field, row, using)]
+    return {each.name for field in pending for each in (field, *field.texts)}
+
+
+def _is_pending(field: Any, row: Any, using: str) -> bool:
+    """Return whether ``save()`` will give the row a number, if its scope has one."""
+    adding = row._state.adding
+    if not adding and field.when is None:
+        return False
+    number = getattr(row, field.attname)
+    if is_expression(number):
+        return False
+    if number is not None and not (adding and is_copy(row, field, using)):
+        return False
+    try:
+        return field.is_due(row, connections[using])  # type: ignore[no-any-return]
+    except (ValueError, ValidationError):
+        return False  # save() raises a more precise error.
+
+
+def _hidden(row: Any, excluded: set[str], pending: set[str]) -> set[str]:
     """Return the excluded fields that share a unique constraint with a number and a shown field.
 
-    Nothing is returned for a new row, which has no number yet.
+    Nothing is returned for a new row, and for a number that isn't known yet.
     """
     hidden: set[str] = set()
     if row._state.adding or not excluded:
         return hidden
     for model in (type(row), *row._meta.get_parent_list()):
         options = model._meta
-        numbered = {field.name for field in options.fields if is_numbered(field)}
+        numbered = {field.name for field in options.fields if is_numbered(field)} - pending
         constraints = [each for each in options.constraints if isinstance(each, UniqueConstraint)]
         for names in (*options.unique_together, *(each.fields for each in constraints)):
             if numbered & excluded & set(names) and not excluded.issuperset(names):
@@ -98,14 +123,10 @@ def _with_dates(validate: Any) -> Any:
 
 def _later_date(field: Any, row: Any, using: str) -> Any:
     """Return the date of the previous number if the row would be numbered and is earlier."""
-    number = getattr(row, field.attname)
-    adding = row._state.adding
-    if is_expression(number) or not (adding or field.when is not None):
-        return None
-    if number is not None and not (adding and is_copy(row, field, using)):
+    if not _is_pending(field, row, using):
         return None
     try:
-        if not field.is_due(row, connections[using]) or field.counter_of(row, using) is None:
+        if field.counter_of(row, using) is None:
             return None
         date = date_of(field, row)
     except (ValueError, ValidationError):
