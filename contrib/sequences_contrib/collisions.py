@@ -1,35 +1,48 @@
-"""Validation of forms that move a row to another scope, where another row has the same number.
+"""Validation of forms: collisions of numbers, and dates that don't ascend.
 
-In all versions of Django up to 6.1, a ModelForm doesn't validate constraints with fields that the
-form doesn't contain (``BaseModelForm._get_validation_exclusions``), such as the number. Without
-this module, ``save()`` would then raise an IntegrityError for the constraint of scope and number.
+A form can move a row to another scope, where another row has the same number. In all versions of
+Django up to 6.1, a ModelForm doesn't validate constraints with fields that the form doesn't contain
+(``BaseModelForm._get_validation_exclusions``), such as the number. Without this module, ``save()``
+would then raise an IntegrityError for the constraint of scope and number.
+
+The date of a row that is about to be numbered can be earlier than that of the previous number. A
+transaction that takes a number in the meantime can still make ``save()`` raise OutOfOrder.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.validators import MinValueValidator
+from django.db import connections, router
 from django.db.models import UniqueConstraint
+from django.utils.formats import localize
+from django.utils.timezone import is_aware, localtime
 
+from .expressions import is_expression
+from .rules import date_of
+from .saving.memory import is_copy
 from .series import is_numbered
 
 
 def validate_numbers(cls: Any) -> None:
-    """Make ``cls`` and its subclasses validate the unique constraints of numbers."""
+    """Make ``cls`` and its subclasses validate the unique constraints of numbers, and dates."""
     cls.validate_unique = _with_numbers(cls.validate_unique)
-    cls.validate_constraints = _with_numbers(cls.validate_constraints)
+    cls.validate_constraints = _with_dates(_with_numbers(cls.validate_constraints))
 
 
 def _with_numbers(validate: Any) -> Any:
     @functools.wraps(validate)
     def wrapper(self: Any, exclude: Iterable[str] | None = None) -> None:
         excluded = set(exclude or ())
-        hidden = _hidden(self, excluded)
+        pending = _pending(self)
+        hidden = _hidden(self, excluded, pending)
         try:
-            validate(self, exclude=excluded - hidden)
+            validate(self, exclude=(excluded - hidden) | pending)
         except ValidationError as error:
             if hidden.isdisjoint(error.error_dict):
                 raise
@@ -42,19 +55,83 @@ def _with_numbers(validate: Any) -> Any:
     return wrapper
 
 
-def _hidden(row: Any, excluded: set[str]) -> set[str]:
+def _pending(row: Any) -> set[str]:
+    """Return the fields of numbers and texts that ``save()`` will set, so their values are old."""
+    using = router.db_for_write(type(row), instance=row)
+    numbered = filter(is_numbered, row._meta.concrete_fields)
+    pending = [field for field in numbered if _is_pending(field, row, using)]
+    return {each.name for field in pending for each in (field, *field.texts)}
+
+
+def _is_pending(field: Any, row: Any, using: str) -> bool:
+    """Return whether ``save()`` will give the row a number, if its scope has one."""
+    adding = row._state.adding
+    if not adding and field.when is None:
+        return False
+    number = getattr(row, field.attname)
+    if is_expression(number):
+        return False
+    if number is not None and not (adding and is_copy(row, field, using)):
+        return False
+    try:
+        return field.is_due(row, connections[using])  # type: ignore[no-any-return]
+    except (ValueError, ValidationError):
+        return False  # save() raises a more precise error.
+
+
+def _hidden(row: Any, excluded: set[str], pending: set[str]) -> set[str]:
     """Return the excluded fields that share a unique constraint with a number and a shown field.
 
-    Nothing is returned for a new row, which has no number yet.
+    Nothing is returned for a new row, and for a number that isn't known yet.
     """
     hidden: set[str] = set()
     if row._state.adding or not excluded:
         return hidden
     for model in (type(row), *row._meta.get_parent_list()):
         options = model._meta
-        numbered = {field.name for field in options.fields if is_numbered(field)}
+        numbered = {field.name for field in options.fields if is_numbered(field)} - pending
         constraints = [each for each in options.constraints if isinstance(each, UniqueConstraint)]
         for names in (*options.unique_together, *(each.fields for each in constraints)):
             if numbered & excluded & set(names) and not excluded.issuperset(names):
                 hidden |= excluded & set(names)
     return hidden
+
+
+def _with_dates(validate: Any) -> Any:
+    @functools.wraps(validate)
+    def wrapper(self: Any, exclude: Iterable[str] | None = None) -> None:
+        excluded = set(exclude or ())
+        errors: Any = {}
+        try:
+            validate(self, exclude=excluded)
+        except ValidationError as error:
+            errors = error.update_error_dict(errors)
+        using = router.db_for_write(type(self), instance=self)
+        for field in filter(is_numbered, self._meta.concrete_fields):
+            if field.ascending is None or field.ascending in excluded:
+                continue
+            if (last := _later_date(field, self, using)) is not None:
+                is_moment = isinstance(last, datetime) and is_aware(last)
+                limit = {"limit_value": localize(localtime(last) if is_moment else last)}
+                early = ValidationError(MinValueValidator.message, code="min_value", params=limit)
+                errors.setdefault(field.ascending, []).append(early)
+        if errors:
+            raise ValidationError(errors)
+
+    return wrapper
+
+
+def _later_date(field: Any, row: Any, using: str) -> Any:
+    """Return the date of the previous number if the row would be numbered and is earlier."""
+    if not _is_pending(field, row, using):
+        return None
+    try:
+        if field.counter_of(row, using) is None:
+            return None
+        date = date_of(field, row)
+    except (ValueError, ValidationError):
+        return None  # save() raises a more precise error.
+    numbered = {f"{field.attname}__isnull": False, f"{field.ascending}__isnull": False}
+    stored = field.rows_of(row, using).filter(**numbered).order_by(f"-{field.attname}")
+    last = stored.values_list(field.ascending, flat=True).first()
+    return last if last is not None and date < last else None

@@ -24,6 +24,9 @@ from .transactions import savepoint
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
 
+SAVE_ARGUMENTS = ("force_insert", "force_update", "using", "update_fields")
+"""The arguments of Django's ``save()``, in the order in which it accepts them."""
+
 
 class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generic at run time
     """A QuerySet whose ``update()`` doesn't change numbers, scopes and dates of numbered rows."""
@@ -78,33 +81,26 @@ class ProtectNumbered(models.Model):
         super().__init_subclass__(**kwargs)
         pre_delete.connect(_refuse_deletion, sender=cls)
 
-    def save(
-        self,
-        *,
-        force_insert: Any = False,
-        force_update: bool = False,
-        using: str | None = None,
-        update_fields: Iterable[str] | None = None,
-    ) -> None:
+    def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row.
+
+        The arguments are those of Django's ``save()``. Until Django 6.0, they may be positional.
 
         :raises NumberProtected: the row has a number, and a value that it depends on has changed.
         """
         forget_rolled_back(self)
-        using = using or router.db_for_write(type(self), instance=self)
-        options: Any = {
-            "force_insert": force_insert,
-            "force_update": force_update,
-            "using": using,
-            "update_fields": update_fields,
-        }
-        if self.pk is None or force_insert or hasattr(self._state, RELEASED):
-            return super().save(**options)
+        options = dict(zip(SAVE_ARGUMENTS, args, strict=False)) | kwargs
+        using = options.get("using") or router.db_for_write(type(self), instance=self)
+        if "using" not in SAVE_ARGUMENTS[: len(args)]:
+            kwargs["using"] = using
+        if self.pk is None or options.get("force_insert") or hasattr(self._state, RELEASED):
+            return super().save(*args, **kwargs)
+        update_fields = options.get("update_fields")
         counters_of = partial(due_counters, self, using, update_fields)
         with locked(self, using, counters_of, partial(_lock, self, using)) as stored:
             refuse_change(self, stored, using, update_fields)
             with marked(self, LOCKED):
-                return super().save(**options)
+                return super().save(*args, **kwargs)
 
     def clean(self) -> None:
         super().clean()
@@ -249,6 +245,12 @@ def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
     return facts | {"scope": field.counter_of(row, using)}
 
 
+def has_protected_number(row: models.Model) -> bool:
+    """Return whether ProtectNumbered protects this row, because it has a number."""
+    numbered = _numbered(type(row)) if isinstance(row, ProtectNumbered) else []
+    return any(getattr(row, field.attname) is not None for field in numbered)
+
+
 def _refuse_deletion(
     sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
@@ -259,7 +261,7 @@ def _refuse_deletion(
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # void() deletes this row, or its row in a parent's table
     stored = _lock(instance, using)
-    if stored and any(getattr(stored, each.attname) is not None for each in _numbered(sender)):
+    if stored and has_protected_number(stored):
         raise NumberProtected(
             f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )

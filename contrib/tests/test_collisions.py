@@ -195,6 +195,43 @@ def test_each_constraint_and_half_of_a_scope(kind: str, using: str) -> None:
 
 
 @pytest.mark.usefixtures("routed")
+def test_a_number_that_save_will_take(using: str) -> None:
+    """A constraint of a number isn't validated before save() has taken the number."""
+    with isolate_apps("tests.numbered"):
+        model = model_with(
+            company=models.IntegerField(),
+            posted=models.BooleanField(default=False),
+            number=SequenceField("l", scope="company", when="posted"),
+        )
+        posted = models.Q(posted=False) | models.Q(number__isnull=False)
+        model._meta.constraints = [
+            models.UniqueConstraint(fields=["company", "number"], name="letters"),
+            models.CheckConstraint(condition=posted, name="posted"),
+        ]
+    make = modelform_factory(model, fields=["company", "posted"])
+    with tables(using, model):
+        draft = model.objects.using(using).create(company=1)
+        for instance in (draft, model()):
+            form = make({"company": 1, "posted": "on"}, instance=instance)
+            assert form.is_valid(), form.errors
+            form.save()
+        new = model(company=1, posted=True)
+        new.full_clean()
+        new.save(using=using)
+        copied = model.objects.using(using).get(number=1)
+        copied.pk, copied._state.adding = None, True
+        copied.full_clean()
+        copied.save(using=using)
+        numbers = model.objects.using(using).order_by("pk").values_list("number", flat=True)
+        assert list(numbers) == [1, 2, 3, 4]
+        model.objects.using(using).filter(number=4).update(posted=False)
+        copied.refresh_from_db()
+        copied.number, copied.posted = 1, True
+        with pytest.raises(ValidationError):
+            copied.full_clean()
+
+
+@pytest.mark.usefixtures("routed")
 def test_a_number_that_somebody_set(using: str) -> None:
     """An error of a field that the form doesn't show becomes one of the whole form."""
     unique = SequenceField("l", unique=True, scope="kind")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
+import django
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connections, models, transaction
@@ -14,6 +16,7 @@ from django.db.migrations.state import ModelState
 from django.db.models import F, ProtectedError
 from django.db.models.signals import pre_delete
 from django.test.utils import isolate_apps
+from django.utils import deprecation
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.exceptions import NumberProtected
 from sequences_contrib.fields import SequenceField
@@ -401,3 +404,29 @@ def test_a_replica(made: tuple[Any, Any], using: str, settings: Any) -> None:
     settings.DATABASE_ROUTERS = [Behind()]
     with pytest.raises(NumberProtected):
         deeds.model.objects.update(firm=None)
+
+
+def test_other_arguments_of_save(using: str, made: Any) -> None:
+    """A model's own ``save()`` may pass positional arguments on where Django accepts them."""
+    firms, vouchers = made
+    row = vouchers.create(firm=firms.create())
+    row.note = "posted"
+    if django.VERSION >= (6, 0):
+        with pytest.raises(TypeError, match="positional"):
+            row.save(False, True, using, ["note"])
+        return
+    warning: Any = deprecation.RemovedInDjango60Warning  # type: ignore[attr-defined,unused-ignore]
+    with pytest.warns(warning, match="positional"):
+        row.save(False, True, using, ["note"])
+    assert vouchers.get().note == "posted"
+    row.firm = firms.create()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", warning)
+        with pytest.raises(NumberProtected):
+            row.save(False, False, using)
+        row.save(False, False, using, ["note"])
+        row.refresh_from_db()
+        with pytest.raises(TypeError):
+            row.save(False, False, using, None, None)
+        with pytest.raises(TypeError):
+            row.save(False, False, using, None, using=using)

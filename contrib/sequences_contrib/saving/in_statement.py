@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateField, DateTimeField, Field, FileField, Model, TimeField
 
 from sequences_core import NextValue
 from sequences_core.early_release import WaitedFor, durability
@@ -14,12 +15,16 @@ from sequences_core.functions import has_function
 from sequences_core.taking import in_users_transaction
 from sequences_core.waits import are_measured, measuring
 
+from ..copied import Copied
 from ..expressions import is_expression
+
+BLIND = {kind.pre_save for kind in (Field, DateField, DateTimeField, TimeField)}
+"""Django's implementations of ``pre_save()`` that don't read other fields of the row."""
 
 
 def can_take(connection: BaseDatabaseWrapper, field: Any, row: Any) -> bool:
     """Return whether the INSERT of this row can take the field's number by itself."""
-    if not field.is_plain or not has_function(connection):
+    if not field.is_plain or _is_read(field.model) or not has_function(connection):
         return False
     if connection.features.can_return_columns_from_insert:
         return True
@@ -56,3 +61,20 @@ def _expression(name: str, first: int, reset_value: int | None, waited_for: bool
     """Return the expression, which is cached because most INSERTs use one of a few counters."""
     expression = NextValue(name, first, reset_value)
     return expression.waited_for() if waited_for else expression
+
+
+@lru_cache(maxsize=1024)
+def _is_read(model: type[Model]) -> bool:
+    """Return whether another field of the model may read the number while the row is inserted.
+
+    It would read the expression.
+    """
+    others = [field for field in model._meta.local_concrete_fields if not isinstance(field, Copied)]
+    return any(map(_reads_rows, others))
+
+
+def _reads_rows(field: Any) -> bool:
+    """Return whether ``pre_save()`` of the field may read other fields of the row."""
+    if isinstance(field, FileField) and type(field).pre_save is FileField.pre_save:
+        return callable(field.upload_to)
+    return type(field).pre_save not in BLIND
