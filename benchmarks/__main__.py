@@ -48,6 +48,8 @@ def main() -> int:
         databases = launch.chosen(arguments.db)
     except ServerError as error:
         parser.error(str(error))
+    if "firebird" in databases:
+        parser.error("The suite can't measure Firebird.")
     Results.new(path, scale).save()
     asked = arguments.only or QUESTIONS
     for database in databases:

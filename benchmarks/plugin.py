@@ -97,11 +97,7 @@ def pytest_unconfigure() -> None:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{connections[alias].settings_dict['NAME']}{suffix}").unlink(missing_ok=True)
     elif connection.vendor != "oracle":
-        try:
-            with connection.wrap_database_errors:
-                connection.creation.destroy_test_db(verbosity=0)
-        except DatabaseError as error:  # as with django-firebird
-            print(f"The benchmarks' database was not removed: {error}")
+        connection.creation.destroy_test_db(verbosity=0)
 
 
 def key(item: Any) -> tuple[str, Any]:

@@ -4,7 +4,6 @@ import os
 
 import dj_database_url
 
-import tests.servers.probe  # noqa: F401 - it registers the URLs of Firebird
 from benchmarks.scale import URL
 
 SECRET_KEY = "no secret"

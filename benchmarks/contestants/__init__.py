@@ -59,8 +59,6 @@ def everyone() -> Iterator[Contestant]:
         yield peers.django_sequences("unlogged", ", no binary log")
     yield peers.django_seq()
     yield peers.auto_sequence()
-    if vendor == "postgresql":
-        yield peers.locked_auto_sequence()
     yield peers.auto_increment()
     yield from limits.everyone()
     yield from posting.everyone()

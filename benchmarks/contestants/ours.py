@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db import connection
 
 from benchmarks.contestants.base import ONE, Call, Contestant, calls, storing, storing_many
@@ -16,7 +15,6 @@ from sequences_core import (
     get_next_value,
     get_next_values,
 )
-from sequences_core.early_release import durability
 from sequences_core.functions import has_function
 from sequences_core.models import Counter
 
@@ -26,18 +24,10 @@ EARLY = ", early release"
 
 def ours(name: str, create: Call, *, early: bool = False, **values: Any) -> Contestant:
     """Return a contestant with the values that all uses of sequences_core share."""
-    values = {"kind": "ours", "models": (Invoice, Counter), "check": able, **values}
+    values = {"kind": "ours", "models": (Invoice, Counter), **values}
     values["settings"] = {"SEQUENCES_EARLY_RELEASE": early, **values.get("settings", {})}
     last = values.pop("last", get_last_value)
     return Contestant(name + EARLY * early, create=create, last=last, special=early, **values)
-
-
-def able() -> str | None:
-    allocator = get_allocator(connection)
-    if not getattr(settings, "SEQUENCES_EARLY_RELEASE", False):
-        return None
-    early = not allocator.check_early_release(connection) and durability(connection)
-    return None if early else "early release is impossible, or commits don't wait for the disk"
 
 
 def allocate(backend: str = "auto", *, early: bool = False) -> Contestant:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection, transaction
 from django_seq.models import get_sequence_model
 from sequences import get_last_value, get_next_value, get_next_values
 from sequences.models import Sequence
 
-from benchmarks.contestants.base import ONE, Call, Contestant, calls, storing, storing_many
+from benchmarks.contestants.base import ONE, Contestant, calls, storing, storing_many
 from benchmarks.models import AutoInvoice, Invoice, ScopedAutoInvoice, SeqInvoice
 
 
 def django_sequences(alias: str = "default", differs: str = "") -> Contestant:
     """Call get_next_value, then insert the row, in a transaction."""
-    usual = alias == "default"
     return Contestant(
         "django-sequences" + differs,
         "peer",
         storing(get_next_value),
         bulk=storing_many(get_next_values),
-        calls=calls(get_next_value) if usual else {},
+        calls=calls(get_next_value) if alias == "default" else {},
         last=get_last_value,
         models=(Invoice, Sequence),
         alias=alias,
@@ -61,25 +59,8 @@ def store_auto(scope: str) -> None:
     (AutoInvoice if scope == ONE else ScopedAutoInvoice)._default_manager.create(scope=scope)
 
 
-def locked_auto_sequence() -> Contestant:
-    """Lock the table, as its README recommends for concurrent writers on PostgreSQL.
-
-    Its ``lock_table`` needs psycopg2; this runs the same statement with psycopg 3.
-    """
-
-    def create(scope: str) -> None:
-        table = (AutoInvoice if scope == ONE else ScopedAutoInvoice)._meta.db_table
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-            store_auto(scope)
-
-    models = (AutoInvoice, ScopedAutoInvoice)
-    return Contestant("django-autosequence, lock_table", "peer", create, models=models)
-
-
 def auto_increment() -> Contestant:
     """Use Django's primary key, which has gaps: it shows the price of gapless numbers."""
-    store: Call = storing(lambda scope: 0)
     many = storing_many(lambda count, name: [0] * count)
-    options: Any = {"in_transaction": False, "gapless": False}
-    return Contestant("auto-increment", "price", store, bulk=many, **options)
+    options: Any = {"bulk": many, "in_transaction": False, "gapless": False}
+    return Contestant("auto-increment", "price", storing(lambda scope: 0), **options)

@@ -69,6 +69,5 @@ def everyone() -> Iterator[Contestant]:
     yield Contestant(LATER, "ours", draft, last=last, **usual)
     yield Contestant(WORKER, "ours", work, **usual)
     yield Contestant(INLINE, "ours", inline, last=last, **usual)
-    models = (Posted, Sequence)
-    peer = get_peers_last_value
-    yield Contestant(PEER, "peer", inline_by_peer, last=peer, models=models, special=True)
+    usual = {"models": (Posted, Sequence), "special": True, "last": get_peers_last_value}
+    yield Contestant(PEER, "peer", inline_by_peer, **usual)

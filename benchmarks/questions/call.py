@@ -1,17 +1,11 @@
-"""Call: how long does one call take in an open transaction, and one numbered row with its commit?
-
-How much does the import of the core add to the start of a process with Django?
-"""
+"""Call: how long does a call take in an open transaction, and a numbered row with its commit?"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import ONE
@@ -21,7 +15,6 @@ from benchmarks.scale import scaled
 
 PASSES = scaled(3, 14)
 ROUNDS = scaled(30, 100)
-STARTS = scaled(2, 15)
 
 WARMUP = 20
 """Untimed calls before the timed ones: the first creates the counter, others warm caches."""
@@ -31,8 +24,7 @@ WARMUP = 20
 class Cell:
     contestant: str
     variant: str
-    """plain, looping, nowait: a call in an open transaction; row: a row with its number, and its
-    commit; start: a new process."""
+    """plain, looping, nowait: a call in an open transaction; row: a numbered row and its commit."""
 
 
 CELLS = [
@@ -64,23 +56,3 @@ def test_call(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
         assert not contestant.gapless or numbers == list(range(1, calls + 1))
     elif contestant.kind != "limit":
         assert last == ((calls - 1) % 999 + 1 if cell.variant == "looping" else calls)
-
-
-START = """
-import django.db
-from django.conf import settings
-settings.configure(INSTALLED_APPS={apps}, DATABASES={{"default": {{"ENGINE": "{engine}"}}}})
-django.setup()
-django.db.connection.ops
-"""
-
-APPS = {"Django": [], "Django with sequences_core": ["sequences_core"]}
-STARTED = [Cell(name, "start") for name in APPS]
-
-
-@pytest.mark.parametrize(TURNS, turns(STARTED, STARTS), ids=str)
-def test_start(benchmark: Any, times: Any, cell: Cell, turn: int) -> None:
-    """Time a process that sets up Django and its database backend, and exits."""
-    engine = connection.settings_dict["ENGINE"]
-    command = [sys.executable, "-c", START.format(apps=APPS[cell.contestant], engine=engine)]
-    benchmark.pedantic(subprocess.check_call, (command,), rounds=1, warmup_rounds=turn == 0)

@@ -17,14 +17,13 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from sequences.models import Sequence
 
 from benchmarks.contestants import by_name, contestants
 from benchmarks.contestants.base import empty
 from benchmarks.questions import TURNS, turns
 from benchmarks.questions.rows import settle, store, transactions
 from benchmarks.scale import URL, scaled
-from sequences_core import get_allocator, get_next_value, get_next_values
+from sequences_core import get_next_value, get_next_values
 from sequences_core.models import Counter
 from tests.servers.probe import connect
 
@@ -55,8 +54,6 @@ class Cell:
     """counters: random counters of a table with that many; counter: always the same one of them;
     numbers: a batch of that size; snapshot: calls while a snapshot is open."""
     size: int
-    storage: str = "chosen"
-    """chosen: the table as migrate creates it; default: with the database's default settings."""
 
 
 NUMBERS = [Cell(FUNCTION, "numbers", size) for size in BATCHES]
@@ -103,10 +100,7 @@ def fill(size: int) -> None:
 
 # The contestants that take "looping" calls keep their counters in a table (name, last).
 COUNTING = [one.name for one in contestants() if "looping" in one.calls]
-SNAPSHOTS = [
-    *(Cell(name, "snapshot", TAKES) for name in COUNTING if "backend" not in name),
-    *[Cell(FUNCTION, "snapshot", TAKES, "default")] * (connection.vendor == "postgresql"),
-]
+SNAPSHOTS = [Cell(name, "snapshot", TAKES) for name in COUNTING if "backend" not in name]
 
 
 @pytest.mark.parametrize("cell", SNAPSHOTS if connection.vendor in OPEN else [], ids=str)
@@ -121,7 +115,9 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
         take("snapshot")
         seconds.append(time.perf_counter() - start)
 
-    with contestant.active(), fresh(table, cell.storage), transactions() as renew:
+    empty(*contestant.models)
+    settle(table)
+    with contestant.active(), transactions() as renew:
         take("snapshot")
         with snapshot(table):
             deadline = time.monotonic() + SECONDS
@@ -138,20 +134,6 @@ def test_snapshot(benchmark: Any, times: Any, cell: Cell) -> None:
     costs = [statistics.median(seconds[chunk : chunk + CHUNK]) * 1e6 for chunk in chunks]
     slope = statistics.linear_regression(chunks, costs).slope
     times.details |= {"taken": len(costs) * CHUNK, "slope": slope}
-
-
-@contextmanager
-def fresh(table: str, storage: str) -> Iterator[None]:
-    """Delete all counters; use the table as migrate creates it, or with default storage."""
-    empty(Counter, Sequence)
-    settle(table)
-    if storage == "chosen":
-        yield
-        return
-    allocator = get_allocator(connection)
-    allocator.uninstall(connection)
-    yield
-    allocator.install(connection)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -89,8 +88,6 @@ def _work(task: Task) -> Outcome:
             if task.port:
                 connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": task.port}
             connection.ensure_connection()
-            # Firebird's client has replaced this, so that a hanging writer wouldn't end.
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             issue(rollback=True)  # warms the caches of Django and the database
             _start.wait(TIMEOUT)
         except BaseException:
@@ -104,7 +101,5 @@ def _work(task: Task) -> Outcome:
                 outcome.committed += 1
                 outcome.waits.append(time.monotonic() - now)
             now = time.monotonic()
-    # On Firebird, the transaction of a peer's failed statement may still be open, and have locks.
-    connection.close()
     outcome.ended = now
     return outcome

@@ -96,7 +96,6 @@ def _growth(results: Results) -> Iterator[Table]:
         results.cells("growth", growth="snapshot"),
         value=of("slope", 1000),
         best=None,
-        row=lambda cell: cell["contestant"] + ", default storage" * (cell["storage"] == "default"),
         note="The slope of a straight line fitted to all calls.",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import sub, truediv
 from typing import Any
 
-from benchmarks.report.tables import Value, measured, median, milliseconds, number, of, rate
+from benchmarks.report.tables import Value, measured, median, number, of, rate
 from benchmarks.results import Cell, Results
 from tests.pages import Entry
 
@@ -129,7 +129,6 @@ AUDIT, AUDIT_MEMORY = (
     posted("audit", "audit", value, rows=10**6) for value in (of("median", 1e-6), of("megabytes"))
 )
 CALL = pair("call", FUNCTION, BARE, median, variant="plain")
-START = pair("call", "Django with sequences_core", "Django", milliseconds, variant="start")
 BULK = pair("bulk", FIELD, "auto-increment", median)
 
 PROMISES = [
@@ -158,7 +157,6 @@ PROMISES = [
     as_at(1, "numbers", "10⁶ numbers / 1", 1.1),
     Promise("bulk_create / with auto-increment", "≤", on_all(1.15), *BULK),
     Promise("µs that the core adds", "≤", {"sqlite": 8}, *CALL, sub, " µs"),
-    Promise("ms that importing the core adds", "≤", {"sqlite": 30}, *START, sub, " ms"),
     Promise("documents/s, numbered by a worker / unnumbered", "≥", on_servers(0.8), LATER, DRAFTS),
     Promise(f"{ASSIGN}, 10⁵ rows of one counter", "≥", RATES, posted("one", rows=10**5)),
     Promise(f"{ASSIGN}, of 1 000", "≥", {"postgresql": 25_000}, posted("many", rows=10**5)),
