@@ -22,12 +22,14 @@ ENDING = re.compile(
 )
 
 # https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html,
-# https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/
+# https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/. Oracle's ALTER SESSION
+# doesn't commit.
 COMMITTING = re.compile(
     START
     + r"""(?:
         (?:CREATE|DROP)\b (?!\s+(?:OR\s+REPLACE\s+)?TEMPORARY\b)
-        | (?:ALTER|TRUNCATE|RENAME|GRANT|REVOKE|ANALYZE|OPTIMIZE|REPAIR|FLUSH)\b
+        | ALTER\b (?!\s+SESSION\b)
+        | (?:TRUNCATE|RENAME|GRANT|REVOKE|ANALYZE|OPTIMIZE|REPAIR|FLUSH)\b
         | (?:UN)?LOCK\s+TABLES\b
         | SET\s+(?:SESSION\s+|@@(?:SESSION\.)?)?autocommit\b
     )""",
