@@ -119,7 +119,7 @@ def _takes_numbers(default: Any, seen: tuple[Any, ...] = ()) -> bool:
 
 
 def _calls_taker(function: FunctionType, seen: tuple[Any, ...]) -> bool:
-    """Return whether the code of a function refers to one of ours, perhaps by other functions."""
+    """Return whether the code of a function refers to one of ours, directly or through others."""
     names = set(function.__code__.co_names)
     if __package__ in names and names & TAKER_NAMES:  # as in sequences_core.get_next_value()
         return True

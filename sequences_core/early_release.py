@@ -152,6 +152,6 @@ def wait_now(connection: BaseDatabaseWrapper, durability: str | None = None) -> 
 
 
 def forget_durabilities(*, setting: str | None = None, **kwargs: object) -> None:
-    """Empty the cache after a setting has changed."""
+    """Empty the cache: a setting has changed, or the server has recovered from a crash."""
     if setting in {None, "SEQUENCES_EARLY_RELEASE", "SEQUENCES_BACKEND", "DATABASES"}:
         _known.clear()

@@ -59,8 +59,8 @@ class _Run:
         """Execute a statement of the block, and record its error."""
         if ends_transaction(self.connection, sql):
             raise transaction.TransactionManagementError(
-                f"a block of run_atomic() must not end its transaction, as {sql[:80]!r} would: "
-                f"after a conflict, what it had committed would be stored again"
+                f"a block of run_atomic() must not end its transaction, as {sql[:80]!r} would: if "
+                f"it is run again after a conflict, rows that it has committed are stored twice"
             )
         try:
             return execute(sql, *args)
@@ -119,7 +119,8 @@ def run_atomic(block: Callable[[], T], *, attempts: int = 10, using: str | None 
         only after the COMMIT.
     :raises TransactionManagementError: the block returned, but its transaction can only be rolled
         back: it caught an error that ended the transaction, or called ``set_rollback(True)``. Or
-        the block executes a COMMIT, a ROLLBACK, or a statement that the database commits.
+        the block executes a COMMIT, a ROLLBACK, or a statement that the database commits by itself,
+        such as CREATE TABLE on MySQL.
     """
     attempts = _check_attempts(attempts)
     _refuse_deferred(block)

@@ -68,7 +68,7 @@ class Contestant:
         """Return the reason why it can't run on this database, or None."""
         try:
             with self.active():
-                get_allocator(connections[self.alias])  # It may be another package's, and missing.
+                get_allocator(connections[self.alias])  # another package's may be missing
                 return self.check()
         except ImproperlyConfigured as error:
             return str(error)

@@ -56,7 +56,7 @@ def _with_numbers(validate: Any) -> Any:
 
 
 def _pending(row: Any) -> set[str]:
-    """Return the fields of numbers and texts that ``save()`` will set, so their values are old."""
+    """Return the fields of numbers and texts that ``save()`` will set, whatever they hold now."""
     using = router.db_for_write(type(row), instance=row)
     numbered = filter(is_numbered, row._meta.concrete_fields)
     pending = [field for field in numbered if _is_pending(field, row, using)]

@@ -57,7 +57,7 @@ def _kind_of(column: Any) -> type[models.Field[Any, Any]]:
 
 
 def column_of(field: Any) -> Any:
-    """Return the field whose column a foreign key or a generated field stores, or the field."""
+    """Return the field that defines the column: the key's target, or the expression's field."""
     while field.is_relation and field.remote_field:
         field = field.target_field
     return field.output_field if getattr(field, "generated", False) else field

@@ -84,7 +84,8 @@ class ProtectNumbered(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row.
 
-        The arguments are those of Django's ``save()``. Until Django 6.0, they may be positional.
+        The arguments are those of Django's ``save()``. They may be positional where Django allows
+        that, as in 5.2.
 
         :raises NumberProtected: the row has a number, and a value that it depends on has changed.
         """

@@ -43,7 +43,7 @@ def samples(fields: list[Any], connection: BaseDatabaseWrapper) -> Samples:
 
 
 def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
-    """Copy counters to the names that their rows have now, unless these are higher already."""
+    """Copy counters to the names that their rows have now, unless those have higher ones."""
     for before, names in found:
         model = new.model._meta.apps.get_model(before.model._meta.label)
         field = model._meta.get_field(before.name)

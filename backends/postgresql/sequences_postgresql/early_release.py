@@ -1,8 +1,8 @@
 """Wait for the commit of a released counter; in autocommit, in one round trip with the INSERT.
 
-A durability is the configured level and, behind a pool such as PgBouncer, the server's last
-recovery. If the server crashes between the COMMIT and the wait, the pool may connect the client to
-the server that has recovered. That wait would succeed, although the commit may be lost.
+A durability is the configured level and, behind a pooler such as PgBouncer, the server's last
+recovery. If the server crashes between the COMMIT and the wait, the pooler may send the wait to the
+server that has recovered. That wait would succeed, although the commit may be lost.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def commits_at_once(driver: Any) -> bool:
 
 
 def durability_of(level: str, recovery: str | None) -> str:
-    """Return the durability of a level and, behind a pool, a recovery."""
+    """Return the durability of a level and, behind a pooler, a recovery."""
     return level if recovery is None else f"{level}{RECOVERY}{recovery}"
 
 
@@ -55,7 +55,7 @@ def level_of(durability: str) -> str:
 
 
 def is_behind_pool(durability: str) -> bool:
-    """Return whether the wait may be executed by another session than the COMMIT."""
+    """Return whether the wait may run in a different session from the COMMIT."""
     return RECOVERY in durability
 
 
@@ -68,8 +68,8 @@ def wait(connection: BaseDatabaseWrapper, durability: str) -> None:
     if recovery and found != recovery:
         forget_durabilities()
         raise OperationalError(
-            f"the server has recovered from a crash, or another one has taken its place: its last "
-            f"recovery was {found}, not {recovery}"
+            f"the server has recovered from a crash, or another server has replaced it: the last "
+            f"recovery is {found}, and was {recovery} before"
         )
 
 

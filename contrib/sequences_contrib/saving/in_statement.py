@@ -67,7 +67,7 @@ def _expression(name: str, first: int, reset_value: int | None, waited_for: bool
 def _is_read(model: type[Model]) -> bool:
     """Return whether another field of the model may read the number while the row is inserted.
 
-    It would read the expression.
+    Such a field would read the expression instead of the number.
     """
     others = [field for field in model._meta.local_concrete_fields if not isinstance(field, Copied)]
     return any(map(_reads_rows, others))

@@ -79,8 +79,9 @@ class Texts:
 def text_for_update(text: Any, field: Any, row: Any) -> Any:
     """Return the text that an UPDATE stores with a number that somebody has set.
 
-    MISSING means that it must be written. Raises ValueError for a text that was set for no number,
-    and for one that would have to be written for a number that only the database knows.
+    MISSING means that the text must be written.
+
+    :raises ValueError: a text was set, but no number; or only the database knows the number.
     """
     value, number = row.__dict__.get(text.attname), getattr(row, field.attname)
     known = vars(row._state)

@@ -128,7 +128,7 @@ class _Update:
         self.changed: dict[Any, Any] = {}
         """The numbers and texts that somebody has set since the row was loaded or saved."""
         self.explicit: list[Any] = []
-        """The fields of those numbers that their counters must not be below."""
+        """The fields of those numbers that a lower counter must be set to."""
         self.open: list[Any] = []
         """The fields whose condition may become true, so that the row gets a number."""
         for field in self.numbers:
@@ -194,7 +194,7 @@ class _Update:
         stored = self.changed | returned
         for field in _with_texts(self.numbers) if stored else ():
             if field in stored and not is_expression(stored[field]):
-                _set(self.row, field, stored[field])  # Of others, only the database knows it.
+                _set(self.row, field, stored[field])  # The database knows the others.
         has, known = self.row.__dict__, vars(self.row._state)
         others = [
             field
