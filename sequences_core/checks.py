@@ -100,8 +100,12 @@ TAKERS = (
 TAKER_NAMES = {"next"} | {taker.__name__ for taker in TAKERS}
 
 
-def _takes_numbers(default: Any, seen: tuple[Any, ...] = ()) -> bool:
-    """Return whether this is one of our functions or methods, or wraps or calls one."""
+def _takes_numbers(default: Any, seen: set[Any] | None = None) -> bool:
+    """Return whether this is one of our functions or methods, or wraps or calls one.
+
+    :param seen: the functions that were looked at already.
+    """
+    seen = set() if seen is None else seen
     if isinstance(default, api.Sequence):  # as in partial(next, Sequence("name"))
         return True
     if isinstance(default, functools.partial):
@@ -114,11 +118,13 @@ def _takes_numbers(default: Any, seen: tuple[Any, ...] = ()) -> bool:
         function = type(function).__call__
     if function in TAKERS:
         return True
-    is_known = not isinstance(function, FunctionType) or function in seen
-    return not is_known and _calls_taker(function, (*seen, function))
+    if not isinstance(function, FunctionType) or function in seen:
+        return False
+    seen.add(function)
+    return _calls_taker(function, seen)
 
 
-def _calls_taker(function: FunctionType, seen: tuple[Any, ...]) -> bool:
+def _calls_taker(function: FunctionType, seen: set[Any]) -> bool:
     """Return whether the code of a function refers to one of ours, directly or through others."""
     names = set(function.__code__.co_names)
     if __package__ in names and names & TAKER_NAMES:  # as in sequences_core.get_next_value()
@@ -128,13 +134,14 @@ def _calls_taker(function: FunctionType, seen: tuple[Any, ...]) -> bool:
         variables = inspect.getclosurevars(function)
         used = {**variables.globals, **variables.nonlocals}
     for value in used.values():
-        if isinstance(value, api.Sequence):
+        kind = type(value)  # isinstance() would evaluate a lazy object
+        if issubclass(kind, api.Sequence):
             if names & TAKER_NAMES:
                 return True
-        elif isinstance(value, ModuleType):
-            if any(vars(value).get(name) in TAKERS for name in names):
+        elif issubclass(kind, ModuleType):
+            if any(vars(value).get(name) is taker for name in names for taker in TAKERS):
                 return True
-        elif isinstance(value, FunctionType) and _takes_numbers(value, seen):
+        elif kind is FunctionType and _takes_numbers(value, seen):
             return True
     return False
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-START = r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*"
-"""White space and comments before the first word."""
+START = r"(?>\s+|;|--[^\n]*\n|/\*.*?\*/)*+"
+"""White space and comments before the first word, each of them matched in one way only."""
 
 # PL/SQL blocks begin with BEGIN, too. ROLLBACK TO refers to a savepoint.
 ENDING = re.compile(
@@ -29,7 +29,8 @@ COMMITTING = re.compile(
     + r"""(?:
         (?:CREATE|DROP)\b (?!\s+(?:OR\s+REPLACE\s+)?TEMPORARY\b)
         | ALTER\b (?!\s+SESSION\b)
-        | (?:TRUNCATE|RENAME|GRANT|REVOKE|ANALYZE|OPTIMIZE|REPAIR|FLUSH)\b
+        | (?:TRUNCATE|RENAME|GRANT|REVOKE|OPTIMIZE|REPAIR|FLUSH)\b
+        | ANALYZE\s+(?:(?:NO_WRITE_TO_BINLOG|LOCAL)\s+)?TABLES?\b
         | (?:UN)?LOCK\s+TABLES\b
         | SET\s+(?:SESSION\s+|@@(?:SESSION\.)?)?autocommit\b
     )""",

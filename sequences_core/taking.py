@@ -243,6 +243,8 @@ def _table_missing(connection: BaseDatabaseWrapper, model: type[Model]) -> Table
     remedy = f"run manage.py migrate {label} --database={alias}"
     if not router.allow_migrate_model(alias, model):
         remedy = f"the router's allow_migrate({alias!r}, {label!r}) returns False"
+    elif model is Counter:
+        remedy += "; if it does nothing, SEQUENCES_TABLE has changed: rename the table"
     return TableMissing(f"{place_of(connection)} has no table {table}: {remedy}")
 
 

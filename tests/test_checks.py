@@ -21,6 +21,7 @@ from django.db import connections, models
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.test.utils import isolate_apps
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 
 import sequences_core
 import sequences_core as core
@@ -306,6 +307,21 @@ def by_itself(depth: int = 1) -> int:
     return by_itself(depth - 1) if depth else 1
 
 
+def by_each_other(depth: int = 1) -> int:
+    return by_nothing() if depth else by_itself() + by_each_other(0)
+
+
+def by_nothing() -> int:
+    return by_each_other(0) + by_itself() + len(str(lazy))
+
+
+def fail() -> None:
+    raise RuntimeError("evaluated")
+
+
+lazy = SimpleLazyObject(fail)
+
+
 def by_variable(sequence: Sequence) -> Callable[[], int]:
     return lambda: sequence.get_next_value()
 
@@ -341,7 +357,13 @@ def own() -> int:
         *((by_name, True), (by_module, True), (by_another_name, True), (by_local_import, True)),
         *((by_next, True), (by_another_function, True), (by_variable(numbers), True)),
         *((Taker(), True), (retry_atomic()(by_name), True), (partial(run_atomic, by_name), True)),
-        *((by_itself, False), (highest, False), (uuid.uuid4, False), (timezone.now, False)),
+        *(
+            (by_itself, False),
+            (by_each_other, False),
+            (highest, False),
+            (uuid.uuid4, False),
+            (timezone.now, False),
+        ),
         (lost, False),
         (own, False),
         (partial(max, 1, 2), False),

@@ -9,6 +9,7 @@ from typing import Any
 
 import django
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import (
     DatabaseError,
@@ -268,6 +269,9 @@ class TestWaiting(Server):
             assert writer.is_waiting()
             assert invoices() == [1]
         assert writer.result() == 2
+        with CaptureQueriesContext(connections[POOLED_BOUND]) as queries:
+            create(POOLED_BOUND)
+        assert len(queries) == 1
 
     def test_next_value_alone_is_synchronous_in_autocommit(self) -> None:
         """Nobody waits after a statement that isn't a SequenceField's, so its COMMIT does."""
@@ -373,6 +377,13 @@ def crash_before_wait(server: SlowPostgreSQL) -> Iterator[None]:
 
 class TestTogether(Server):
     """In autocommit the INSERT and the wait are one round trip."""
+
+    def test_a_wrong_setting_leaves_no_wrapper(self, settings: Any) -> None:
+        """Otherwise it would add a wait to the next statements of the connection."""
+        settings.SEQUENCES_SLOW_WAIT = "1"
+        with pytest.raises(ImproperlyConfigured):
+            create(DIRECT)
+        assert connections[DIRECT].execute_wrappers == []
 
     def test_create_is_one_statement(self) -> None:
         """It uses two transactions: that of the row and that of the message."""

@@ -65,6 +65,29 @@ def test_all_threads_have_ended_before_an_error_is_raised(using: str) -> None:
     assert ended.is_set()
 
 
+def test_a_thread_that_cannot_connect_ends_the_others_at_once(using: str) -> None:
+    """They would wait for it at the barrier."""
+    asked: list[object] = []
+
+    def refuse(connection: BaseDatabaseWrapper) -> Any:
+        asked.append(connection)
+        if len(asked) == 1:
+            raise Odd
+        return lambda: None
+
+    begun = time.monotonic()
+    with pytest.raises(Odd):
+        together([lambda: None] * 3, using, canceller=refuse)
+    assert time.monotonic() - begun < SOON
+
+
+def test_the_marks_of_a_backend_are_kept() -> None:
+    """A class may skip its tests without its server."""
+    skipping = pytest.mark.skipif(True, reason="no server")
+    marked = type("Marked", (Contract,), {"using": "default", "pytestmark": skipping})
+    assert [mark.name for mark in marked.pytestmark] == ["django_db", "skipif"]
+
+
 def test_the_errors_of_all_threads_are_raised(using: str) -> None:
     """One error is raised as it is, several as a group; a barrier broken by them is ignored."""
     barrier = threading.Barrier(2)

@@ -214,9 +214,14 @@ def test_statements_that_end_no_transaction(using: str) -> None:
             cursor.execute("CREATE TEMPORARY TABLE made (n INT)")
             cursor.execute("DROP TABLE made" if is_ddl_undone else "DROP TEMPORARY TABLE made")
             cursor.execute("SELECT 'COMMIT' /* COMMIT */")
+            cursor.execute("/* a */ SELECT 1 /* b */")
+            cursor.execute(f"{'/* a */' * 40} SELECT CASE WHEN 1 = 1 THEN 1 /* c */ END")
+        if is_mariadb:
+            Counter.objects.using(using).all().explain(analyze=True)
         return get_next_value("s", using=using)
 
     is_ddl_undone = connections[using].features.can_rollback_ddl
+    is_mariadb = getattr(connections[using], "mysql_is_mariadb", False)
     assert run_atomic(block, using=using) == 1
     assert get_last_value("s", using=using) == 1
 

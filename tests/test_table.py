@@ -36,7 +36,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SEQUENCES_AUTOCOMMIT = "allow"
 INSTALLED_APPS = [
     "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes",
-    "django.contrib.messages", "django.contrib.sessions", os.environ["PROJECT_APP"],
+    "django.contrib.messages", "django.contrib.sessions", *os.environ["PROJECT_APP"].split(),
 ]
 ROOT_URLCONF = "tests.urls"
 MIDDLEWARE = [
@@ -63,6 +63,33 @@ from sequences_core.apps import SequencesConfig
 
 class NumbersConfig(SequencesConfig):
     label = "numbers"
+"""
+
+OWN_CONTRIB_CONFIG = """
+from sequences_contrib.apps import SequencesContribConfig
+
+
+class AuditsConfig(SequencesContribConfig):
+    label = "audits"
+"""
+
+USE_CONTRIB = """
+import django
+django.setup()
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+from sequences_contrib.models import Void
+
+call_command("migrate", verbosity=0)
+call_command("makemigrations", "audits", check=True, dry_run=True, verbosity=0)
+assert Void.objects.count() == 0
+client = Client(SERVER_NAME="localhost")
+client.force_login(User.objects.create_superuser("root"))
+assert client.get("/admin/").status_code == 200
+assert reverse("admin:audits_audit_changelist") == "/admin/audits/audit/"
+call_command("migrate", "audits", "zero", verbosity=0)
 """
 
 # Everything, in one process, which takes a second to start.
@@ -143,6 +170,7 @@ def run(using: str, tmp_path: Path) -> Run:
     """Run a management command, or code, in a project that has the database for itself."""
     (tmp_path / "project_settings.py").write_text(SETTINGS)
     (tmp_path / "project_apps.py").write_text(OWN_CONFIG)
+    (tmp_path / "project_contrib.py").write_text(OWN_CONTRIB_CONFIG)
     database = {
         key: value
         for key, value in django_settings.DATABASES[using].items()
@@ -201,6 +229,11 @@ NAMES: list[tuple[str, str | None, str]] = [
 def test_another_name(label: str, table: str | None, backend: str, run: Run) -> None:
     """From migrate to zero everything works, and the table has the name that was chosen."""
     run(USE, app=LABELS[label], table=table, backend=backend)
+
+
+def test_another_name_of_contrib(run: Run) -> None:
+    """The app with the register of voids and the audit pages can have another label, too."""
+    run(USE_CONTRIB, app="sequences_core project_contrib.AuditsConfig")
 
 
 @pytest.mark.parametrize("backend", ["", "orm"])

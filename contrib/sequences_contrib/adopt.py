@@ -135,7 +135,8 @@ class _Texts:
     def write(self) -> None:
         """Store the numbers; raise ValueError if a unique constraint refuses one."""
         for rows in self._read():
-            objects = rows_in(self.field.model, self.connection.alias)
+            # Somebody may have numbered some of these rows meanwhile.
+            objects = rows_in(self.field.model, self.connection.alias).filter(self.field.is_missing)
             try:
                 objects.bulk_update(rows, [self.field.name], batch_size=CHOICES)
             except IntegrityError as error:

@@ -13,7 +13,7 @@ from django.db.models import Model
 from .exceptions import is_committed
 from .saving.due import lock_rows, locked, marked
 from .saving.numbering import Numbers
-from .saving.uncommitted import MISSING, forget_rolled_back, keep_until_commit
+from .saving.uncommitted import MISSING, forget_rolled_back, keep_until_commit, set_back
 from .scopes import rows_in
 from .series import fields_of_model, is_numbered
 from .voids import record_void, voided
@@ -69,7 +69,7 @@ def renumber(
                     setattr(instance, column.attname, old)
             numbers = Numbers(connections[using], [instance], moved, bulk=True, due=True)
             with numbers, marked(instance, RELEASED):
-                for each in moved:  # so that save() treats the number as explicit, also None
+                for each in moved:  # so that save() stores what was taken, also None
                     setattr(instance._state, each.memory, MISSING)
                 instance.save(using=using)
             numbers.remember()
@@ -88,8 +88,7 @@ def renumber(
         for attname, value in before.items():
             setattr(instance, attname, value)
         for each in fields:
-            if each.memory in state:
-                setattr(instance._state, each.memory, state[each.memory])
+            set_back(instance._state, each.memory, state.get(each.memory, MISSING))
         raise
     return any(
         each in moved or getattr(instance, each.attname) != getattr(stored, each.attname)

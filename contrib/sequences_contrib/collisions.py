@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connections, router
 from django.db.models import UniqueConstraint
@@ -44,11 +44,12 @@ def _with_numbers(validate: Any) -> Any:
         try:
             validate(self, exclude=(excluded - hidden) | pending)
         except ValidationError as error:
-            if hidden.isdisjoint(error.error_dict):
+            found: Any = error.update_error_dict({})
+            if hidden.isdisjoint(found):
                 raise
             # A form doesn't accept errors of fields that it doesn't contain.
             errors: dict[str, list[ValidationError]] = {}
-            for name, messages in error.error_dict.items():
+            for name, messages in found.items():
                 errors.setdefault(NON_FIELD_ERRORS if name in hidden else name, []).extend(messages)
             raise ValidationError(errors) from error
 
@@ -129,7 +130,7 @@ def _later_date(field: Any, row: Any, using: str) -> Any:
         if field.counter_of(row, using) is None:
             return None
         date = date_of(field, row)
-    except (ValueError, ValidationError):
+    except (ValueError, ValidationError, ObjectDoesNotExist):
         return None  # save() raises a more precise error.
     numbered = {f"{field.attname}__isnull": False, f"{field.ascending}__isnull": False}
     stored = field.rows_of(row, using).filter(**numbered).order_by(f"-{field.attname}")

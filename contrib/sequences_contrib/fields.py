@@ -145,8 +145,6 @@ class SequenceField(_Integer[Set, Get]):
         if cls._meta.abstract or self.is_copy:
             return
         hooks.number_rows(cls)
-        if self.when is not None:
-            hooks.post_rows(cls)
         # The models of migrations have only the constraints that the migrations declare.
         if self.unique_with and cls.__module__ != "__fake__":
             self._add_constraint(cls)

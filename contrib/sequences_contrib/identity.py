@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from functools import lru_cache
@@ -194,7 +194,7 @@ def plain_text(value: Any) -> str | None:
             return plain_text(value.pk)
         case Promise():  # a lazy text
             return str(value) or None
-    if isinstance(value, Sized | Iterator) or _has_no_text(value):
+    if isinstance(value, Collection | Iterator) or _has_no_text(value):
         raise TypeError(
             f"a part of a scope must be one value that has a text of its own, not {value!r}"
         )

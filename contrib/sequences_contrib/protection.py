@@ -262,7 +262,7 @@ def _refuse_deletion(
     if released and getattr(origin, sender._meta.pk.attname) == instance.pk:
         return  # void() deletes this row, or its row in a parent's table
     stored = _lock(instance, using)
-    if stored and has_protected_number(stored):
+    if stored is not None and has_protected_number(stored):
         raise NumberProtected(
             f"{instance!r} has a number, so it can't be deleted. {REMEDY}", [instance]
         )

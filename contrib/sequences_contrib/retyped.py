@@ -17,6 +17,7 @@ from sequences_core.models import Counter
 
 from .counters import names_if_found
 from .groups import pages_of
+from .identity import column_of
 from .scopes import CHOICES, fields_of, path_of, rows_in
 from .series import is_numbered, last_values
 from .voids import move_voids, register_of
@@ -26,10 +27,16 @@ Samples = list[tuple[Any, dict[Any, str]]]
 
 
 def fields_with(old: Any, new: Any) -> list[Any]:
-    """Return the numbered fields whose scopes read a field, if its definition changes."""
-    if old.deconstruct()[1:] == new.deconstruct()[1:]:
+    """Return the numbered fields whose scopes read a field, if its values may get other texts."""
+    if not (old.concrete and new.concrete) or _kind_of(old) == _kind_of(new):
         return []
     return list(_fields_with(old))
+
+
+def _kind_of(field: Any) -> tuple[Any, ...]:
+    """Return what decides on the text of a stored value: a foreign key stores its target's."""
+    column = column_of(field)
+    return type(column), getattr(column, "decimal_places", None)
 
 
 def samples(fields: list[Any], connection: BaseDatabaseWrapper) -> Samples:
@@ -38,7 +45,7 @@ def samples(fields: list[Any], connection: BaseDatabaseWrapper) -> Samples:
     return [
         (field, _sample(field, connection))
         for field in fields
-        if field.model._meta.db_table in tables
+        if field.model._meta.db_table in tables or '"' in field.model._meta.db_table
     ]
 
 
@@ -55,9 +62,9 @@ def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
             )
             renamed = names_if_found(field, rows, connection) if rows else []
             for row, name in zip(rows, renamed, strict=True):
-                last = lasts.get(names[row.pk])
-                if name is not None and last is not None and name != names[row.pk]:
-                    _copy(names[row.pk], name, last, connection)
+                old = names.get(row.pk, name)
+                if name is not None and name != old and (last := lasts.get(old)) is not None:
+                    _copy(old, name, last, connection)
 
 
 def _copy(old: str, new: str, last: int, connection: BaseDatabaseWrapper) -> None:
@@ -71,17 +78,17 @@ def _copy(old: str, new: str, last: int, connection: BaseDatabaseWrapper) -> Non
 def _fields_with(part: Any) -> Iterator[Any]:
     for model in part.model._meta.apps.get_models():
         for field in filter(is_numbered, model._meta.local_fields):
-            for path in filter(None, map(path_of, field.scope_parts)):
-                with suppress(FieldDoesNotExist):  # a later operation adds it
-                    if part in fields_of(model, path):
-                        yield field
-                        break
+            if field.is_scoped_by_function:  # It may need methods that the models here lack.
+                continue
+            with suppress(FieldDoesNotExist):  # a later operation adds it
+                paths = filter(None, map(path_of, field.scope_parts))
+                if part in [each for path in paths for each in fields_of(model, path)]:
+                    yield field
 
 
 def _sample(field: Any, connection: BaseDatabaseWrapper) -> dict[Any, str]:
     rows = rows_in(field.model, connection.alias)
-    if not field.is_scoped_by_function:
-        rows = rows.only("pk", field.name, *(source.name for source in field.source_fields))
+    rows = rows.only("pk", field.name, *(source.name for source in field.source_fields))
     found: dict[str, Any] = {}
     for page in pages_of(rows):
         names = names_if_found(field, page, connection)

@@ -127,6 +127,10 @@ class Rules:
         connection: Any = connections[using]
         dates = {f"{self.field.ascending}__isnull": False}
         rows: QuerySet[Any] = self.field.rows_of(self.rows[0], using).filter(**dates)
+        row, *others = self.rows
+        key = getattr(row, self.field.model._meta.pk.attname)
+        if self.between and not others and key is not None:  # A row isn't its own neighbour.
+            rows = rows.exclude(pk=key)
         if connection.vendor != "mysql":
             return self._next_to(rows, first, last)
         # A snapshot that is older than the lock of the counter doesn't include rows that were

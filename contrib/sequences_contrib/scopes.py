@@ -192,6 +192,16 @@ def value_or_key(row: Model, field: Any, value: Any) -> Any:
     return value
 
 
+PLAIN_PRE_SAVES = frozenset(
+    kind.pre_save
+    for kind in (models.Field, models.DateField, models.DateTimeField, models.TimeField)
+)
+"""Django's ``pre_save()`` methods that read no other field, and set a value only if automatic.
+
+FileField's isn't one of them: it stores the file under an unused name.
+"""
+
+
 def is_automatic(field: Any) -> bool:
     """Return whether Django sets the field's value while it inserts the row."""
     return bool(getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False))

@@ -17,23 +17,19 @@ from .counters import Numbering
 from .dates import DateText
 from .periods import Period
 from .placeholders import Placeholder, column_at, path_of_piece
-from .scopes import fields_of, has_moments, is_automatic, is_unresolved, path_of
-
-SETTLED = (
-    models.Field.pre_save,
-    models.DateField.pre_save,
-    models.DateTimeField.pre_save,
-    models.TimeField.pre_save,
+from .scopes import (
+    PLAIN_PRE_SAVES,
+    fields_of,
+    has_moments,
+    is_automatic,
+    is_unresolved,
+    path_of,
 )
-"""The ``pre_save()`` methods that don't change a value between taking the number and the INSERT.
-
-FileField's does change it: it stores the file under an unused name.
-"""
 
 
 def is_set_by_insert(first: Any, model: Any) -> bool:
     """Return whether a field of the row is set during the INSERT, after the number is taken."""
-    own = type(first).pre_save not in SETTLED and not isinstance(first, Numbering)
+    own = type(first).pre_save not in PLAIN_PRE_SAVES and not isinstance(first, Numbering)
     # The model's own numbers and its automatic primary key aren't known yet. Those of a parent
     # model are, because its row has been inserted before.
     later = first.model is model and isinstance(first, models.AutoField | Numbering)

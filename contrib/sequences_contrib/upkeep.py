@@ -7,11 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import NotSupportedError, connections, transaction
+from django.db import NotSupportedError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from sequences_core import delete, set_last_value
+from sequences_core import delete, get_allocator, set_last_value
+from sequences_core.models import Counter
 from sequences_core.taking import database_errors
 
 from .groups import groups_of
@@ -101,7 +102,8 @@ def prune(
     :param apply: delete the counters. By default, the changes are only returned.
     :returns: the changes.
     :raises TypeError, ValueError: there is no such model or field.
-    :raises NotSupportedError: row-level security (PostgreSQL) may hide rows from this user.
+    :raises NotSupportedError: row-level security (PostgreSQL) may hide rows from this user, or
+        schemas of tenants share the counters.
     """
     changes: list[Change] = []
     for alias, series in all_series(model, field, using):
@@ -142,10 +144,16 @@ def highest_numbers(series: list[Any], using: str) -> dict[str, int | None]:
 
 
 def _refuse_hidden_rows(series: list[Any], connection: BaseDatabaseWrapper) -> None:
-    """Raise NotSupportedError if a policy can hide rows, whose counters would seem unused.
+    """Raise NotSupportedError if a policy or a schema hides rows, whose counters seem unused.
 
     https://www.postgresql.org/docs/15/functions-info.html
     """
+    several = get_allocator(connection).namespace(connection)
+    if several and not router.allow_migrate_model(connection.alias, Counter):
+        raise NotSupportedError(
+            f"several schemas share the table of counters of database {connection.alias!r}, and "
+            f"this schema doesn't show the rows of the others: call delete() for each counter"
+        )
     for field in series if connection.vendor == "postgresql" else ():
         table = field.model._meta.db_table
         with connection.cursor() as cursor:

@@ -151,6 +151,21 @@ def test_scopes_that_are_null(using: str) -> None:
         assert letter.number == 1
 
 
+def test_a_posted_row_whose_scope_becomes_null(using: str) -> None:
+    """It loses its number, too, and gets one again with its next scope."""
+    kind = models.CharField(max_length=9, null=True)
+    number = SequenceField("n", scope="kind", when="posted")
+    with letters(using, kind=kind, number=number, posted=models.BooleanField(default=True)) as rows:
+        letter = rows.create(kind="a")
+        letter.kind = None
+        assert renumber(letter)
+        assert (letter.number, rows.get().number) == (None, None)
+        assert voids(using) == [("n.a", 1)]
+        letter.kind = "a"
+        letter.save()
+        assert (letter.number, rows.get().number) == (2, 2)
+
+
 def test_all_fields_of_a_row_or_one(using: str) -> None:
     """By default, all numbers whose scope has changed are renewed; reused ones are never void."""
     row = Seat.objects.using(using).create(room="A")

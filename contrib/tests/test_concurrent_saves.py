@@ -121,6 +121,8 @@ def test_a_locked_counter_comes_out_of_the_save(
         def save() -> None:
             with pytest.raises(SequenceLocked):
                 rows.create(**values)
+            with pytest.raises(SequenceLocked):
+                rows.bulk_create([rows.model(**values)])
 
         rows.create()
         with transaction.atomic(using=using):

@@ -15,6 +15,7 @@ from django.utils import translation
 from sequences_contrib.fields import SequenceField
 
 from tests.numbered.blocks import model_with, statements, tables
+from tests.numbered.models import Company
 from tests.numbered.pages import to_using as to_using
 
 
@@ -87,6 +88,26 @@ def test_other_errors(bills: Any, using: str) -> None:
         row.validate_constraints()
     with statements(using, {"": 0}):
         row.validate_constraints(exclude=["company", "day"])
+
+
+def refuse(self: Any, exclude: Any = None) -> None:
+    raise ValidationError("never")
+
+
+def test_errors_of_the_model(using: str) -> None:
+    """Its own validation may raise one text, and a foreign key may refer to no row."""
+    with isolate_apps("tests.numbered"):
+        number = SequenceField("n", scope="company__name", ascending="day", null=True)
+        company = models.ForeignKey(Company, models.CASCADE)
+        model = model_with(company=company, day=models.DateField(), number=number)
+        stubborn = model_with(
+            "Stubborn", day=models.DateField(), number=SequenceField(), validate_unique=refuse
+        )
+    with pytest.raises(ValidationError, match="never"):
+        stubborn(day=date(2026, 3, 4)).full_clean()
+    with tables(using, model), pytest.raises(ValidationError) as caught:
+        model(company_id=10**9, day=date(2026, 3, 4)).full_clean()
+    assert list(caught.value.error_dict) == ["company"]
 
 
 def test_moments(using: str) -> None:

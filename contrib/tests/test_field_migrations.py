@@ -18,6 +18,7 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.models import Void
 from sequences_contrib.voids import record_void
@@ -286,6 +287,51 @@ def test_a_scope_whose_column_changes_its_type(
     assert [insert(), insert()] == [3, 4]
     steps.undo_one()
     assert insert() == 5
+
+
+def test_migrations_that_change_no_text(using: str, steps: Steps) -> None:
+    """No row is read if the type of a scope's column stays, and models may be renamed."""
+    key = ("id", models.BigAutoField(primary_key=True))
+    box = models.ForeignKey(f"{LABEL}.Box", models.CASCADE)
+    number = ("number", SequenceField("boxes", scope="box__kind"))
+    steps.apply(migrations.CreateModel("Box", [key, ("kind", models.CharField(max_length=9))]))
+    steps.apply(migrations.CreateModel("Letter", [key, ("box", box), number]))
+    boxes = steps.states[-1].apps.get_model(LABEL, "Box")._default_manager.using(using)
+    steps.model._default_manager.using(using).create(box=boxes.create(kind="a"))
+    named = models.CharField(max_length=9, verbose_name="sort", choices=[("a", "A")])
+    with CaptureQueriesContext(connections[using]) as queries:
+        steps.apply(migrations.AlterField("Box", "kind", named))
+    assert not [each["sql"] for each in queries if "letter" in each["sql"].lower()]
+    steps.apply(migrations.RenameModel("Box", "Crate"))
+    rows = steps.states[-1].apps.get_model(LABEL, "Letter")._default_manager.using(using)
+    assert rows.create(box_id=rows.get().box_id).number == 2
+
+
+def test_a_model_that_refers_to_itself_is_renamed(using: str, steps: Steps) -> None:
+    """The counters stay those of its rows."""
+    key = ("id", models.BigAutoField(primary_key=True))
+    answers = ("answers", models.ForeignKey(f"{LABEL}.Letter", models.CASCADE, null=True))
+    number = ("number", SequenceField("letters", scope="answers", null=True))
+    options = {"db_table": "letters_of_old"}
+    steps.apply(migrations.CreateModel("Letter", [key, answers, number], options))
+    rows = steps.model._default_manager.using(using)
+    first = rows.create()
+    rows.create(answers=first)
+    steps.apply(migrations.RenameModel("Letter", "Message"))
+    assert steps.model._default_manager.using(using).create(answers_id=first.pk).number == 2
+
+
+def name_of(letter: Any) -> str:
+    return letter.get_kind_display()[:1]
+
+
+def test_a_scope_with_a_function_is_not_followed(using: str, steps: Steps) -> None:
+    """The function may need a method that the models of migrations lack."""
+    kind = models.CharField(max_length=9)
+    number = ("number", SequenceField("letters", scope=["kind", name_of]))
+    key = ("id", models.BigAutoField(primary_key=True))
+    steps.apply(migrations.CreateModel("Letter", [key, ("kind", kind), number]))
+    steps.apply(migrations.AlterField("Letter", "kind", models.IntegerField()))
 
 
 def test_a_counter_without_a_name_ends_with_its_table(using: str, steps: Steps) -> None:

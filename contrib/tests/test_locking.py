@@ -12,7 +12,8 @@ from django.db import connections, models, transaction
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.fields import SequenceField
 
-from sequences_core import get_last_value
+from sequences_core import NextValue, get_last_value, get_next_value
+from sequences_core.testing.base import Elsewhere
 from tests.numbered.blocks import letters, model_with, tables, together
 from tests.numbered.models import Company, Project
 
@@ -63,6 +64,31 @@ def test_rows_with_and_without_primary_keys(using: str) -> None:
             "account.c",
         ]
         assert [row.number for row in some] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("where", ["value", "default"])
+def test_another_value_that_takes_a_number(where: str, using: str) -> None:
+    """A row whose INSERT also evaluates a NextValue locks the field's counter before that."""
+    connection: Any = connections[using]
+    if connection.vendor == "sqlite" or (where == "default" and connection.vendor != "postgresql"):
+        pytest.skip("the whole database is locked, or no column has such a default")
+    taking = NextValue("aa")
+    ref = models.BigIntegerField(**{"db_default": taking} if where == "default" else {})
+    values = {} if where == "default" else {"ref": taking}
+    with letters(using, ref=ref, number=SequenceField("zz")) as rows:
+        for save in (
+            lambda: rows.create(**values),
+            lambda: rows.create(number=50, **values),
+            lambda: rows.bulk_create([rows.model(**values)]),
+        ):
+            save()
+            with transaction.atomic(using=using):
+                get_next_value("zz", using=using)
+                waiting = Elsewhere(save, using)
+                waiting.start()
+                assert waiting.is_waiting()
+                get_next_value("aa", timeout=1, using=using)
+            waiting.result()
 
 
 def test_one_sequence_for_two_fields(using: str) -> None:

@@ -182,6 +182,21 @@ def test_an_explicit_number_fits_between_its_neighbours(
     assert rows.create(issued_on=day(9)).number == (7 if fits and number == 6 else 6)
 
 
+def test_a_changed_number_is_compared_with_other_rows(using: str, rows: Any) -> None:
+    """The row's own old date isn't that of a neighbour; the error names the instance itself."""
+    rows.create(issued_on=day(1))
+    row = rows.create(issued_on=day(5))
+    row.number, row.issued_on = 3, day(3)
+    row.save()
+    assert numbers(rows) == [(1, 1), (3, 3)]
+    row.number, row.issued_on = 4, day(0)
+    with pytest.raises(OutOfOrder) as caught:
+        row.save()
+    assert caught.value.row is row
+    assert numbers(rows) == [(1, 1), (3, 3)]
+    assert get_last_value("ordered.a", using=using) == 3
+
+
 def test_a_bulk_of_explicit_numbers(using: str, rows: Any) -> None:
     """An import may have any order of rows, if the dates ascend with the numbers."""
     rows.create(number=5, issued_on=day(5))

@@ -97,6 +97,22 @@ def test_a_function_that_returns_no_value(result: Any) -> None:
         name(Project(code="x"), lambda project: result)
 
 
+class Land:
+    """A value of another package, with a text and a length."""
+
+    def __str__(self) -> str:
+        return "DE"
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_a_function_that_returns_an_object_with_a_text() -> None:
+    """The text identifies the object, which isn't a container."""
+    by_text = name(Project(code="x"), lambda project: "DE")
+    assert name(Project(code="x"), lambda project: Land()) == by_text
+
+
 def test_a_foreign_key_to_a_generated_field(using: str) -> None:
     """The key is converted like the result of the expression that it refers to."""
     with isolate_apps(*APPS):

@@ -275,3 +275,20 @@ def test_a_number_in_the_scope_of_another(when: str | None, using: str) -> None:
         row.save()
         rows.create(number=5, released=True)
         assert list(rows.values_list("number", "revision").order_by("pk")) == [(5, 1), (5, 2)]
+
+
+def test_a_function_gets_the_values_that_are_saved(using: str) -> None:
+    """Also those that can't be pickled."""
+    seen: list[bytes] = []
+
+    def first(row: Any) -> int:
+        seen.append(bytes(row.blob))
+        return 1
+
+    number = SequenceField("letters", when="posted", initial_value=first)
+    posted = models.BooleanField(default=False)
+    with letters(using, blob=models.BinaryField(), posted=posted, number=number) as rows:
+        row = rows.create(blob=b"old")
+        row.blob, row.posted = memoryview(b"new"), True
+        row.save()
+    assert (seen, row.number) == ([b"new"], 1)

@@ -436,6 +436,26 @@ def test_texts_that_say_one_number_twice(using: str) -> None:
         assert counters(using) == {}
 
 
+def test_a_row_that_is_numbered_while_texts_are_adopted(using: str) -> None:
+    """It keeps the number that it has got meanwhile."""
+
+    class Racing(NumberFormat):
+        def parse(self, text: str, *args: Any) -> Any:
+            seen.append(text)
+            if len(seen) == 2:  # when the texts are read to be written
+                rows.update(number=43)
+            return super().parse(text, *args)
+
+    seen: list[str] = []
+    text = models.CharField(max_length=30, null=True)
+    with letters(using, text=text, number=SequenceField("post", null=True)) as rows:
+        rows.create(text="P-42", number=1)
+        rows.update(number=None)
+        options: dict[str, Any] = {"text": "text", "format": Racing("P-{number}")}
+        adopt(rows.model, "number", apply=True, using=using, **options)
+        assert [row.number for row in rows.all()] == [43]
+
+
 def test_adopt_keeps_to_the_maximum(using: str) -> None:
     """A number that the field could never have given is not adopted."""
     with letters(using, number=SequenceField("post", maximum=9, null=True)) as rows:

@@ -46,11 +46,13 @@ class Contract:
         super().__init_subclass__(**kwargs)
         if not cls.__module__.startswith(__package__ or ""):
             # Use real transactions. With available_apps, Django empties only our table afterwards.
-            cls.pytestmark = pytest.mark.django_db(
+            mark = pytest.mark.django_db(
                 transaction=True, databases=[cls.using], available_apps=["sequences_core"]
             )
+            own = vars(cls).get("pytestmark", [])
+            cls.pytestmark = [mark, *(own if isinstance(own, list) else [own])]
 
-    pytestmark: ClassVar[pytest.MarkDecorator]
+    pytestmark: ClassVar[Any]
 
     _threads: list[Elsewhere]
 

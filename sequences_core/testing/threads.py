@@ -186,8 +186,15 @@ def together(
 
         return run
 
+    def connect(connection: BaseDatabaseWrapper) -> Callable[[], None]:
+        try:
+            return canceller(connection)
+        except BaseException:
+            barrier.abort()  # the others would wait for this thread
+            raise
+
     others = [
-        Elsewhere(start_together(function), using, patience=patience, canceller=canceller)
+        Elsewhere(start_together(function), using, patience=patience, canceller=connect)
         for function in functions
     ]
     for other in others:

@@ -204,6 +204,7 @@ def test_any_calls(using: str) -> None:
     @example([Option("s")], 1)
     @example([Option("s", inherited=True), Option("t")], 2)
     @example([Option("zz", inherited=True), Option("aa", "kind"), Option("mm", posted=False)], 3)
+    @example([Option("zz", "kind", posted=False, inherited=True), Option("aa", posted=False)], 4)
     @given(MODELS, st.integers(0, 2**20))
     def check(options: list[Option], seed: int) -> None:
         with model_with(options, using) as model:

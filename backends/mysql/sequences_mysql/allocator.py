@@ -151,7 +151,8 @@ class MySQLAllocator(Allocator):
             if timeout == 0 and not is_mariadb(connection):
                 if not lock_now(cursor, name):
                     return False, None
-                timeout = None
+                if not connection.get_autocommit():  # Else the lock has ended with its statement.
+                    timeout = None
             try:
                 execute(connection, cursor, statement, params, timeout)
             except DatabaseError as error:
@@ -178,9 +179,10 @@ class MySQLAllocator(Allocator):
                 with guard(connection, name) as timeout_is_harmless:
                     if is_mariadb(connection):
                         wait = wait or not timeout_is_harmless
-                    elif lock_now(cursor, name):
-                        return None
                     else:
+                        wait = False  # an error of lock_now() means that another one creates it
+                        if lock_now(cursor, name):
+                            return None
                         wait = True  # MySQL has no INSERT that doesn't
                     execute(connection, cursor, INSERT, params, timeout if wait else 0)
             except OperationalError as error:

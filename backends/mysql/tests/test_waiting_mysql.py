@@ -1,4 +1,4 @@
-"""MariaDB's limit for a wait includes the statement's own time."""
+"""The first use of a sequence, and MariaDB's limit, which includes the statement's own time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,38 @@ from django.db import connections, transaction
 
 from sequences_core import SequenceLocked, get_next_value
 from sequences_core.table import TABLE
+from sequences_core.testing.threads import together
+
+
+class FirstUse:
+    """Each of many transactions takes the first number of a sequence, and rolls back."""
+
+    using: str
+
+    def test_nobody_gets_an_error(self) -> None:
+        def take() -> int:
+            with transaction.atomic(using=self.using):
+                number = get_next_value("s", using=self.using)
+                transaction.set_rollback(True, using=self.using)
+            return number
+
+        assert together([take] * 16, self.using) == [1] * 16
+
+
+class TestFirstUseOfMySQL(FirstUse):
+    using = "mysql"
+
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["mysql"], available_apps=["sequences_core"]
+    )
+
+
+class TestFirstUseOfMariaDB(FirstUse):
+    using = "mariadb"
+
+    pytestmark = pytest.mark.django_db(
+        transaction=True, databases=["mariadb"], available_apps=["sequences_core"]
+    )
 
 
 class TestMariaDB:

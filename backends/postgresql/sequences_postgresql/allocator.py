@@ -13,17 +13,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import Allocation, Allocator
 from sequences_core.diagnosis import Holder
+from sequences_core.early_release import durability as known_durability
 from sequences_core.early_release import durability_in_transaction, wait_after_commit
 from sequences_core.table import quoted_table, with_table
 
 from . import diagnosis, function, holders
 from .early_release import (
     binds_itself,
-    commits_at_once,
     durability_of,
-    is_behind_pool,
     level_of,
     not_allowed,
+    releases_alone,
     send_together,
     wait,
 )
@@ -121,17 +121,15 @@ class PostgreSQLAllocator(Allocator):
         return durability_of(level, recovery) if allowed and level != "off" else None
 
     def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
-        if not connection.in_atomic_block and (
-            is_behind_pool(durability) or not commits_at_once(connection.connection)
-        ):
-            return sql  # because wait_until_durable() won't know the durability
+        if not (connection.in_atomic_block or releases_alone(connection, durability)):
+            return sql
         # The level is safe to interpolate: it is a value of PostgreSQL's setting.
         return RELEASING.replace("%s", f"'{level_of(durability)}'").replace("{call}", sql)
 
     def wait_until_durable(self, connection: BaseDatabaseWrapper, durability: str | None) -> None:
         if durability is not None:
             wait(connection, durability)
-        elif commits_at_once(connection.connection):  # else releasing() has released nothing
+        elif releases_alone(connection, known_durability(connection) or ""):
             with connection.cursor() as cursor:
                 cursor.execute(WAIT_AS_SESSION)
 

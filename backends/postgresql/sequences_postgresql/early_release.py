@@ -73,6 +73,11 @@ def wait(connection: BaseDatabaseWrapper, durability: str) -> None:
         )
 
 
+def releases_alone(connection: BaseDatabaseWrapper, durability: str) -> bool:
+    """Return whether a statement in autocommit may release a counter, and another one waits."""
+    return not is_behind_pool(durability) and commits_at_once(connection.connection)
+
+
 def send_together(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
     """Execute a statement and the wait in one round trip, and return the statement's result.
 

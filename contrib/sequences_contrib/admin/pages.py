@@ -35,7 +35,7 @@ class AuditAdmin(ReadOnlyAdmin):
         return self.has_view_permission(request)
 
     def get_urls(self) -> list[Any]:
-        name = "sequences_contrib_audit"
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
         drafts: Any = self._page_of(self._drafts)
         for alias in connections:  # assign_numbers() commits each batch
             drafts = transaction.non_atomic_requests(using=alias)(drafts)

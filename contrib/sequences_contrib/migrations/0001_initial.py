@@ -1,7 +1,11 @@
 import django.utils.timezone
+from django.apps import apps
 from django.db import migrations, models
 
 import sequences_core.models
+
+# The project's own AppConfig may give the app another label.
+LABEL = apps.get_containing_app_config(__name__).label
 
 
 class Migration(migrations.Migration):
@@ -68,6 +72,6 @@ class Migration(migrations.Migration):
                 "indexes": [],
                 "constraints": [],
             },
-            bases=("sequences_contrib.void",),
+            bases=(f"{LABEL}.void",),
         ),
     ]

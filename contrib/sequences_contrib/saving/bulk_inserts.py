@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sequences_core.taking import database_errors
+from sequences_core.taking import begin, database_errors
 
 from ..counters import sequence_fields
 from ..exceptions import is_committed
 from ..expressions import is_expression
-from ..transactions import savepoint
+from ..transactions import is_manual, savepoint
 from .numbering import Numbers
 from .uncommitted import forget_all_rolled_back
 
@@ -67,8 +67,12 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
         try:
             # For a single batch, Django 6.0 opens no transaction, and sets the primary keys after
             # the INSERT. If a wait for the disk fails after that, the instances must have them.
-            opens = conflicts or not connection.in_atomic_block
-            with savepoint(using) if opens else nullcontext():
+            with ExitStack() as stack:
+                if not (connection.in_atomic_block or is_manual(connection)):
+                    limits = [field.limit for field in numbered if field.limit is not None]
+                    stack.push(begin(using, min(limits, default=None)))
+                elif conflicts or not connection.in_atomic_block:
+                    stack.enter_context(savepoint(using))
                 bulk_create(query, rows, *options, **kwargs)
                 if conflicts:
                     numbers.pass_stored()

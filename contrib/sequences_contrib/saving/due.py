@@ -140,8 +140,9 @@ def beginning_again(save_base: Any) -> Any:
 
     @wraps(save_base)
     def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
-        using = database_of(self, kwargs)
-        if not any(self._meta.parents.values()) or in_users_transaction(connections[using]):
+        if not any(self._meta.parents.values()):
+            return save_base(self, *args, **kwargs)
+        if in_users_transaction(connections[database_of(self, kwargs)]):
             return save_base(self, *args, **kwargs)
         for _ in range(TRIES):
             with suppress(Moved), marked(self, HELD, set()):

@@ -30,19 +30,11 @@ def number_rows(cls: Any) -> None:
     cls._sequences_hooked = True
     cls._do_insert = numbering_insert(cls._do_insert)
     cls._do_update = numbering_update(cls._do_update)
-    cls.save_base = undoing_save(cls.save_base)
+    cls.save_base = beginning_again(undoing_save(cls.save_base))
     cls.delete = refusing_delete(cls.delete)
     cls.from_db = classmethod(remembering_from_db(cls.from_db.__func__))
     cls.refresh_from_db = remembering_refresh(cls.refresh_from_db)
     validate_numbers(cls)
-
-
-def post_rows(cls: Any) -> None:
-    """Let ``save()`` begin again if a row that it posts is moved to another counter meanwhile."""
-    if getattr(cls, "_sequences_posting", False):
-        return
-    cls._sequences_posting = True
-    cls.save_base = beginning_again(cls.save_base)
 
 
 post_save.connect(keep_changes, dispatch_uid=keep_changes)

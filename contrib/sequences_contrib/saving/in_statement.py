@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateField, DateTimeField, Field, FileField, Model, TimeField
+from django.db.models import FileField, Model
 
 from sequences_core import NextValue
 from sequences_core.early_release import WaitedFor, durability
@@ -17,14 +17,14 @@ from sequences_core.waits import are_measured, measuring
 
 from ..copied import Copied
 from ..expressions import is_expression
-
-BLIND = {kind.pre_save for kind in (Field, DateField, DateTimeField, TimeField)}
-"""Django's implementations of ``pre_save()`` that don't read other fields of the row."""
+from ..scopes import PLAIN_PRE_SAVES
 
 
 def can_take(connection: BaseDatabaseWrapper, field: Any, row: Any) -> bool:
     """Return whether the INSERT of this row can take the field's number by itself."""
-    if not field.is_plain or _is_read(field.model) or not has_function(connection):
+    if not field.is_plain or _is_read(field.model) or _takes_another(row):
+        return False
+    if not has_function(connection):
         return False
     if connection.features.can_return_columns_from_insert:
         return True
@@ -44,11 +44,11 @@ def take(connection: BaseDatabaseWrapper, field: Any, name: str) -> tuple[NextVa
     must_wait = durability(connection) is not None and connection.get_autocommit()
     expression = _expression(name, field.first, field.reset_value, must_wait)
     if are_measured():
-        around = ExitStack()
-        if must_wait:
-            around.enter_context(WaitedFor(connection))
-        around.enter_context(measuring(connection, name))
-        return expression, around
+        with ExitStack() as around:
+            if must_wait:
+                around.enter_context(WaitedFor(connection))
+            around.enter_context(measuring(connection, name))
+            return expression, around.pop_all()
     if not must_wait:
         return expression, None
     waited_for = WaitedFor(connection)  # An ExitStack would cost more than this object.
@@ -61,6 +61,12 @@ def _expression(name: str, first: int, reset_value: int | None, waited_for: bool
     """Return the expression, which is cached because most INSERTs use one of a few counters."""
     expression = NextValue(name, first, reset_value)
     return expression.waited_for() if waited_for else expression
+
+
+def _takes_another(row: Any) -> bool:
+    """Return whether another value takes a number in the INSERT, whose columns decide the order."""
+    values = filter(is_expression, vars(row).values())
+    return any(isinstance(part, NextValue) for value in values for part in value.flatten())
 
 
 @lru_cache(maxsize=1024)
@@ -77,4 +83,4 @@ def _reads_rows(field: Any) -> bool:
     """Return whether ``pre_save()`` of the field may read other fields of the row."""
     if isinstance(field, FileField) and type(field).pre_save is FileField.pre_save:
         return callable(field.upload_to)
-    return type(field).pre_save not in BLIND
+    return type(field).pre_save not in PLAIN_PRE_SAVES

@@ -28,7 +28,7 @@ def explain(
             if not field.is_scoped_by_function:
                 remedy += f", or declare {field} with skip_used=True"
             try:
-                if any(map(field.skips_used, new)):
+                if any(field.skips_used(row) for row in new):
                     continue
                 highest = _highest(field, name, new[0], connection)
                 # Read after the rows, so that rows committed in between aren't mistaken for the

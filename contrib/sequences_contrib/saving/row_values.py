@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from operator import attrgetter
 from typing import Any
 
@@ -17,7 +18,9 @@ def copy_of(row: Any) -> Any:
     """Return a copy of a row, also of one whose model isn't in the registry of apps."""
     model: Any = type(row)
     copied = model.__new__(model)
-    vars(copied).update(row.__getstate__())
+    vars(copied).update(vars(row))  # __getstate__() would leave out memoryviews
+    copied._state = copy(row._state)
+    copied._state.fields_cache = dict(row._state.fields_cache)
     return copied
 
 

@@ -24,7 +24,7 @@ from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
 from ..counters import sequence_fields, unsettled_in_parents
-from ..exceptions import is_committed
+from ..exceptions import OutOfOrder, is_committed
 from ..expressions import is_expression
 from ..identity import settled
 from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
@@ -138,6 +138,10 @@ class _Update:
     def _look_at(self, field: Any) -> None:
         """Find out what the UPDATE does with a number and its texts."""
         number = self.given.get(field.attname, MISSING)
+        if vars(self.row._state).get(field.memory) is MISSING:  # renumber() has taken the number
+            taken = [each for each in (field, *field.texts) if each.attname in self.given]
+            self.changed |= {each: self.given[each.attname] for each in taken}
+            return
         if self._is_set(field) and not (number is None and field.when is not None):
             self.changed[field] = number
             if number is not None and not is_expression(number):
@@ -295,6 +299,8 @@ class _Update:
         for field in stored._meta.concrete_fields:
             if self._is_stored(field) and field.attname in self.row.__dict__:
                 setattr(stored, field.attname, self.row.__dict__[field.attname])
+        for field, value in self.changed.items():  # also the text of a number that is saved alone
+            setattr(stored, field.attname, value)
         return stored
 
     def _leave_out(self, number: Any, stored: Any) -> None:
@@ -350,6 +356,8 @@ class _Update:
                 self._store(document, fields)
             else:
                 numbers.restore(error)
+                if isinstance(error, OutOfOrder):
+                    error.row = self.row
             raise
         self._store(document, fields, uncommitted=inside)
         return found

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, NotSupportedError, transaction
 from django.db import connection as default_connection
 from django_tenants.utils import get_public_schema_name, schema_context
+from sequences_contrib.upkeep import prune
 
 from sequences_core import (
     FunctionMissing,
@@ -283,3 +284,14 @@ def test_makemigrations() -> None:
         call_command("makemigrations", "shop", check=True, dry_run=True, stdout=out)
     except SystemExit:
         raise AssertionError(out.getvalue()) from None
+
+
+@pytest.mark.skipif(IN_TENANTS, reason="each tenant has its own counters")
+def test_counters_of_other_tenants_are_not_pruned() -> None:
+    """One schema doesn't show the rows of the others, which may use a counter that seems unused."""
+    with schema_context("two"):
+        Ticket.objects.create(project="web")
+    with schema_context("one"), pytest.raises(NotSupportedError, match="share the table"):
+        prune(Ticket, apply=True)
+    with schema_context("two"):
+        assert Ticket.objects.create(project="web").number == 2
