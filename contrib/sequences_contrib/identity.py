@@ -137,7 +137,8 @@ def are_settled(field: Any, values: Sequence[Any]) -> bool:
         return False
     if not isinstance(field, models.CharField) or field.max_length is None:
         return True
-    return all(not isinstance(value, str) or len(value) <= field.max_length for value in values)
+    texts = (value for value in set(values) if isinstance(value, str))
+    return all(len(text) <= field.max_length for text in texts)
 
 
 def fitted(field: Any, text: str) -> str:

@@ -32,6 +32,8 @@ def take_numbers(
     if field.reuse:
         return _reuse(field, rows, name, using, explicit)
     taken = take(field.allocation(rows[0], name, len(rows)), using)
+    if not field.skip_used:
+        return taken
     skips = [field.skips_used(row) for row in rows]  # map() would hide a StopIteration
     if not any(skips):
         return taken

@@ -109,7 +109,7 @@ class Numbers:
             attname, memory = field.attname, field.memory
             for row in self.rows:
                 if self.bulk or attname in row.__dict__:  # Otherwise it is deferred.
-                    setattr(row._state, memory, getattr(row, attname))
+                    row._state.__dict__[memory] = getattr(row, attname)
         for fields in (self.by_counter or {}).values():
             for field, (new, explicit) in fields.items():
                 remember_given(field, explicit, self.using)
@@ -133,14 +133,15 @@ class Numbers:
     def _grouped(self) -> ByCounter:
         """Find the counter of each row that is numbered, and prepare the rows' texts."""
         by_counter: ByCounter = {}
+        has_explicit = {field: self._has_explicit(field) for field in self.fields}
         if not self.conflicts:  # Otherwise the row that has the number may be that of the instance.
             for field in self.fields:
-                self._forget_lost(field)
+                if has_explicit[field]:
+                    self._forget_lost(field)
         for field in self.fields:
             attname, rows = field.attname, self.rows
-            values = list(map(attrgetter(attname), rows))
             writing = [self._texts.rows_to_write(text, field) for text in field.texts]
-            if explicit := values.count(None) < len(values):
+            if explicit := has_explicit[field]:
                 rows = [row for row in rows if not is_expression(getattr(row, attname))]
                 copies = [row for row in rows if is_copy(row, field, self.using)]
                 self._values.set(copies, attname, [None] * len(copies))
@@ -166,15 +167,16 @@ class Numbers:
                     (new if getattr(row, attname) is None else given).append(row)
         return by_counter
 
+    def _has_explicit(self, field: Any) -> bool:
+        values = list(map(attrgetter(field.attname), self.rows))
+        return values.count(None) < len(values)
+
     def _forget_lost(self, field: Any) -> None:
         """Let rows get new numbers if they were loaded in a block that was rolled back.
 
         A deleted row keeps its number if it is inserted again. But a number above the counter was
         given back, and one that another row has was given back and then taken again.
         """
-        values = list(map(attrgetter(field.attname), self.rows))
-        if values.count(None) == len(values):  # The usual case.
-            return
         rows = [row for row in self.rows if is_restored(row, field, self.using)]
         if not rows or field.reset_value is not None:
             return

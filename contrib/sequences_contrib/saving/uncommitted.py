@@ -171,7 +171,8 @@ def forget_rolled_back(row: Model) -> None:
 def forget_all_rolled_back(rows: Iterable[Any]) -> None:
     """Do the same for many rows, few of which were in a block that can be rolled back."""
     for row in rows:
-        if OUTCOME in (state := vars(row._state)) or UNCOMMITTED in state:
+        state = row._state.__dict__
+        if OUTCOME in state or UNCOMMITTED in state:
             forget_rolled_back(row)
 
 
