@@ -84,7 +84,7 @@ def test_a_thread_that_cannot_connect_ends_the_others_at_once(using: str) -> Non
 def test_the_marks_of_a_backend_are_kept() -> None:
     """A class may skip its tests without its server."""
     skipping = pytest.mark.skipif(True, reason="no server")
-    marked = type("Marked", (Contract,), {"using": "default", "pytestmark": skipping})
+    marked: Any = type("Marked", (Contract,), {"using": "default", "pytestmark": skipping})
     assert [mark.name for mark in marked.pytestmark] == ["django_db", "skipif"]
 
 

@@ -62,8 +62,10 @@ def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
             )
             renamed = names_if_found(field, rows, connection) if rows else []
             for row, name in zip(rows, renamed, strict=True):
-                old = names.get(row.pk, name)
-                if name is not None and name != old and (last := lasts.get(old)) is not None:
+                old = names.get(row.pk)
+                if name is None or old is None or name == old:
+                    continue
+                if (last := lasts.get(old)) is not None:
                     _copy(old, name, last, connection)
 
 

@@ -322,7 +322,7 @@ def test_a_model_that_refers_to_itself_is_renamed(using: str, steps: Steps) -> N
 
 
 def name_of(letter: Any) -> str:
-    return letter.get_kind_display()[:1]
+    return str(letter.get_kind_display())[:1]
 
 
 def test_a_scope_with_a_function_is_not_followed(using: str, steps: Steps) -> None:

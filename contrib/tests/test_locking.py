@@ -73,14 +73,17 @@ def test_another_value_that_takes_a_number(where: str, using: str) -> None:
     if connection.vendor == "sqlite" or (where == "default" and connection.vendor != "postgresql"):
         pytest.skip("the whole database is locked, or no column has such a default")
     taking = NextValue("aa")
-    ref = models.BigIntegerField(**{"db_default": taking} if where == "default" else {})
+    ref = models.BigIntegerField(db_default=taking)
     values = {} if where == "default" else {"ref": taking}
+    if where == "value":
+        ref = models.BigIntegerField()
     with letters(using, ref=ref, number=SequenceField("zz")) as rows:
-        for save in (
+        saves: list[Callable[[], Any]] = [
             lambda: rows.create(**values),
             lambda: rows.create(number=50, **values),
             lambda: rows.bulk_create([rows.model(**values)]),
-        ):
+        ]
+        for save in saves:
             save()
             with transaction.atomic(using=using):
                 get_next_value("zz", using=using)
