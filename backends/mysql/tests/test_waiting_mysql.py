@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from sequences_mysql.waiting import TRIES
 
 from sequences_core import SequenceLocked, get_next_value
 from sequences_core.table import TABLE
@@ -35,6 +36,28 @@ class TestFirstUseOfMySQL(FirstUse):
     pytestmark = pytest.mark.django_db(
         transaction=True, databases=["mysql"], available_apps=["sequences_core"]
     )
+
+    def test_others_are_always_faster(self) -> None:
+        """Each time, another transaction has created the counter, and rolls back."""
+        rounds, lost = TRIES + 2, list[str]()
+        with closing(connections[self.using].copy()) as other:
+            other.set_autocommit(False)
+
+            def be_faster(execute: Any, sql: str, *args: Any) -> Any:
+                if "NOWAIT" not in sql or len(lost) == rounds:
+                    return execute(sql, *args)
+                lost.append(sql)
+                with other.cursor() as cursor:
+                    cursor.execute(f"INSERT INTO {TABLE} (name, last) VALUES ('s', 1)")
+                try:
+                    return execute(sql, *args)
+                finally:
+                    other.rollback()
+
+            wrapper = connections[self.using].execute_wrapper(be_faster)
+            with transaction.atomic(using=self.using), wrapper:
+                assert get_next_value("s", using=self.using) == 1
+        assert len(lost) == rounds
 
 
 class TestFirstUseOfMariaDB(FirstUse):
