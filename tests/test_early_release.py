@@ -385,8 +385,10 @@ class TestTogether(Server):
             create(DIRECT)
         assert connections[DIRECT].execute_wrappers == []
 
-    def test_create_is_one_statement(self) -> None:
-        """It uses two transactions: that of the row and that of the message."""
+    @pytest.mark.parametrize("slow", [None, 5])
+    def test_create_is_one_statement(self, slow: float | None, settings: Any) -> None:
+        """It uses two transactions: that of the row and that of the message; measured or not."""
+        settings.SEQUENCES_SLOW_WAIT = slow
         before = int(ask("SELECT pg_current_xact_id()"))
         with CaptureQueriesContext(connections[DIRECT]) as queries:
             assert create(DIRECT) == 1
