@@ -244,7 +244,7 @@ def _table_missing(connection: BaseDatabaseWrapper, model: type[Model]) -> Table
     if not router.allow_migrate_model(alias, model):
         remedy = f"the router's allow_migrate({alias!r}, {label!r}) returns False"
     elif model is Counter:
-        remedy += "; if it does nothing, SEQUENCES_TABLE has changed: rename the table"
+        remedy += ", or rename the table if SEQUENCES_TABLE has changed"
     return TableMissing(f"{place_of(connection)} has no table {table}: {remedy}")
 
 

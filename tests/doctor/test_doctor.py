@@ -80,7 +80,8 @@ def test_no_table_yet(alias: str) -> None:
         (finding,) = examine(alias)
     assert finding["level"] == "error"
     assert f"no table {TABLE}" in finding["message"]
-    assert finding["remedy"] == f"Run manage.py migrate sequences_core --database={alias}"
+    remedy = f"Run manage.py migrate sequences_core --database={alias}, or rename the table"
+    assert finding["remedy"] == f"{remedy} if SEQUENCES_TABLE has changed"
 
 
 def test_a_missing_function(alias: str) -> None:
