@@ -12,12 +12,32 @@ from django.db import models
 from django.test import Client
 from django.test.utils import isolate_apps
 from django.urls import path
+from sequences_contrib.afterwards import void
 from sequences_contrib.fields import SequenceField
+from sequences_contrib.models import Void
 from sequences_contrib.protection import ProtectNumbered
 
 from tests.numbered.blocks import tables
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import to_using as to_using
+
+
+class VoidingAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # not generic at run time
+    """As docs/order.rst has it."""
+
+    def get_deleted_objects(self, objs: Any, request: Any) -> Any:
+        *found, _protected = super().get_deleted_objects(objs, request)
+        return *found, []
+
+    def delete_model(self, request: Any, obj: Any) -> None:
+        if obj.number is None:
+            obj.delete()
+        else:
+            void(obj, reason="deleted in the admin", user=request.user, delete=True)
+
+    def delete_queryset(self, request: Any, queryset: Any) -> None:
+        for obj in queryset:
+            self.delete_model(request, obj)
 
 
 @pytest.fixture
@@ -47,7 +67,9 @@ def made(using: str, settings: Any) -> Iterator[tuple[Any, Any]]:
     site = admin.AdminSite(name="admin")
     site.register(Folder, type("FolderAdmin", (admin.ModelAdmin,), {"inlines": [inline]}))
     site.register(Letter)
-    settings.ROOT_URLCONF = (path("admin/", site.urls),)
+    voiding = admin.AdminSite(name="voiding")
+    voiding.register(Letter, VoidingAdmin)
+    settings.ROOT_URLCONF = (path("admin/", site.urls), path("voiding/", voiding.urls))
     with tables(using, Folder, Letter):
         yield Folder, Letter
 
@@ -79,6 +101,21 @@ def test_a_numbered_row_is_not_deleted(made: Any, client: Client) -> None:
             assert "letter 1" in text
             assert "Yes" not in text
     assert letters.objects.count() == 2
+
+
+def test_pages_that_make_numbers_void(made: Any, client: Client) -> None:
+    """The page and the action delete the rows, and the register has their numbers."""
+    folders, letters = made
+    folder = folders.objects.create()
+    one, two = (letters.objects.create(folder=folder, sent=True) for _ in range(2))
+    draft = letters.objects.create(folder=folder)
+    page = client.post(f"/voiding/numbered/letter/{one.pk}/delete/", {"post": "yes"})
+    selected = {"action": "delete_selected", "_selected_action": [two.pk, draft.pk]}
+    action = client.post("/voiding/numbered/letter/", selected | {"post": "yes"})
+    assert (page.status_code, action.status_code) == (302, 302)
+    assert not letters.objects.exists()
+    voids = Void.objects.order_by("number").values_list("number", "who")
+    assert list(voids) == [(1, "root"), (2, "root")]
 
 
 def test_drafts_are_deleted(made: Any, client: Client) -> None:
