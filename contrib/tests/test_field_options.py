@@ -320,8 +320,8 @@ class Caseless(models.CharField):  # type: ignore[type-arg]
 class Lowered(models.CharField):  # type: ignore[type-arg]
     """Text that the INSERT converts."""
 
-    def get_placeholder(self, value: Any, compiler: Any, connection: Any) -> str:
-        return "LOWER(%s)"
+    def get_placeholder_sql(self, value: Any, compiler: Any, connection: Any) -> Any:
+        return "LOWER(%s)", [value]
 
 
 @pytest.mark.parametrize("field", [Percent, Encrypted, Day, Caseless, Lowered])
