@@ -75,7 +75,7 @@ def _is_pending(field: Any, row: Any, using: str) -> bool:
     if number is not None and not (adding and is_copy(row, field, using)):
         return False
     try:
-        return field.is_due(row, connections[using])  # type: ignore[no-any-return]
+        return bool(field.is_due(row, connections[using]))
     except (ValueError, ValidationError):
         return False  # save() raises a more precise error.
 
