@@ -178,9 +178,10 @@ KILL = {
 
 @contextmanager
 def losing_the_connection(using: str) -> Iterator[None]:
-    """End the session before its next SELECT, and reconnect at the end of the block."""
+    """End the session before the SELECT that follows a write, and reconnect after the block."""
     connection = connections[using]
     identify, end = KILL[using]
+    written = False
 
     def kill() -> None:
         with connections[using].cursor() as cursor:
@@ -188,18 +189,23 @@ def losing_the_connection(using: str) -> Iterator[None]:
         connections[using].close()
 
     def lose(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("SELECT"):
+        nonlocal written
+        if written and sql.startswith("SELECT"):
             thread = threading.Thread(target=kill)
             thread.start()
             thread.join()
+        # The first INSERT of a process follows a SELECT that looks for the function.
+        written = written or sql.startswith(("INSERT", "UPDATE"))
         return execute(sql, params, many, context)
 
     with connection.cursor() as cursor:
         cursor.execute(identify)
         (session,) = cursor.fetchone()
-    with connection.execute_wrapper(lose):
-        yield
-    connection.close()
+    try:
+        with connection.execute_wrapper(lose):
+            yield
+    finally:
+        connection.close()
 
 
 def test_a_connection_that_is_lost_after_an_insert(using: str) -> None:
