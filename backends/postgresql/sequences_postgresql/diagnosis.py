@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.allocator import FUNCTION
 from sequences_core.diagnosis import read_only
-from sequences_core.table import quoted_table
+from sequences_core.table import quoted_table, table_parts
 
 OLD = 1000
 """The age of a snapshot, in transactions, from which it slows down calls.
@@ -63,8 +64,15 @@ LOCKED_FUNCTION = f"""
        AND NOT has_function_privilege(oid, 'EXECUTE')
 """
 
-TRIGGERS = """
-    SELECT tgname FROM pg_catalog.pg_trigger
+# Whether a trigger seems to change numbers: a BEFORE trigger (2 in tgtype) can assign to the new
+# row or return the old one, and any trigger can write to the table.
+ASSIGNS = r"\mnew(\s*\.\s*(last|name))?\s*:?=|\minto\s+new\M"
+RETURNS_OLD = "prosrc ~* 'return\\s+old' AND prosrc !~* 'return\\s+new'"
+WRITES = r'\m(update|into|delete\s+from)\s+(only\s+)?([\w"]+\s*\.\s*)?"?{table}\M'
+TRIGGERS = f"""
+    SELECT tgname, tgtype & 2 <> 0 AND (prosrc ~* '{ASSIGNS}' OR {RETURNS_OLD}) OR prosrc ~* %s
+      FROM pg_catalog.pg_trigger
+      JOIN pg_catalog.pg_proc ON pg_proc.oid = tgfoid
      WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'
      ORDER BY 1
 """
@@ -125,11 +133,14 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             yield read_only(connection, reason)
         yield from _privileges(cursor, alias, found["user"])
         yield from _storage(alias, found)
-        cursor.execute(TRIGGERS, [table])
-        for (trigger,) in cursor.fetchall():
-            yield Warning(
-                f"Trigger {trigger!r} is on {table} of database {alias!r}: it runs for each "
-                f"number, while the counter is locked, and may change what is stored.",
+        writes = WRITES.replace("{table}", re.escape(table_parts()[-1]))
+        cursor.execute(TRIGGERS, [writes, table])
+        for trigger, changes in cursor.fetchall():
+            what = "runs for each number, while the counter is locked"
+            if changes:
+                what = "seems to change the counters, so that numbers are repeated or missing"
+            yield (Error if changes else Warning)(
+                f"Trigger {trigger!r} on {table} of database {alias!r} {what}.",
                 hint=f'If it is not needed: DROP TRIGGER "{trigger}" ON {table}',
             )
         cursor.execute(HIDDEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ UNDONE_BY_JOURNAL = {
 
 # https://www.sqlite.org/uri.html#recognized_query_parameters
 READ_ONLY = frozenset({"mode=ro", "immutable=1"})
+
+TRIGGERS = "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
+# A statement in a trigger can't name a schema.
+WRITES = r"""(?i)\b(?:UPDATE(?:\s+OR\s+\w+)?|INTO|DELETE\s+FROM)\s+["'`[]?{table}\b"""
 
 
 def describe(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -69,13 +74,14 @@ def diagnose(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
                 f"Database {alias!r} is set to query_only: numbers can't be taken.",
                 hint='Remove "PRAGMA query_only" from the init_command of this database.',
             )
-        cursor.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table]
-        )
-        for (trigger,) in cursor.fetchall():
-            yield Warning(
-                f"Trigger {trigger!r} on table {table!r} of database {alias!r} runs for each "
-                f"number, while the database is locked, and may change what is stored.",
+        writes = WRITES.replace("{table}", re.escape(table))
+        cursor.execute(TRIGGERS, [table])
+        for trigger, sql in cursor.fetchall():
+            what = "runs for each number, while the database is locked"
+            if changes := re.search(writes, sql):
+                what = "seems to change the counters, so that numbers are repeated or missing"
+            yield (Error if changes else Warning)(
+                f"Trigger {trigger!r} on table {table!r} of database {alias!r} {what}.",
                 hint=f'If it is not needed: DROP TRIGGER "{trigger}"',
             )
 
