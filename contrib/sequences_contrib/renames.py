@@ -3,7 +3,8 @@
 Such a counter is named after the column, so it must be renamed when a migration renames the table
 or the column. All operations that do so call one of two methods of Django's schema editor, which
 this module wraps. When the table is dropped, the counter is deleted. When a column of a scope gets
-another type, ``retyped`` copies the counters.
+another type, ``retyped`` copies the counters. Counters that tenants share are copied instead of
+renamed, and never deleted, because other tenants may still use them.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _alter_db_table(original: Any) -> Any:
             for field in _fields(model):
                 old = default_base(old_db_table, field.column, field.separator)
                 new = default_base(new_db_table, field.column, field.separator)
-                _rename(self, (old, field.separator), (new, field.separator))
+                _rename(self, model, (old, field.separator), (new, field.separator))
 
     return alter_db_table
 
@@ -70,9 +71,9 @@ def _alter_field(original: Any) -> Any:
         if isinstance(old_field, Numbering) and isinstance(new_field, Numbering):
             old, new = (_naming(model, field) for field in (old_field, new_field))
             if _is_named_by_default(old_field):
-                _rename(self, old, new)
+                _rename(self, model, old, new)
             elif _is_named_by_default(new_field):  # other fields may use the old name, so keep it
-                _rename(self, old, new, keep=True)
+                _rename(self, model, old, new, keep=True)
 
     return alter_field
 
@@ -82,7 +83,7 @@ def _delete_model(original: Any) -> Any:
     def delete_model(self: Any, model: Any) -> None:
         original(self, model)
         for field in _fields(model):
-            if (counters := _counters(self)) is not None:
+            if (counters := _counters(self)) is not None and not _are_shared(self):
                 _of(counters, field.base, field.separator).delete()
                 if (voids := register_of(self.connection)) is not None:
                     _of(voids, field.base, field.separator, "counter").delete()
@@ -102,11 +103,14 @@ def _is_named_by_default(field: Any) -> bool:
 def _counters(editor: Any) -> QuerySet[Counter] | None:
     """Return the counters of the migrated database, or None if their table doesn't exist (yet)."""
     connection: BaseDatabaseWrapper = editor.connection
-    if editor.collect_sql or not router.allow_migrate_model(connection.alias, Counter):
-        return None
-    if not has_table(connection):
+    if editor.collect_sql or not has_table(connection):
         return None
     return Counter.objects.using(connection.alias)
+
+
+def _are_shared(editor: Any) -> bool:
+    """Return whether the counters are migrated elsewhere, such as in another schema."""
+    return not router.allow_migrate_model(editor.connection.alias, Counter)
 
 
 def _of(rows: QuerySet[Any], base: str, separator: str, name: str = "name") -> QuerySet[Any]:
@@ -124,7 +128,7 @@ def _naming(model: Any, field: Any) -> Naming:
     return default_base(model._meta.db_table, field.column, field.separator), field.separator
 
 
-def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> None:
+def _rename(editor: Any, model: Any, old: Naming, new: Naming, *, keep: bool = False) -> None:
     """Rename counters. If a counter with the new name exists, keep the higher number of the two.
 
     It may belong to a table that was dropped without Django, or may be shared.
@@ -133,6 +137,11 @@ def _rename(editor: Any, old: Naming, new: Naming, *, keep: bool = False) -> Non
     """
     if old == new or (counters := _counters(editor)) is None:
         return
+    if _are_shared(editor):
+        # A new tenant, whose tables are empty, repeats what the other tenants did long ago.
+        if not model._base_manager.using(editor.connection.alias).exists():
+            return
+        keep = True
     _rename_voids(editor, old, new, keep=keep)
     renamed = _of(counters, *old)
     there = dict(_of(counters, *new).values_list("name", "last"))

@@ -11,7 +11,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import IntegrityError, NotSupportedError, transaction
 from django.db import connection as default_connection
+from django.db.migrations.operations import CreateModel, RenameField
+from django.db.migrations.state import ProjectState
+from django.db.models import AutoField
 from django_tenants.utils import get_public_schema_name, schema_context
+from sequences_contrib.fields import SequenceField
 from sequences_contrib.upkeep import prune
 
 from sequences_core import (
@@ -21,6 +25,7 @@ from sequences_core import (
     get_last_value,
     get_next_value,
     get_next_values,
+    set_last_value,
 )
 from sequences_core.allocator import FUNCTION
 from sequences_core.functions import forget_functions, has_function
@@ -284,6 +289,44 @@ def test_makemigrations() -> None:
         call_command("makemigrations", "shop", check=True, dry_run=True, stdout=out)
     except SystemExit:
         raise AssertionError(out.getvalue()) from None
+
+
+def test_a_counter_follows_a_renamed_column() -> None:
+    """The numbers continue in each tenant, and a later tenant doesn't change shared ones."""
+    states = [ProjectState()]
+    steps = [
+        CreateModel("Memo", [("id", AutoField(primary_key=True)), ("number", SequenceField())]),
+        RenameField("Memo", "number", "no"),
+    ]
+    for step in steps:
+        states.append(states[-1].clone())
+        step.state_forwards("shop", states[-1])
+
+    def migrate(number: int) -> None:
+        with connection.schema_editor() as editor:
+            steps[number].database_forwards("shop", editor, *states[number : number + 2])
+
+    def take() -> Any:
+        return states[-1].apps.get_model("shop", "Memo").objects.create().no
+
+    def drop() -> None:
+        with connection.schema_editor() as editor:
+            editor.delete_model(states[-1].apps.get_model("shop", "Memo"))
+
+    in_turn(lambda: migrate(0), times=1)
+    before = states[1].apps.get_model("shop", "Memo").objects
+    assert in_turn(lambda: before.create().number) == EXPECTED
+    in_turn(lambda: migrate(1), times=1)
+    for schema in ("one", "two"):
+        with schema_context(schema):
+            assert take() == (4 if IN_TENANTS else {"one": 7, "two": 8}[schema])
+    with schema_context("two"):
+        drop()
+        set_last_value(100, "shop_memo.number")  # by a new field with the old name
+        migrate(0)  # as for a new tenant
+        migrate(1)
+        assert take() == (101 if IN_TENANTS else 9)
+    in_turn(drop, times=1)
 
 
 @pytest.mark.skipif(IN_TENANTS, reason="each tenant has its own counters")
