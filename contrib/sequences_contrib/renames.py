@@ -67,7 +67,7 @@ def _alter_field(original: Any) -> Any:
         follows = fields and _counters(self) is not None
         found = retyped.samples(fields, self.connection) if follows else []
         original(self, model, old_field, new_field, strict)
-        retyped.follow(found, new_field, self.connection)
+        retyped.follow(found, old_field, new_field, self.connection)
         if isinstance(old_field, Numbering) and isinstance(new_field, Numbering):
             old, new = (_naming(model, field) for field in (old_field, new_field))
             if _is_named_by_default(old_field):

@@ -1,7 +1,8 @@
 """Counters of a scope whose column gets another type in a migration.
 
 The names of counters are made from what the column stores, such as ``True``, which is ``1`` once it
-is a column of integers. So the counters are copied to the names that their rows have afterwards.
+is a column of integers. So the counters are copied to the names that their rows have afterwards. A
+counter without rows is copied to the name that Python's conversion gives.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.models import Counter
 
 from .counters import names_if_found
+from .dates import DateText
 from .groups import pages_of
-from .identity import column_of
+from .identity import column_of, counter_name, text_of, texts_of_name
 from .scopes import CHOICES, fields_of, path_of, rows_in
-from .series import is_numbered, last_values
+from .series import counters_of, is_numbered, last_values
 from .voids import move_voids, register_of
 
 Samples = list[tuple[Any, dict[Any, str]]]
@@ -49,12 +51,15 @@ def samples(fields: list[Any], connection: BaseDatabaseWrapper) -> Samples:
     ]
 
 
-def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
+def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) -> None:
     """Copy counters to the names that their rows have now, unless those have higher ones."""
     for before, names in found:
         model = new.model._meta.apps.get_model(before.model._meta.label)
         field = model._meta.get_field(before.name)
-        lasts = last_values(names.values(), connection.alias)
+        lasts = counters_of(before, connection.alias)
+        for counter in lasts.keys() - names.values():
+            if (name := _converted(counter, field, old, new, connection)) != counter:
+                _copy(counter, name, lasts[counter], connection)
         keys = list(names)
         for start in range(0, len(keys), CHOICES):
             rows = list(
@@ -67,6 +72,29 @@ def follow(found: Samples, new: Any, connection: BaseDatabaseWrapper) -> None:
                     continue
                 if (last := lasts.get(old)) is not None:
                     _copy(old, name, last, connection)
+
+
+def _converted(
+    counter: str, field: Any, old: Any, new: Any, connection: BaseDatabaseWrapper
+) -> str:
+    """Return the counter's name with the texts that the values of the altered field have now."""
+    texts = texts_of_name(counter, field.base, field.separator) or ()
+    if len(texts) != len(field.scope_parts):
+        return counter
+    converted: list[str] = []
+    for text, part in zip(texts, field.scope_parts, strict=True):
+        path = None if isinstance(part, DateText) else path_of(part)
+        if path is None or fields_of(field.model, path)[-1] != new:
+            converted.append(text)
+            continue
+        try:
+            now = text_of(new, column_of(old).to_python(text), connection)
+        except (ArithmeticError, TypeError, ValueError, ValidationError):
+            now = None
+        if now is None:  # The database has converted it otherwise, or refused it.
+            return counter
+        converted.append(now)
+    return counter_name(field.base, tuple(converted), field.separator)
 
 
 def _copy(old: str, new: str, last: int, connection: BaseDatabaseWrapper) -> None:
