@@ -58,8 +58,8 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
         field = model._meta.get_field(before.name)
         lasts = counters_of(before, connection.alias)
         for counter in lasts.keys() - names.values():
-            if (name := _converted(counter, field, old, new, connection)) != counter:
-                _copy(counter, name, lasts[counter], connection)
+            if (target := _converted(counter, field, old, new, connection)) != counter:
+                _copy(counter, target, lasts[counter], connection)
         keys = list(names)
         for start in range(0, len(keys), CHOICES):
             rows = list(
