@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import shlex
 import tomllib
@@ -127,6 +128,28 @@ def test_examples_do_as_the_page_says(default: Any, page: Path) -> None:
                     editor.delete_model(model)
     if page == DOCS / "nextvalue.rst":
         assert get_last_value("payments") == (4 if in_statement else None)
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+def test_blocks_of_code_import_what_they_use(page: Path) -> None:
+    """A reader copies the blocks of code without the sessions: a block or one before it has all."""
+    document = Document.parse(str(page), PythonCodeBlockParser())
+    names = [
+        node
+        for example in document.examples()
+        for node in ast.walk(ast.parse(str(example.parsed)))
+    ]
+    bound, used = set(dir(builtins)), set()
+    for node in names:
+        if isinstance(node, ast.alias):
+            bound.add(node.asname or node.name.partition(".")[0])
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            bound.add(node.name)
+        elif isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+    assert used <= bound
 
 
 @ON_EACH_DATABASE
