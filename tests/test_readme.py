@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from doctest import ELLIPSIS
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,16 @@ def test_the_migration_numbers_the_rows(default: Any) -> None:
     finally:
         with default.schema_editor() as editor:
             editor.delete_model(bare)
+
+
+def test_tables_of_other_packages_have_these_names() -> None:
+    """Each table that the pages tell readers to adopt is one that the other package creates."""
+    pytest.importorskip("django_seq", reason="the group bench is not installed")
+    created = set()
+    for app in ("sequences", "django_seq"):
+        (model,) = import_module(f"{app}.migrations.0001_initial").Migration.operations
+        created.add(model.options.get("db_table", f"{app}_{model.name_lower}"))
+    assert mentioned(r"--from-table[\s`]+(\w+)") == created
 
 
 @pytest.mark.parametrize("choice", assigned("SEQUENCES_BACKEND"), ids=str)
