@@ -136,9 +136,7 @@ def test_blocks_of_code_import_what_they_use(page: Path) -> None:
     """A reader copies the blocks of code without the sessions: a block or one before it has all."""
     document = Document.parse(str(page), PythonCodeBlockParser())
     names = [
-        node
-        for example in document.examples()
-        for node in ast.walk(ast.parse(str(example.parsed)))
+        node for example in document.examples() for node in ast.walk(ast.parse(str(example.parsed)))
     ]
     bound, used = set(dir(builtins)), set()
     for node in names:
