@@ -73,7 +73,7 @@ def record_void(
             raise ValueError(
                 f"number {number} of counter {counter!r} can't be void, because it was never "
                 f"taken: the counter {state} on database {alias!r}. If rows have higher numbers, "
-                f"increase the counter with manage.py sequences sync"
+                f"increase the counter with manage.py sequences sync --apply --database={alias}"
             )
         if not row_kept and (row := _row_with(counter, number, alias)) is not None:
             raise ValueError(
