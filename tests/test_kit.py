@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_mysql import MySQLAllocator
+from sequences_sqlite import SQLiteAllocator
 
 from sequences_core import Allocation
 from sequences_core.models import Counter
@@ -22,6 +23,7 @@ from sequences_core.testing.base import Contract
 from sequences_core.testing.isolation import Isolation
 from sequences_core.testing.session import Session
 from sequences_core.testing.threads import Elsewhere, Hang, end, together, watched
+from sequences_core.testing.transactions import Transactions
 from tests.distributions import ROOT
 from tests.reports import Report, run_tests
 
@@ -237,6 +239,34 @@ def test_what_is_unknown_is_skipped(
     with pytest.raises(pytest.skip.Exception, match="a session of unheard-of"):
         Session()._unchanged().__enter__()
     assert Known().levels() == ("SNAPSHOT",)
+
+
+class NamesErrors(SQLiteAllocator):
+    """Knows errors by an attribute of the driver that the kit has never heard of."""
+
+    retryable_codes: ClassVar = frozenset({"SQLITE_BUSY"})
+
+    def error_code(self, error: BaseException) -> str | int | None:
+        return getattr(error.__cause__, "sqlite_errorname", None)
+
+
+@pytest.mark.django_db(databases=["sqlite"], transaction=True)
+def test_a_class_makes_the_errors_of_its_driver(settings: Any) -> None:
+    """The kit says which method makes errors that the allocator knows."""
+    settings.SEQUENCES_BACKEND = {"sqlite": f"{__name__}.NamesErrors"}
+
+    class Unaware(Transactions):
+        using = "sqlite"
+
+    class Aware(Unaware):
+        def error_of(self, code: str | int) -> DatabaseError:
+            error = super().error_of(code)
+            vars(error.__cause__)["sqlite_errorname"] = code
+            return error
+
+    with pytest.raises(AssertionError, match=r"override error_of\(\)"):
+        Unaware().test_run_atomic_runs_the_block_again()
+    Aware().test_run_atomic_runs_the_block_again()
 
 
 # Without SQLite's BEGIN IMMEDIATE, which would hide a missing lock.

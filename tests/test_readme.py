@@ -138,7 +138,8 @@ def test_blocks_of_code_import_what_they_use(page: Path) -> None:
     names = [
         node for example in document.examples() for node in ast.walk(ast.parse(str(example.parsed)))
     ]
-    bound, used = set(dir(builtins)), set()
+    bound: set[str] = set(dir(builtins))
+    used: set[str] = set()
     for node in names:
         if isinstance(node, ast.alias):
             bound.add(node.asname or node.name.partition(".")[0])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connections, transaction
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core import Allocator, get_allocator, get_next_value, get_next_values
@@ -27,7 +27,8 @@ class Contract:
 
     For a database that Django itself doesn't support, override ``isolation_levels``,
     ``set_isolation_level``, ``session_state`` and ``canceller``. Tests that need one of these are
-    skipped if it is missing, with the reason.
+    skipped if it is missing, with the reason. If the driver has its codes elsewhere than psycopg,
+    mysqlclient and sqlite3, override ``error_of``.
     """
 
     using: ClassVar[str] = "default"
@@ -104,6 +105,21 @@ class Contract:
         The kit calls the function in another thread.
         """
         return vendors.canceller(connection)
+
+    def error_of(self, code: str | int) -> DatabaseError:
+        """Return an error in which ``error_code()`` finds this code, as Django raises it.
+
+        The code is the first argument of the error, as with mysqlclient, and an attribute of the
+        cause, as with psycopg and sqlite3.
+        """
+        error = DatabaseError(code, "made by the test")
+        cause: Any = Exception()
+        if isinstance(code, str):
+            cause.sqlstate = code
+        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes, and extended codes of BUSY
+            cause.sqlite_errorcode = code
+        error.__cause__ = cause
+        return error
 
     def levels(self) -> Sequence[str]:
         """Return the isolation levels. Skip the test if they are unknown or there is only one."""

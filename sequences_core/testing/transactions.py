@@ -264,10 +264,14 @@ class Transactions(Contract):
 
         codes = sorted(self.allocator.retryable_codes, key=str)
         for number, code in enumerate(codes, 1):
-            ends = [self._error(code), None]
+            assert self.allocator.error_code(self.error_of(code)) == code, (
+                f"error_code() doesn't find the code {code!r} in the error of the kit: override "
+                f"error_of() in your test class"
+            )
+            ends = [self.error_of(code), None]
             assert run_atomic(block, using=self.using) == number
             assert ends == []
-        ends = [*map(self._error, codes[:1] * 3), None]
+        ends = [*map(self.error_of, codes[:1] * 3), None]
         with pytest.raises(DatabaseError):
             run_atomic(block, attempts=3, using=self.using)
         assert ends == [None]
@@ -305,17 +309,6 @@ class Transactions(Contract):
                     other.result()
         for error in errors:
             assert not self.allocator.is_retryable(error), repr(error)
-
-    def _error(self, code: str | int) -> DatabaseError:
-        """Return the error that Django would raise for the code, in the form of any driver."""
-        error = DatabaseError(code, "made by the test")
-        cause: Any = Exception()
-        if isinstance(code, str):
-            cause.sqlstate = code
-        elif code < 256 or code & 0xFF == 5:  # SQLite's primary codes, and extended codes of BUSY
-            cause.sqlite_errorcode = code
-        error.__cause__ = cause
-        return error
 
     def test_run_atomic_owns_the_commit(self) -> None:
         """Inside a transaction, run_atomic raises RuntimeError: it can't execute the COMMIT."""
