@@ -14,9 +14,15 @@ from tests.distributions import ROOT, run
 CODE = re.compile(r'class="[\w ]*highlight-(\w+) .*?<pre>(.*?)</pre>', re.DOTALL)
 """A block of code in a page: the language, and the text with its markup."""
 
+TERM = re.compile(r'<dt(?: id="[^"]*")?>(.*?)</dt>', re.DOTALL)
+"""A term of a glossary or another definition list, not the signature of a function."""
+
 
 def test_the_documentation_builds(tmp_path: Path) -> None:
-    """Sphinx builds the pages without a warning. Parameters are real ones, and code isn't cut."""
+    """Sphinx builds the pages without a warning. Parameters are real ones, and code isn't cut.
+
+    No definition is on the line of its term.
+    """
     pytest.importorskip("sphinx", reason="the group docs is not installed")
     options = ["--quiet", "--fail-on-warning", "--keep-going", "-b", "html"]
     run(sys.executable, "-m", "sphinx", *options, ROOT / "docs", tmp_path)
@@ -34,3 +40,6 @@ def test_the_documentation_builds(tmp_path: Path) -> None:
             lines = html.unescape(re.sub("<[^>]+>", "", code)).splitlines()
             too_long = [line for line in lines if len(line) > 90 and language != "text"]
             assert not too_long, built.name
+        for term in TERM.findall(built.read_text()):
+            name = html.unescape(re.sub("<[^>]+>", "", term))
+            assert len(name) < 100, f"{built.name}: a term and its definition are on one line"
