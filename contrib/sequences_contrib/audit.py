@@ -102,7 +102,7 @@ def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> 
     if period is None:
         return
     if not any(isinstance(part, Period) for field in series for part in field.scope_parts):
-        raise ValueError(f"{numbering} has no period in its scope: leave out period={period!r}")
+        raise ValueError(f"{numbering} has no period in its scope, so not {period!r} either")
 
 
 def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:
