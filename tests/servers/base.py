@@ -8,7 +8,6 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -25,7 +24,7 @@ from tests.servers.install import install, which
 from tests.servers.ports import free_port
 from tests.servers.probe import connect, query
 
-TEMPLATE = 2
+TEMPLATE = 3
 """The version of the cached data directories: raise it when their initialisation changes."""
 
 TIMEOUT = 120.0
@@ -41,11 +40,6 @@ def listed(names: str | None) -> dict[str, str]:
     """
     entries = (name.partition("@") for name in (names or "").replace(",", " ").split())
     return {name: release for name, _, release in entries}
-
-
-def assignments(settings: Mapping[str, str | int]) -> list[str]:
-    """Return "name=value" for each setting."""
-    return [f"{name}={value}" for name, value in settings.items()]
 
 
 class Server(abc.ABC):
@@ -65,8 +59,6 @@ class Server(abc.ABC):
     """The product's name."""
     address: ClassVar[str]
     """The URL for dj-database-url, with `{port}` and a user that has all privileges."""
-    user: ClassVar[str]
-    """The user that runs it if the tests run as root, because servers refuse to run as root."""
     version_option: ClassVar[str] = "--version"
     """The option with which the program prints its version."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
@@ -87,7 +79,7 @@ class Server(abc.ABC):
 
     @property
     def prefix(self) -> Sequence[str | Path]:
-        """The command that runs its programs in another system, if they aren't the machine's."""
+        """The command that runs its programs as `owner` in another system, if there is one."""
         return ()
 
     def program(self) -> str | Path:
@@ -106,8 +98,7 @@ class Server(abc.ABC):
         return self.address.format(port=self.port)
 
     def initialise(self, data: Path) -> None:
-        """Create a data directory at `data`, for `owner`; by default an empty one."""
-        data.mkdir()
+        """Fill the data directory, which is empty and belongs to `owner`."""
 
     def options(self) -> dict[str, str | int]:
         """Return the settings that it starts with; `settings` override them."""
@@ -115,7 +106,7 @@ class Server(abc.ABC):
 
     def configuration(self) -> list[str]:
         """Return all settings, each as "name=value"."""
-        return assignments({**self.options(), **self.settings})
+        return [f"{name}={value}" for name, value in {**self.options(), **self.settings}.items()]
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -148,10 +139,8 @@ class Server(abc.ABC):
     @cached_property
     def directory(self) -> Path:
         """The server's own folder, with its data and log; close() removes it."""
-        self.program()  # The package may create the user.
         directory = folders.temporary(self.name, self.parent())
-        if owner := self.owner():
-            os.chown(directory, *owner)
+        self.give(directory)
         _open.add(self)
         return directory
 
@@ -172,18 +161,23 @@ class Server(abc.ABC):
         return chosen if reachable or not self.owner() else Path("/tmp")
 
     def owner(self) -> tuple[int, int] | None:
-        """Return the ids of `user` and its group; None if the server runs as the current user."""
+        """Return the ids of nobody and its group; None if the server runs as the current user.
+
+        Servers refuse to run as root.
+        """
         if os.geteuid() != 0:
             return None
-        try:
-            entry = pwd.getpwnam(self.user)
-        except KeyError:  # a user that only the package creates
-            entry = pwd.getpwnam("nobody")
+        entry = pwd.getpwnam("nobody")
         return entry.pw_uid, entry.pw_gid
+
+    def give(self, path: Path) -> None:
+        """Give a file or a folder to the user that runs the server."""
+        if owner := self.owner():
+            os.chown(path, *owner)
 
     def popen(self) -> dict[str, Any]:
         """Return the arguments for Popen that its programs run with."""
-        owner = self.owner()
+        owner = None if self.prefix else self.owner()
         switch = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
         return {"cwd": "/", "stderr": subprocess.STDOUT, **switch}
 
@@ -201,15 +195,15 @@ class Server(abc.ABC):
         if self.data.exists():
             return
         template = folders.cached(f"templates/{self.name}-{self.version}-{TEMPLATE}", self._build)
-        shutil.copytree(template, self.data)
-        if owner := self.owner():
-            for path in [self.data, *self.data.rglob("*")]:
-                os.chown(path, *owner)
+        # Unlike shutil, these commands also copy and move the owners.
+        subprocess.run(["cp", "-a", template, self.data], check=True)
 
     def _build(self, template: Path) -> None:
         # Build it in the server's own folder: its user may have no access to the cache.
+        self.data.mkdir()
+        self.give(self.data)
         self.initialise(self.data)
-        shutil.move(self.data, template)
+        subprocess.run(["mv", self.data, template], check=True)
 
     def launch(self) -> None:
         """Start the process without waiting, so that several servers can start in parallel."""

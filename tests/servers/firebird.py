@@ -29,7 +29,6 @@ class Firebird(Server):
     name = "firebird"
     title = "Firebird"
     address = f"firebird://{USER}:{PASSWORD}@{HOST}:{{port}}/{NAME}"
-    user = "firebird"
     version_option = "-z"
 
     def environment(self) -> dict[str, str]:
@@ -38,13 +37,10 @@ class Firebird(Server):
 
     def initialise(self, data: Path) -> None:
         """Create the databases."""
-        data.mkdir()
         for name in LINKED:
             (data / name).symlink_to(SHARED / name)
         shutil.copy(USERS, data / "users.fdb")
-        if owner := self.owner():
-            for path in (data, data / "users.fdb"):
-                os.chown(path, *owner)
+        self.give(data / "users.fdb")
         self.command()
         # Without a server, anybody who can read the file has all privileges.
         users = ["env", *(f"{name}={value}" for name, value in self.environment().items())]

@@ -130,7 +130,6 @@ def debian(suite: str, *packages: str) -> Path:
     def build(root: Path) -> None:
         debootstrap = [str(install("debootstrap")), "--variant=minbase"]
         _run(title, [*debootstrap, f"--include={','.join(packages)}", suite, str(root)])
-        _run("its user", ["chroot", str(root), "useradd", "--system", "--no-create-home", "mysql"])
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         shutil.rmtree(root / "var/cache/apt")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tests.servers.base import Server, assignments
+from tests.servers.base import Server
 from tests.servers.install import debian, mysqld_on_path
 from tests.servers.ports import HOST
 
@@ -48,7 +48,6 @@ class Mysqld(Server):
     """The base class of MariaDB and MySQL, with a user that has all privileges."""
 
     address = f"mysql://{NAME}:{NAME}@{HOST}:{{port}}/{NAME}"
-    user = "mysql"
     log_size: ClassVar[str]
     """The setting for the size of the redo log, which is small because each server gets a copy."""
 
@@ -60,7 +59,7 @@ class Mysqld(Server):
     @property
     def prefix(self) -> Sequence[str | Path]:
         """The command that runs its programs in its system."""
-        return ["chroot", "--userspec=mysql:mysql", self.root] if self.root else []
+        return ["chroot", "--userspec=nobody:nogroup", self.root] if self.root else []
 
     def parent(self) -> Path:
         """Return the temporary directory, which in a chroot system is that system's own."""
@@ -69,18 +68,6 @@ class Mysqld(Server):
     def seen(self, path: Path) -> Path:
         """Return the path of `path` as the server sees it."""
         return Path("/") / path.relative_to(self.root) if self.root else path
-
-    def owner(self) -> tuple[int, int] | None:
-        """Return the ids of the user in the server's system."""
-        if not self.root:
-            return super().owner()
-        lines = (self.root / "etc/passwd").read_text().splitlines()
-        entry = next(line.split(":") for line in lines if line.startswith(f"{self.user}:"))
-        return int(entry[2]), int(entry[3])
-
-    def popen(self) -> dict[str, Any]:
-        """Return Popen's arguments: chroot needs root, and switches the user itself."""
-        return {**super().popen(), **({"user": 0, "group": 0} if self.root else {})}
 
     def folders(self, data: Path) -> dict[str, str | int]:
         """Return its options for the data, and for temporary files: it may have no other place."""
@@ -93,13 +80,13 @@ class Mysqld(Server):
 
     def command(self) -> list[str | Path]:
         """Return the command of the server with its options."""
-        return arguments(self.program(), self.configuration())
+        return arguments(self.program(), {**self.options(), **self.settings})
 
 
-def arguments(program: str | Path, options: Iterable[str]) -> list[str | Path]:
+def arguments(program: str | Path, options: Mapping[str, str | int]) -> list[str | Path]:
     """Return the command of a program with these options, and with none of a configuration file."""
     # The first option must be this one.
-    return [program, "--no-defaults", *(f"--{one}" for one in options)]
+    return [program, "--no-defaults", *(f"--{name}={value}" for name, value in options.items())]
 
 
 class MariaDB(Mysqld):
@@ -127,10 +114,10 @@ class MariaDB(Mysqld):
     def initialise(self, data: Path) -> None:
         """Create the system tables and the user."""
         options = {**self.folders(data), "innodb_log_file_size": "32M"}
-        script = arguments("mariadb-install-db", assignments(options))
+        script = arguments("mariadb-install-db", options)
         accounts = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         self.run([*script, *accounts, "--skip-name-resolve"])
-        self.run([*arguments(self.program(), assignments(options)), "--bootstrap"], SETUP)
+        self.run([*arguments(self.program(), options), "--bootstrap"], SETUP)
 
 
 class MySQL(Mysqld):
@@ -159,7 +146,7 @@ class MySQL(Mysqld):
             "innodb_flush_method": "nosync",
             "innodb_redo_log_capacity": "32M",
         }
-        self.run([*arguments(self.program(), assignments(options)), "--initialize-insecure"])
+        self.run([*arguments(self.program(), options), "--initialize-insecure"])
         # This is the server's identity: each copy must generate its own.
         (data / "auto.cnf").unlink()
 

@@ -18,7 +18,6 @@ class PgBouncer(Server):
 
     name = "pgbouncer"
     title = "PgBouncer"
-    user = "postgres"
     stop_signal = signal.SIGINT
 
     def __init__(self, server: PostgreSQL, **settings: str | int) -> None:

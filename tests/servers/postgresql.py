@@ -19,7 +19,6 @@ class PostgreSQL(Server):
     name = "postgresql"
     title = "PostgreSQL"
     address = f"postgresql://postgres@{HOST}:{{port}}/postgres"
-    user = "postgres"
     stop_signal = signal.SIGINT
     releases = {
         "14": "14.23.0-beta.17",

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import Server, ServerError, background, boot
+from tests.servers import ServerError, background, boot
 from tests.servers.base import runs
 from tests.servers.clusters import Galera
 from tests.servers.errors import wait_until
@@ -107,22 +107,6 @@ def test_a_missing_server_is_named_with_the_command_that_installs_it(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(ServerError, match=r"MariaDB.*sudo apt-get install .*mariadb-server"):
         install("mariadb")
-
-
-@pytest.mark.parametrize("name", SERVERS)
-def test_a_package_may_create_the_user(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a new machine, the server's user exists only after the installation."""
-    kind = KINDS[name]
-    user, program = kind.user, kind.program
-
-    def install_now(self: Server) -> str | Path:
-        monkeypatch.setattr(kind, "user", user)
-        return program(self)
-
-    monkeypatch.setattr(kind, "user", "not-created-yet")
-    monkeypatch.setattr(kind, "program", install_now)
-    with kind() as server:
-        assert describe(server.url)
 
 
 def test_oracle_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
