@@ -1,11 +1,10 @@
 /* A library for LD_PRELOAD that delays fsync() and fdatasync() as a control file says.
  *
- * The environment variable SLOW_SYNC names the control file, which has three 64-bit integers: the
- * microseconds to wait before each sync, or -1 to hold it until the number changes; the number of
- * held syncs, which this library increments; and whether to record the old contents of PostgreSQL's
- * log at each write that isn't synced yet. The records are in the file with the suffix ".lost", as
- * struct lost followed by the old bytes: with them, a test can simulate a power failure. Only one
- * process at a time writes and syncs the log.
+ * The environment variable SLOW_SYNC names the control file, which has two 64-bit integers: the
+ * microseconds to wait before each sync, or -1 to hold it until the number changes; and whether to
+ * record the old contents of PostgreSQL's log at each write that isn't synced yet. The records are
+ * in the file with the suffix ".lost", as struct lost followed by the old bytes: with them, a test
+ * can simulate a power failure. Only one process at a time writes and syncs the log.
  *
  * Writes with O_DSYNC (wal_sync_method = open_datasync) don't call a sync function. */
 
@@ -24,7 +23,6 @@
 
 struct control {
     int64_t delay;
-    int64_t held;
     int64_t noting;
 };
 
@@ -76,11 +74,8 @@ static void wait_as_told(void) {
     int error = errno;
     if (control && delay() > 0)
         pause_for(delay());
-    if (control && delay() < 0) {
-        __atomic_add_fetch(&control->held, 1, __ATOMIC_SEQ_CST);
-        while (delay() < 0)
-            pause_for(200);
-    }
+    while (control && delay() < 0)
+        pause_for(200);
     errno = error;
 }
 
