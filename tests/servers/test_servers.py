@@ -105,7 +105,7 @@ def test_a_missing_server_is_named_with_the_command_that_installs_it(
     missing = REQUIREMENTS["mariadb"]._replace(parts=("no-such-program",))
     monkeypatch.setitem(REQUIREMENTS, "mariadb", missing)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(ServerError, match=r"MariaDB.*sudo apt-get install .*mariadb-server"):
+    with pytest.raises(ServerError, match=r"mariadb.*sudo apt-get install .*mariadb-server"):
         install("mariadb")
 
 
