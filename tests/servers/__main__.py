@@ -1,4 +1,8 @@
-"""`python -m tests.servers start|stop|install [name …]`."""
+"""`python -m tests.servers start|stop|install [name …]`.
+
+Start the databases in the background and print their URLs for the shell; stop them and remove their
+data, by default those of all; or install what a server or a driver needs.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,14 @@ import sys
 from tests.servers import background
 from tests.servers.errors import ServerError
 from tests.servers.install import install
-from tests.servers.launch import DEFAULT, KINDS, chosen, variable
+from tests.servers.launch import chosen, variable
 
 
 def main() -> int:
     """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, text in {
-        "start": "start servers in the background and print their URLs for the shell",
-        "stop": "stop these servers and remove their data",
-        "install": "install the programs of a server, or the build dependencies of a driver",
-    }.items():
-        sub = commands.add_parser(command, help=text, description=text)
-        sub.add_argument("names", nargs="*", metavar="name", help="default: all")
+    parser.add_argument("command", choices=["start", "stop", "install"])
+    parser.add_argument("names", nargs="*", metavar="name")
     arguments = parser.parse_args()
     try:
         _run(arguments.command, arguments.names)
@@ -35,11 +33,8 @@ def main() -> int:
 def _run(command: str, names: list[str]) -> None:
     os.environ["DB"] = " ".join(names)  # the servers read their releases from it
     if command == "install":
-        for name in names or [name for name in DEFAULT if name in KINDS]:
-            if kind := KINDS.get(name.partition("@")[0]):
-                kind().program()
-            else:
-                install(name)
+        for name in names:
+            install(name)
             print(f"{name}: installed")
     elif command == "start":
         for name, url in background.start(chosen(os.environ["DB"])).items():

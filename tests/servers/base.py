@@ -28,7 +28,7 @@ TEMPLATE = 3
 """The version of the cached data directories: raise it when their initialisation changes."""
 
 TIMEOUT = 120.0
-"""Seconds that a server may take to start, or to shut down."""
+"""Seconds that a server may take to start, to join a cluster, or to shut down."""
 
 _open: set[Server] = set()
 

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.servers.base import Server
+from tests.servers.base import TIMEOUT, Server
 from tests.servers.errors import ServerError, wait_until
 from tests.servers.install import install
 from tests.servers.mysqld import NAME, MariaDB, MySQL
 from tests.servers.ports import HOST, free_port
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.proxy import Proxy
-
-TIMEOUT = 90.0
-"""Seconds for a member to join, or for the group to elect a primary."""
 
 
 class Cluster:

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.servers import folders
@@ -41,26 +42,23 @@ def chosen(names: str | None) -> tuple[str, ...]:
             raise ServerError(f"Unknown database {name!r}; choose from {', '.join(KNOWN)}.")
         known = KINDS[name].releases if name in KINDS else {}
         if release and release not in known:
-            hint = ", ".join(f"{name}@{one}" for one in known)
-            hint = f"choose from {hint}" if hint else "only its default release is available"
-            raise ServerError(f"Unknown release {name}@{release}; {hint}.")
+            hint = ", ".join(known) or "none but its default"
+            raise ServerError(f"Unknown release {name}@{release}; known: {hint}.")
     return tuple(releases) or DEFAULT
 
 
 def boot(servers: Iterable[Server]) -> None:
     """Start several servers in parallel; if one of them fails, close all."""
     servers = list(servers)
-    try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda server: server.prepare(), servers))
+    with ExitStack() as opened, ThreadPoolExecutor() as pool:
+        for server in servers:
+            opened.callback(server.close)
+        list(pool.map(Server.prepare, servers))
         for server in servers:
             server.launch()
         for server in servers:
             server.wait()
-    except BaseException:
-        for server in servers:
-            server.close()
-        raise
+        opened.pop_all()
 
 
 def start(

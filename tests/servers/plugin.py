@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.servers.base import stop
-from tests.servers.errors import ServerError
 from tests.servers.launch import KNOWN, chosen, start, variable
 from tests.servers.probe import describe
 
@@ -46,10 +45,7 @@ def pytest_load_initial_conftests() -> Generator[None]:
         except Exception as error:
             # A requested database must run: if it were left out silently, the tests would pass.
             stop()
-            message = (
-                str(error) if isinstance(error, ServerError) else f"{type(error).__name__}: {error}"
-            )
-            raise pytest.UsageError(message) from error
+            raise pytest.UsageError(f"{type(error).__name__}: {error}") from error
     return (yield)
 
 

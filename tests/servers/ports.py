@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from contextlib import suppress
 
 from tests.servers.errors import ServerError
 
@@ -34,14 +35,12 @@ def free_port() -> int:
     """
     for port in random.SystemRandom().sample(PORTS, min(100, len(PORTS))):
         reserved = socket.socket()
-        try:
+        with suppress(OSError):
             reserved.bind((HOST, port))
-        except OSError:
-            reserved.close()
-            continue
-        # Servers set this option, too, so they can listen. Linux compares the options when the
-        # second socket is bound, so another process that looks for a free port can't bind it.
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _reserved.append(reserved)
-        return port
+            # Servers set this option, too, so they can listen. Linux compares the options when the
+            # second socket is bound, so another process that looks for a free port can't bind it.
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            _reserved.append(reserved)
+            return port
+        reserved.close()
     raise ServerError(f"No free port between {PORTS.start} and {PORTS.stop}.")

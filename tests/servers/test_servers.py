@@ -128,8 +128,8 @@ def test_db_lists_databases_and_their_releases(monkeypatch: pytest.MonkeyPatch) 
     ("names", "message"),
     [
         ("sqlite,mongodb", "'mongodb'"),
-        ("sqlite,postgresql@9", "Unknown release postgresql@9; choose from postgresql@14, "),
-        ("sqlite@3", "Unknown release sqlite@3; only its default release is available"),
+        ("sqlite,postgresql@9", "Unknown release postgresql@9; known: 14, 15, "),
+        ("sqlite@3", "Unknown release sqlite@3; known: none but its default"),
     ],
 )
 def test_db_with_an_unknown_database_is_refused(names: str, message: str) -> None:
