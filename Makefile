@@ -73,7 +73,7 @@ changelog: .venv/.release ## move the fragments of changelog.d into CHANGELOG.rs
 	$(BIN)/towncrier build --yes --version "$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)" $(ARGS)
 
 matrix: .venv/.dev $(call drivers,$(call databases,postgresql mysql)) ## run the tests on every supported Python and Django, or with SERVERS=1 on database releases
-	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.servers.pythons $(ARGS))" $(BIN)/nox $(ARGS); \
+	$(if $(SERVERS),$(BIN)/python -m tests.matrix $(ARGS),PATH="$$($(BIN)/python -m tests.pythons $(ARGS))" $(BIN)/nox $(ARGS); \
 		status=$$?; $(BIN)/python -m tests.matrix --sessions && exit $$status)
 
 constraints: $(UV) ## update the versions in constraints.txt

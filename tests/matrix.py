@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from tests.pythons import PYTHONS, python
 from tests.servers.launch import KINDS
-from tests.servers.pythons import PYTHONS, python
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).with_name("matrix.json")

@@ -1,6 +1,6 @@
 """Python interpreters for the matrix: pyenv's, and Debian's, which have other releases of SQLite.
 
-`python -m tests.servers.pythons [text …]` prints a PATH on which nox finds them. It installs those
+`python -m tests.pythons [text …]` prints a PATH on which nox finds them. It installs those
 of Debian that the text names, or all that are missing if there is no text.
 """
 
@@ -20,7 +20,7 @@ PYTHONS = {"3.13": "trixie", "3.14": "sid"}
 
 
 def python(version: str) -> Path:
-    """Return the interpreter of Debian's Python `version`, with the libraries of that release.
+    """Return Debian's Python `version`, alone in a folder: other programs there don't run here.
 
     It runs in place, with the dynamic loader and the libraries of the system around it.
     """
@@ -35,15 +35,10 @@ def python(version: str) -> Path:
 
     if patchelf("--print-interpreter") != str(loader):
         patchelf("--force-rpath", "--set-rpath", libraries, "--set-interpreter", loader)
-    return interpreter
-
-
-def _alone(interpreter: Path) -> Path:
-    """Return a folder with the interpreter only: other programs of its system don't run here."""
-    folder = interpreter.parents[2] / "opt"
-    if not (folder / interpreter.name).exists():
-        (folder / interpreter.name).symlink_to(interpreter)
-    return folder
+    alone = root / "opt" / interpreter.name
+    if not alone.exists():
+        alone.symlink_to(interpreter)
+    return alone
 
 
 def path(text: str = "") -> str:
@@ -54,7 +49,7 @@ def path(text: str = "") -> str:
         known = os.pathsep.join(str(one) for one in folders if one != pyenv / "shims")
         if version in (text or version) and not shutil.which(f"python{version}", path=known):
             try:
-                folders.append(_alone(python(version)))
+                folders.append(python(version).parent)
             except ServerError as error:  # nox will report that it is missing
                 print(error, file=sys.stderr)
     return os.pathsep.join(map(str, folders))
