@@ -19,7 +19,7 @@ from sequences_core import (
     run_atomic,
 )
 from sequences_core.testing.base import PATIENCE, Elsewhere
-from tests.servers.probe import setting
+from tests.snapshots import setting
 
 
 class Program(NamedTuple):

@@ -28,7 +28,7 @@ from sequences_contrib.posting import assign_numbers
 
 from sequences_core import SequencesError, get_allocator, get_last_value, set_last_value
 from tests.numbered.blocks import MODES, PATIENCE, atomic_if, letters, model_with, together
-from tests.servers.probe import finds_what_it_does_not_see
+from tests.snapshots import finds_what_it_does_not_see
 
 APPS = ["tests.numbered"]
 

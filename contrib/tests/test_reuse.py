@@ -18,7 +18,7 @@ from sequences_core import get_last_value, set_last_value
 from sequences_core.testing.base import Elsewhere
 from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project, Seat, Ticket
-from tests.servers.probe import finds_what_it_does_not_see
+from tests.snapshots import finds_what_it_does_not_see
 
 APPS = ["tests.numbered"]
 

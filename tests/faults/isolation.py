@@ -9,7 +9,8 @@ from tests.faults.arena import Arena, Tally
 from tests.faults.faults import Fault
 from tests.faults.fleet import Fleet
 from tests.faults.tables import Place
-from tests.servers.probe import connect, setting
+from tests.servers.probe import connect
+from tests.snapshots import setting
 
 LEVELS = ("read committed", "repeatable read", "serializable")
 

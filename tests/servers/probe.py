@@ -57,24 +57,6 @@ def query(url: str, statement: str) -> list[tuple[Any, ...]]:
         return []
 
 
-def setting(cursor: Any, name: str) -> str | None:
-    """Return the value of a setting of MariaDB or MySQL; None if this release doesn't have it."""
-    cursor.execute(f"SHOW VARIABLES LIKE '{name}'")
-    row = cursor.fetchone()
-    return str(row[1]) if row else None
-
-
-def finds_what_it_does_not_see(connection: Any) -> bool:
-    """Return whether an UPDATE at REPEATABLE READ finds rows that a SELECT doesn't find.
-
-    The connection is Django's. MySQL's UPDATE finds them; MariaDB raises an error from 11.8 on.
-    """
-    if connection.vendor != "mysql":
-        return False
-    with connection.cursor() as cursor:
-        return setting(cursor, "innodb_snapshot_isolation") != "ON"
-
-
 def describe(url: str) -> str:
     """Return the title and version of the server at `url`, such as "MariaDB 10.11.18"."""
     with contextlib.closing(connect(url)) as connection:

@@ -13,7 +13,7 @@ from sequences_orm import vendors
 from sequences_core import SequenceExhausted, get_allocator, get_next_value
 from sequences_core.arguments import MAX_VALUE
 from sequences_core.table import TABLE
-from tests.servers.probe import finds_what_it_does_not_see
+from tests.snapshots import finds_what_it_does_not_see
 
 
 class Conflicts:
