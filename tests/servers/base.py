@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import atexit
 import contextlib
 import os
 import pwd
@@ -30,7 +29,8 @@ TEMPLATE = 3
 TIMEOUT = 120.0
 """Seconds that a server may take to start, to join a cluster, or to shut down."""
 
-_open: set[Server] = set()
+TIED = ["setpriv", "--pdeathsig=KILL"]
+"""The command that runs a program until its parent ends, at the latest."""
 
 
 def listed(names: str | None) -> dict[str, str]:
@@ -139,9 +139,8 @@ class Server(abc.ABC):
     @cached_property
     def directory(self) -> Path:
         """The server's own folder, with its data and log; close() removes it."""
-        directory = folders.temporary(self.name, self.parent())
+        directory = folders.temporary(self.name, self.parent(), self._end)
         self.give(directory)
-        _open.add(self)
         return directory
 
     @property
@@ -207,15 +206,10 @@ class Server(abc.ABC):
 
     def launch(self) -> None:
         """Start the process without waiting, so that several servers can start in parallel."""
-        # A change of the user would undo this, so it comes last. Only Linux has it, and that of
-        # Debian 11 needs /proc.
-        tied = ["setpriv", "--pdeathsig", "KILL"]
-        probe = [*self.prefix, *tied, "true"]
-        if not which("setpriv") or subprocess.run(probe, capture_output=True).returncode:
-            tied = []
+        tied = TIED if which("setpriv") else []  # only on Linux
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self.prefix, *tied, *self.command()],
+                [*(self.prefix or tied), *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 start_new_session=True,  # Ctrl-C in the terminal signals the whole process group
@@ -278,11 +272,13 @@ class Server(abc.ABC):
 
     def close(self) -> None:
         """Kill it, if it runs, and remove all its files."""
+        if "directory" in vars(self):
+            folders.remove(self.directory)
+
+    def _end(self) -> None:
         if self._process and self._process.poll() is None:
             self.kill()
-        if "directory" in vars(self):
-            folders.remove(vars(self).pop("directory"))
-            _open.discard(self)
+        del self.directory
 
     def __enter__(self) -> Self:
         try:
@@ -306,17 +302,3 @@ def runs(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
-
-
-def stop() -> None:
-    """Close every server that this process has started, and remove its temporary folders."""
-    for server in list(_open):
-        server.close()
-    folders.remove_all()
-
-
-# This runs when the process returns, fails or is interrupted. After SIGKILL, the kernel kills the
-# servers, and the next temporary folder removes theirs.
-atexit.register(stop)
-# A forked child must not close the servers of its parent.
-os.register_at_fork(after_in_child=_open.clear)

@@ -214,39 +214,25 @@ class Group(Cluster):
         return primary
 
 
-class Standby(PostgreSQL):
-    """A standby that replicates a primary, through `port`, until it is promoted.
+class Pair(Cluster):
+    """A PostgreSQL primary and its standby, with a link between them.
 
     Servers of one release start from copies of one data directory, and so have the same system id.
     """
-
-    title = "PostgreSQL, standby"
-
-    def __init__(self, upstream: int) -> None:
-        link = f"host={HOST} port={upstream} user=postgres"
-        super().__init__(durable=True, settings={"primary_conninfo": link})
-
-    def prepare(self) -> None:
-        """Prepare the server, and make a new one a standby."""
-        new = not self.data.exists()
-        super().prepare()
-        if new:
-            (self.data / "standby.signal").touch()
-
-
-class Pair(Cluster):
-    """A PostgreSQL primary and its standby, with a link between them."""
 
     def __init__(self, *, synchronous: bool) -> None:
         self.synchronous = synchronous
         names = {"synchronous_standby_names": "*"} if synchronous else {}
         self.primary = PostgreSQL(durable=True, settings=names)
         self.link = Proxy(self.primary.port)
-        self.standby = Standby(self.link.port)
+        upstream = f"host={HOST} port={self.link.port} user=postgres"
+        self.standby = PostgreSQL(durable=True, settings={"primary_conninfo": upstream})
         self.nodes: list[Server] = [self.primary, self.standby]
 
     def start(self) -> Self:
         """Start both, and wait until the standby receives what the primary writes."""
+        self.standby.prepare()
+        (self.standby.data / "standby.signal").touch()
         super().start()
         sql = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"
         wait_until(lambda: self.primary.query(sql) != [(0,)], "The standby did not connect")

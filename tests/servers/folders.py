@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -11,12 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
 PREFIX = "sequences-private-"
 
-_held: dict[Path, int] = {}
-"""The temporary folders of this process, and the descriptors that hold their locks."""
+_held: dict[Path, tuple[int, Callable[[], object]]] = {}
+"""This process's temporary folders: the descriptor that locks each, and what ends its users."""
 
 
 def cache_directory() -> Path:
@@ -52,56 +51,56 @@ def cached(name: str, build: Callable[[Path], None]) -> Path:
     return place
 
 
-def temporary(name: str, parent: Path | None = None) -> Path:
+def _nothing() -> None: ...
+
+
+def temporary(name: str, parent: Path | None = None, end: Callable[[], object] = _nothing) -> Path:
     """Return a new folder, and remove those beside it whose processes were killed.
 
-    Servers in these are killed, too, where the kernel can't do that. This process holds a lock on
-    the folder until it ends, or until remove().
+    This process holds a lock on the folder until it ends, or until remove(), which calls `end`
+    first.
     """
     parent = parent or Path(tempfile.gettempdir())
     with locked("temporary"):
         for other in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):  # its process lives, or it is another user's
                 _hold(other)
-                _kill_users(other)
                 remove(other)
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=parent))
-        _hold(folder)
+        _hold(folder, end)
     return folder
 
 
-def _hold(folder: Path) -> None:
+def _hold(folder: Path, end: Callable[[], object] = _nothing) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise
-    _held[folder] = descriptor
-
-
-def _kill_users(folder: Path) -> None:
-    for process in psutil.process_iter(["cmdline"]):
-        # The path is another one in a chroot system.
-        if any(folder.name in argument for argument in process.info["cmdline"] or ()):
-            with suppress(psutil.Error):
-                process.kill()
+    _held[folder] = descriptor, end
 
 
 def remove(folder: Path) -> None:
     """Remove a temporary folder, and the shared memory that a killed PostgreSQL has left."""
+    descriptor, end = _held[folder]
+    end()
     with suppress(OSError, IndexError):
         block = (folder / "data" / "postmaster.pid").read_text().splitlines()[6].split()[1]
         subprocess.run(["ipcrm", "-m", block], stderr=subprocess.DEVNULL)
     shutil.rmtree(folder, ignore_errors=True)
-    os.close(_held.pop(folder))
+    del _held[folder]
+    os.close(descriptor)
 
 
-def remove_all() -> None:
-    """Remove all temporary folders of this process."""
+def stop() -> None:
+    """Close every server that this process has started, and remove its temporary folders."""
     for folder in list(_held):
         remove(folder)
 
 
+# This runs when the process returns, fails or is interrupted. After SIGKILL, the kernel kills the
+# servers, and the next temporary folder removes theirs.
+atexit.register(stop)
 # A forked child must not remove the folders of its parent.
 os.register_at_fork(after_in_child=_held.clear)

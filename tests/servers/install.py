@@ -25,13 +25,13 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def which(programs: str) -> Path | None:
-    """Return the path of the first of these programs that exists: "chromium|google-chrome".
+    """Return the path of the first of these programs, or files, that exists: "chromium|chrome".
 
     Debian installs PostgreSQL's programs into a folder for each release; the newest comes first.
     """
     releases = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
     path = os.pathsep.join([SYSTEM_PATH, *releases])
-    found = (shutil.which(program, path=path) for program in programs.split("|"))
+    found = (shutil.which(one, os.F_OK, path) for one in programs.split("|"))
     return next((Path(one) for one in found if one), None)
 
 
@@ -48,21 +48,18 @@ def mysqld_on_path() -> Path | None:
 class Requirement(NamedTuple):
     """Programs and files that packages of the system provide."""
 
-    parts: tuple[str | Path, ...]
-    """The programs, for which(), and the files; install() returns the path of the first."""
+    parts: tuple[str, ...]
+    """The programs and files, for which(); install() returns the path of the first."""
     packages: tuple[str, ...]
 
     def find(self) -> Path | None:
         """Return the path of the first part, if all parts are there."""
-        found = [
-            which(part) if isinstance(part, str) else part if part.exists() else None
-            for part in self.parts
-        ]
+        found = [which(part) for part in self.parts]
         return found[0] if all(found) else None
 
 
-C_HEADER, PYTHON_HEADERS = Path("/usr/include/unistd.h"), Path(sysconfig.get_paths()["include"])
-GALERA, H2 = Path("/usr/lib/galera/libgalera_smm.so"), Path("/usr/share/java/h2.jar")
+C_HEADER, PYTHON_HEADER = "/usr/include/unistd.h", f"{sysconfig.get_paths()['include']}/Python.h"
+GALERA, H2 = "/usr/lib/galera/libgalera_smm.so", "/usr/share/java/h2.jar"
 
 REQUIREMENTS = {
     "postgresql": Requirement(("postgres",), ("postgresql",)),
@@ -72,7 +69,7 @@ REQUIREMENTS = {
     "pgbouncer": Requirement(("pgbouncer",), ("pgbouncer",)),
     "h2": Requirement((H2, "java"), ("libh2-java", "default-jre-headless")),
     "mysqlclient": Requirement(
-        ("gcc", "pkg-config", "mariadb_config|mysql_config", PYTHON_HEADERS / "Python.h"),
+        ("gcc", "pkg-config", "mariadb_config|mysql_config", PYTHON_HEADER),
         ("libmariadb-dev", "pkg-config", "gcc", "libc6-dev", "python3-dev"),
     ),
     "gcc": Requirement(("gcc", C_HEADER), ("gcc", "libc6-dev")),

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from tests.servers.base import Server
+from tests.servers.base import TIED, Server
 from tests.servers.install import debian, mysqld_on_path
 from tests.servers.ports import HOST
 
@@ -58,8 +58,10 @@ class Mysqld(Server):
 
     @property
     def prefix(self) -> Sequence[str | Path]:
-        """The command that runs its programs in its system."""
-        return ["chroot", "--userspec=nobody:nogroup", self.root] if self.root else []
+        """The command that runs its programs in its system, as nobody, who may use chroot there."""
+        user = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        right = ["--inh-caps=+sys_chroot", "--ambient-caps=+sys_chroot"]
+        return [*TIED, *user, *right, "chroot", self.root] if self.root else []
 
     def parent(self) -> Path:
         """Return the temporary directory, which in a chroot system is that system's own."""

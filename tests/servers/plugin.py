@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.base import stop
+from tests.servers.folders import stop
 from tests.servers.launch import KNOWN, chosen, start, variable
 from tests.servers.probe import describe
 
@@ -23,16 +23,14 @@ _versions: dict[str, str] = {}
 _given: list[str] = []
 """The databases of which the environment has a URL."""
 
-
-def _is_worker() -> bool:
-    """Return whether this is an xdist worker, whose servers its controller starts and ends."""
-    return "PYTEST_XDIST_WORKER" in os.environ
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether this is a worker of xdist, whose servers its controller starts and ends."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests() -> Generator[None]:
     """Start the servers: a wrapper runs before pytest-django's hook, which reads the settings."""
-    if not _is_worker():
+    if not IS_WORKER:
         try:
             names = chosen(os.environ.get("DB"))
             for name in set(KNOWN) - set(names):
@@ -74,5 +72,5 @@ def pytest_report_header() -> list[str]:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
     """End the servers."""
-    if not _is_worker():
+    if not IS_WORKER:
         stop()
