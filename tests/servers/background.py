@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from tests.servers import launch
-from tests.servers.base import listed, runs
+from tests.servers.base import requested, runs
 from tests.servers.errors import ServerError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +37,6 @@ def running(name: str) -> dict[str, Any] | None:
 def start(names: Iterable[str]) -> dict[str, str]:
     """Start the servers in the background, unless they run already; return the URL of each."""
     FOLDER.mkdir(exist_ok=True)
-    releases = listed(os.environ.get("DB"))
     urls: dict[str, str] = {}
     owners: dict[str, subprocess.Popen[str]] = {}
     for name in names:
@@ -51,7 +50,7 @@ def start(names: Iterable[str]) -> dict[str, str]:
                 text=True,
                 start_new_session=True,
             )
-        elif state["release"] != releases.get(name, ""):
+        elif state["release"] != requested(name):
             raise ServerError(f"Stop the running {name} first: it is another release.")
         else:
             urls[name] = state["url"]
@@ -70,8 +69,7 @@ def own(name: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     (url,) = launch.start([name]).values()
     born = psutil.Process().create_time()
-    release = listed(os.environ.get("DB")).get(name, "")
-    state = {"url": url, "release": release, "pid": os.getpid(), "born": born}
+    state = {"url": url, "release": requested(name), "pid": os.getpid(), "born": born}
     (FOLDER / f"{name}.json").write_text(json.dumps(state))
     print(url, flush=True)
     os.dup2(1, 2)  # somebody may read the caller's standard error to its end

@@ -42,6 +42,11 @@ def listed(names: str | None) -> dict[str, str]:
     return {name: release for name, _, release in entries}
 
 
+def requested(name: str) -> str:
+    """Return the release of `name` in the environment variable DB; "" is the machine's own."""
+    return listed(os.environ.get("DB")).get(name, "")
+
+
 class Server(abc.ABC):
     """A private, throw-away server; a context manager that starts it and removes it.
 
@@ -72,7 +77,7 @@ class Server(abc.ABC):
         self.durable = durable
         self.settings = dict(settings or {})
         self.port = free_port()
-        self.release = listed(os.environ.get("DB")).get(self.name, "")
+        self.release = requested(self.name)
         self._process: subprocess.Popen[bytes] | None = None
 
     # What a server may define; command() has no default.

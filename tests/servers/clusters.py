@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 from tests.servers.base import TIMEOUT, Server
@@ -49,14 +48,6 @@ class GaleraNode(MariaDB):
         self.group_port, self.copy_port, self.transfer_port = (free_port() for _ in range(3))
         self.position = ""
 
-    def program(self) -> str | Path:
-        """Install the replication library, too, and return the program."""
-        if self.release:
-            # Debian's server package has the scripts with which a node joins, its core package not.
-            raise ServerError("A Galera cluster needs the machine's own release of MariaDB.")
-        install("galera")
-        return super().program()
-
     def options(self) -> dict[str, str | int]:
         """Return the settings, with a port for each of Galera's services: the defaults collide."""
         nodes = self.cluster.nodes
@@ -95,6 +86,9 @@ class GaleraNode(MariaDB):
 
     def start(self) -> Self:
         """Start; after kill(), from the last transaction on disk instead of a full copy."""
+        if self.release:
+            # Debian's server package has the scripts with which a node joins, its core package not.
+            raise ServerError("A Galera cluster needs the machine's own release of MariaDB.")
         if self.data.exists():
             self.position = self.recovered()
         return super().start()
@@ -169,19 +163,17 @@ class Member(MySQL):
             "SET GLOBAL group_replication_bootstrap_group = 0",
         ):
             self.query(statement)
-
-        def is_online() -> bool:
-            return (self.port, "ONLINE") in {row[:2] for row in self.states()}
-
-        wait_until(is_online, f"The member did not join its group (see {self.log})", TIMEOUT)
+        problem = f"The member did not join its group (see {self.log})"
+        wait_until(lambda: self.port in self.online(), problem, TIMEOUT)
         return self
 
-    def states(self) -> list[tuple[int, str, str]]:
-        """Return the port, the state and the role of each member that this one knows."""
-        return self.query(
-            "SELECT member_port, member_state, member_role"
-            "  FROM performance_schema.replication_group_members"
+    def online(self, role: str = "%") -> set[int]:
+        """Return the ports of the members that are online with this role, as this one knows."""
+        members = self.query(
+            "SELECT member_port FROM performance_schema.replication_group_members"
+            f" WHERE member_state = 'ONLINE' AND member_role LIKE '{role}'"
         )
+        return {port for (port,) in members}
 
 
 class Group(Cluster):
@@ -204,14 +196,11 @@ class Group(Cluster):
 
         def elected() -> Member | None:
             running = [member for member in self.nodes if member.answers()]
-            states = [row for member in running for row in member.states()]
-            ports = {port for port, *state in states if state == ["ONLINE", "PRIMARY"]}
+            ports = {port for member in running for port in member.online("PRIMARY")}
             # The remaining members need some time to expel a killed one.
             return next((member for member in running if member.port in ports), None)
 
-        primary = wait_until(elected, "The group elected no primary", TIMEOUT)
-        assert primary
-        return primary
+        return wait_until(elected, "The group elected no primary", TIMEOUT)
 
 
 class Pair(Cluster):

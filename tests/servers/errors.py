@@ -13,7 +13,7 @@ class ServerError(RuntimeError):
     """A server is missing, can't be installed, or did not start; the message tells what to do."""
 
 
-def wait_until(happened: Callable[[], T], problem: str, seconds: float = 60.0) -> T:
+def wait_until(happened: Callable[[], T | None], problem: str, seconds: float = 60.0) -> T:
     """Return the result of ``happened()`` once it is true.
 
     Raise ServerError with the problem if that takes longer than so many seconds.

@@ -36,13 +36,11 @@ def which(programs: str) -> Path | None:
 
 
 def mysqld_on_path() -> Path | None:
-    """Return a mysqld that is MySQL 8 or newer (MariaDB installs a mysqld, too)."""
-    if mysqld := which("mysqld"):
-        banner = subprocess.run([mysqld, "--version"], capture_output=True, text=True).stdout
-        version = banner.partition("Ver ")[2].split(".")[0]
-        if "MariaDB" not in banner and version.isdigit() and int(version) >= 8:
-            return mysqld
-    return None
+    """Return a mysqld that is MySQL: MariaDB installs a mysqld, too."""
+    mysqld = which("mysqld")
+    if mysqld and "MariaDB" in subprocess.check_output([mysqld, "--version"], text=True):
+        return None
+    return mysqld
 
 
 class Requirement(NamedTuple):
@@ -109,9 +107,8 @@ def debian(suite: str, *packages: str) -> Path:
     """Return the root of a small Debian system with another release and `packages`, for chroot."""
     if os.geteuid() != 0 or not which("apt-get"):
         raise ServerError(
-            f"{packages[0]} of Debian {suite} can't be installed: only root on Debian can create a "
-            "system for it. Install it yourself, set its …_URL to a running server, or remove it "
-            "from DB."
+            f"Only root on Debian can install {packages[0]} of Debian {suite}. Install it, set its "
+            "…_URL to a running server, or remove it from DB."
         )
 
     def build(root: Path) -> None:
