@@ -16,33 +16,27 @@ from tests.servers.install import install
 from tests.servers.launch import chosen, variable
 
 
-def main() -> int:
-    """Run the command and return the exit status."""
+def main() -> None:
+    """Run the command; exit with a message if it fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.servers", description=__doc__)
     parser.add_argument("command", choices=["start", "stop", "install"])
     parser.add_argument("names", nargs="*", metavar="name")
     arguments = parser.parse_args()
+    os.environ["DB"] = listed = " ".join(arguments.names)  # the servers read their releases from it
     try:
-        _run(arguments.command, arguments.names)
+        if arguments.command == "install":
+            for name in arguments.names:
+                install(name)
+                print(f"{name}: installed")
+        elif arguments.command == "start":
+            for name, url in background.start(chosen(listed)).items():
+                print(f"export {variable(name)}={url}")
+        else:
+            ended = background.stop(chosen(listed))
+            print(f"Stopped: {', '.join(ended)}" if ended else "No server was running.")
     except ServerError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def _run(command: str, names: list[str]) -> None:
-    os.environ["DB"] = " ".join(names)  # the servers read their releases from it
-    if command == "install":
-        for name in names:
-            install(name)
-            print(f"{name}: installed")
-    elif command == "start":
-        for name, url in background.start(chosen(os.environ["DB"])).items():
-            print(f"export {variable(name)}={url}")
-    else:
-        ended = background.stop(chosen(os.environ["DB"]))
-        print(f"Stopped: {', '.join(ended)}" if ended else "No server was running.")
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -102,7 +102,7 @@ class Server(abc.ABC):
         """The URL with the server's port."""
         return self.address.format(port=self.port)
 
-    def initialise(self, data: Path) -> None:
+    def initialise(self) -> None:
         """Fill the data directory, which is empty and belongs to `owner`."""
 
     def options(self) -> dict[str, str | int]:
@@ -206,7 +206,7 @@ class Server(abc.ABC):
         # Build it in the server's own folder: its user may have no access to the cache.
         self.data.mkdir()
         self.give(self.data)
-        self.initialise(self.data)
+        self.initialise()
         subprocess.run(["mv", self.data, template], check=True)
 
     def launch(self) -> None:

@@ -35,18 +35,18 @@ class Firebird(Server):
         """Return the folders of the configuration, of locks and of temporary files."""
         return {name: str(self.data) for name in ("FIREBIRD", "FIREBIRD_LOCK", "FIREBIRD_TMP")}
 
-    def initialise(self, data: Path) -> None:
+    def initialise(self) -> None:
         """Create the databases."""
         for name in LINKED:
-            (data / name).symlink_to(SHARED / name)
-        shutil.copy(USERS, data / "users.fdb")
-        self.give(data / "users.fdb")
+            (self.data / name).symlink_to(SHARED / name)
+        shutil.copy(USERS, self.data / "users.fdb")
+        self.give(self.data / "users.fdb")
         self.command()
         # Without a server, anybody who can read the file has all privileges.
         users = ["env", *(f"{name}={value}" for name, value in self.environment().items())]
-        users += ["isql-fb", "-quiet", "-user", USER, str(data / "users.fdb")]
+        users += ["isql-fb", "-quiet", "-user", USER, str(self.data / "users.fdb")]
         self.run(users, f"CREATE OR ALTER USER {USER} PASSWORD '{PASSWORD}';\nCOMMIT;\n")
-        create = f"CREATE DATABASE '{data / NAME}.fdb' DEFAULT CHARACTER SET UTF8;\n"
+        create = f"CREATE DATABASE '{self.data / NAME}.fdb' DEFAULT CHARACTER SET UTF8;\n"
         self.run([*users[:-1], "-bail"], create)
 
     def options(self) -> dict[str, str | int]:

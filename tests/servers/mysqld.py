@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -51,10 +50,10 @@ class Mysqld(Server):
     log_size: ClassVar[str]
     """The setting for the size of the redo log, which is small because each server gets a copy."""
 
-    @property
-    @abc.abstractmethod
+    @cached_property
     def root(self) -> Path | None:
         """The root of a small Debian system for chroot; None if it is the machine's own server."""
+        return debian(*self.releases[self.release]) if self.release else None
 
     @property
     def prefix(self) -> Sequence[str | Path]:
@@ -71,14 +70,14 @@ class Mysqld(Server):
         """Return the path of `path` as the server sees it."""
         return Path("/") / path.relative_to(self.root) if self.root else path
 
-    def folders(self, data: Path) -> dict[str, str | int]:
+    def folders(self) -> dict[str, str | int]:
         """Return its options for the data, and for temporary files: it may have no other place."""
-        return {"datadir": str(self.seen(data)), "tmpdir": str(self.seen(self.directory))}
+        return {"datadir": str(self.seen(self.data)), "tmpdir": str(self.seen(self.directory))}
 
     def options(self) -> dict[str, str | int]:
         """Return the settings of this server."""
         fast = {} if self.durable else {**FAST, self.log_size: "32M"}
-        return {**COMMON, **fast, "port": self.port, **self.folders(self.data)}
+        return {**COMMON, **fast, "port": self.port, **self.folders()}
 
     def command(self) -> list[str | Path]:
         """Return the command of the server with its options."""
@@ -104,18 +103,13 @@ class MariaDB(Mysqld):
     }
     """The Debian release of each, and the names of its packages there."""
 
-    @cached_property
-    def root(self) -> Path | None:
-        """The root of a system with the requested release."""
-        return debian(*self.releases[self.release]) if self.release else None
-
     def program(self) -> str | Path:
         """Return the program in its system."""
         return "/usr/sbin/mariadbd" if self.root else super().program()
 
-    def initialise(self, data: Path) -> None:
+    def initialise(self) -> None:
         """Create the system tables and the user."""
-        options = {**self.folders(data), "innodb_log_file_size": "32M"}
+        options = {**self.folders(), "innodb_log_file_size": "32M"}
         script = arguments("mariadb-install-db", options)
         accounts = ["--auth-root-authentication-method=normal", "--skip-test-db"]
         self.run([*script, *accounts, "--skip-name-resolve"])
@@ -138,19 +132,19 @@ class MySQL(Mysqld):
         """Return the program in its system."""
         return "/usr/sbin/mysqld" if self.root else mysqld_on_path() or ""
 
-    def initialise(self, data: Path) -> None:
+    def initialise(self) -> None:
         """Create the data dictionary and the user."""
         setup = self.directory / "setup.sql"
         setup.write_text(SETUP)
         options = {
-            **self.folders(data),
+            **self.folders(),
             "init_file": str(self.seen(setup)),
             "innodb_flush_method": "nosync",
             "innodb_redo_log_capacity": "32M",
         }
         self.run([*arguments(self.program(), options), "--initialize-insecure"])
         # This is the server's identity: each copy must generate its own.
-        (data / "auto.cnf").unlink()
+        (self.data / "auto.cnf").unlink()
 
     def options(self) -> dict[str, str | int]:
         """Return the settings, with those of MySQL alone."""

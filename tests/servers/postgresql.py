@@ -40,11 +40,11 @@ class PostgreSQL(Server):
             return npm_package(package, release) / "native" / "bin" / "postgres"
         return install("postgresql").resolve()
 
-    def initialise(self, data: Path) -> None:
+    def initialise(self) -> None:
         """Create a database cluster that sorts by byte, whatever the machine's locale is."""
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         initdb = self.program().with_name("initdb")
-        self.run([initdb, f"--pgdata={data}", "--no-sync", *options])
+        self.run([initdb, f"--pgdata={self.data}", "--no-sync", *options])
 
     def options(self) -> dict[str, str | int]:
         """Return the settings: TCP only, and enough connections for the threads of all tests."""
