@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 from tests.servers.base import Server
@@ -18,7 +17,6 @@ class PgBouncer(Server):
 
     name = "pgbouncer"
     title = "PgBouncer"
-    stop_signal = signal.SIGINT
 
     def __init__(self, server: PostgreSQL, **settings: str | int) -> None:
         super().__init__(settings=settings)
