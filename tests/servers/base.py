@@ -30,7 +30,7 @@ TIMEOUT = 120.0
 """Seconds that a server may take to start, to join a cluster, or to shut down."""
 
 TIED = ["setpriv", "--pdeathsig=KILL"]
-"""The command that runs a program until its parent ends, at the latest."""
+"""The command that kills a program when its parent ends; a later change of the user undoes it."""
 
 
 def listed(names: str | None) -> dict[str, str]:

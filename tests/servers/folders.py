@@ -64,14 +64,14 @@ def temporary(name: str, parent: Path | None = None, end: Callable[[], object] =
     with locked("temporary"):
         for other in parent.glob(f"{PREFIX}*"):
             with suppress(OSError):  # its process lives, or it is another user's
-                _hold(other)
+                _hold(other, _nothing)
                 remove(other)
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=parent))
         _hold(folder, end)
     return folder
 
 
-def _hold(folder: Path, end: Callable[[], object] = _nothing) -> None:
+def _hold(folder: Path, end: Callable[[], object]) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
