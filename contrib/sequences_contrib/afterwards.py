@@ -206,10 +206,9 @@ def _is_void(field: Any, stored: Any, using: str) -> bool:
     return getattr(stored, field.attname) in known.get(name, ())
 
 
-def _record(field: Any, stored: Any, using: str, *, user: Any, **kwargs: Any) -> None:
+def _record(field: Any, stored: Any, using: str, **kwargs: Any) -> None:
     name, number = field.counter_of(stored, using), getattr(stored, field.attname)
     if name is None or number is None:
         return
     text = next((getattr(stored, each.attname) for each in field.texts), None) or ""
-    who = "" if user is None else user.get_username() if hasattr(user, "get_username") else user
-    record_void(name, number, text=text, who=str(who), using=using, **kwargs)
+    record_void(name, number, text=text, using=using, **kwargs)

@@ -37,7 +37,7 @@ def record_void(
     *,
     text: str = "",
     reason: str = "",
-    who: str = "",
+    user: Any = None,
     row_kept: bool = False,
     using: str | None = None,
 ) -> Void:
@@ -49,7 +49,7 @@ def record_void(
     :param counter: the name of the counter, as returned by ``field.counter_of(instance, using)``.
     :param text: the number as it was printed.
     :param reason: why the number is void.
-    :param who: who made it void.
+    :param user: who made it void: a user object, or text.
     :param row_kept: allow that a row still has the number.
     :param using: the database alias; by default the one that the router returns.
     :raises TypeError, ValueError: an argument is invalid. No query is run in this case. ValueError
@@ -59,10 +59,11 @@ def record_void(
     """
     counter = check_sequence_name(counter, "counter")
     number = check_integer("number", number)
+    who = user.get_username() if hasattr(user, "get_username") else user
     texts = {
         "text": _text("text", text, MAX_LENGTH),
         "reason": _text("reason", reason, None),
-        "who": _text("who", who, MAX_LENGTH),
+        "who": _text("user", "" if who is None else who, MAX_LENGTH),
     }
     model = _model()
     alias = using or router.db_for_write(Counter)

@@ -99,7 +99,7 @@ def test_holes_voids_duplicates_and_counters(using: str, client: Client) -> None
     vouchers(acme, 4, 9)
     vouchers(brandt, 5, 3)
     run_sql(using, "DELETE FROM numbered_voucher WHERE number IN (2, 5, 6, 9)")
-    record_void(f"vouchers.{acme.pk}.2026-04", 2, text="V-2", reason="<torn>", who="anna")
+    record_void(f"vouchers.{acme.pk}.2026-04", 2, text="V-2", reason="<torn>", user="anna")
     set_last_value(1, f"vouchers.{brandt.pk}.2026-05", force=True)
     page = text_of(client, FIELD)
     assert "2 counters on this page need an explanation." in page

@@ -43,7 +43,7 @@ def test_the_audit_in_german(using: str, company: Company) -> None:
     """Headings, findings, periods and the verdict are German, with the admin around them."""
     vouchers(company, 4, 9)
     delete(using, 2, 5, 6)
-    record_void(f"vouchers.{company.pk}.2026-04", 2, text="V-2", reason="<torn>", who="anna")
+    record_void(f"vouchers.{company.pk}.2026-04", 2, text="V-2", reason="<torn>", user="anna")
     page = text_of(client_who_reads(using, "de"), PAGE)
     for text in (
         '<html lang="de"',

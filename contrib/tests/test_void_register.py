@@ -19,7 +19,7 @@ PAGE = "/admin/sequences_contrib/void/"
 @pytest.fixture
 def void(using: str) -> Void:
     set_last_value(9, "invoices")
-    return record_void("invoices", 4, text="INV-4", reason="printed twice", who="anna")
+    return record_void("invoices", 4, text="INV-4", reason="printed twice", user="anna")
 
 
 def test_the_list_is_read_and_searched(using: str, void: Void) -> None:

@@ -26,7 +26,7 @@ def test_a_deleted_rows_number_is_recorded(using: str) -> None:
     """The register keeps counter, number, text, reason, who, and when."""
     Invoice.objects.using(using).create()
     Invoice.objects.using(using).create().delete()
-    void = record_void("invoices", 2, text="INV-2", reason="spoilt", who="Ada", using=using)
+    void = record_void("invoices", 2, text="INV-2", reason="spoilt", user="Ada", using=using)
     void.refresh_from_db()
     assert (void.counter, void.number, void.text) == ("invoices", 2, "INV-2")
     assert (void.reason, void.who) == ("spoilt", "Ada")
@@ -93,7 +93,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"number": 2**63}, ValueError, "between 0"),
     ({"text": None}, TypeError, "text must be a str"),
     ({"text": "x" * 256}, ValueError, "more than 255"),
-    ({"who": "x" * 256}, ValueError, "more than 255"),
+    ({"user": "x" * 256}, ValueError, "more than 255"),
     ({"reason": "a\0b"}, ValueError, "must not have NUL"),
 ]
 
