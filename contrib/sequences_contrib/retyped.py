@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.models import Counter
@@ -38,6 +39,9 @@ def fields_with(old: Any, new: Any) -> list[Any]:
 def _kind_of(field: Any) -> tuple[Any, ...]:
     """Return what decides on the text of a stored value: a foreign key stores its target's."""
     column = column_of(field)
+    is_djangos = type(column).__module__.startswith("django.db.models.")
+    if is_djangos and isinstance(column, models.IntegerField):
+        return (models.IntegerField,)  # Automatic and big integers have the same texts.
     return type(column), getattr(column, "decimal_places", None)
 
 
@@ -60,6 +64,7 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
         for counter in lasts.keys() - names.values():
             if (target := _converted(counter, field, old, new, connection)) != counter:
                 _copy(counter, target, lasts[counter], connection)
+        names = {_converted_key(model, key): name for key, name in names.items()}
         keys = list(names)
         for start in range(0, len(keys), CHOICES):
             rows = list(
@@ -67,11 +72,17 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
             )
             renamed = names_if_found(field, rows, connection) if rows else []
             for row, name in zip(rows, renamed, strict=True):
-                old = names.get(row.pk)
-                if name is None or old is None or name == old:
-                    continue
-                if (last := lasts.get(old)) is not None:
-                    _copy(old, name, last, connection)
+                counter = names.get(row.pk)
+                if name not in (None, counter) and counter in lasts:
+                    _copy(counter, name, lasts[counter], connection)
+
+
+def _converted_key(model: Any, key: Any) -> Any:
+    """Return the primary key of a row after the altered column, which can be a part of it."""
+    fields = model._meta.pk_fields
+    if len(fields) == 1:
+        return fields[0].to_python(key)
+    return tuple(field.to_python(value) for field, value in zip(fields, key, strict=True))
 
 
 def _converted(
@@ -84,7 +95,7 @@ def _converted(
     converted: list[str] = []
     for text, part in zip(texts, field.scope_parts, strict=True):
         path = None if isinstance(part, DateText) else path_of(part)
-        if path is None or fields_of(field.model, path)[-1] != new:
+        if path is None or new not in _columns(fields_of(field.model, path)[-1]):
             converted.append(text)
             continue
         try:
@@ -112,8 +123,21 @@ def _fields_with(part: Any) -> Iterator[Any]:
                 continue
             with suppress(FieldDoesNotExist):  # a later operation adds it
                 paths = filter(None, map(path_of, field.scope_parts))
-                if part in [each for path in paths for each in fields_of(model, path)]:
+                read = [each for path in paths for each in fields_of(model, path)]
+                if any(part in _columns(each) for each in read):
                     yield field
+
+
+def _columns(field: Any) -> list[Any]:
+    """Return the field and, if it is a foreign key, the keys whose values it stores.
+
+    When the type of such a key is altered, Django alters the foreign key's column, too.
+    """
+    found = [field]
+    while field.is_relation and field.remote_field:
+        field = field.target_field
+        found.append(field)
+    return found
 
 
 def _sample(field: Any, connection: BaseDatabaseWrapper) -> dict[Any, str]:

@@ -289,19 +289,91 @@ def test_a_scope_whose_column_changes_its_type(
     assert insert() == 5
 
 
+def rows_of(steps: Steps, name: str) -> Any:
+    return steps.states[-1].apps.get_model(LABEL, name)._default_manager.using(steps.using)
+
+
+def test_two_numbers_whose_scope_changes_its_type(using: str, steps: Steps) -> None:
+    """The counters of both fields are copied, also those without rows."""
+    numbers = [(name, SequenceField(name, scope="kind")) for name in ("a", "b")]
+    key, kind = ("id", models.BigAutoField(primary_key=True)), models.CharField(max_length=9)
+    letters = steps.apply(migrations.CreateModel("Letter", [key, ("kind", kind), *numbers]))
+    for text in ("07", "08"):
+        letters._default_manager.using(using).create(kind=text)
+    letters._default_manager.using(using).filter(kind="08").delete()
+    letters = steps.apply(migrations.AlterField("Letter", "kind", models.IntegerField()))
+    rows = [letters._default_manager.using(using).create(kind=number) for number in (7, 8)]
+    assert [(row.a, row.b) for row in rows] == [(2, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("scope", ["box", "box__shelf"])
+@pytest.mark.parametrize("is_key", [True, False])
+def test_a_scope_whose_foreign_key_changes_its_type(
+    is_key: bool, scope: str, using: str, steps: Steps
+) -> None:
+    """Django alters a foreign key with the key that it refers to."""
+    key = ("id", models.BigAutoField(primary_key=True))
+    options: dict[str, Any] = {"primary_key": True} if is_key else {"unique": True}
+    target: dict[str, Any] = {} if is_key else {"to_field": "code"}
+    code = models.CharField(max_length=9, **options)
+    first = "Shelf" if scope == "box__shelf" else "Box"
+    steps.apply(migrations.CreateModel(first, [*([] if is_key else [key]), ("code", code)]))
+    link = models.ForeignKey(f"{LABEL}.{first}", models.CASCADE, **target)
+    if first == "Shelf":
+        steps.apply(migrations.CreateModel("Box", [key, ("shelf", link)]))
+        link = models.ForeignKey(f"{LABEL}.Box", models.CASCADE)
+    number = ("number", SequenceField("boxes", scope=scope))
+    steps.apply(migrations.CreateModel("Letter", [key, ("box", link), number]))
+    boxes = [rows_of(steps, first).create(code=text) for text in ("07", "08")]
+    if first == "Shelf":
+        boxes = [rows_of(steps, "Box").create(shelf=shelf) for shelf in boxes]
+    letters = [rows_of(steps, "Letter").create(box=box) for box in boxes]
+    letters[1].delete()
+    steps.apply(migrations.AlterField(first, "code", models.IntegerField(**options)))
+    for box in rows_of(steps, "Box").all():
+        assert rows_of(steps, "Letter").create(box=box).number == 2
+    steps.undo_one()
+    box = rows_of(steps, "Box").order_by("pk").first()
+    assert rows_of(steps, "Letter").create(box=box).number == 3
+
+
+@pytest.mark.parametrize("is_link", [True, False])
+def test_a_scope_in_a_primary_key_changes_its_type(is_link: bool, using: str, steps: Steps) -> None:
+    """The rows are found again, although their keys have changed."""
+    code: Any = models.CharField(max_length=9, primary_key=True)
+    steps.apply(migrations.CreateModel("Box", [("code", code)]))
+    box: Any = models.CharField(max_length=9)
+    if is_link:
+        box = models.ForeignKey(f"{LABEL}.Box", models.CASCADE)
+    number = ("number", SequenceField("boxes", scope="box"))
+    key = ("pk", models.CompositePrimaryKey("box", "number"))
+    steps.apply(migrations.CreateModel("Letter", [key, ("box", box), number]))
+    rows_of(steps, "Box").create(code="07")
+    name = "box_id" if is_link else "box"
+    assert rows_of(steps, "Letter").create(**{name: "07"}).number == 1
+    if is_link:
+        code = models.IntegerField(primary_key=True)
+        steps.apply(migrations.AlterField("Box", "code", code))
+    else:
+        steps.apply(migrations.AlterField("Letter", "box", models.IntegerField()))
+    assert rows_of(steps, "Letter").create(**{name: 7}).number == 2
+
+
 def test_migrations_that_change_no_text(using: str, steps: Steps) -> None:
     """No row is read if the type of a scope's column stays, and models may be renamed."""
     key = ("id", models.BigAutoField(primary_key=True))
     box = models.ForeignKey(f"{LABEL}.Box", models.CASCADE)
-    number = ("number", SequenceField("boxes", scope="box__kind"))
-    steps.apply(migrations.CreateModel("Box", [key, ("kind", models.CharField(max_length=9))]))
+    number = ("number", SequenceField("boxes", scope=["box__kind", "box__count"]))
+    kind, count = models.CharField(max_length=9), models.IntegerField(default=0)
+    steps.apply(migrations.CreateModel("Box", [key, ("kind", kind), ("count", count)]))
     steps.apply(migrations.CreateModel("Letter", [key, ("box", box), number]))
     boxes = steps.states[-1].apps.get_model(LABEL, "Box")._default_manager.using(using)
     steps.model._default_manager.using(using).create(box=boxes.create(kind="a"))
     named = models.CharField(max_length=9, verbose_name="sort", choices=[("a", "A")])
     with CaptureQueriesContext(connections[using]) as queries:
         steps.apply(migrations.AlterField("Box", "kind", named))
-    assert not [each["sql"] for each in queries if "letter" in each["sql"].lower()]
+        steps.apply(migrations.AlterField("Box", "count", models.BigIntegerField(default=0)))
+    assert not [each["sql"] for each in queries if "letters_letter" in each["sql"]]
     steps.apply(migrations.RenameModel("Box", "Crate"))
     rows = steps.states[-1].apps.get_model(LABEL, "Letter")._default_manager.using(using)
     assert rows.create(box_id=rows.get().box_id).number == 2
