@@ -20,7 +20,7 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .arguments import check_integer
-from .endings import ends_transaction
+from .endings import ends_transaction, text_of
 from .models import Counter
 from .origins import is_foreign
 from .registry import get_allocator
@@ -57,9 +57,10 @@ class _Run:
 
     def execute(self, execute: Callable[..., Any], sql: Any, *args: Any) -> Any:
         """Execute a statement of the block, and record its error."""
-        if ends_transaction(self.connection, sql):
+        text = text_of(self.connection, sql)
+        if ends_transaction(self.connection, text):
             raise transaction.TransactionManagementError(
-                f"a block of run_atomic() must not end its transaction, as {sql[:80]!r} would: if "
+                f"a block of run_atomic() must not end its transaction, as {text[:80]!r} would: if "
                 f"it is run again after a conflict, rows that it has committed are stored twice"
             )
         try:

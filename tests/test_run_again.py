@@ -174,17 +174,20 @@ def test_a_result_after_what_failed_was_rolled_back(using: str) -> None:
 
 ENDINGS = [
     *("COMMIT", "commit work", "ROLLBACK", "ROLLBACK AND CHAIN", "BEGIN", "START TRANSACTION"),
-    *(" -- at once\n COMMIT;", "/* now */ END", "; COMMIT"),
+    *(" -- at once\n COMMIT;", "/* now */ END", "; COMMIT", "# now\nCOMMIT", "/*!50000 COMMIT */"),
+    *("SELECT 1; COMMIT", "SELECT 'a;b' /* ; */; -- it's\n ROLLBACK", b"COMMIT"),
 ]
 COMMITTED = [
-    "CREATE TABLE made (n INT)",
-    f"TRUNCATE {Counter._meta.db_table}",
-    "SET autocommit = 1",
+    *("CREATE TABLE made (n INT)", "SELECT 1; DROP TABLE made", "COMMENT ON TABLE made IS 'new'"),
+    *(f"TRUNCATE {Counter._meta.db_table}", "CHECK TABLE made", "RESET QUERY CACHE"),
+    *("LOCK TABLE made WRITE", "UNLOCK TABLES", "INSTALL SONAME 'nothing'", "STOP REPLICA"),
+    *("SET PASSWORD FOR nobody = ''", "SET autocommit = 1", "SET LOCAL autocommit = 1"),
+    *("SET sql_mode = '', autocommit = 1", "SET @@local.autocommit = 1", "SET `autocommit` = 1"),
 ]
 
 
 @pytest.mark.parametrize("sql", [*ENDINGS, *COMMITTED])
-def test_a_block_that_ends_its_transaction(using: str, sql: str) -> None:
+def test_a_block_that_ends_its_transaction(using: str, sql: str | bytes) -> None:
     """The statement is refused. After a conflict, what it commits would be stored once more."""
     connection = connections[using]
     if sql in COMMITTED and connection.features.can_rollback_ddl:
@@ -214,6 +217,11 @@ def test_statements_that_end_no_transaction(using: str) -> None:
             cursor.execute("CREATE TEMPORARY TABLE made (n INT)")
             cursor.execute("DROP TABLE made" if is_ddl_undone else "DROP TEMPORARY TABLE made")
             cursor.execute("SELECT 'COMMIT' /* COMMIT */")
+            cursor.execute("SELECT 'a; COMMIT' AS \"it's; COMMIT\" /* ; COMMIT */ -- ; COMMIT")
+            if connections[using].vendor == "mysql":
+                cursor.execute(r"SET @autocommit = 'it\'s; COMMIT'")
+            if connections[using].vendor == "postgresql":
+                cursor.execute("DO $$ BEGIN PERFORM 1; END; $$; SELECT $x$it's; COMMIT$x$")
             cursor.execute("/* a */ SELECT 1 /* b */")
             cursor.execute(f"{'/* a */' * 40} SELECT CASE WHEN 1 = 1 THEN 1 /* c */ END")
         if is_mariadb:
@@ -278,6 +286,18 @@ class TestPostgreSQL:
             with connection.cursor() as cursor:
                 cursor.execute("DROP FUNCTION lose_once() CASCADE; DROP SEQUENCE attempts")
         assert (block.calls, hooks) == (3, [1])
+
+    def test_a_statement_of_a_type_of_the_driver(self) -> None:
+        """A COMMIT that psycopg has composed is refused, too."""
+        sql = pytest.importorskip("psycopg.sql")
+
+        def block() -> None:
+            with connections[self.using].cursor() as cursor:
+                cursor.execute(sql.SQL("SELECT {}").format(sql.Literal("COMMIT")))
+                cursor.execute(sql.Composed([sql.SQL("COM"), sql.SQL("MIT")]))
+
+        with pytest.raises(transaction.TransactionManagementError, match="'COMMIT' would"):
+            run_atomic(block, using=self.using)
 
     @pytest.mark.parametrize("by_driver", [False, True], ids=["iterator()", "the driver's cursor"])
     def test_an_error_that_no_statement_of_django_raised(self, by_driver: bool) -> None:
