@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import groupby
 from threading import Thread
 from typing import Any
@@ -18,6 +18,7 @@ from sequences_contrib.exceptions import NumberProtected, OutOfOrder
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.formats import NumberFormat
 from sequences_contrib.models import Void
+from sequences_contrib.periods import Year
 from sequences_contrib.posting import assign_numbers
 from sequences_contrib.protection import ProtectNumbered
 from sequences_contrib.texts import FormattedNumberField
@@ -110,6 +111,31 @@ def test_the_text(using: str) -> None:
         others.to_do.append(lambda: rows.filter(pk=draft.pk).update(branch="y"))
         draft.save(update_fields=["posted"])
         assert (draft.number, draft.text, rows.get().text) == (1, "y-1", "y-1")
+
+
+@pytest.mark.parametrize("number", [None, 7])
+def test_values_in_another_form(number: int | None, using: str) -> None:
+    """A row hasn't changed because another program writes dates and decimals in another form."""
+    with letters(
+        using,
+        day=models.DateField(default=date(2026, 6, 1)),
+        moment=models.DateTimeField(default=datetime(2026, 6, 1, tzinfo=UTC)),
+        amount=models.DecimalField(max_digits=9, decimal_places=2, default=1),
+        posted=models.BooleanField(default=False),
+        number=SequenceField(
+            "s", scope=[Year("day"), "amount"], when=Q(posted=True, moment__isnull=False)
+        ),
+    ) as rows:
+        rows.create()
+        table = rows.model._meta.db_table
+        with connections[using].cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {table} SET day = '2026-1-5', moment = '2026-01-05T10:00', amount = 1.234"
+            )
+        draft = rows.get()
+        draft.posted, draft.number = True, number
+        draft.save(update_fields=["posted", "number"])
+        assert rows.get().number == (number or 1)
 
 
 def test_a_row_that_others_move(using: str) -> None:

@@ -379,7 +379,14 @@ class _Update:
             for about in field.depends_on
             if not self._is_stored(about)
         }
-        return self.rows.filter(*(field.is_missing for field in new), **expected)
+        rows = self.rows.filter(*(field.is_missing for field in new))
+        features: Any = self.connection.features
+        if not expected or features.has_select_for_update:
+            return rows.filter(**expected)
+        # SQLite compares texts, and other programs write dates and decimals in other forms than
+        # Django. Since the counters are locked, nobody else can change the row.
+        found = self.stored.values_list(*expected).first()
+        return rows if found == tuple(expected.values()) else rows.none()
 
 
 def _settled(assigned: tuple[Any, Any, Any], sources: Collection[Any]) -> tuple[Any, Any, Any]:
