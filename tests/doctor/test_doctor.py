@@ -162,7 +162,11 @@ BODIES = {
     "postgresql": {
         "NEW.last := OLD.last; RETURN NEW;": "error",
         "SELECT OLD.* INTO NEW; RETURN NEW;": "error",
+        "SELECT 'a', 1 INTO STRICT OLD.name, NEW.last; RETURN NEW;": "error",
         "RETURN OLD;": "error",
+        '-- odd\nNEW."last" = 2 * NEW.last; RETURN NEW;': "error",
+        "IF NEW.name = '' OR new.last = 0 THEN RAISE 'no'; END IF; RETURN NEW;": "warning",
+        f"/* UPDATE {TABLE} */ -- NEW.last := 1\nRETURN NEW;": "warning",
         f'UPDATE public."{TABLE}" SET last = 1; RETURN NEW;': "error",
         "IF TG_OP = 'DELETE' THEN RETURN OLD; END IF; RETURN NEW;": "warning",
         f"INSERT INTO {TABLE}_log VALUES (OLD.last); RETURN NEW;": "warning",
@@ -190,6 +194,26 @@ def test_a_trigger_that_changes_numbers(alias: str) -> None:
             assert one(examine(alias), "'spy'")["level"] == level, body
         finally:
             execute(alias, *DROP_TRIGGER[kind])
+
+
+DELETE_TRIGGERS = {
+    "sqlite": (f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} BEGIN SELECT 1; END",),
+    "mysql": (f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} FOR EACH ROW SET @spied = 1",),
+    "postgresql": (
+        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+        f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION spied()",
+    ),
+}
+
+
+def test_a_trigger_of_deletions(alias: str) -> None:
+    """A trigger that doesn't run when a number is taken is no finding."""
+    kind = connections[alias].vendor
+    execute(alias, *DELETE_TRIGGERS[kind])
+    try:
+        assert examine(alias) == []
+    finally:
+        execute(alias, *DROP_TRIGGER[kind])
 
 
 UNSAFE = {

@@ -42,6 +42,7 @@ TRIGGERS = """
     SELECT trigger_name
       FROM information_schema.triggers
      WHERE event_object_schema = DATABASE() AND event_object_table = %s
+       AND event_manipulation <> 'DELETE'
      ORDER BY 1
 """
 

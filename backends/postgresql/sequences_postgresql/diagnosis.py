@@ -64,16 +64,25 @@ LOCKED_FUNCTION = f"""
        AND NOT has_function_privilege(oid, 'EXECUTE')
 """
 
-# Whether a trigger seems to change numbers: a BEFORE trigger (2 in tgtype) can assign to the new
-# row or return the old one, and any trigger can write to the table.
-ASSIGNS = r"\mnew(\s*\.\s*(last|name))?\s*:?=|\minto\s+new\M"
-RETURNS_OLD = "prosrc ~* 'return\\s+old' AND prosrc !~* 'return\\s+new'"
+# Whether a trigger seems to change numbers: a BEFORE trigger (2 in tgtype) of INSERT (4) or UPDATE
+# (16) can assign to the new row or return the old one, and any trigger can write to the table. "="
+# assigns at the beginning of a statement, and compares elsewhere.
+COMMENTS = r"--[^\n]*|/\*([^*]|\*+[^*/])*\*+/"
+NEW = r'\mnew(\s*\.\s*"?(last|name)"?)?\s*'
+INTO_NEW = r"\minto\s+(strict\s+)?([^\s,]+\s*,\s*)*new\M"
+ASSIGNS = rf"{NEW}:=|(^|;|>>|\m(begin|then|else|loop)\M)\s*{NEW}=|{INTO_NEW}"
+RETURNS_OLD = "code ~* 'return\\s+old' AND code !~* 'return\\s+new'"
 WRITES = r'\m(update|into|delete\s+from)\s+(only\s+)?([\w"]+\s*\.\s*)?"?{table}\M'
 TRIGGERS = f"""
-    SELECT tgname, tgtype & 2 <> 0 AND (prosrc ~* '{ASSIGNS}' OR {RETURNS_OLD}) OR prosrc ~* %s
+    SELECT tgname, changes
       FROM pg_catalog.pg_trigger
       JOIN pg_catalog.pg_proc ON pg_proc.oid = tgfoid
-     WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D'
+     CROSS JOIN LATERAL (SELECT regexp_replace(prosrc, '{COMMENTS}', ' ', 'g') AS code) AS a
+     CROSS JOIN LATERAL (SELECT tgtype & 20 <> 0 AS takes) AS b
+     CROSS JOIN LATERAL (
+         SELECT takes AND tgtype & 2 <> 0 AND (code ~* '{ASSIGNS}' OR {RETURNS_OLD})
+                OR code ~* %s AS changes) AS c
+     WHERE tgrelid = %s::regclass AND NOT tgisinternal AND tgenabled <> 'D' AND (takes OR changes)
      ORDER BY 1
 """
 
