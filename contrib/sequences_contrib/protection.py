@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models, router
 from django.db.models import F, Q
+from django.db.models.deletion import Collector
 from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
@@ -37,13 +38,10 @@ class ProtectedQuerySet(models.QuerySet):  # type: ignore[type-arg] # not generi
         :raises NumberProtected: a number depends on one of the updated fields.
         """
         self._for_write = True  # A replica may not know yet that a row is numbered.
-        names = _names(self, kwargs)
-        touched = [field for field in _numbered(self.model) if _depends_on(field) & names]
+        touched = _touched(self.model, _names(self, kwargs))
         if not touched:
             return super().update(**kwargs)
-        conditions = [Q(**{f"{field.name}__isnull": False}) for field in touched]
-        numbered = Q(*conditions, _connector=Q.OR)
-        if self.filter(numbered).exists():
+        if _numbered_rows(self, touched).exists():
             raise NumberProtected(
                 f"update() would change {', '.join(sorted(kwargs))} of numbered rows, which "
                 f"{touched[0]} depends on. {REMEDY}"
@@ -252,6 +250,31 @@ def has_protected_number(row: models.Model) -> bool:
     return any(getattr(row, field.attname) is not None for field in numbered)
 
 
+def protected_from_update(rows: models.QuerySet[Any], name: str) -> models.QuerySet[Any]:
+    """Return those of the rows that ``update()`` of this field would not change."""
+    touched = _touched(rows.model, {name})
+    return _numbered_rows(rows, touched) if touched else rows.none()
+
+
+def update_lazily(add_field_update: Any) -> Any:
+    """Wrap ``Collector.add_field_update``: ``on_delete`` updates protected rows by ``update()``.
+
+    Django does so for SET_NULL. But SET_DEFAULT and SET() with a function evaluate the queryset,
+    and then Django updates the rows by their primary keys.
+    """
+
+    @wraps(add_field_update)
+    def wrapper(self: Any, field: Any, value: Any, objs: Any) -> Any:
+        if isinstance(objs, ProtectedQuerySet) and field.remote_field.on_delete != models.CASCADE:
+            objs = objs.all()  # not evaluated
+        return add_field_update(self, field, value, objs)
+
+    return wrapper
+
+
+Collector.add_field_update = update_lazily(Collector.add_field_update)  # type: ignore[method-assign]
+
+
 def _refuse_deletion(
     sender: type[models.Model], instance: Any, using: str, origin: Any = None, **kwargs: Any
 ) -> None:
@@ -295,6 +318,17 @@ def _lock_all(rows: models.QuerySet[Any]) -> None:
 
 def _numbered(model: type[models.Model]) -> list[Any]:
     return [field for field in model._meta.concrete_fields if is_numbered(field)]
+
+
+def _touched(model: type[models.Model], names: set[str]) -> list[Any]:
+    """Return the numbers that depend on one of these fields."""
+    return [field for field in _numbered(model) if _depends_on(field) & names]
+
+
+def _numbered_rows(rows: models.QuerySet[Any], fields: list[Any]) -> models.QuerySet[Any]:
+    """Return the rows that have one of these numbers."""
+    conditions = [Q(**{f"{field.name}__isnull": False}) for field in fields]
+    return rows.filter(Q(*conditions, _connector=Q.OR))
 
 
 def _depends_on(field: Any) -> set[str]:

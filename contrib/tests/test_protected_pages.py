@@ -17,7 +17,7 @@ from sequences_contrib.fields import SequenceField
 from sequences_contrib.models import Void
 from sequences_contrib.protection import ProtectNumbered
 
-from tests.numbered.blocks import tables
+from tests.numbered.blocks import model_with, tables
 from tests.numbered.pages import APPS as APPS
 from tests.numbered.pages import to_using as to_using
 
@@ -101,6 +101,41 @@ def test_a_numbered_row_is_not_deleted(made: Any, client: Client) -> None:
             assert "letter 1" in text
             assert "Yes" not in text
     assert letters.objects.count() == 2
+
+
+@pytest.mark.parametrize("on_delete", [models.SET_NULL, models.SET_DEFAULT])
+def test_the_scope_of_a_numbered_row_is_not_deleted(
+    on_delete: Any, using: str, settings: Any, client: Client
+) -> None:
+    """The page names the row, whose number depends on what would be deleted."""
+    with isolate_apps("tests.numbered"):
+        folders: Any = model_with("Folder")
+
+        class Letter(ProtectNumbered):
+            folder = models.ForeignKey(folders, on_delete, null=True, default=None)
+            number = SequenceField("letters", scope="folder", null=True)
+
+            class Meta:
+                app_label = "numbered"
+
+            def __str__(self) -> str:
+                return f"letter {self.number}"
+
+    site = admin.AdminSite(name="admin")
+    site.register(folders)
+    site.register(Letter)
+    settings.ROOT_URLCONF = (path("admin/", site.urls),)
+    with tables(using, folders, Letter):
+        folder, empty = folders.objects.create(), folders.objects.create()
+        Letter.objects.create(folder=folder)
+        for confirmed in ({}, {"post": "yes"}):
+            answer = client.post(f"/admin/numbered/folder/{folder.pk}/delete/", confirmed)
+            assert "letter 1" in answer.content.decode()
+        selected = {"action": "delete_selected", "_selected_action": [folder.pk, empty.pk]}
+        assert "protected" in client.post("/admin/numbered/folder/", selected).content.decode()
+        assert Letter.objects.get().folder_id == folder.pk
+        client.post(f"/admin/numbered/folder/{empty.pk}/delete/", {"post": "yes"})
+        assert list(folders.objects.all()) == [folder]
 
 
 def test_pages_that_make_numbers_void(made: Any, client: Client) -> None:

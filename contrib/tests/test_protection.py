@@ -172,12 +172,19 @@ class Filtered(models.Manager):  # type: ignore[type-arg] # not generic at run t
         return super().get_queryset().filter(note="")
 
 
-def test_updates_through_relations_are_refused(using: str) -> None:
-    """Related managers and SET_NULL update rows by the base manager, and are refused, too."""
+def no_firm() -> None:
+    """The value of a foreign key whose target is deleted."""
+
+
+@pytest.mark.parametrize("on_delete", [models.SET_NULL, models.SET_DEFAULT, models.SET(no_firm)])
+def test_updates_through_relations_are_refused(on_delete: Any, using: str) -> None:
+    """Related managers and on_delete update rows by the base manager, and are refused, too."""
     with isolate_apps("tests.numbered"):
         firm = model_with("Firm")
         fields: dict[str, Any] = {
-            "firm": models.ForeignKey(firm, models.SET_NULL, null=True, related_name="deeds"),
+            "firm": models.ForeignKey(
+                firm, on_delete, null=True, default=None, related_name="deeds"
+            ),
             "note": models.CharField(max_length=9, default=""),
             "number": SequenceField("deeds", scope="firm", null=True),
         }
