@@ -12,14 +12,16 @@ transaction that takes a number in the meantime can still make ``save()`` raise 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ObjectDoesNotExist, ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connections, router
-from django.db.models import UniqueConstraint
+from django.db.models import F, Q, UniqueConstraint
+from django.db.models.constants import LOOKUP_SEP
 from django.utils.formats import localize
 from django.utils.timezone import is_aware, localtime
 
@@ -92,10 +94,30 @@ def _hidden(row: Any, excluded: set[str], pending: set[str]) -> set[str]:
         options = model._meta
         numbered = {field.name for field in options.fields if is_numbered(field)} - pending
         constraints = [each for each in options.constraints if isinstance(each, UniqueConstraint)]
-        for names in (*options.unique_together, *(each.fields for each in constraints)):
-            if numbered & excluded & set(names) and not excluded.issuperset(names):
-                hidden |= excluded & set(names)
+        for names in (*map(set, options.unique_together), *map(_names_of, constraints)):
+            if numbered & excluded & names and not names <= excluded:
+                hidden |= excluded & names
     return hidden
+
+
+def _names_of(constraint: UniqueConstraint) -> set[str]:
+    """Return the names of the fields that a constraint refers to, also in its condition."""
+    parts = [*constraint.expressions, constraint.condition]
+    return {*constraint.fields, *chain.from_iterable(map(_names_in, parts))}
+
+
+def _names_in(part: Any) -> Iterator[str]:
+    """Yield the names of the fields in an expression, or in a lookup or child of a Q."""
+    match part:
+        case F():
+            yield part.name.split(LOOKUP_SEP)[0]  # type: ignore[attr-defined] # unknown to the stubs
+        case (str(lookup), value):
+            yield lookup.split(LOOKUP_SEP)[0]
+            yield from _names_in(value)
+        case Q():
+            yield from chain.from_iterable(map(_names_in, part.children))
+        case _ if hasattr(part, "get_source_expressions"):
+            yield from chain.from_iterable(map(_names_in, part.get_source_expressions()))
 
 
 def _with_dates(validate: Any) -> Any:

@@ -72,9 +72,9 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
             )
             renamed = names_if_found(field, rows, connection) if rows else []
             for row, name in zip(rows, renamed, strict=True):
-                counter = names.get(row.pk)
-                if name not in (None, counter) and counter in lasts:
-                    _copy(counter, name, lasts[counter], connection)
+                earlier = names.get(row.pk)
+                if earlier in lasts and name is not None and name != earlier:
+                    _copy(earlier, name, lasts[earlier], connection)
 
 
 def _converted_key(model: Any, key: Any) -> Any:

@@ -157,14 +157,22 @@ def constrained(kind: str) -> Any:
         "company": models.IntegerField(),
         "year": models.IntegerField(),
         "note": models.CharField(max_length=9, blank=True),
+        "deleted": models.BooleanField(default=False),
     }
     scope = ["company", "year"]
     names = [*scope, "number"]
     options: dict[str, Any] = {}
     if kind == "unique_together":
         options = {"unique_together": [names]}
+    elif kind == "expressions":
+        constraint = models.UniqueConstraint("company", models.F("year") + 0, "number", name="l")
+        options = {"constraints": [constraint]}
     elif kind != "unique_with":
-        condition = models.Q(number__isnull=False) if kind == "partial" else None
+        conditions = {
+            "partial": models.Q(number__isnull=False),
+            "soft deletion": ~models.Q(deleted=True) & models.Q(number__gt=models.F("company") - 1),
+        }
+        condition = conditions.get(kind)
         constraint = models.UniqueConstraint(fields=names, condition=condition, name="letters")
         options = {"constraints": [constraint]}
     how: dict[str, Any] = {"unique_with": scope} if kind == "unique_with" else {"scope": scope}
@@ -175,7 +183,10 @@ def constrained(kind: str) -> Any:
 
 
 @pytest.mark.usefixtures("routed")
-@pytest.mark.parametrize("kind", ["unique_with", "unique_together", "constraint", "partial"])
+@pytest.mark.parametrize(
+    "kind",
+    ["unique_with", "unique_together", "constraint", "partial", "soft deletion", "expressions"],
+)
 def test_each_constraint_and_half_of_a_scope(kind: str, using: str) -> None:
     """Every kind of constraint is validated, even if the form has only a part of the scope."""
     with isolate_apps("tests.numbered"):
@@ -191,7 +202,7 @@ def test_each_constraint_and_half_of_a_scope(kind: str, using: str) -> None:
             assert right.is_valid(), right.errors
         one.year = 2027
         with pytest.raises(ValidationError):
-            one.full_clean(exclude=["number", "note"])
+            one.full_clean(exclude=["number", "note", "deleted"])
 
 
 @pytest.mark.usefixtures("routed")
