@@ -292,18 +292,24 @@ def in_order_of_locks(
 
 
 def names_if_found(
-    field: Any, rows: Sequence[Any], connection: BaseDatabaseWrapper
+    field: Any,
+    rows: Sequence[Any],
+    connection: BaseDatabaseWrapper,
+    errors: tuple[type[Exception], ...] = (ObjectDoesNotExist,),
 ) -> list[str | None]:
-    """Return the names of the rows' counters; None also if a row on the scope's path is missing."""
+    """Return the names of the rows' counters; None also for a row for which this is an error.
+
+    :param errors: the errors; by default, that a row on the scope's path is missing.
+    """
     try:
         return list(field.names_of(rows, connection))
-    except ObjectDoesNotExist:
+    except errors:
         if len(rows) == 1:
             return [None]
     middle = len(rows) // 2
     return [
-        *names_if_found(field, rows[:middle], connection),
-        *names_if_found(field, rows[middle:], connection),
+        *names_if_found(field, rows[:middle], connection, errors),
+        *names_if_found(field, rows[middle:], connection, errors),
     ]
 
 

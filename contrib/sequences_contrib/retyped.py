@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import FieldDoesNotExist, ObjectDoesNotExist, ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -27,6 +27,14 @@ from .voids import move_voids, register_of
 
 Samples = list[tuple[Any, dict[Any, str]]]
 """Numbered fields, each with the key of one row for each counter, and the counter's name."""
+
+
+UNNAMED = (ArithmeticError, ObjectDoesNotExist, TypeError, ValueError, ValidationError)
+"""Errors of values that have no text.
+
+A database may keep texts in a column of integers, and a period of datetimes needs a time zone,
+which only the next migration may add.
+"""
 
 
 def fields_with(old: Any, new: Any) -> list[Any]:
@@ -70,7 +78,7 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
             rows = list(
                 rows_in(model, connection.alias).filter(pk__in=keys[start : start + CHOICES])
             )
-            renamed = names_if_found(field, rows, connection) if rows else []
+            renamed = names_if_found(field, rows, connection, UNNAMED) if rows else []
             for row, name in zip(rows, renamed, strict=True):
                 earlier = names.get(row.pk)
                 if earlier in lasts and name is not None and name != earlier:
@@ -100,7 +108,7 @@ def _converted(
             continue
         try:
             now = text_of(new, column_of(old).to_python(text), connection)
-        except (ArithmeticError, TypeError, ValueError, ValidationError):
+        except UNNAMED:
             now = None
         if now is None:  # The database has converted it otherwise, or refused it.
             return counter
@@ -145,7 +153,7 @@ def _sample(field: Any, connection: BaseDatabaseWrapper) -> dict[Any, str]:
     rows = rows.only("pk", field.name, *(source.name for source in field.source_fields))
     found: dict[str, Any] = {}
     for page in pages_of(rows):
-        names = names_if_found(field, page, connection)
+        names = names_if_found(field, page, connection, UNNAMED)
         for row, name in zip(page, names, strict=True):
             if name is not None:
                 found.setdefault(name, row.pk)

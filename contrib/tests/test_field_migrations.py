@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.models import Void
+from sequences_contrib.periods import Day, Year
 from sequences_contrib.voids import record_void
 
 from sequences_core import NextValue, get_last_value, get_next_values
@@ -287,6 +288,24 @@ def test_a_scope_whose_column_changes_its_type(
     assert [insert(), insert()] == [3, 4]
     steps.undo_one()
     assert insert() == 5
+
+
+@pytest.mark.parametrize("period", [Day, Year])
+def test_a_period_whose_date_becomes_a_datetime(period: Any, using: str, steps: Steps) -> None:
+    """The time zone that it needs then can be added by the next operation."""
+    key = ("id", models.BigAutoField(primary_key=True))
+    number = ("number", SequenceField("boxes", scope=period("kind")))
+    steps.apply(migrations.CreateModel("Letter", [key, ("kind", models.DateField()), number]))
+    assert rows_of(steps, "Letter").create(kind=date(2030, 1, 2)).number == 1
+    with_zone = SequenceField("boxes", scope=period("kind", tz="UTC"))
+    steps.apply(
+        migrations.AlterField("Letter", "kind", models.DateTimeField()),
+        migrations.AlterField("Letter", "number", with_zone),
+    )
+    assert rows_of(steps, "Letter").create(kind=datetime(2030, 1, 2, 12, tzinfo=UTC)).number == 2
+    steps.undo_one()
+    steps.undo_one()
+    assert rows_of(steps, "Letter").create(kind=date(2030, 1, 2)).number == 3
 
 
 def rows_of(steps: Steps, name: str) -> Any:
