@@ -187,7 +187,7 @@ COMMITTED = [
 
 
 @pytest.mark.parametrize("sql", [*ENDINGS, *COMMITTED])
-def test_a_block_that_ends_its_transaction(using: str, sql: str | bytes) -> None:
+def test_a_block_that_ends_its_transaction(using: str, sql: Any) -> None:
     """The statement is refused. After a conflict, what it commits would be stored once more."""
     connection = connections[using]
     if sql in COMMITTED and connection.features.can_rollback_ddl:
