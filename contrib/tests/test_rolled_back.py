@@ -411,6 +411,38 @@ def test_an_explicit_number_of_a_stored_row(names: Any, when: str | None, using:
         assert rows.values_list("number", "text").get() == (50, "C-50") == (row.number, row.text)
 
 
+@pytest.mark.parametrize("when", [None, "posted"])
+@pytest.mark.parametrize("inserted", [False, True])
+@pytest.mark.parametrize("inner", [False, True])
+def test_what_was_set_last_in_a_block(
+    inner: bool, inserted: bool, when: str | None, using: str
+) -> None:
+    """The instance keeps the number and the text that the caller has set last, not the first."""
+    with letters(
+        using,
+        number=SequenceField("cards", when=when, null=True),
+        text=FormattedNumberField(NumberFormat("C-{number}"), max_length=20, null=True),
+        posted=models.BooleanField(default=False),
+    ) as rows:
+        row = rows.model() if inserted else rows.create()
+        with transaction.atomic(using=using):
+            with rolled_back(using):
+                row.posted = True
+                row.save(using=using)
+                for number in (5, 9):
+                    row.number = number
+                    with transaction.atomic(using=using) if inner else nullcontext():
+                        row.save(using=using)
+            row.save(using=using)
+        assert rows.values_list("number", "text").get() == (9, "C-9") == (row.number, row.text)
+        assert get_last_value("cards", using=using) == 9
+        with rolled_back(using):
+            for row.text in ("a", "b"):
+                row.save(using=using)
+        row.save(using=using)
+        assert rows.get().text == "b" == row.text
+
+
 def test_a_number_of_a_draft(using: str) -> None:
     """After its posting was rolled back, a draft has neither a number nor a text."""
     with letters(

@@ -32,7 +32,8 @@ UNCOMMITTED = "sequences_uncommitted"
 """The attribute of ``_state`` that keeps the changes of UPDATEs whose block may be rolled back.
 
 The keys are the outcome of the block, whether the attribute is one of the row or of its state, and
-its name; the values are those that it had before the block and after its last change.
+its name; the values are those that it had before the block, or that the caller has set in it, and
+after its last change.
 """
 
 OUTCOME = "sequences_outcome"
@@ -78,9 +79,13 @@ def keep_until_commit(row: Model, changes: Iterable[Any], using: str) -> None:
         return
     outcome = outcome_of_block(connection)
     kept = dict(state.get(UNCOMMITTED, ()))  # Copies of the row may have the same dictionary.
+    seen = set()
     for holder, name, value in changes:
         key, after = (outcome, holder is row, name), vars(holder).get(name, MISSING)
-        before, _ = kept.pop(key, (value, None))  # so that the order is that of the last changes
+        before, last = kept.pop(key, (value, value))  # so that the order is that of the last ones
+        if key not in seen and last != value:
+            before = value  # The caller has set it since the last UPDATE.
+        seen.add(key)
         kept[key] = before, after
     state[UNCOMMITTED] = kept
 
