@@ -209,7 +209,8 @@ def save_in_bulk(row: Invoice) -> None:
     Invoice.objects.using(UNPRIVILEGED_BOUND).bulk_create([row])
 
 
-WAYS = [create, create_in_atomic, create_after_taking, create_in_bulk, create_by_run_atomic]
+TRANSACTIONS = [create_in_atomic, create_after_taking, create_in_bulk, create_by_run_atomic]
+WAYS = [create, *TRANSACTIONS]
 ways = pytest.mark.parametrize("way", WAYS)
 
 
@@ -294,6 +295,50 @@ class TestWaiting(Server):
                 assert ask("SELECT last FROM sequences_core_counter WHERE name = 's'") == last
                 writer.cut()
 
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND, FACTORY])
+    @pytest.mark.parametrize("way", TRANSACTIONS)
+    def test_a_transaction_in_a_pipeline_of_the_driver(
+        self, way: Callable[[str], Any], alias: str
+    ) -> None:
+        """A pipeline returns the rows of a statement before the server commits it."""
+        create(DIRECT)
+        told: list[int] = []
+
+        def write() -> None:
+            connections[alias].ensure_connection()
+            with connections[alias].connection.pipeline():
+                told.append(way(alias))
+
+        with held():
+            writer = Elsewhere(write, alias)
+            writer.start()
+            wait_until(lambda: invoices() == [1, 2], "The row was not committed")
+            assert writer.is_waiting()
+            assert told == []
+        writer.result()
+        assert told == [2]
+
+    @pytest.mark.parametrize("way", TRANSACTIONS)
+    def test_a_pipeline_that_is_cut_off_in_the_wait(self, way: Callable[[str], Any]) -> None:
+        """The transaction raises an error itself, before the end of the pipeline does."""
+        import psycopg
+
+        def write() -> None:
+            connections[DIRECT].ensure_connection()
+            pipeline = connections[DIRECT].connection.pipeline()
+            lost = pytest.raises(psycopg.OperationalError)
+            with lost, pipeline, pytest.raises(DurabilityUnknown):
+                way(DIRECT)
+
+        with held():
+            writer = Elsewhere(write, DIRECT)
+            writer.start()
+            wait_until(lambda: invoices() == [1], "The row was not committed")
+            waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            wait_until(lambda: ask(f"SELECT count(*) {waiting}") == 1, "No session waits")
+            ask(f"SELECT pg_terminate_backend(pid) {waiting}")
+            writer.result()
+
     @ways
     def test_a_session_that_is_cut_off_in_the_wait(self, way: Callable[[str], Any]) -> None:
         """The row is there, but the writer is told that its outcome is unknown."""
@@ -330,9 +375,7 @@ class TestCrash:
 
     using = "postgresql"
 
-    @pytest.mark.parametrize(
-        "way", [create_in_atomic, create_after_taking, create_in_bulk, create_by_run_atomic]
-    )
+    @pytest.mark.parametrize("way", TRANSACTIONS)
     def test_a_pool_connects_the_client_again(
         self, way: Callable[[str], Any], settings: Any, django_db_blocker: Any
     ) -> None:

@@ -7,6 +7,7 @@ server that has recovered. That wait would succeed, although the commit may be l
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.core.checks import CheckMessage, Warning
@@ -40,8 +41,21 @@ def commits_at_once(driver: Any) -> bool:
     """
     if driver is None:  # Django will open it for the next statement
         return True
-    in_pipeline = getattr(driver.info, "pipeline_status", False)
-    return driver.info.transaction_status not in OPEN and not in_pipeline
+    return driver.info.transaction_status not in OPEN and not is_in_pipeline(driver)
+
+
+def is_in_pipeline(driver: Any) -> bool:
+    """Return whether the driver's connection is in a pipeline, which psycopg2 doesn't have."""
+    return bool(getattr(driver.info, "pipeline_status", False))
+
+
+def committing(driver: Any) -> AbstractContextManager[Any]:
+    """Return a context manager that ends after the server has committed the statements in it.
+
+    In a pipeline, the server returns the rows of a statement before it commits, which it does only
+    when the client syncs. The end of a nested pipeline syncs, and waits for the answer.
+    """
+    return driver.pipeline() if is_in_pipeline(driver) else nullcontext()
 
 
 def durability_of(level: str, recovery: str | None) -> str:
@@ -62,7 +76,8 @@ def is_behind_pool(durability: str) -> bool:
 def wait(connection: BaseDatabaseWrapper, durability: str) -> None:
     """Wait with the level, and raise OperationalError if the server has recovered since."""
     level, _, recovery = durability.partition(RECOVERY)
-    with connection.cursor() as cursor:
+    errors = connection.wrap_database_errors
+    with connection.cursor() as cursor, errors, committing(connection.connection):
         cursor.execute(WAIT_BEHIND_POOL if recovery else WAIT, [level])
         found = cursor.fetchone()[-1]
     if recovery and found != recovery:
