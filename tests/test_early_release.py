@@ -375,11 +375,15 @@ class TestCrash:
 
     using = "postgresql"
 
+    @pytest.mark.parametrize("restarts", [0, 1])
     @pytest.mark.parametrize("way", TRANSACTIONS)
     def test_a_pool_connects_the_client_again(
-        self, way: Callable[[str], Any], settings: Any, django_db_blocker: Any
+        self, way: Callable[[str], Any], restarts: int, settings: Any, django_db_blocker: Any
     ) -> None:
-        """The connection of PgBouncer's client survives the crash, but its transaction doesn't."""
+        """The connection of PgBouncer's client survives the crash, but its transaction doesn't.
+
+        A clean restart after the crash doesn't hide it.
+        """
         settings.SEQUENCES_EARLY_RELEASE = True
         settings.SEQUENCES_AUTOCOMMIT = "allow"
         with (
@@ -393,7 +397,8 @@ class TestCrash:
             assert way(CRASHED_POOLED) == 1
             server.disk.note_what_is_not_synced()
             server.disk.hold()
-            with crash_before_wait(server), pytest.raises(DurabilityUnknown, match="recovered"):
+            crash = crash_before_wait(server, restarts)
+            with crash, pytest.raises(DurabilityUnknown, match="recovered"):
                 way(CRASHED_POOLED)
             connections[CRASHED].close()
             assert invoices(CRASHED) == [1]
@@ -401,8 +406,11 @@ class TestCrash:
 
 
 @contextmanager
-def crash_before_wait(server: SlowPostgreSQL) -> Iterator[None]:
-    """Let the power fail between the COMMIT and the wait, while syncs are held."""
+def crash_before_wait(server: SlowPostgreSQL, restarts: int) -> Iterator[None]:
+    """Let the power fail between the COMMIT and the wait, while syncs are held.
+
+    Then restart the server so many times.
+    """
     allocator = get_allocator(connections[CRASHED_POOLED])
     wait = allocator.wait_until_durable
 
@@ -411,6 +419,9 @@ def crash_before_wait(server: SlowPostgreSQL) -> Iterator[None]:
         server.disk.lose_power()
         server.disk.delay(0)
         server.start()
+        for _ in range(restarts):
+            server.stop()
+            server.start()
         wait(*args)
 
     with pytest.MonkeyPatch.context() as patch:

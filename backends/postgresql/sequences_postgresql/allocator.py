@@ -117,8 +117,8 @@ class PostgreSQLAllocator(Allocator):
             return function.is_current(cursor)
 
     def durability(self, connection: BaseDatabaseWrapper) -> str | None:
-        level, allowed, recovery = self._durability(connection)
-        return durability_of(level, recovery) if allowed and level != "off" else None
+        level, allowed, run = self._durability(connection)
+        return durability_of(level, run) if allowed and level != "off" else None
 
     def releasing(self, connection: BaseDatabaseWrapper, sql: str, durability: str) -> str:
         if not (connection.in_atomic_block or releases_alone(connection, durability)):

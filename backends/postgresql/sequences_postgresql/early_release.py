@@ -1,8 +1,8 @@
 """Wait for the commit of a released counter; in autocommit, in one round trip with the INSERT.
 
-A durability is the configured level and, behind a pooler such as PgBouncer, the server's last
-recovery. If the server crashes between the COMMIT and the wait, the pooler may send the wait to the
-server that has recovered. That wait would succeed, although the commit may be lost.
+A durability is the configured level and, behind a pooler such as PgBouncer, the server's run. If
+the server crashes between the COMMIT and the wait, the pooler may send the wait to the server that
+has recovered. That wait would succeed, although the commit may be lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .statements import TOGETHER, WAIT, WAIT_BEHIND_POOL
 # libpq's states "in a transaction" and "in a failed transaction".
 OPEN = frozenset({2, 3})
 
-RECOVERY = ", last recovery "
+RUN = ", run "
 """What separates the two parts of a durability."""
 
 
@@ -58,33 +58,33 @@ def committing(driver: Any) -> AbstractContextManager[Any]:
     return driver.pipeline() if is_in_pipeline(driver) else nullcontext()
 
 
-def durability_of(level: str, recovery: str | None) -> str:
-    """Return the durability of a level and, behind a pooler, a recovery."""
-    return level if recovery is None else f"{level}{RECOVERY}{recovery}"
+def durability_of(level: str, run: str | None) -> str:
+    """Return the durability of a level and, behind a pooler, a run of the server."""
+    return level if run is None else f"{level}{RUN}{run}"
 
 
 def level_of(durability: str) -> str:
     """Return the value of synchronous_commit that a durability includes."""
-    return durability.partition(RECOVERY)[0]
+    return durability.partition(RUN)[0]
 
 
 def is_behind_pool(durability: str) -> bool:
     """Return whether the wait may run in a different session from the COMMIT."""
-    return RECOVERY in durability
+    return RUN in durability
 
 
 def wait(connection: BaseDatabaseWrapper, durability: str) -> None:
-    """Wait with the level, and raise OperationalError if the server has recovered since."""
-    level, _, recovery = durability.partition(RECOVERY)
+    """Wait with the level, and raise OperationalError if this is another run of the server."""
+    level, _, run = durability.partition(RUN)
     errors = connection.wrap_database_errors
     with connection.cursor() as cursor, errors, committing(connection.connection):
-        cursor.execute(WAIT_BEHIND_POOL if recovery else WAIT, [level])
+        cursor.execute(WAIT_BEHIND_POOL if run else WAIT, [level])
         found = cursor.fetchone()[-1]
-    if recovery and found != recovery:
+    if run and found != run:
         forget_durabilities()
         raise OperationalError(
-            f"the server has recovered from a crash, or another server has replaced it: the last "
-            f"recovery is {found}, and was {recovery} before"
+            f"the server has restarted or recovered from a crash, or another one has replaced it: "
+            f"its start and its last recovery are {found!r}, and were {run!r} before"
         )
 
 

@@ -84,17 +84,19 @@ EARLY = {statement: early(statement) for statement in (*LIMITED, *LIMITED.values
 # (https://www.postgresql.org/docs/15/sql-expressions.html#SYNTAX-EXPRESS-EVAL).
 RELEASING = f"CASE WHEN {RELEASE} IS DISTINCT FROM '' THEN {{call}} END"
 
-# Where the last recovery of the server ended, which identifies it. A clean start has none. Each
-# crash and each promotion of a standby has its own, because the log has grown meanwhile.
-LAST_RECOVERY = "coalesce(pg_last_wal_replay_lsn()::text, 'none')"
+# What identifies a run of the server: when it was started, and where its last recovery ended. After
+# a crash of one of its processes, the server recovers without a start; its log has grown since the
+# recovery before. A crash may be followed by a clean start, which recovers nothing.
+RUN = """
+    concat(extract(epoch FROM pg_postmaster_start_time()), ' ', pg_last_wal_replay_lsn())"""
 
-# The configured level; whether the user may execute the function; and the last recovery, if there
-# is a pool between client and server, because the pool tells the client another process ID. This
-# reads pg_settings instead of current_setting(), because the transaction may have set another
-# level. It identifies the function by its fixed oid, because PostgreSQL 17 added a parameter to it.
+# The configured level; whether the user may execute the function; and the server's run, if there is
+# a pool between client and server, because the pool tells the client another process ID. This reads
+# pg_settings instead of current_setting(), because the transaction may have set another level. It
+# identifies the function by its fixed oid, because PostgreSQL 17 added a parameter to it.
 DURABILITY = f"""
     SELECT reset_val, has_function_privilege(3577::oid, 'EXECUTE'),
-           CASE WHEN pg_backend_pid() <> %s THEN {LAST_RECOVERY} END
+           CASE WHEN pg_backend_pid() <> %s THEN {RUN} END
       FROM pg_catalog.pg_settings
      WHERE name = 'synchronous_commit'
 """
@@ -106,7 +108,7 @@ WAIT = """
     SELECT set_config('synchronous_commit', %s, true),
            pg_logical_emit_message(true, 'sequences', '')
 """
-WAIT_BEHIND_POOL = f"{WAIT}, {LAST_RECOVERY}"
+WAIT_BEHIND_POOL = f"{WAIT}, {RUN}"
 MESSAGE = "SELECT pg_logical_emit_message(true, 'sequences', '')"
 WAIT_AS_SESSION = f"{MESSAGE} WHERE current_setting('synchronous_commit') <> 'off'"
 
