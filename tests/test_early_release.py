@@ -339,6 +339,28 @@ class TestWaiting(Server):
             ask(f"SELECT pg_terminate_backend(pid) {waiting}")
             writer.result()
 
+    @pytest.mark.parametrize("alias", [DIRECT, BOUND])
+    @pytest.mark.parametrize("way", [create, create_in_atomic])
+    def test_a_statement_timeout_does_not_limit_the_wait(
+        self, way: Callable[[str], Any], alias: str
+    ) -> None:
+        """PostgreSQL measures a statement without its commit, and the wait is that of a commit."""
+        create(DIRECT)
+
+        def write() -> Any:
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SET statement_timeout = '200ms'")
+            return way(alias)
+
+        waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        long = f"SELECT count(*) {waiting} AND query_start < clock_timestamp() - interval '400ms'"
+        with held():
+            writer = Elsewhere(write, alias)
+            writer.start()
+            wait_until(lambda: ask(long) == 1, "The session does not wait so long")
+            assert invoices() == [1, 2]
+        assert writer.result() == 2
+
     @ways
     def test_a_session_that_is_cut_off_in_the_wait(self, way: Callable[[str], Any]) -> None:
         """The row is there, but the writer is told that its outcome is unknown."""
