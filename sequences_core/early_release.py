@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .allocator import FUNCTION
@@ -80,19 +80,19 @@ def wait_after_commit(connection: BaseDatabaseWrapper) -> None:
     """Register a wait that runs directly after the COMMIT of the open transaction.
 
     It becomes the first on_commit hook but for those that record the outcome of a block, so that
-    the others run only after it has succeeded. A rollback to a savepoint removes the hook, and the
-    server undoes the release. One hook serves all releases of a transaction: a rollback that
-    removes it undoes the later releases, too.
+    the others run only after it has succeeded. It belongs to no savepoint, so that only the end of
+    the transaction removes it: after ``clean_savepoints()``, Django gives the identifiers of
+    savepoints again, and the rollback to one would remove the hooks of others. So a transaction may
+    wait although a rollback to a savepoint has undone its release.
     """
-    hooks = connection.run_on_commit
+    hooks: list[Any] = connection.run_on_commit
     first = 0
     while first < len(hooks) and isinstance(hooks[first][1], Outcome):
         first += 1
     if first < len(hooks) and getattr(hooks[first][1], "func", None) is wait_now:
         return
     wait = partial(wait_now, connection, durability(connection))
-    transaction.on_commit(wait, using=connection.alias)
-    hooks.insert(first, hooks.pop())
+    hooks.insert(first, (set(), wait, False))
 
 
 class WaitedFor:
