@@ -35,13 +35,13 @@ def move(alias: str, name: str, value: int, force: bool) -> int:
 
 
 def store(alias: str, name: str, last: int) -> None:
-    """Set the last number of a counter that exists."""
+    """Set the last number of a counter that this transaction has locked."""
     if not Counter.objects.using(alias).filter(pk=name).update(last=last):
         raise not_stored(name)
 
 
 def lock(alias: str, name: str) -> int | None:
-    """Lock the counter until the transaction ends, and return its last number."""
+    """Lock the counter until the transaction ends; return its last number, or None without one."""
     counters = Counter.objects.using(alias).filter(pk=name)
     # SELECT FOR UPDATE locks the row and reads its current version. Databases without it, such as
     # SQLite, lock by an update that changes nothing.

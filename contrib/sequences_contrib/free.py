@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
-from sequences_core import SequenceExhausted, set_last_value
+from sequences_core import SequenceExhausted
 from sequences_core.arguments import MAX_VALUE
+from sequences_core.locking import store
 
 from .periods import Period
 from .scopes import CHOICES, path_of
@@ -82,11 +83,11 @@ def _until_locked(rows: QuerySet[Any], using: str) -> Iterator[QuerySet[Any]]:
 
 
 def move(name: str, last: int, taken: range, using: str) -> None:
-    """Set the counter, which is at the last number taken, to ``last``."""
+    """Set the locked counter, which is at the last number taken, to ``last``."""
     if last > MAX_VALUE:
         raise SequenceExhausted(f"the next number of sequence {name!r} would pass {MAX_VALUE}")
     if last != taken[-1]:
-        set_last_value(last, name, force=True, using=using)
+        store(using, name, last)
 
 
 def _gaps(field: Numbering, rows: QuerySet[Any], start: int) -> Iterator[int]:

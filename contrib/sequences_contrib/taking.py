@@ -14,7 +14,7 @@ from django.db.models import Model
 
 from sequences_core import Allocation, SequenceExhausted, get_last_value, set_last_value
 from sequences_core.arguments import MAX_VALUE
-from sequences_core.models import Counter
+from sequences_core.locking import store
 from sequences_core.taking import take
 
 from . import free
@@ -63,11 +63,7 @@ def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
     with suppress(SequenceExhausted):  # The counter may be at the highest number.
         # With its reset_value, the sequence might restart.
         allocation = replace(field.allocation(row, name), reset_value=None)
-        last = take(allocation, using)[0] - 1
-        if last >= 0:
-            set_last_value(last, name, force=True, using=using)
-        else:  # A new counter whose first number is 0: set_last_value() refuses negative numbers.
-            Counter.objects.using(using).filter(pk=name).update(last=last)
+        store(using, name, take(allocation, using)[0] - 1)
 
 
 def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> None:
@@ -90,4 +86,4 @@ def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> N
     # Only take() limits the wait for the counter. It locks the counter, which can then be lowered.
     with suppress(SequenceExhausted):
         last = take(Allocation(name, timeout=field.limit), using)[0] - 1
-        set_last_value(max(number, last), name, force=True, using=using)
+        store(using, name, max(number, last))

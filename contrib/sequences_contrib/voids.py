@@ -9,9 +9,10 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F, Max, QuerySet
+from django.db.models import Max, QuerySet
 
 from sequences_core.arguments import check_integer, check_sequence_name
+from sequences_core.locking import lock
 from sequences_core.models import Counter
 from sequences_core.taking import database_errors
 
@@ -68,7 +69,7 @@ def record_void(
     model = _model()
     alias = using or router.db_for_write(Counter)
     with database_errors(connections[alias], ours=False), savepoint(alias):
-        last = _lock(counter, alias)
+        last = lock(alias, counter)
         if last is None or number > last:
             state = "doesn't exist" if last is None else f"is at {last}"
             raise ValueError(
@@ -166,15 +167,6 @@ def _text(argument: str, value: object, longest: int | None) -> str:
         limit = f" or more than {longest} characters" if longest else ""
         raise ValueError(f"{argument} must not have NUL characters{limit}: {plain[:80]!r}")
     return plain
-
-
-def _lock(counter: str, using: str) -> int | None:
-    """Lock the counter until the transaction ends, and return its last number."""
-    counters = Counter.objects.using(using).filter(pk=counter)
-    if not connections[using].features.has_select_for_update:
-        counters.update(last=F("last"))  # on SQLite, only a write locks
-    found = list(counters.select_for_update().values_list("last", flat=True))
-    return found[0] if found else None  # not first(): Oracle can't lock rows with a LIMIT
 
 
 def _row_with(counter: str, number: int, using: str) -> Any:

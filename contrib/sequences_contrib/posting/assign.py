@@ -11,8 +11,9 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
 from django.db.models import Model, QuerySet
 
-from sequences_core import run_atomic, set_last_value
+from sequences_core import run_atomic
 from sequences_core.arguments import check_integer
+from sequences_core.locking import store
 from sequences_core.taking import in_users_transaction, take
 
 from ..places import STATEMENTS
@@ -191,7 +192,7 @@ class _Work:
             first = numbered.get(**{self.field.attname: taken[0]})
             check_block(self.field, name, first, taken[:done], self.using)
         if done < size:
-            set_last_value(taken[done - 1], name, force=True, using=self.using)
+            store(self.using, name, taken[done - 1])
         return taken[:done]
 
     def _number_one_by_one(self, name: str, sample: Model, size: int) -> Sequence[int]:
