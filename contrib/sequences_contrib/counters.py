@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
@@ -276,19 +276,6 @@ def counters_of_children(row: Model, model: type[Model], using: str) -> dict[str
                 name = field.counter_of(row, using)
                 found |= {} if name is None else {name: (field, row)}
     return found
-
-
-def in_order_of_locks(
-    counters: Mapping[str, tuple[Any, Any]], model: type[Model]
-) -> list[tuple[str, tuple[Any, Any]]]:
-    """Return counters in the order in which saving a row of the model locks them.
-
-    Each model's counters are locked in name order, but those of a parent model before others.
-
-    :param counters: by name, a field that the counter numbers, and a row.
-    """
-    models_ = in_order_of_insertion(model)
-    return sorted(counters.items(), key=lambda each: (models_.index(each[1][0].model), each[0]))
 
 
 def names_if_found(

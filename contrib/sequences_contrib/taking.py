@@ -5,7 +5,7 @@ Each function locks the counter before it reads a row of the field's model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from sequences_core.locking import store
 from sequences_core.taking import take
 
 from . import free
+from .counters import in_order_of_insertion
 
 
 def take_numbers(
@@ -64,6 +65,18 @@ def lock_counter(field: Any, row: Model, name: str, using: str) -> None:
         # With its reset_value, the sequence might restart.
         allocation = replace(field.allocation(row, name), reset_value=None)
         store(using, name, take(allocation, using)[0] - 1)
+
+
+def lock_counters(counters: Mapping[str, tuple[Any, Any]], model: type[Model], using: str) -> None:
+    """Lock counters in the order in which saving a row of the model locks them.
+
+    Each model's counters are locked in name order, but those of a parent model before others.
+
+    :param counters: by name, a field that the counter numbers, and a row.
+    """
+    order = in_order_of_insertion(model)
+    for name in sorted(counters, key=lambda name: (order.index(counters[name][0].model), name)):
+        lock_counter(*counters[name], name, using)
 
 
 def pass_number(field: Any, row: Model, name: str, number: int, using: str) -> None:

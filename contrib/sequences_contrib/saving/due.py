@@ -16,10 +16,10 @@ from django.db import OperationalError, connections
 
 from sequences_core.taking import in_users_transaction
 
-from ..counters import in_order_of_locks, sequence_fields, tables_of
+from ..counters import sequence_fields, tables_of
 from ..expressions import is_expression
 from ..scopes import rows_in
-from ..taking import lock_counter
+from ..taking import lock_counters
 from ..transactions import savepoint
 from .memory import is_set
 from .rollbacks import database_of
@@ -61,8 +61,7 @@ def locked(
     for _ in range(TRIES):
         counters = counters_of(stored)
         with suppress(Moved), savepoint(using):
-            for name, (field, sample) in in_order_of_locks(counters, model):
-                lock_counter(field, sample, name, using)
+            lock_counters(counters, model, using)
             stored = lock()
             if not counters_of(stored).keys() <= counters.keys():
                 raise Moved
@@ -124,8 +123,7 @@ def lock_due(row: Any, using: str, update_fields: Iterable[str] | None) -> None:
     if held is None:  # in the caller's transaction
         with locked(row, using, counters_of, lock):
             return
-    for name, (field, sample) in in_order_of_locks(counters, model):
-        lock_counter(field, sample, name, using)
+    lock_counters(counters, model, using)
     held.update(counters)
     if not counters_of(lock()).keys() <= held:
         raise Moved

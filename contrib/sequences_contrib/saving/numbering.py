@@ -12,11 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from sequences_core import SequencesError, get_last_value
 from sequences_core.taking import begin, in_users_transaction
 
-from ..counters import Numbering, counters_of_children, in_order_of_locks
+from ..counters import Numbering, counters_of_children
 from ..expressions import is_expression
 from ..rules import Rules, rules_of
 from ..scopes import CHOICES, rows_in
-from ..taking import lock_counter, pass_number, take_numbers
+from ..taking import lock_counter, lock_counters, pass_number, take_numbers
 from . import in_statement, notes
 from .memory import forget_loaded, is_copy, is_restored, remember_given
 from .row_values import RowValues
@@ -240,8 +240,7 @@ class Numbers:
         if any(model._meta.parents.values()) and self.rows[0]._state.adding:
             counters |= counters_of_children(self.rows[0], self.fields[0].model, self.using)
         if len(counters) > 1:
-            for name, (field, row) in in_order_of_locks(counters, model):
-                lock_counter(field, row, name, self.using)
+            lock_counters(counters, model, self.using)
 
     def _number_alike(self, field: Any, name: str, new: list[Any], explicit: list[Any]) -> None:
         """Number the rows of one field and counter."""
