@@ -80,7 +80,7 @@ def test_watch(using: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["numbered.Company"], "no SequenceField"),
         (["numbered.Invoice"], "name a field with when=….* has none"),
         (["numbered.Invoice.number"], "already have numbers"),
-        ([LABEL + ".kind"], "no SequenceField"),
+        ([LABEL + ".kind"], "not a SequenceField"),
         ([LABEL, "--order-by=kind"], "rows with equal values"),
         ([LABEL, "--order-by="], "itself"),
         ([LABEL, "--batch-size=0"], "at least 1"),

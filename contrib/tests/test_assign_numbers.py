@@ -404,8 +404,8 @@ def test_bad_arguments(rows: Any, using: str) -> None:
         (TypeError, "queryset", lambda: assign_numbers(rows.model)),
         (TypeError, "queryset", lambda: assign_numbers(rows.model.objects)),
         (TypeError, "field_name must be a str", lambda: assign_numbers(rows.all(), 1)),  # type: ignore[arg-type]
-        (ValueError, "no SequenceField 'kind'", lambda: assign_numbers(rows.all(), "kind")),
-        (ValueError, "no SequenceField 'x'", lambda: assign_numbers(rows.all(), "x")),
+        (ValueError, "kind is not a SequenceField", lambda: assign_numbers(rows.all(), "kind")),
+        (ValueError, "x is not a SequenceField", lambda: assign_numbers(rows.all(), "x")),
         (ValueError, "already have numbers", lambda: assign_numbers(other)),
         (ValueError, "function", lambda: assign_numbers(by_function.objects.all())),
         (ValueError, "sliced", lambda: assign_numbers(rows.all()[:2])),

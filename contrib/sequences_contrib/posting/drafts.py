@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import connections
 from django.db.models import Count, F, Field, Model, QuerySet, UniqueConstraint, Value
 from django.db.models.expressions import OrderBy
 from django.db.models.functions import Length
 from django.db.models.lookups import IsNull, LessThan
 
-from ..counters import Numbering, names_if_found
+from ..counters import names_if_found
 from ..dates import IsoDate
 from ..placeholders import is_never_null
 from ..scopes import fields_of, has_odd_dates, path_of, rows_in
+from ..series import fields_of_model
 
 ISO_LENGTH = 10
 """The length of 2026-01-05. Odd dates, such as 2026-1-5, are shorter."""
@@ -136,7 +136,7 @@ class Drafts:
         features = self.connection.features
         rows = self.like(sample).select_for_update(
             skip_locked=skip and features.has_select_for_update_skip_locked,
-            no_key=features.has_select_for_no_key_update and not is_key(self.field),
+            no_key=features.has_select_for_no_key_update and not _may_be_referred_to(self.field),
         )
         # Oracle can't limit a query that locks rows.
         limited = (
@@ -167,13 +167,7 @@ def numbered_field(model: type[Model], name: str) -> Any:
     """
     if not isinstance(name, str):
         raise TypeError(f"field_name must be a str, not {name!r}")
-    try:
-        field: Any = model._meta.get_field(name)
-    except FieldDoesNotExist:
-        field = None
-    if not isinstance(field, Numbering) or field.is_copy:
-        known = [each.name for each in model._meta.fields if isinstance(each, Numbering)]
-        raise ValueError(f"{model._meta.label} has no SequenceField {name!r}; it has {known}")
+    (field,) = fields_of_model(model, name)
     if not field.null:
         raise ValueError(f"{field} doesn't have null=True, so all its rows already have numbers")
     if field.is_scoped_by_function:
@@ -202,7 +196,7 @@ def check_queryset(queryset: Any) -> None:
         raise ValueError(f"the queryset {problem}: select the rows only with filter()")
 
 
-def is_key(field: Any) -> bool:
+def _may_be_referred_to(field: Any) -> bool:
     """Return whether a foreign key could refer to the number, so that its UPDATE needs FOR UPDATE.
 
     On PostgreSQL, this applies to the columns of every unique index without a condition
