@@ -10,12 +10,13 @@ from typing import Any
 from django.db import connections, router
 from django.db.models import Model
 
+from .counters import is_numbered
 from .exceptions import is_committed
 from .saving.due import lock_rows, locked, marked
 from .saving.numbering import Numbers
 from .saving.uncommitted import MISSING, forget_rolled_back, keep_until_commit, set_back
 from .scopes import rows_in
-from .series import fields_of_model, is_numbered
+from .series import fields_of_model
 from .voids import record_void, voided
 
 RELEASED = "sequences_released"

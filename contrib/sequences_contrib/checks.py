@@ -16,7 +16,7 @@ from sequences_core.models import Counter, has_table
 
 from .checks_when import check_when
 from .collations import BYTES, merges_texts
-from .counters import Numbering, in_order_of_insertion
+from .counters import in_order_of_insertion, is_numbered
 from .dates import DateText
 from .identity import column_of, has_identity
 from .scopes import fields_of, is_unresolved, path_of
@@ -146,7 +146,7 @@ def _check_others(field: Any) -> Iterator[checks.CheckMessage]:
         other
         for model in _models(field)
         for other in model._meta.local_fields
-        if isinstance(other, Numbering) and not other.is_copy and other is not field
+        if is_numbered(other) and other is not field
     ]
     shared = [other for other in others if _share(field, other) and not _is_same(field, other)]
     if shared:

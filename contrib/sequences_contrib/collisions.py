@@ -25,10 +25,10 @@ from django.db.models.constants import LOOKUP_SEP
 from django.utils.formats import localize
 from django.utils.timezone import is_aware, localtime
 
+from .counters import is_numbered, sequence_fields
 from .expressions import is_expression
 from .rules import date_of
 from .saving.memory import is_copy
-from .series import is_numbered
 
 
 def validate_numbers(cls: Any) -> None:
@@ -61,8 +61,7 @@ def _with_numbers(validate: Any) -> Any:
 def _pending(row: Any) -> set[str]:
     """Return the fields of numbers and texts that ``save()`` will set, whatever they hold now."""
     using = router.db_for_write(type(row), instance=row)
-    numbered = filter(is_numbered, row._meta.concrete_fields)
-    pending = [field for field in numbered if _is_pending(field, row, using)]
+    pending = [field for field in sequence_fields(type(row)) if _is_pending(field, row, using)]
     return {each.name for field in pending for each in (field, *field.texts)}
 
 
@@ -130,7 +129,7 @@ def _with_dates(validate: Any) -> Any:
         except ValidationError as error:
             errors = error.update_error_dict(errors)
         using = router.db_for_write(type(self), instance=self)
-        for field in filter(is_numbered, self._meta.concrete_fields):
+        for field in sequence_fields(type(self)):
             if field.ascending is None or field.ascending in excluded:
                 continue
             if (last := _later_date(field, self, using)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
@@ -221,9 +221,14 @@ class Numbering(Options):
         return checked(name, count, initial, self.reset_value, self.limit)
 
 
-def sequence_fields(fields: Iterable[Any]) -> list[Any]:
-    """Return those of the fields that number rows."""
-    return [field for field in fields if isinstance(field, Numbering) and not field.is_copy]
+def is_numbered(field: Any) -> bool:
+    """Return whether inserting a row numbers this field."""
+    return isinstance(field, Numbering) and not field.is_copy
+
+
+def sequence_fields(model: type[Model]) -> list[Any]:
+    """Return the numbered fields of a model, including those of its parents."""
+    return list(filter(is_numbered, model._meta.concrete_fields))
 
 
 @lru_cache(maxsize=1024)
@@ -231,7 +236,7 @@ def unsettled_in_parents(model: type[Model]) -> frozenset[Any]:
     """Return the unsettled fields that are stored in a parent's row, before a child is numbered."""
     return frozenset(
         source
-        for field in sequence_fields(model._meta.concrete_fields)
+        for field in sequence_fields(model)
         for source in field.unsettled
         if source.model is not field.model
     )
@@ -251,11 +256,7 @@ def tables_of(model: type[Model]) -> list[type[Model]]:
 
 def in_order_of_insertion(model: type[Model]) -> list[type[Model]]:
     """Return the numbered models whose rows are inserted when this one is saved, in that order."""
-    return [
-        table
-        for table in tables_of(model)
-        if any(isinstance(field, Numbering) for field in table._meta.local_fields)
-    ]
+    return [table for table in tables_of(model) if any(map(is_numbered, table._meta.local_fields))]
 
 
 def counters_of_children(row: Model, model: type[Model], using: str) -> dict[str, tuple[Any, Any]]:
@@ -268,7 +269,7 @@ def counters_of_children(row: Model, model: type[Model], using: str) -> dict[str
     found: dict[str, tuple[Any, Any]] = {}
     order = in_order_of_insertion(type(row))
     later = order[order.index(model) + 1 :]
-    for field in sequence_fields(row._meta.concrete_fields):
+    for field in sequence_fields(type(row)):
         if field.model not in later:
             continue
         with suppress(ValueError, ObjectDoesNotExist):

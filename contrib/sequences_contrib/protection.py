@@ -15,12 +15,11 @@ from django.db.models.signals import class_prepared, pre_delete
 from django.utils.translation import gettext_lazy as _
 
 from .afterwards import RELEASED
-from .counters import tables_of
+from .counters import sequence_fields, tables_of
 from .exceptions import NumberProtected
 from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, marked
 from .saving.uncommitted import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
-from .series import is_numbered
 from .transactions import savepoint
 
 REMEDY = "Use renumber() or void() of sequences_contrib.afterwards, which record the old number"
@@ -120,7 +119,7 @@ class ProtectNumbered(models.Model):
     @classmethod
     def check(cls, **kwargs: Any) -> list[checks.CheckMessage]:
         found = super().check(**kwargs)
-        if not _numbered(cls):
+        if not sequence_fields(cls):
             found.append(
                 checks.Error(
                     "ProtectNumbered has no effect, because the model has no SequenceField.",
@@ -149,7 +148,7 @@ def _left_to_the_database(model: type[models.Model]) -> list[Any]:
 
     Only Django's on_delete for the database, such as DB_CASCADE of Django 6.1, has an operation.
     """
-    used = {name for field in _numbered(model) for name in _depends_on(field)}
+    used = {name for field in sequence_fields(model) for name in _depends_on(field)}
     keys: list[Any] = [field for field in model._meta.concrete_fields if field.is_relation]
     operations = [getattr(key.remote_field.on_delete, "operation", None) for key in keys]
     return [
@@ -216,7 +215,7 @@ def _changed(
     if stored is None:
         return None
     numbered = [
-        field for field in _numbered(type(row)) if getattr(stored, field.attname) is not None
+        field for field in sequence_fields(type(row)) if getattr(stored, field.attname) is not None
     ]
     before = [_facts(field, stored, using) for field in numbered]
     apply_values(row, stored, update_fields)
@@ -246,7 +245,7 @@ def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
 
 def has_protected_number(row: models.Model) -> bool:
     """Return whether ProtectNumbered protects this row, because it has a number."""
-    numbered = _numbered(type(row)) if isinstance(row, ProtectNumbered) else []
+    numbered = sequence_fields(type(row)) if isinstance(row, ProtectNumbered) else []
     return any(getattr(row, field.attname) is not None for field in numbered)
 
 
@@ -298,7 +297,7 @@ def _lock(row: models.Model, using: str) -> Any:
     # On SQLite, only a write locks. It must come before the first read, whose snapshot could be
     # outdated.
     rows = rows_in(type(row), using).filter(pk=row.pk)
-    name = _numbered(type(row))[0].name
+    name = sequence_fields(type(row))[0].name
     rows.update(**{name: F(name)})
     return rows.first()
 
@@ -316,13 +315,9 @@ def _lock_all(rows: models.QuerySet[Any]) -> None:
         list(alike.select_for_update(no_key=features.has_select_for_no_key_update))
 
 
-def _numbered(model: type[models.Model]) -> list[Any]:
-    return [field for field in model._meta.concrete_fields if is_numbered(field)]
-
-
 def _touched(model: type[models.Model], names: set[str]) -> list[Any]:
     """Return the numbers that depend on one of these fields."""
-    return [field for field in _numbered(model) if _depends_on(field) & names]
+    return [field for field in sequence_fields(model) if _depends_on(field) & names]
 
 
 def _numbered_rows(rows: models.QuerySet[Any], fields: list[Any]) -> models.QuerySet[Any]:

@@ -24,7 +24,7 @@ from django.db.models.functions import Concat, Left, Substr
 from sequences_core.models import Counter, has_table
 
 from . import retyped
-from .counters import Numbering, default_base
+from .counters import Numbering, default_base, is_numbered
 from .identity import counter_name
 from .voids import move_voids, register_of
 
@@ -97,7 +97,7 @@ def _fields(model: Any) -> Iterable[Any]:
 
 
 def _is_named_by_default(field: Any) -> bool:
-    return isinstance(field, Numbering) and field.sequence_name is None and not field.is_copy
+    return is_numbered(field) and field.sequence_name is None
 
 
 def _counters(editor: Any) -> QuerySet[Counter] | None:

@@ -17,12 +17,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from sequences_core.models import Counter
 
-from .counters import names_if_found
+from .counters import is_numbered, names_if_found
 from .dates import DateText
 from .groups import pages_of
 from .identity import column_of, counter_name, text_of, texts_of_name
 from .scopes import CHOICES, fields_of, path_of, rows_in
-from .series import counters_of, is_numbered, last_values
+from .series import counters_of, last_values
 from .voids import move_voids, register_of
 
 Samples = list[tuple[Any, dict[Any, str]]]

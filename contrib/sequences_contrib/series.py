@@ -12,7 +12,7 @@ from django.db.models.functions import Left
 
 from sequences_core.models import Counter
 
-from .counters import Numbering
+from .counters import is_numbered
 from .scopes import CHOICES
 
 
@@ -55,11 +55,6 @@ def chosen_fields(model: type[Model] | None, name: str | None, using: str | None
         where = "installed" if using is None else f"in database {using!r}"
         raise ValueError(f"no model {where} has a SequenceField")
     return found
-
-
-def is_numbered(field: Any) -> bool:
-    """Return whether inserting a row numbers this field."""
-    return isinstance(field, Numbering) and not field.is_copy
 
 
 def numbered_fields(model: type[Model] | None = None) -> Iterator[Any]:

@@ -13,7 +13,7 @@ from sequences_core.arguments import MAX_VALUE
 
 from . import languages
 from .collations import BYTES, TEXT_FIELDS, merges_texts
-from .counters import Numbering
+from .counters import Numbering, is_numbered
 from .dates import DateText
 from .periods import Period
 from .placeholders import Placeholder, column_at, path_of_piece
@@ -70,7 +70,7 @@ def check_text(field: Any, databases: Any = None) -> Iterator[checks.CheckMessag
         number: Any = field.model._meta.get_field(field.number)
     except FieldDoesNotExist:
         number = None
-    if not isinstance(number, Numbering) or number.is_copy or number.model is not field.model:
+    if not is_numbered(number) or number.model is not field.model:
         yield checks.Error(
             f"{field.number!r} is not a SequenceField of this model.",
             hint="Name the one to format: FormattedNumberField(format, number=…).",

@@ -37,7 +37,7 @@ def numbering_bulk_create(bulk_create: Any) -> Any:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        numbered = sequence_fields(self.model._meta.concrete_fields)
+        numbered = sequence_fields(self.model)
         options = (batch_size, ignore_conflicts, update_conflicts, *args)
         if not numbered or not objs:
             return bulk_create(self, objs, *options, **kwargs)

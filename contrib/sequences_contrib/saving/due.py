@@ -77,7 +77,7 @@ def due_counters(
 
     :param stored: the row as it is stored, or None.
     """
-    fields = sequence_fields(row._meta.concrete_fields)
+    fields = sequence_fields(type(row))
     if stored is None:
         return {}
     changed = [field for field in fields if is_changed(field, row, using, update_fields, stored)]
@@ -111,7 +111,7 @@ def lock_due(row: Any, using: str, update_fields: Iterable[str] | None) -> None:
     :raises Moved: ``save()`` has to begin again, because it has opened the transaction.
     """
     model, held = type(row), getattr(row._state, HELD, None)
-    numbers = sequence_fields(model._meta.concrete_fields)
+    numbers = sequence_fields(model)
     may_lock = any(each.when or is_changed(each, row, using, update_fields) for each in numbers)
     if not may_lock or hasattr(row._state, LOCKED):
         return
@@ -182,7 +182,7 @@ def apply_values(row: Any, stored: Any, update_fields: Iterable[str] | None) -> 
     saved = None if update_fields is None else set(update_fields)
     kept = [
         field
-        for number in sequence_fields(row._meta.concrete_fields)
+        for number in sequence_fields(type(row))
         for field in (number, *number.texts)
         if _is_kept(field, row, stored._state.db, is_posted=number.when is not None)
     ]

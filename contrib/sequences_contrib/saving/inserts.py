@@ -12,7 +12,7 @@ from django.db.models import Model
 from sequences_core import DurabilityUnknown
 from sequences_core.taking import database_errors
 
-from ..counters import Numbering, sequence_fields, unsettled_in_parents
+from ..counters import Numbering, is_numbered, unsettled_in_parents
 from ..expressions import is_expression
 from .numbering import Numbers
 from .row_values import RowValues, deferring_if_lost
@@ -24,7 +24,7 @@ def numbering_insert(insert: Any) -> Any:
     def number(
         self: Any, manager: Any, using: str, fields: Any, returning_fields: Any, raw: bool
     ) -> Any:
-        numbered = sequence_fields(fields)
+        numbered = list(filter(is_numbered, fields))
         if raw or not numbered:
             return insert(self, manager, using, fields, returning_fields, raw)
         connection = connections[using]

@@ -132,7 +132,7 @@ def remembering_refresh(refresh_from_db: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _fields_of(model: type[Model]) -> list[Any]:
     """Return the fields of a model that are numbers, and those that are their texts."""
-    numbers = sequence_fields(model._meta.concrete_fields)
+    numbers = sequence_fields(model)
     return [*numbers, *(text for field in numbers for text in field.texts)]
 
 
@@ -142,5 +142,5 @@ def _uncertain_fields_of(model: type[Model]) -> list[Any]:
 
     They are primary keys of the model or of its parents, or assigned to stored rows.
     """
-    numbers = sequence_fields(model._meta.concrete_fields)
+    numbers = sequence_fields(model)
     return [field for field in numbers if field.is_key or field.when is not None]

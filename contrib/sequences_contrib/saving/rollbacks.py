@@ -72,7 +72,7 @@ def refusing_update(bulk_update: Any) -> Any:
 
     @functools.wraps(bulk_update)
     def wrapper(self: Any, objs: Any, *args: Any, **kwargs: Any) -> Any:
-        if sequence_fields(self.model._meta.concrete_fields):
+        if sequence_fields(self.model):
             objs = tuple(objs)
             forget_all_rolled_back(objs)
         return bulk_update(self, objs, *args, **kwargs)

@@ -23,7 +23,7 @@ from django.db.models import Model, QuerySet
 from sequences_core.outcomes import outcome_of_block
 from sequences_core.taking import database_errors, in_users_transaction
 
-from ..counters import sequence_fields, unsettled_in_parents
+from ..counters import is_numbered, unsettled_in_parents
 from ..exceptions import OutOfOrder, is_committed
 from ..expressions import is_expression
 from ..identity import settled
@@ -87,7 +87,7 @@ def numbering_update(update: Any) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _numbers_of(model: type[Model]) -> list[Any]:
     """Return the fields of the model's own table that are numbers."""
-    return sequence_fields(model._meta.local_concrete_fields)
+    return list(filter(is_numbered, model._meta.local_concrete_fields))
 
 
 @functools.lru_cache(maxsize=1024)
