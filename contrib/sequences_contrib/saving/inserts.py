@@ -53,14 +53,12 @@ def numbering_insert(insert: Any) -> Any:
             with database_errors(connection, ours=False):
                 numbers.restore(error)
                 raise
+        known = dict(zip(asked, results[0] if results else (), strict=False))
+        for field, value in known.items():
+            setattr(self, field.attname, value)
         if returns:
-            for field, value in zip(asked, results[0] if results else (), strict=False):
-                setattr(self, field.attname, value)
             results = []  # Django has nothing left to set.
         else:
-            known = dict(zip(asked, results[0] if results else (), strict=False))
-            for field, value in known.items():
-                setattr(self, field.attname, value)
             _read_back(self, connection, numbered, known)
             results = _in_order(self, numbered, results, returning_fields)
         if self._meta.parents and manager.model is not self._meta.concrete_model:
