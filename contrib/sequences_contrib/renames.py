@@ -19,13 +19,14 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Q, QuerySet, Value
-from django.db.models.functions import Concat, Left, Substr
+from django.db.models.functions import Concat, Substr
 
 from sequences_core.models import Counter, has_table
 
 from . import retyped
 from .counters import Numbering, default_base, is_numbered
 from .identity import counter_name
+from .series import begins_with
 from .voids import move_voids, register_of
 
 Naming = tuple[str, str]
@@ -115,10 +116,7 @@ def _are_shared(editor: Any) -> bool:
 
 def _of(rows: QuerySet[Any], base: str, separator: str, name: str = "name") -> QuerySet[Any]:
     """Filter rows by the names of a field's counters: its base, and those of its scopes."""
-    scoped = base + separator
-    # startswith would ignore case on SQLite.
-    rows = rows.alias(beginning=Left(name, len(scoped)))
-    return rows.filter(Q(**{name: base}) | Q(beginning=scoped))
+    return rows.filter(Q(**{name: base}) | Q(begins_with(name, base + separator)))
 
 
 def _naming(model: Any, field: Any) -> Naming:

@@ -21,7 +21,7 @@ from .counters import is_numbered, names_if_found
 from .dates import DateText
 from .groups import pages_of
 from .identity import column_of, counter_name, text_of, texts_of_name
-from .scopes import CHOICES, fields_of, path_of, rows_in
+from .scopes import fields_of, in_chunks, path_of, rows_in
 from .series import counters_of, last_values
 from .voids import move_voids, register_of
 
@@ -73,11 +73,8 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
             if (target := _converted(counter, field, old, new, connection)) != counter:
                 _copy(counter, target, lasts[counter], connection)
         names = {_converted_key(model, key): name for key, name in names.items()}
-        keys = list(names)
-        for start in range(0, len(keys), CHOICES):
-            rows = list(
-                rows_in(model, connection.alias).filter(pk__in=keys[start : start + CHOICES])
-            )
+        for chunk in in_chunks(names):
+            rows = list(rows_in(model, connection.alias).filter(pk__in=chunk))
             renamed = names_if_found(field, rows, connection, UNNAMED) if rows else []
             for row, name in zip(rows, renamed, strict=True):
                 earlier = names.get(row.pk)

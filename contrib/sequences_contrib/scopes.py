@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import FieldDoesNotExist
@@ -25,11 +26,20 @@ Scope = Part | Sequence[Part] | None
 
 Texts = tuple[str | None, ...]
 
+T = TypeVar("T")
+
 CHOICES = 500
 """The maximum number of values in one IN: SQLite limits the parameters of a statement."""
 
 ALIKE = frozenset({bool, date, int, str, UUID})
 """Types whose equal values are stored as equal values by every column."""
+
+
+def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
+    """Yield the values in lists of up to ``CHOICES``."""
+    rest = iter(values)
+    while chunk := list(islice(rest, CHOICES)):
+        yield chunk
 
 
 def parts_of(scope: Any) -> list[Part]:
@@ -244,9 +254,8 @@ def _path_texts(
     related = rows_in(first.related_model, connection.alias)
     path = LOOKUP_SEP.join(field.name for field in rest)
     found: dict[str | None, Texts] = {None: (None,)}
-    choices = list(wanted.values())
-    for start in range(0, len(choices), CHOICES):
-        chosen = related.filter(**{f"{target.attname}__in": choices[start : start + CHOICES]})
+    for chunk in in_chunks(wanted.values()):
+        chosen = related.filter(**{f"{target.attname}__in": chunk})
         for key, value in chosen.values_list(target.attname, path):
             found[text_of(first, key, connection)] = (text_of(rest[-1], value, connection),)
     if lost := set(texts) - found.keys():

@@ -9,11 +9,12 @@ from django.apps import apps
 from django.db import router
 from django.db.models import Model, QuerySet
 from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 
 from sequences_core.models import Counter
 
 from .counters import is_numbered
-from .scopes import CHOICES
+from .scopes import in_chunks
 
 
 def fields_of_model(model: type[Model], name: str | None = None) -> list[Any]:
@@ -121,17 +122,18 @@ def named_like(field: Any, rows: QuerySet[Any], column: str) -> QuerySet[Any]:
     """Filter rows by the names of counters that begin like the field's counters."""
     if not field.scope_parts:
         return rows.filter(**{column: field.base})
-    scoped = field.base + field.separator
-    # startswith would ignore case on SQLite.
-    beginning: QuerySet[Any] = rows.alias(beginning=Left(column, len(scoped)))
-    return beginning.filter(beginning=scoped)
+    return rows.filter(begins_with(column, field.base + field.separator))
+
+
+def begins_with(column: str, beginning: str) -> Exact:
+    """Return a filter by the beginning of names. ``startswith`` would ignore case on SQLite."""
+    return Exact(Left(column, len(beginning)), beginning)
 
 
 def last_values(names: Iterable[str], using: str) -> dict[str, int]:
     """Return the last number of each of these counters that exists."""
-    names = list(names)
     found: dict[str, int] = {}
-    for start in range(0, len(names), CHOICES):
-        chosen = Counter.objects.using(using).filter(pk__in=names[start : start + CHOICES])
+    for chunk in in_chunks(names):
+        chosen = Counter.objects.using(using).filter(pk__in=chunk)
         found |= dict(chosen.values_list("name", "last"))
     return found

@@ -16,7 +16,7 @@ from sequences_core.models import Counter
 from sequences_core.taking import database_errors
 
 from .groups import groups_of
-from .scopes import CHOICES
+from .scopes import in_chunks
 from .series import chosen_fields, counters_of, database_of, series_key, series_of
 from .voids import highest_voids, voided
 
@@ -178,8 +178,7 @@ def _delete(series: list[Any], names: list[str], using: str) -> list[str]:
     that its rows are found here and the deletion is rolled back, or starts the counter again after.
     """
     deleted: list[str] = []
-    for start in range(0, len(names), CHOICES):
-        chosen = names[start : start + CHOICES]
+    for chosen in in_chunks(names):
         while chosen:
             with transaction.atomic(using=using):
                 for name in chosen:  # in the order of names, in which counters are always locked

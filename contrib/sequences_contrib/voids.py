@@ -16,7 +16,7 @@ from sequences_core.locking import lock
 from sequences_core.models import Counter
 from sequences_core.taking import database_errors
 
-from .scopes import CHOICES, rows_in
+from .scopes import in_chunks, rows_in
 from .series import fields_numbered_by, named_like
 from .transactions import savepoint
 
@@ -94,9 +94,8 @@ def voided(counters: Iterable[str], using: str) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {}
     if not has_register():
         return found
-    names, voids = list(counters), _model().objects.using(using)
-    for start in range(0, len(names), CHOICES):
-        chosen = voids.filter(counter__in=names[start : start + CHOICES])
+    for chunk in in_chunks(counters):
+        chosen = _model().objects.using(using).filter(counter__in=chunk)
         for counter, number in chosen.values_list("counter", "number"):
             found.setdefault(counter, set()).add(number)
     return found

@@ -22,7 +22,7 @@ from ..identity import text_of
 from ..periods import Day, FiscalYear, IsoWeek, Month, Period, Quarter, Year
 from ..scopes import fields_of, path_of, rows_in
 
-CHOICES = 200
+MOST_OPTIONS = 200
 """The maximum number of options of a select box. With more, the filter is a text box."""
 
 

@@ -21,7 +21,7 @@ from ..models import Void
 from ..scopes import fields_of
 from ..series import database_of, series_of
 from .chart import Chart, chart_of
-from .columns import CHOICES, Column, Columns
+from .columns import MOST_OPTIONS, Column, Columns
 from .words import Range, is_explained, ranges_of, sentences
 
 PER_PAGE = 50
@@ -216,7 +216,7 @@ class Overview:
         for place, column in enumerate(self.columns):
             values, value = self._all.values(place), self._wanted[column.key]
             options = None
-            if len(values) <= CHOICES:
+            if len(values) <= MOST_OPTIONS:
                 if value and value not in values:
                     values.append(value)
                 labels = column.labels(values)

@@ -15,7 +15,7 @@ from sequences_core.taking import begin, in_users_transaction
 from ..counters import Numbering, counters_of_children
 from ..expressions import is_expression
 from ..rules import Rules, rules_of
-from ..scopes import CHOICES, rows_in
+from ..scopes import in_chunks, rows_in
 from ..taking import lock_counter, lock_counters, pass_number, take_numbers
 from . import in_statement, notes
 from .memory import forget_loaded, is_copy, is_restored, remember_given
@@ -258,12 +258,10 @@ class Numbers:
 
     def _stored(self, field: Any, name: str, rows: list[Any]) -> list[int]:
         """Return those of the rows' numbers that stored rows of this counter have."""
-        numbers = [field.number_of(row) for row in rows]
         stored = rows_in(field.model, self.using)
         found: list[int] = []
-        for start in range(0, len(numbers), CHOICES):
-            chosen = stored.filter(**{f"{field.attname}__in": numbers[start : start + CHOICES]})
-            alike = list(chosen)
+        for chunk in in_chunks(map(field.number_of, rows)):
+            alike = list(stored.filter(**{f"{field.attname}__in": chunk}))
             names = field.names_of(alike, self.connection) if alike else []
             found += [
                 getattr(row, field.attname)
