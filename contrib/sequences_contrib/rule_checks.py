@@ -9,13 +9,14 @@ from typing import Any
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError, connections, models, router, transaction
-from django.db.models import Q, UniqueConstraint
+from django.db.models import UniqueConstraint
 
 from sequences_core.models import Counter
 
 from .periods import Period
 from .rules import maximum_of
 from .scopes import fields_of, is_automatic, path_of, rows_in
+from .series import last_values, named_like
 
 KINDS = (models.DateField, models.IntegerField)
 """The fields that ``ascending`` supports; DateTimeField is a subclass of DateField."""
@@ -107,13 +108,10 @@ def _check_left(field: Any, alias: str) -> Iterator[checks.CheckMessage]:
 
 def _low(field: Any, alias: str) -> Iterator[tuple[str, int]]:
     """Yield the counters that are close to their maximum, and how many numbers each has left."""
-    counters = Counter.objects.using(alias)
     if not callable(field.maximum):
-        names = Q(name=field.base)
-        if field.scope_parts:
-            names = Q(name__startswith=field.base + field.separator)
-        ending = counters.filter(names, last__gt=field.maximum - field.warn_below)
-        for name, last in ending.order_by("name").values_list("name", "last"):
+        counters = named_like(field, Counter.objects.using(alias), "name").order_by("name")
+        ending = counters.filter(last__gt=field.maximum - field.warn_below)
+        for name, last in ending.values_list("name", "last"):
             yield name, max(field.maximum - last, 0)
         return
     newest = list(rows_in(field.model, alias).order_by("-pk")[:NEWEST])
@@ -123,7 +121,7 @@ def _low(field: Any, alias: str) -> Iterator[tuple[str, int]]:
         for name, row in zip(reversed(named), reversed(newest), strict=True)
         if name is not None
     }
-    for name, last in counters.filter(name__in=list(maxima)).values_list("name", "last"):
+    for name, last in last_values(maxima, alias).items():
         maximum = maxima[name]
         if maximum is not None and maximum - last < field.warn_below:
             yield name, max(maximum - last, 0)

@@ -208,6 +208,8 @@ def test_the_check_names_counters_that_end(maximum: Any, using: str) -> None:
         (message,) = found(model, using)
         assert "2 of counter 'r.a', 0 of counter 'r.c'" in message
         assert "r.b" not in message
+        set_last_value(9, "R.a", using=using)  # a counter of another field
+        assert found(model, using) == [message]
         assert model.check(databases=[]) == []
 
 
