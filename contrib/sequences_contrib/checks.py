@@ -71,7 +71,7 @@ def _check_default(field: Any) -> Iterator[checks.CheckMessage]:
 
 
 def _check_unique(field: Any) -> Iterator[checks.CheckMessage]:
-    varies = any(callable(part) or path_of(part) is not None for part in field.scope_parts)
+    varies = any(map(_varies, field.scope_parts))
     if not (field.unique and varies) or callable(field.initial_value):
         return
     yield checks.Warning(

@@ -17,7 +17,7 @@ from django.db.models.expressions import DatabaseDefault
 from django.db.models.lookups import Exact
 
 from .collations import TEXT_FIELDS
-from .expressions import ByBytes
+from .expressions import ByBytes, is_expression
 from .identity import column_of, settled, text_of
 from .scopes import value_or_key
 
@@ -42,7 +42,7 @@ def check(when: Any) -> None:
             )
         several = isinstance(value, list | tuple | set)
         values = value if several else [value]
-        if several != (lookup == "in") or any(map(_is_expression, values)):
+        if several != (lookup == "in") or any(map(is_expression, values)):
             raise ValueError(f"when must compare {name} with constants, not with {value!r}")
         if lookup == "isnull" and not isinstance(value, bool):
             raise ValueError(f"when: {name}__isnull must be True or False, not {value!r}")
@@ -157,7 +157,7 @@ def _value(row: Model, field: Any) -> Any:
         default: Any = value
         if isinstance(default.expression, Value):
             return default.expression.value
-    if _is_expression(value):
+    if is_expression(value):
         raise ValueError(
             f"{field} decides whether the row gets a number, so its value must be known before "
             f"the row is saved: set a value, such as timezone.now(), instead of an expression"
@@ -168,7 +168,3 @@ def _value(row: Model, field: Any) -> Any:
 def _is_null(field: Any, value: Any, connection: BaseDatabaseWrapper) -> bool:
     """Return whether null is stored for a value, as for an empty IP address."""
     return value is None or column_of(field).get_db_prep_save(value, connection) is None
-
-
-def _is_expression(value: Any) -> bool:
-    return hasattr(value, "resolve_expression")

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from .afterwards import RELEASED
 from .counters import sequence_fields, tables_of
 from .exceptions import NumberProtected
+from .expressions import is_expression
 from .saving.due import LOCKED, apply_values, due_counters, lock_rows, locked, marked
 from .saving.uncommitted import forget_rolled_back
 from .scopes import fields_of, path_of, rows_in
@@ -236,7 +237,7 @@ def _facts(field: Any, row: models.Model, using: str) -> dict[str, Any]:
     names += [field.ascending] if field.ascending else []
     columns: dict[str, Any] = {name: row._meta.get_field(name) for name in names}
     facts = {
-        name: value if hasattr(value, "resolve_expression") else column.get_prep_value(value)
+        name: value if is_expression(value) else column.get_prep_value(value)
         for name, column in columns.items()
         for value in [getattr(row, column.attname)]
     }

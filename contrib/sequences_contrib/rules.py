@@ -16,6 +16,7 @@ from sequences_core import SequenceExhausted
 from sequences_core.arguments import check_integer
 
 from .exceptions import OutOfOrder
+from .expressions import is_expression
 from .scopes import is_automatic, parts_of
 
 logger = logging.getLogger("sequences_contrib")
@@ -51,7 +52,7 @@ def date_of(field: Any, row: Model) -> Any:
     """
     dates = field.model._meta.get_field(field.ascending)
     value = getattr(row, dates.attname)
-    if hasattr(value, "resolve_expression") or is_automatic(dates):
+    if is_expression(value) or is_automatic(dates):
         raise ValueError(
             f"{field} ascends with {dates}, whose value must be known before the INSERT: set it, "
             f"or give it a default such as timezone.now instead of auto_now_add"

@@ -16,6 +16,7 @@ from django.db.models import F, Field, Model, Q, QuerySet, Value
 from django.db.models.constants import LOOKUP_SEP
 
 from .dates import DateText
+from .expressions import is_expression
 from .identity import column_of, fitted, plain_text, text_of
 from .periods import Day, Period
 
@@ -181,7 +182,7 @@ def own_value(row: Model, field: Any) -> Any:
     :raises ValueError: the value isn't known before the INSERT.
     """
     value = getattr(row, field.attname)
-    if hasattr(value, "resolve_expression"):
+    if is_expression(value):
         raise ValueError(
             f"{field} is in the scope of a number, so its value must be known before the INSERT "
             f"and can't be an expression. Set it, or give the field a default"
