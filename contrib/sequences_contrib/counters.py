@@ -164,7 +164,7 @@ class Numbering(Options):
         Raises ValueError for a row without a scope whose number can't be null.
         """
         base = self.base
-        if not self.scope_parts:
+        if not (self.scope_parts and rows):
             return [base] * len(rows)
         if len(rows) == 1 and self.only_column is not None:
             value = getattr(rows[0], self.only_column.attname)

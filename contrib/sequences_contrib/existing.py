@@ -212,7 +212,7 @@ def _one_by_one(
         found = rows_in(field.model, connection.alias).in_bulk(keys[start : start + CHUNK])
         chunk = [found[key] for key in keys[start : start + CHUNK] if key in found]
         alike: dict[str, list[Any]] = {}
-        for row, name in zip(chunk, _names(field, chunk, connection), strict=True):
+        for row, name in zip(chunk, field.names_of(chunk, connection), strict=True):
             if name is None:
                 _refuse_null(field, null)
             else:
@@ -225,12 +225,6 @@ def _one_by_one(
         written = [row for some in alike.values() for row in some]
         rows_in(field.model, connection.alias).bulk_update(written, [field.name])
     return True
-
-
-def _names(
-    field: Any, rows: Sequence[Any], connection: BaseDatabaseWrapper
-) -> Sequence[str | None]:
-    return field.names_of(rows, connection) if rows else []
 
 
 def _numbers(

@@ -75,7 +75,7 @@ def follow(found: Samples, old: Any, new: Any, connection: BaseDatabaseWrapper) 
         names = {_converted_key(model, key): name for key, name in names.items()}
         for chunk in in_chunks(names):
             rows = list(rows_in(model, connection.alias).filter(pk__in=chunk))
-            renamed = names_if_found(field, rows, connection, UNNAMED) if rows else []
+            renamed = names_if_found(field, rows, connection, UNNAMED)
             for row, name in zip(rows, renamed, strict=True):
                 earlier = names.get(row.pk)
                 if earlier in lasts and name is not None and name != earlier:

@@ -115,7 +115,7 @@ def _low(field: Any, alias: str) -> Iterator[tuple[str, int]]:
             yield name, max(field.maximum - last, 0)
         return
     newest = list(rows_in(field.model, alias).order_by("-pk")[:NEWEST])
-    named = field.names_of(newest, connections[alias]) if newest else []
+    named = field.names_of(newest, connections[alias])
     maxima = {
         name: maximum_of(field, row)
         for name, row in zip(reversed(named), reversed(newest), strict=True)

@@ -174,7 +174,7 @@ def _row_with(counter: str, number: int, using: str) -> Any:
         if not router.allow_migrate_model(using, field.model):
             continue
         rows = list(rows_in(field.model, using).filter(**{field.attname: number}))
-        names = field.names_of(rows, connections[using]) if rows else []
+        names = field.names_of(rows, connections[using])
         for row, name in zip(rows, names, strict=True):
             if name == counter:
                 return row

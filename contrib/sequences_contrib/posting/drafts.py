@@ -106,12 +106,11 @@ class Drafts:
             samples.append(self.field.model(**dict(zip(attnames, values, strict=True))))
             numbers.append(count)
         found: dict[str, tuple[Model, int]] = {}
-        if samples:
-            names = names_if_found(self.field, samples, self.connection)
-            for name, sample, count in zip(names, samples, numbers, strict=True):
-                if name is not None and count:
-                    first, before = found.get(name, (sample, 0))
-                    found[name] = (first, before + count)
+        names = names_if_found(self.field, samples, self.connection)
+        for name, sample, count in zip(names, samples, numbers, strict=True):
+            if name is not None and count:
+                first, before = found.get(name, (sample, 0))
+                found[name] = (first, before + count)
         return dict(sorted(found.items()))
 
     def like(self, sample: Model) -> QuerySet[Any]:

@@ -53,6 +53,6 @@ def _highest(field: Any, name: str, row: Model, connection: BaseDatabaseWrapper)
     if not field.is_scoped_by_function:
         return rows.aggregate(highest=Max(field.attname))["highest"]  # type: ignore[no-any-return]
     highest = list(rows.order_by(f"-{field.attname}")[:LOOKED_AT])
-    names = field.names_of(highest, connection) if highest else []
+    names = field.names_of(highest, connection)
     numbers = [getattr(row, field.attname) for row in highest]
     return next((number for number, of in zip(numbers, names, strict=True) if of == name), None)

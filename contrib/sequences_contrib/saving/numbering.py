@@ -153,7 +153,7 @@ class Numbers:
                     for row in rows
                     if getattr(row, attname) is not None or field.is_due(row, self.connection)
                 ]
-            names = field.names_of(rows, self.connection) if rows else []
+            names = field.names_of(rows, self.connection)
             if field.texts:
                 numbered = {id(row) for row, name in zip(rows, names, strict=True) if name}
                 for text, chosen in zip(field.texts, writing, strict=True):
@@ -262,7 +262,7 @@ class Numbers:
         found: list[int] = []
         for chunk in in_chunks(map(field.number_of, rows)):
             alike = list(stored.filter(**{f"{field.attname}__in": chunk}))
-            names = field.names_of(alike, self.connection) if alike else []
+            names = field.names_of(alike, self.connection)
             found += [
                 getattr(row, field.attname)
                 for row, each in zip(alike, names, strict=True)
