@@ -19,7 +19,8 @@ from .identity import column_of, counter_name, text_of
 from .languages import fullmatch
 from .rules import check_end, maximum_of
 from .scopes import CHOICES, fields_of, path_of, rows_in
-from .upkeep import Change, all_series, highest_numbers, raise_counters
+from .series import all_series
+from .upkeep import Change, highest_numbers, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
 """The columns of the tables of django-sequences and django-seq."""

@@ -16,7 +16,7 @@ from .groups import keys_of
 from .identity import texts_of_name
 from .periods import Period
 from .scopes import fields_of
-from .series import chosen_fields, database_of, series_key, series_of
+from .series import all_series
 
 __all__ = ["CounterAudit", "EarlyDate", "Missing", "audit"]
 
@@ -50,24 +50,20 @@ def audit(
     if date is not None and model is None:
         raise ValueError(f"date={date!r} needs a model")
     found: list[CounterAudit] = []
-    done: set[tuple[str, ...]] = set()
-    for numbering in chosen_fields(model, field, using):
-        alias = database_of(numbering, using)
-        _check_date(series := series_of(numbering, alias), date, alias)
-        if (key := (alias, *series_key(numbering))) not in done:
-            done.add(key)
-            if model is not None:
-                _check_period(numbering, series, period)
-            with database_errors(connections[alias], ours=False):
-                reading = Reading(series, alias, date)
-                names = [
-                    name
-                    for name in reading.counters
-                    if counter in (None, name) and (period is None or _is_in(name, period, series))
-                ]
-                found += reading.results(names)
-            if counter is None and period is None and reading.strays is not None:
-                found.append(reading.strays)
+    for alias, series in all_series(model, field, using):
+        _check_date(series, date, alias)
+        if model is not None:
+            _check_period(series, period)
+        with database_errors(connections[alias], ours=False):
+            reading = Reading(series, alias, date)
+            names = [
+                name
+                for name in reading.counters
+                if counter in (None, name) and (period is None or _is_in(name, period, series))
+            ]
+            found += reading.results(names)
+        if counter is None and period is None and reading.strays is not None:
+            found.append(reading.strays)
     return found
 
 
@@ -98,11 +94,11 @@ def _is_in(counter: str, period: str, series: Iterable[Any]) -> bool:
     )
 
 
-def _check_period(numbering: Any, series: Iterable[Any], period: str | None) -> None:
+def _check_period(series: list[Any], period: str | None) -> None:
     if period is None:
         return
     if not any(isinstance(part, Period) for field in series for part in field.scope_parts):
-        raise ValueError(f"{numbering} has no period in its scope, so not {period!r} either")
+        raise ValueError(f"{series[0]} has no period in its scope, so not {period!r} either")
 
 
 def _check_date(series: Iterable[Any], date: str | None, using: str) -> None:

@@ -102,6 +102,21 @@ def series_of(field: Any, using: str, among: Iterable[Any] | None = None) -> lis
     ]
 
 
+def all_series(
+    model: type[Model] | None, field: str | None, using: str | None
+) -> list[tuple[str, list[Any]]]:
+    """Return the database and all fields of each sequence that numbers the chosen fields.
+
+    The arguments are those of :func:`chosen_fields`.
+    """
+    found: dict[tuple[str, ...], tuple[str, list[Any]]] = {}
+    for each in chosen_fields(model, field, using):
+        alias = database_of(each, using)
+        if (key := (alias, *series_key(each))) not in found:
+            found[key] = alias, series_of(each, alias)
+    return list(found.values())
+
+
 def fields_numbered_by(counter: str) -> list[Any]:
     """Return the fields whose rows the counter of this name could number."""
     return [field for field in numbered_fields() if field.uses_sequence(counter)]

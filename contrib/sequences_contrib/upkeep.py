@@ -17,7 +17,7 @@ from sequences_core.taking import database_errors
 
 from .groups import groups_of
 from .scopes import in_chunks
-from .series import chosen_fields, counters_of, database_of, series_key, series_of
+from .series import all_series, counters_of
 from .voids import highest_voids, voided
 
 
@@ -120,17 +120,6 @@ def prune(
             empty = _delete(series, empty, alias)
         changes += [Change(name, last[name], None) for name in empty]
     return changes
-
-
-def all_series(
-    model: type[Model] | None, field: str | None, using: str | None
-) -> list[tuple[str, list[Any]]]:
-    """Return, for each sequence that numbers the model, its database and all its fields."""
-    found: dict[tuple[str, ...], tuple[str, list[Any]]] = {}
-    for each in chosen_fields(model, field, using):
-        alias = database_of(each, using)
-        found.setdefault((alias, *series_key(each)), (alias, series_of(each, alias)))
-    return list(found.values())
 
 
 def highest_numbers(series: list[Any], using: str) -> dict[str, int | None]:
