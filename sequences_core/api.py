@@ -128,8 +128,9 @@ def get_last_value(sequence_name: str = "default", *, using: str | None = None) 
     """Return the last number as the current transaction sees it; None if there is no counter."""
     sequence_name = check_sequence_name(sequence_name)
     alias = using or router.db_for_read(Counter)
+    counters = Counter.objects.using(alias).filter(pk=sequence_name)
     with database_errors(connections[alias]):
-        return _last_value(alias, sequence_name)
+        return next(iter(counters.values_list("last", flat=True)), None)
 
 
 def set_last_value(
@@ -265,9 +266,3 @@ def _no_time(timeout: float | None) -> float:
     if timeout is not None:
         raise ValueError("nowait=True means timeout=0: pass only one of them")
     return 0
-
-
-def _last_value(alias: str, name: str) -> int | None:
-    counters = Counter.objects.using(alias).filter(pk=name)
-    found = list(counters.values_list("last", flat=True))
-    return found[0] if found else None
