@@ -25,7 +25,7 @@ from .checks import NO_DATABASE, check_connection, check_early_release, check_fu
 from .early_release import durability
 from .exceptions import BackendError, TableMissing
 from .models import Counter
-from .registry import asks_for_early_release, backend_choice, get_allocator
+from .registry import asks_for_early_release, backend_choice, distribution_of, get_allocator
 from .table import table_parts
 from .taking import database_errors
 
@@ -128,7 +128,7 @@ def look_at_database(
     look("The state of the database", lambda: allocator.diagnose(connection))
     look("The locks of counters", lambda: _locks(allocator, connection))
     for entry in entry_points(group=GROUP):
-        asked = f"What {entry.name!r} of {_distribution(entry)} looks for"
+        asked = f"What {entry.name!r} of {distribution_of(entry)} looks for"
         look(asked, partial(_ask, entry, connection))
     look("The database", lambda: _checks([alias], [*_of_settings(), *known]))
 
@@ -209,10 +209,6 @@ def _ask(entry: EntryPoint, connection: BaseDatabaseWrapper) -> Iterable[CheckMe
     function: Any = entry.load()
     messages: Iterable[CheckMessage] = function(connection)
     return messages
-
-
-def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "an unknown distribution"
 
 
 def _explained(kind: Callable[..., CheckMessage], error: Exception) -> CheckMessage:

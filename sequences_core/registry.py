@@ -139,7 +139,7 @@ def _from_name(name: str, asked_by: str) -> Any:
         problem = f"the sequences backend {name!r} is not installed. {_hint(name)}"
         raise _error(BackendNotFound, asked_by, problem)
     if len(found) > 1:
-        claims = " and ".join(f"{_distribution(entry)} ({entry.value})" for entry in found)
+        claims = " and ".join(f"{distribution_of(entry)} ({entry.value})" for entry in found)
         raise _error(
             BackendConflict,
             asked_by,
@@ -152,7 +152,7 @@ def _from_name(name: str, asked_by: str) -> Any:
         raise _error(
             BackendImportFailed,
             asked_by,
-            f"the sequences backend {name!r} of {_distribution(found[0])} is installed, but "
+            f"the sequences backend {name!r} of {distribution_of(found[0])} is installed, but "
             f"importing {found[0].value} failed: {type(error).__name__}: {error}",
         ) from error
 
@@ -204,15 +204,16 @@ def _instance(allocator_class: Any, choice: str, asked_by: str) -> Allocator:
 
 def installed_backends() -> list[EntryPoint]:
     """Return the entry points of all backends, sorted by name; loading one may fail."""
-    return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, _distribution(entry)))
+    return sorted(entry_points(group=GROUP), key=lambda entry: (entry.name, distribution_of(entry)))
 
 
 def _find(name: str) -> list[EntryPoint]:
     """Return the entry points of this name, once for each distribution."""
-    return sorted(entry_points(group=GROUP, name=name), key=_distribution)
+    return sorted(entry_points(group=GROUP, name=name), key=distribution_of)
 
 
-def _distribution(entry: EntryPoint) -> str:
+def distribution_of(entry: EntryPoint) -> str:
+    """Return the name of the distribution that registers an entry point, for a message."""
     return entry.dist.name if entry.dist else "an unknown distribution"
 
 

@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 
 from .models import Counter
+from .registry import distribution_of
 
 __all__ = ["Subcommand"]
 
@@ -153,7 +154,7 @@ def installed_subcommands(
 
 def _load(command: BaseCommand, name: str, entries: list[EntryPoint]) -> Subcommand:
     if len(entries) > 1:
-        claims = " and ".join(sorted(f"{_distribution(e)} ({e.value})" for e in entries))
+        claims = " and ".join(sorted(f"{distribution_of(e)} ({e.value})" for e in entries))
         return _Broken(
             command, f"The subcommand {name!r} is registered by {claims}: uninstall one."
         )
@@ -170,10 +171,6 @@ def _load(command: BaseCommand, name: str, entries: list[EntryPoint]) -> Subcomm
 
 def _problem(name: str, entry: EntryPoint, error: Exception) -> str:
     return (
-        f"The subcommand {name!r} of {_distribution(entry)} ({entry.value}) can't be used: "
+        f"The subcommand {name!r} of {distribution_of(entry)} ({entry.value}) can't be used: "
         f"{type(error).__name__}: {error}"
     )
-
-
-def _distribution(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else "an unknown distribution"
