@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .allocator import FUNCTION
 from .exceptions import DurabilityUnknown
+from .functions import uncounted
 from .outcomes import Outcome
 from .registry import asks_for_early_release, get_allocator
 
@@ -50,15 +51,10 @@ def sends_together(connection: BaseDatabaseWrapper) -> bool:
 
 def _ask(connection: BaseDatabaseWrapper) -> tuple[str | None, Wrapper | None]:
     allocator = get_allocator(connection)
-    if not allocator.can_release_early or not asks_for_early_release(connection.alias):
-        found = None
-    else:
-        # Hide the query from assertNumQueries(): the count must not depend on earlier tests.
-        logged, connection.force_debug_cursor = connection.force_debug_cursor, False
-        try:
+    found = None
+    if allocator.can_release_early and asks_for_early_release(connection.alias):
+        with uncounted(connection):
             found = allocator.durability(connection)
-        finally:
-            connection.force_debug_cursor = logged
     wrapper = None if found is None else allocator.waiting_wrapper(connection)
     _known[connection.alias] = found, wrapper
     return found, wrapper

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -27,13 +29,22 @@ def has_function(connection: BaseDatabaseWrapper) -> bool:
     namespace = allocator.namespace(connection)
     place = (connection.alias, str(connection.settings_dict["NAME"]), namespace)
     if place not in _functions:
-        # Hide the query from assertNumQueries(): the count must not depend on earlier tests.
-        logged, connection.force_debug_cursor = connection.force_debug_cursor, False
-        try:
+        with uncounted(connection):
             _functions[place] = allocator.is_installed(connection)
-        finally:
-            connection.force_debug_cursor = logged
     return _functions[place]
+
+
+@contextmanager
+def uncounted(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Hide a query whose result is cached from assertNumQueries().
+
+    The count must not depend on earlier tests.
+    """
+    logged, connection.force_debug_cursor = connection.force_debug_cursor, False
+    try:
+        yield
+    finally:
+        connection.force_debug_cursor = logged
 
 
 def forget_functions(*, setting: str | None = None, **kwargs: Any) -> None:
