@@ -95,12 +95,12 @@ class Drafts:
         paths = [path for part in self.field.scope_parts if (path := path_of(part))]
         firsts = [fields_of(self.field.model, path)[0] for path in paths]
         attnames = list(dict.fromkeys(field.attname for field in firsts))
-        groups = self.rows.values(*attnames) if attnames else self.rows.values()
-        counts = (
-            groups.annotate(sequences_count=Count("*")).values_list(*attnames, "sequences_count")
-            if attnames
-            else [(self.rows.count(),)]
-        )
+        counts: Any
+        if attnames:
+            groups = self.rows.values(*attnames).annotate(sequences_count=Count("*"))
+            counts = groups.values_list(*attnames, "sequences_count")
+        else:
+            counts = [(self.rows.count(),)]
         samples, numbers = [], []
         for *values, count in counts:
             samples.append(self.field.model(**dict(zip(attnames, values, strict=True))))
