@@ -48,10 +48,14 @@ def pick(
     """Return the first ``n`` free numbers that no row has and that are not in ``explicit``.
 
     The counter must be locked.
+
+    :raises SequenceExhausted: there are fewer free numbers.
     """
     numbers: list[int] = []
     while missing := n - len(numbers):
         chosen = list(islice(free, min(missing, CHOICES)))
+        if chosen[-1] > MAX_VALUE:  # which a query can't contain
+            raise SequenceExhausted(f"the next number of {field} would pass {MAX_VALUE}")
         found = others.filter(**{f"{field.attname}__in": chosen})
         used = set(explicit)
         for rows in _until_locked(found, others.db):
@@ -84,8 +88,6 @@ def _until_locked(rows: QuerySet[Any], using: str) -> Iterator[QuerySet[Any]]:
 
 def move(name: str, last: int, taken: range, using: str) -> None:
     """Set the locked counter, which is at the last number taken, to ``last``."""
-    if last > MAX_VALUE:
-        raise SequenceExhausted(f"the next number of sequence {name!r} would pass {MAX_VALUE}")
     if last != taken[-1]:
         store(using, name, last)
 

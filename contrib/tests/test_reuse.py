@@ -14,7 +14,8 @@ from django.test.utils import isolate_apps
 from sequences_contrib.fields import SequenceField
 from sequences_contrib.periods import Year
 
-from sequences_core import get_last_value, set_last_value
+from sequences_core import SequenceExhausted, get_last_value, set_last_value
+from sequences_core.arguments import MAX_VALUE
 from sequences_core.testing.base import Elsewhere
 from tests.numbered.blocks import letters, model_with, rolled_back, tables, together
 from tests.numbered.models import Company, Invoice, Project, Seat, Ticket
@@ -35,6 +36,19 @@ def test_gaps_are_filled_from_below(using: str) -> None:
     assert get_last_value("numbered_seat.number.r", using=using) == 5
     Seat.objects.using(using).all().delete()
     assert seat(using).number == 0
+
+
+@pytest.mark.parametrize("option", [{"reuse": "last"}, {"skip_used": True}], ids=str)
+def test_no_free_number_is_left(option: dict[str, Any], using: str) -> None:
+    """If only a row, and not the counter, has the highest number of all, no number follows it."""
+    with letters(using, number=SequenceField("s", unique=True, **option)) as rows:
+        rows.create()
+        rows.update(number=MAX_VALUE)
+        last = 1 if "reuse" in option else MAX_VALUE - 1
+        set_last_value(last, "s", using=using)
+        with pytest.raises(SequenceExhausted, match="would pass"):
+            rows.create()
+        assert get_last_value("s", using=using) == last
 
 
 def test_gaps_belong_to_a_scope(using: str) -> None:
