@@ -26,7 +26,6 @@ from django.utils.formats import localize
 from django.utils.timezone import is_aware, localtime
 
 from .counters import is_numbered, sequence_fields
-from .expressions import is_expression
 from .rules import date_of
 from .saving.memory import is_copy
 
@@ -71,8 +70,6 @@ def _is_pending(field: Any, row: Any, using: str) -> bool:
     if not adding and field.when is None:
         return False
     number = getattr(row, field.attname)
-    if is_expression(number):
-        return False
     if number is not None and not (adding and is_copy(row, field, using)):
         return False
     try:
