@@ -67,7 +67,7 @@ def locked(
                 raise Moved
             yield stored
             return
-    raise _changed_too_often(row)
+    raise changed_too_often(row)
 
 
 def due_counters(
@@ -145,14 +145,15 @@ def beginning_again(save_base: Any) -> Any:
         for _ in range(TRIES):
             with suppress(Moved), marked(self, HELD, set()):
                 return save_base(self, *args, **kwargs)
-        raise _changed_too_often(self)
+        raise changed_too_often(self)
 
     return wrapper
 
 
-def _changed_too_often(row: Any) -> OperationalError:
+def changed_too_often(row: Any) -> OperationalError:
+    """Return the error for a row that others have changed in all attempts to lock or number it."""
     return OperationalError(
-        f"{row!r} can't be locked: its counter was changed during each of {TRIES} attempts"
+        f"{row!r} can't be numbered: others have changed it during each of {TRIES} attempts"
     )
 
 

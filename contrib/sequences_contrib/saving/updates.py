@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import connections, transaction
 from django.db.models import Model, QuerySet
 
 from sequences_core.outcomes import outcome_of_block
@@ -27,7 +27,7 @@ from ..counters import is_numbered, unsettled_in_parents
 from ..exceptions import OutOfOrder, is_committed
 from ..expressions import is_expression
 from ..identity import settled
-from .due import HELD, LOCKED, TRIES, Moved, lock_due, lock_rows
+from .due import HELD, LOCKED, TRIES, Moved, changed_too_often, lock_due, lock_rows
 from .memory import LOADED, is_set
 from .numbering import Numbers
 from .row_values import copy_of, deferring_if_lost
@@ -250,9 +250,7 @@ class _Update:
                 if hasattr(self.row._state, HELD):
                     raise Moved from None
         else:
-            raise OperationalError(
-                f"{self.row!r} can't be numbered: it was changed during each of {TRIES} attempts"
-            )
+            raise changed_too_often(self.row)
         return store(self.rows.none(), self.values)  # If an INSERT follows, it numbers the row.
 
     def _known(self, field: Any) -> Any:
