@@ -12,6 +12,7 @@ import pytest
 from django.apps.registry import Apps
 from django.core.management import CommandError, call_command
 from django.db import connections, models, transaction
+from django.test.utils import isolate_apps
 
 from sequences_core import get_allocator, get_last_value, get_next_value, set_last_value
 from sequences_core.commands import counters as counter_commands
@@ -321,6 +322,33 @@ def test_copy_from_is_all_or_nothing(using: str, name: str, last: int) -> None:
         assert counters(using) == {}
         rows.filter(name=name).delete()
         assert "Copied 1 of 1" in run("copy-from", table, using=using)
+
+
+COLLATIONS = {"sqlite": "NOCASE", "postgresql": "und-x-icu", "mysql": "utf8mb4_general_ci"}
+"""For each vendor, a collation that orders "a" before "B"; in Python, "B" is before "a"."""
+
+
+def test_copy_from_cannot_deadlock(using: str) -> None:
+    """The counters are locked in Python's order of their names, not in that of the table."""
+    connection = connections[using]
+    with isolate_apps("tests.app"):
+        name = models.CharField(
+            max_length=9, primary_key=True, db_collation=COLLATIONS[connection.vendor]
+        )
+        last = models.BigIntegerField()
+        meta = type("Meta", (), {"app_label": "app"})
+        attributes = {"__module__": __name__, "Meta": meta, "name": name, "last": last}
+        others: Any = type("Others", (models.Model,), attributes)
+    make(using, a=1, B=1)
+    with table_of(others, using, a=7, B=7):
+        with transaction.atomic(using=using):
+            get_next_value("B", using=using)
+            thread = Elsewhere(lambda: run("copy-from", others._meta.db_table, using=using), using)
+            thread.start()
+            assert thread.is_waiting()
+            get_next_value("a", using=using)
+        assert "Copied 2 of 2" in thread.result()
+    assert counters(using) == {"a": 7, "B": 7}
 
 
 def test_copy_from_needs_the_table(using: str) -> None:

@@ -20,7 +20,7 @@ from .languages import fullmatch
 from .rules import check_end, maximum_of
 from .scopes import CHOICES, fields_of, path_of, rows_in
 from .series import all_series
-from .upkeep import Change, highest_numbers, raise_counters
+from .upkeep import Change, highest_numbers, increases, raise_counters
 
 COLUMNS = (("name", "last"), ("key", "value"))
 """The columns of the tables of django-sequences and django-seq."""
@@ -93,11 +93,13 @@ def adopt(
         for name, highest in sorted(lasts.items()):
             if highest is not None:
                 check_end(numbered, name, [highest], [numbered.maximum])
-    if texts is None or not apply:
-        return raise_counters(series, lasts, apply=apply, using=alias)
-    with database_errors(connection, ours=False), transaction.atomic(using=alias):
-        changes = raise_counters(series, lasts, apply=True, using=alias)
-        texts.write()
+    changes = increases(series, lasts, alias)
+    if apply and texts is None:
+        raise_counters(changes, alias)
+    elif apply and texts is not None:
+        with database_errors(connection, ours=False), transaction.atomic(using=alias):
+            raise_counters(changes, alias)
+            texts.write()
     return changes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -51,19 +51,19 @@ def sync(
     :returns: the changes.
     :raises TypeError, ValueError: there is no such model or field.
     """
-    changes: list[Change] = []
+    changes: dict[str, list[Change]] = {}
     for alias, series in all_series(model, field, using):
         if not any(each.reset_value is not None for each in series):
             with database_errors(connections[alias], ours=False):
                 highest = highest_numbers(series, alias)
-            changes += raise_counters(series, highest, apply=apply, using=alias)
-    return changes
+            changes.setdefault(alias, []).extend(increases(series, highest, alias))
+    for alias, found in changes.items() if apply else ():
+        raise_counters(found, alias)
+    return [change for found in changes.values() for change in found]
 
 
-def raise_counters(
-    series: list[Any], lasts: Mapping[str, int | None], *, apply: bool, using: str
-) -> list[Change]:
-    """Increase the counters that are behind ``lasts`` or a void; return the changes.
+def increases(series: list[Any], lasts: Mapping[str, int | None], using: str) -> list[Change]:
+    """Return the changes of the counters that are behind ``lasts`` or a void.
 
     :param lasts: the number that each counter must not be behind.
     """
@@ -74,15 +74,18 @@ def raise_counters(
         for name, number in voids.items():
             lasts[name] = max(number, lasts.get(name) or number)
         there = counters_of(series[0], using)
-    changes = [
+    return [
         Change(name, there.get(name), last)
         for name, last in sorted(lasts.items())
         if last is not None and last > there.get(name, _start(series) - 1)
     ]
-    for change in changes if apply else ():
+
+
+def raise_counters(changes: list[Change], using: str) -> None:
+    """Make the changes in the order of the counters' names, in which all calls lock counters."""
+    for change in sorted(changes, key=lambda change: change.counter):
         with suppress(ValueError):  # another transaction has raised it in the meantime
             set_last_value(change.after or 0, change.counter, using=using)
-    return changes
 
 
 def prune(
@@ -105,7 +108,8 @@ def prune(
     :raises NotSupportedError: row-level security (PostgreSQL) may hide rows from this user, or
         schemas of tenants share the counters.
     """
-    changes: list[Change] = []
+    changes: list[tuple[str, Change]] = []
+    unused: dict[str, dict[str, list[Any]]] = {}
     for alias, series in all_series(model, field, using):
         if not series[0].scope_parts:
             continue
@@ -116,13 +120,15 @@ def prune(
             empty = sorted(last.keys() - highest_numbers(series, alias).keys())
             void = voided(empty, alias)
         empty = [name for name in empty if name not in void]
-        if apply:
-            empty = _delete(series, empty, alias)
-        changes += [Change(name, last[name], None) for name in empty]
-    return changes
+        unused.setdefault(alias, {}).update(dict.fromkeys(empty, series))
+        changes += [(alias, Change(name, last[name], None)) for name in empty]
+    for alias, found in unused.items() if apply else ():
+        deleted = _delete(found, alias)
+        changes = [(at, each) for at, each in changes if at != alias or each.counter in deleted]
+    return [change for _, change in changes]
 
 
-def highest_numbers(series: list[Any], using: str) -> dict[str, int | None]:
+def highest_numbers(series: Iterable[Any], using: str) -> dict[str, int | None]:
     """Return the highest number of each counter that has rows."""
     highest: dict[str, int | None] = {}
     for field in series:
@@ -156,27 +162,30 @@ def _refuse_hidden_rows(series: list[Any], connection: BaseDatabaseWrapper) -> N
 
 
 def _start(series: list[Any]) -> int:
-    """Return the lowest initial value; if one is a function, -1, which is below any number."""
-    return min(-1 if callable(field.initial_value) else field.first for field in series)
+    """Return the lowest initial value; if one is a function, 0, the lowest possible number."""
+    return min(0 if callable(field.initial_value) else field.first for field in series)
 
 
-def _delete(series: list[Any], names: list[str], using: str) -> list[str]:
+def _delete(unused: Mapping[str, list[Any]], using: str) -> set[str]:
     """Delete those of the counters that still have no rows; return their names.
+
+    :param unused: the fields of each counter, by its name.
 
     The deletion locks the counter. A transaction that takes its numbers either commits before, so
     that its rows are found here and the deletion is rolled back, or starts the counter again after.
     """
-    deleted: list[str] = []
-    for chosen in in_chunks(names):
+    deleted: set[str] = set()
+    for chosen in in_chunks(sorted(unused)):  # in the order in which all calls lock counters
         while chosen:
             with transaction.atomic(using=using):
-                for name in chosen:  # in the order of names, in which counters are always locked
+                for name in chosen:
                     delete(name, using=using)
-                taken = highest_numbers(series, using).keys() & set(chosen)
+                fields = {field: None for name in chosen for field in unused[name]}
+                taken = highest_numbers(fields, using).keys() & set(chosen)
                 if taken:
                     transaction.set_rollback(True, using=using)
             if not taken:
                 break
             chosen = [name for name in chosen if name not in taken]
-        deleted += chosen
+        deleted.update(chosen)
     return deleted

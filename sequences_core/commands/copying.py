@@ -49,6 +49,8 @@ class CopyFrom(Subcommand):
                         f"Nothing was copied: table {table!r} has an invalid row "
                         f"({name!r}, {last!r}): {error}"
                     ) from error
+            # The order in which all calls lock counters; the collation of the table may differ.
+            for name, last in sorted(rows):
                 if here.get(name, -2) < last:
                     with suppress(ValueError):  # another transaction has increased it meanwhile
                         set_last_value(last, name, using=alias)
@@ -65,8 +67,8 @@ def _read(alias: str, table: str) -> list[tuple[Any, Any]]:
     columns = f"{quote('name')}, {quote('last')}"
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {columns} FROM {quote(table)} ORDER BY 1")
-            rows: list[tuple[Any, Any]] = cursor.fetchall()
+            cursor.execute(f"SELECT {columns} FROM {quote(table)}")
+            rows: list[tuple[Any, Any]] = list(cursor.fetchall())
     except DatabaseError as error:
         raise CommandError(
             f"Can't read name and last from table {table!r} of database {alias!r}: {error}"
