@@ -190,8 +190,11 @@ def rename(sequence_name: str, new_name: str, *, using: str | None = None) -> No
                 last = found
             else:
                 try:
-                    counters.create(name=new, last=0)
+                    with transaction.atomic(using=alias):
+                        counters.create(name=new, last=0)
                 except IntegrityError as error:
+                    if lock(alias, new) is None:  # the error of a trigger or a receiver
+                        raise
                     raise ValueError(f"there is a sequence {new!r} already") from error
         store(alias, new, last)
         counters.filter(pk=old).delete()

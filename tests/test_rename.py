@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models.signals import post_save
 from sequences_contrib.models import Void
 from sequences_contrib.voids import record_void
 
@@ -165,3 +166,20 @@ def test_voids_follow(using: str) -> None:
     rename("old", "new", using=using)
     voids = Void.objects.using(using).values_list("counter", "number", "reason")
     assert sorted(voids) == [("new", 4, "spoilt"), ("other", 4, "spoilt")]
+
+
+def test_an_error_of_a_receiver_is_its_own(using: str) -> None:
+    """It doesn't mean that the new name exists."""
+
+    def refuse(**kwargs: Any) -> None:
+        raise IntegrityError("refused by a receiver")
+
+    make(using, a=1, b=2)
+    post_save.connect(refuse, Counter)
+    try:
+        for old, new in (("a", "z"), ("b", "0")):
+            with pytest.raises(IntegrityError, match="refused by a receiver"):
+                rename(old, new, using=using)
+    finally:
+        post_save.disconnect(refuse, Counter)
+    assert counters(using) == {"a": 1, "b": 2}

@@ -86,6 +86,9 @@ def record_void(
             with transaction.atomic(using=alias):
                 return model.objects.using(alias).create(counter=counter, number=number, **texts)
         except IntegrityError as error:
+            same = model.objects.using(alias).filter(counter=counter, number=number)
+            if not same.select_for_update():  # the error of a trigger or a receiver
+                raise
             raise ValueError(f"number {number} of counter {counter!r} is already void") from error
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
+from django.db.models.signals import post_save
 from sequences_contrib.models import Void
 from sequences_contrib.voids import record_void
 
@@ -143,3 +144,19 @@ def test_it_waits_for_who_holds_the_counter(using: str) -> None:
 def test_the_migration_is_complete() -> None:
     """Makemigrations finds nothing to do."""
     call_command("makemigrations", "sequences_contrib", "--check", "--dry-run", verbosity=0)
+
+
+def test_an_error_of_a_receiver_is_its_own(using: str) -> None:
+    """It doesn't mean that the number is void already."""
+
+    def refuse(**kwargs: Any) -> None:
+        raise IntegrityError("refused by a receiver")
+
+    Invoice.objects.using(using).create().delete()
+    post_save.connect(refuse, Void)
+    try:
+        with pytest.raises(IntegrityError, match="refused by a receiver"):
+            record_void("invoices", 1, using=using)
+    finally:
+        post_save.disconnect(refuse, Void)
+    assert voids(using) == []
