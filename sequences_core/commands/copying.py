@@ -64,7 +64,9 @@ class CopyFrom(Subcommand):
 def _read(alias: str, table: str) -> list[tuple[Any, Any]]:
     connection = connections[alias]
     quote = connection.ops.quote_name
-    columns = f"{quote('name')}, {quote('last')}"
+    # Without the table's name, a column that doesn't exist is a string to SQLite:
+    # https://www.sqlite.org/quirks.html#double_quoted_string_literals_are_accepted
+    columns = ", ".join(f"{quote(table)}.{quote(column)}" for column in ("name", "last"))
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {columns} FROM {quote(table)}")
