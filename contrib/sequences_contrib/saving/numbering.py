@@ -86,11 +86,14 @@ class Numbers:
             raise
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: Any) -> None:
         self._values.unsettle()
+        # For an Exception, such as a database error, Django's save() and bulk_create() do the same.
+        if kind and not issubclass(kind, Exception) and self.connection.in_atomic_block:
+            self.connection.needs_rollback = True
         if self._around:
             around, self._around = self._around, None
-            around.__exit__(*exception)
+            around.__exit__(kind, *exception)
 
     def restore(self, error: BaseException) -> None:
         """Take the numbers back from the rows, which were not stored because of the error.
