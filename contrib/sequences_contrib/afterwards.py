@@ -10,6 +10,8 @@ from typing import Any
 from django.db import connections, router
 from django.db.models import Model
 
+from sequences_core.outcomes import Outcome, outcome_of_block
+
 from .counters import is_numbered
 from .exceptions import is_committed
 from .saving.due import lock_rows, locked, marked
@@ -56,8 +58,10 @@ def renumber(
     before = {each.attname: getattr(instance, each.attname) for each in (*fields, *texts)}
     state = dict(vars(instance._state))
     numbers: Numbers | None = None
+    outcome: Outcome | None = None
     try:
         with _locked(instance, fields, using) as stored:
+            outcome = outcome_of_block(connections[using])
             moved = [
                 each
                 for each in fields
@@ -82,7 +86,8 @@ def renumber(
         held += [(instance._state, name, state.get(name, MISSING)) for name in memories]
         keep_until_commit(instance, held, using)
     except BaseException as error:
-        if numbers is not None and is_committed(error, using):
+        is_stored = is_committed(error, using) or (outcome is not None and outcome.is_committed)
+        if numbers is not None and is_stored:  # A hook of on_commit() may have raised the error.
             raise
         if numbers is not None:
             numbers.restore(error)
@@ -126,17 +131,24 @@ def void(
             raise ValueError(f"{each} reuses the numbers of deleted rows, so none can be void")
     every = fields_of_model(type(instance)) if delete else []
     others = [each for each in every if each not in fields and not each.reuse]
-    with _locked(instance, [*fields, *others], using) as stored:
-        numbered = [each for each in fields if getattr(stored, each.attname) is not None]
-        if not numbered:
-            raise ValueError(f"{instance!r} has no number, so it can't be void")
-        numbered += [each for each in others if not _is_void(each, stored, using)]
-        if delete:
-            _refuse_numbered_child(type(instance), instance, using)
-            with marked(instance, RELEASED):
-                instance.delete(using=using)
-        for each in numbered:
-            _record(each, stored, using, reason=reason, user=user, row_kept=not delete)
+    pk_fields: Any = instance._meta.pk_fields
+    keys = [(instance, each.attname, getattr(instance, each.attname)) for each in pk_fields]
+    try:
+        with _locked(instance, [*fields, *others], using) as stored:
+            numbered = [each for each in fields if getattr(stored, each.attname) is not None]
+            if not numbered:
+                raise ValueError(f"{instance!r} has no number, so it can't be void")
+            numbered += [each for each in others if not _is_void(each, stored, using)]
+            if delete:
+                _refuse_numbered_child(type(instance), instance, using)
+                with marked(instance, RELEASED):
+                    instance.delete(using=using)
+                keep_until_commit(instance, keys, using)  # delete() has set them to None
+            for each in numbered:
+                _record(each, stored, using, reason=reason, user=user, row_kept=not delete)
+    except BaseException:
+        forget_rolled_back(instance)
+        raise
 
 
 def _refuse_key(field: Any) -> None:

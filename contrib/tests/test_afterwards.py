@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections, models, transaction
+from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 from sequences_contrib.afterwards import renumber, void
 from sequences_contrib.audit import audit
@@ -477,3 +478,26 @@ def test_a_key_that_would_change(key: str, using: str) -> None:
             renumber(row, using=using)
         expected = [(1, 1)] if key == "number" else [(1, 1), (2, 1)]
         assert sorted(rows.values_list("firm", "number")) == expected
+
+
+def test_a_hook_that_fails_after_the_commit_of_renumber(using: str) -> None:
+    """The new number is stored, so the instance keeps it."""
+
+    def fail() -> None:
+        raise RuntimeError("a hook")
+
+    def register(**kwargs: Any) -> None:
+        transaction.on_commit(fail, using=using)
+
+    old, new = (Project.objects.using(using).create() for _ in range(2))
+    Ticket.objects.using(using).create(project=new)
+    ticket = Ticket.objects.using(using).create(project=old)
+    ticket.project = new
+    post_save.connect(register, Ticket)
+    try:
+        with pytest.raises(RuntimeError, match="a hook"):
+            renumber(ticket, using=using)
+    finally:
+        post_save.disconnect(register, Ticket)
+    assert ticket.number == 2
+    assert Ticket.objects.using(using).get(pk=ticket.pk).number == 2

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, connections, transaction
 from django.db.models.signals import post_save
+from sequences_contrib.afterwards import void
 from sequences_contrib.models import Void
 from sequences_contrib.voids import record_void
 
@@ -27,11 +28,11 @@ def test_a_deleted_rows_number_is_recorded(using: str) -> None:
     """The register keeps counter, number, text, reason, who, and when."""
     Invoice.objects.using(using).create()
     Invoice.objects.using(using).create().delete()
-    void = record_void("invoices", 2, text="INV-2", reason="spoilt", user="Ada", using=using)
-    void.refresh_from_db()
-    assert (void.counter, void.number, void.text) == ("invoices", 2, "INV-2")
-    assert (void.reason, void.who) == ("spoilt", "Ada")
-    assert void.when.tzinfo is not None
+    made = record_void("invoices", 2, text="INV-2", reason="spoilt", user="Ada", using=using)
+    made.refresh_from_db()
+    assert (made.counter, made.number, made.text) == ("invoices", 2, "INV-2")
+    assert (made.reason, made.who) == ("spoilt", "Ada")
+    assert made.when.tzinfo is not None
     assert Invoice.objects.using(using).create().number == 3
 
 
@@ -160,3 +161,55 @@ def test_an_error_of_a_receiver_is_its_own(using: str) -> None:
     finally:
         post_save.disconnect(refuse, Void)
     assert voids(using) == []
+
+
+def test_after_an_error_the_row_can_be_made_void_again(using: str) -> None:
+    """The deletion is undone, and with it what Django has changed on the instance."""
+
+    def refuse(**kwargs: Any) -> None:
+        raise IntegrityError("refused by a receiver")
+
+    invoice = Invoice.objects.using(using).create()
+    key = invoice.pk
+    post_save.connect(refuse, Void)
+    try:
+        with pytest.raises(IntegrityError, match="refused by a receiver"):
+            void(invoice, reason="spoilt", delete=True, using=using)
+    finally:
+        post_save.disconnect(refuse, Void)
+    assert invoice.pk == key
+    assert Invoice.objects.using(using).filter(pk=key).exists()
+    void(invoice, reason="spoilt", delete=True, using=using)
+    assert invoice.pk is None
+    assert voids(using) == [("invoices", 1)]
+
+
+def test_after_a_rollback_the_row_can_be_made_void_again(using: str) -> None:
+    """Django doesn't tell instances of a rollback: the primary key is None until it is needed."""
+    invoice = Invoice.objects.using(using).create()
+    for _ in range(2):
+        with transaction.atomic(using=using):
+            void(invoice, reason="spoilt", delete=True, using=using)
+            transaction.set_rollback(True, using=using)
+    void(invoice, reason="spoilt", delete=True, using=using)
+    assert voids(using) == [("invoices", 1)]
+
+
+def test_a_hook_that_fails_after_the_commit_changes_nothing(using: str) -> None:
+    """The row is deleted then, so the instance has no primary key."""
+
+    def fail() -> None:
+        raise RuntimeError("a hook")
+
+    def register(**kwargs: Any) -> None:
+        transaction.on_commit(fail, using=using)
+
+    invoice = Invoice.objects.using(using).create()
+    post_save.connect(register, Void)
+    try:
+        with pytest.raises(RuntimeError, match="a hook"):
+            void(invoice, reason="spoilt", delete=True, using=using)
+    finally:
+        post_save.disconnect(register, Void)
+    assert invoice.pk is None
+    assert voids(using) == [("invoices", 1)]
