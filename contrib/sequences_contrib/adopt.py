@@ -94,12 +94,11 @@ def adopt(
             if highest is not None:
                 check_end(numbered, name, [highest], [numbered.maximum])
     changes = increases(series, lasts, alias)
-    if apply and texts is None:
-        raise_counters(changes, alias)
-    elif apply and texts is not None:
+    if apply:
         with database_errors(connection, ours=False), transaction.atomic(using=alias):
             raise_counters(changes, alias)
-            texts.write()
+            if texts is not None:
+                texts.write()
     return changes
 
 
