@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,20 @@ from tests.numbered.blocks import PATIENCE
 from tests.numbered.models import Invoice, Project, Ticket
 
 APPS = ["sequences_contrib", "tests.numbered"]
+
+
+@contextmanager
+def when_recorded(receiver: Callable[..., None]) -> Iterator[None]:
+    """Call the receiver when a void is stored."""
+    post_save.connect(receiver, Void)
+    try:
+        yield
+    finally:
+        post_save.disconnect(receiver, Void)
+
+
+def refuse(**kwargs: Any) -> None:
+    raise IntegrityError("refused by a receiver")
 
 
 def voids(using: str) -> list[tuple[str, int]]:
@@ -150,33 +166,19 @@ def test_the_migration_is_complete() -> None:
 def test_an_error_of_a_receiver_is_its_own(using: str) -> None:
     """It doesn't mean that the number is void already."""
 
-    def refuse(**kwargs: Any) -> None:
-        raise IntegrityError("refused by a receiver")
-
     Invoice.objects.using(using).create().delete()
-    post_save.connect(refuse, Void)
-    try:
-        with pytest.raises(IntegrityError, match="refused by a receiver"):
-            record_void("invoices", 1, using=using)
-    finally:
-        post_save.disconnect(refuse, Void)
+    with when_recorded(refuse), pytest.raises(IntegrityError, match="refused by a receiver"):
+        record_void("invoices", 1, using=using)
     assert voids(using) == []
 
 
 def test_after_an_error_the_row_can_be_made_void_again(using: str) -> None:
     """The deletion is undone, and with it what Django has changed on the instance."""
 
-    def refuse(**kwargs: Any) -> None:
-        raise IntegrityError("refused by a receiver")
-
     invoice = Invoice.objects.using(using).create()
     key = invoice.pk
-    post_save.connect(refuse, Void)
-    try:
-        with pytest.raises(IntegrityError, match="refused by a receiver"):
-            void(invoice, reason="spoilt", delete=True, using=using)
-    finally:
-        post_save.disconnect(refuse, Void)
+    with when_recorded(refuse), pytest.raises(IntegrityError, match="refused by a receiver"):
+        void(invoice, reason="spoilt", delete=True, using=using)
     assert invoice.pk == key
     assert Invoice.objects.using(using).filter(pk=key).exists()
     void(invoice, reason="spoilt", delete=True, using=using)
@@ -205,11 +207,7 @@ def test_a_hook_that_fails_after_the_commit_changes_nothing(using: str) -> None:
         transaction.on_commit(fail, using=using)
 
     invoice = Invoice.objects.using(using).create()
-    post_save.connect(register, Void)
-    try:
-        with pytest.raises(RuntimeError, match="a hook"):
-            void(invoice, reason="spoilt", delete=True, using=using)
-    finally:
-        post_save.disconnect(register, Void)
+    with when_recorded(register), pytest.raises(RuntimeError, match="a hook"):
+        void(invoice, reason="spoilt", delete=True, using=using)
     assert invoice.pk is None
     assert voids(using) == [("invoices", 1)]

@@ -125,11 +125,11 @@ def test_a_function_of_another_version(alias: str) -> None:
 
 
 CREATE_TRIGGER = {
-    "sqlite": (f"CREATE TRIGGER spy AFTER UPDATE ON {TABLE} BEGIN SELECT 1; END",),
-    "mysql": (f"CREATE TRIGGER spy AFTER UPDATE ON {TABLE} FOR EACH ROW SET @spied = 1",),
+    "sqlite": (f"CREATE TRIGGER spy {{moment}} ON {TABLE} BEGIN {{body}} END",),
+    "mysql": (f"CREATE TRIGGER spy {{moment}} ON {TABLE} FOR EACH ROW {{body}}",),
     "postgresql": (
-        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
-        f"CREATE TRIGGER spy BEFORE UPDATE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION spied()",
+        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$",
+        f"CREATE TRIGGER spy {{moment}} ON {TABLE} FOR EACH ROW EXECUTE FUNCTION spied()",
     ),
 }
 DROP_TRIGGER = {
@@ -137,16 +137,24 @@ DROP_TRIGGER = {
     "mysql": ("DROP TRIGGER spy",),
     "postgresql": (f"DROP TRIGGER spy ON {TABLE}", "DROP FUNCTION spied"),
 }
+HARMLESS = {"sqlite": "SELECT 1;", "mysql": "SET @spied = 1", "postgresql": "RETURN NEW;"}
+
+
+@contextmanager
+def triggered(alias: str, moment: str, body: str) -> Iterator[None]:
+    """Create a trigger on the table of counters, and drop it at the end of the block."""
+    kind = connections[alias].vendor
+    execute(alias, *(sql.format(moment=moment, body=body) for sql in CREATE_TRIGGER[kind]))
+    try:
+        yield
+    finally:
+        execute(alias, *DROP_TRIGGER[kind])
 
 
 def test_a_trigger(alias: str) -> None:
     """The finding names a trigger that runs while the counter is locked."""
-    kind = connections[alias].vendor
-    execute(alias, *CREATE_TRIGGER[kind])
-    try:
+    with triggered(alias, "AFTER UPDATE", HARMLESS[connections[alias].vendor]):
         (finding,) = examine(alias)
-    finally:
-        execute(alias, *DROP_TRIGGER[kind])
     assert finding["level"] == "warning"
     assert "'spy'" in finding["message"]
     assert "DROP TRIGGER" in finding["remedy"]
@@ -175,45 +183,20 @@ BODIES = {
 }
 """What a trigger does after or, if it can, before an UPDATE, and the level of the finding."""
 
-TRIGGERED = {
-    "sqlite": (f"CREATE TRIGGER spy AFTER UPDATE ON {TABLE} BEGIN {{body}} END",),
-    "mysql": (f"CREATE TRIGGER spy BEFORE UPDATE ON {TABLE} FOR EACH ROW {{body}}",),
-    "postgresql": (
-        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$",
-        CREATE_TRIGGER["postgresql"][1],
-    ),
-}
-
 
 def test_a_trigger_that_changes_numbers(alias: str) -> None:
     """A trigger that seems to write to the counters is an error; other triggers are warnings."""
     kind = connections[alias].vendor
     for body, level in BODIES[kind].items():
-        execute(alias, *(sql.format(body=body) for sql in TRIGGERED[kind]))
-        try:
+        with triggered(alias, "AFTER UPDATE" if kind == "sqlite" else "BEFORE UPDATE", body):
             assert one(examine(alias), "'spy'")["level"] == level, body
-        finally:
-            execute(alias, *DROP_TRIGGER[kind])
-
-
-DELETE_TRIGGERS = {
-    "sqlite": (f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} BEGIN SELECT 1; END",),
-    "mysql": (f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} FOR EACH ROW SET @spied = 1",),
-    "postgresql": (
-        "CREATE FUNCTION spied() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
-        f"CREATE TRIGGER spy BEFORE DELETE ON {TABLE} FOR EACH ROW EXECUTE FUNCTION spied()",
-    ),
-}
 
 
 def test_a_trigger_of_deletions(alias: str) -> None:
     """A trigger that doesn't run when a number is taken is no finding."""
-    kind = connections[alias].vendor
-    execute(alias, *DELETE_TRIGGERS[kind])
-    try:
+    body = HARMLESS[connections[alias].vendor].replace("NEW", "OLD")
+    with triggered(alias, "BEFORE DELETE", body):
         assert examine(alias) == []
-    finally:
-        execute(alias, *DROP_TRIGGER[kind])
 
 
 UNSAFE = {
